@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Small text files of ours on the host: read, written whole or not at all, removed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from ._errors import OversshError
+
+
+def read_text(path: str) -> str | None:
+    """The file's text, or None where there is no such file."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise OversshError(f"can't read {path}: {error}") from error
+
+
+def write_text(path: str, text: str, mode: int = 0o644) -> None:
+    """Replace the file by one rename, so that a reader sees the old text or the new; folders above it are made."""
+    folder = os.path.dirname(path)
+    try:
+        os.makedirs(folder, mode=0o755, exist_ok=True)
+        handle, draft = tempfile.mkstemp(prefix=".overssh-", dir=folder)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+                os.fchmod(stream.fileno(), mode)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.rename(draft, path)
+        except BaseException:
+            os.unlink(draft)
+            raise
+    except OSError as error:
+        raise OversshError(f"can't write {path}: {error}") from error
+
+
+def remove(path: str) -> None:
+    """Remove the file; one that is already gone is fine."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OversshError(f"can't remove {path}: {error}") from error
+
+
+def remove_empty_folder(path: str) -> None:
+    """Remove a folder of ours where nothing is left in it; keep it otherwise."""
+    try:
+        os.rmdir(path)
+    except OSError:
+        return

@@ -1,0 +1,77 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one shape of every module: observe, plan, apply, observe again equals desired."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+
+from ._errors import OversshError
+from ._plan import Plan, Step, apply, undo
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+Observed = TypeVar("Observed")
+
+
+class Engine(ABC, Generic[Observed]):
+    """One subject of the host. plan() is pure: it hands its desired state and the observed one to a pure function."""
+
+    @abstractmethod
+    def observe(self) -> Observed:
+        """The host as it is."""
+
+    @abstractmethod
+    def plan(self, observed: Observed) -> Plan:
+        """What has to be done, as data."""
+
+    @abstractmethod
+    def perform(self, step: Step) -> None:
+        """Do one step, whole or not at all; OversshError says why not."""
+
+    @abstractmethod
+    def result(self, observed: Observed) -> dict[str, Any]:
+        """The module's return values for a host as observed."""
+
+    def wait(self) -> None:
+        """Wait until the change is in effect, where the user asked for it; OversshError takes the change back."""
+
+
+def run(module: AnsibleModule, engine: Engine[Any]) -> NoReturn:
+    """Drive the engine through its life and end the module."""
+    try:
+        observed = engine.observe()
+        plan = engine.plan(observed)
+        answer: dict[str, Any] = {"changed": plan.changed, "steps": plan.labels}
+        if module._diff:
+            answer["diff"] = plan.diff()
+        if not module.check_mode:
+            _carry_out(engine, plan)
+            observed = engine.observe()
+            _confirm(engine, plan, observed)
+        module.exit_json(**answer, **engine.result(observed))
+    except OversshError as error:
+        module.fail_json(msg=_sentence(str(error)))
+
+
+def _carry_out(engine: Engine[Any], plan: Plan) -> None:
+    apply(plan, engine.perform)
+    try:
+        engine.wait()
+    except OversshError as error:
+        raise OversshError(f"{error}{undo(plan.steps, engine.perform)}") from error
+
+
+def _confirm(engine: Engine[Any], plan: Plan, observed: Any) -> None:
+    left = engine.plan(observed)
+    if left.changed:
+        raise OversshError(
+            f"the host did not keep the change, still to do: {', '.join(left.labels)}{undo(plan.steps, engine.perform)}"
+        )
+
+
+def _sentence(text: str) -> str:
+    """The text with a capital-free start kept as it is, and one full stop at its end."""
+    return text if text.endswith((".", ")", "!", "?")) else f"{text}."
