@@ -25,12 +25,12 @@ class Answer:
     stderr: str
 
 
-class CommandFailed(OversshError):
+class CommandError(OversshError):
     """A program that had to succeed did not."""
 
 
 class Runner(Protocol):
-    """Runs argv with data on its standard input; with check, an exit status other than 0 raises CommandFailed."""
+    """Runs argv with data on its standard input; with check, an exit status other than 0 raises CommandError."""
 
     def __call__(self, argv: Sequence[str], data: str | None = None, check: bool = True) -> Answer:
         """Run it and wait for its end."""
@@ -53,8 +53,8 @@ def runner(module: AnsibleModule) -> Runner:
 
 
 def checked(answer: Answer, argv: Sequence[str], check: bool) -> Answer:
-    """The answer itself, or CommandFailed with the program's own last words."""
+    """The answer itself, or CommandError with the program's own last words."""
     if check and answer.rc != 0:
         words = (answer.stderr.strip() or answer.stdout.strip() or f"exit status {answer.rc}").splitlines()
-        raise CommandFailed(f"{' '.join(argv[:3])}: {' / '.join(line.strip() for line in words[:6])}")
+        raise CommandError(f"{' '.join(argv[:3])}: {' / '.join(line.strip() for line in words[:6])}")
     return answer

@@ -18,7 +18,7 @@ WAIT_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-class TimedOut(OversshError):
+class WaitError(OversshError):
     """A condition did not come true before its deadline."""
 
 
@@ -33,7 +33,7 @@ def wait_until(
     """Call condition() until it returns something true, and return that.
 
     timeout and pause are seconds. The condition is tried once more at the deadline, so a slow host gets a last
-    look. Raises TimedOut with "WHAT did not happen within N s"; an OversshError from the condition ends the wait.
+    look. Raises WaitError with "WHAT did not happen within N s"; an OversshError from the condition ends the wait.
     """
     deadline = clock() + timeout
     while True:
@@ -42,5 +42,5 @@ def wait_until(
             return found
         left = deadline - clock()
         if left <= 0:
-            raise TimedOut(f"{what} did not happen within {timeout:g} s")
+            raise WaitError(f"{what} did not happen within {timeout:g} s")
         sleep(min(pause, left))
