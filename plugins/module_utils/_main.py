@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ._errors import OversshError
 from ._plan import Plan, Step, apply, undo
@@ -39,7 +39,7 @@ class Engine(ABC, Generic[Observed]):
         """Wait until the change is in effect, where the user asked for it; OversshError takes the change back."""
 
 
-def run(module: AnsibleModule, engine: Engine[Any]) -> NoReturn:
+def run(module: AnsibleModule, engine: Engine[Any]) -> None:
     """Drive the engine through its life and end the module."""
     try:
         observed = engine.observe()
