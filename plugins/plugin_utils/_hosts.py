@@ -1,0 +1,104 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the hosts themselves say to the plan: what they lack, what they hold, what they would collide with.
+
+Reads the answers of host_info, one mapping per host; pure.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+OUR_ALIAS = "overssh "
+
+
+def problems(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]) -> list[str]:
+    """Why a host can't take part, one sentence each."""
+    said = []
+    for name, host in found.items():
+        if host.get("unreachable"):
+            said.append(f"{name}: can't be reached over ssh: {_first_line(host.get('msg'))}")
+        elif host.get("failed") or "host" not in host:
+            said.append(f"{name}: could not be looked at: {_first_line(host.get('msg') or host.get('module_stderr'))}")
+        else:
+            said += [f"{name}: {sentence}" for sentence in host["host"]["problems"]]
+    return said
+
+
+def _first_line(words: Any) -> str:
+    lines = [line.strip() for line in str(words or "no reason was given").splitlines() if line.strip()]
+    return " ".join(lines[:2]).rstrip(".") + "."
+
+
+def devices(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The tun devices that a host has."""
+    return list(answer.get("host", {}).get("devices", []))
+
+
+def ours(device: Mapping[str, Any]) -> bool:
+    """Whether this collection made the device; its alias says so."""
+    return str(device.get("alias") or "").startswith(OUR_ALIAS)
+
+
+def foreign_devices(answer: Mapping[str, Any]) -> set[str]:
+    """The names of interfaces that are not ours."""
+    return {device["name"] for device in devices(answer) if not ours(device)}
+
+
+def held(found: Mapping[str, Mapping[str, Any]], underlay: str) -> dict[str, str]:
+    """The underlay addresses in use, by node name.
+
+    A node's own devices come first; a node whose devices are gone (reinstalled, unplugged) is still remembered by its
+    peers, whose devices carry its name and its address.
+    """
+    space = ipaddress.IPv4Network(underlay)
+    own: dict[str, str] = {}
+    remembered: dict[str, str] = {}
+    for name, answer in found.items():
+        for device in filter(ours, devices(answer)):
+            peer_name = str(device["alias"])[len(OUR_ALIAS) :]
+            for pair in device.get("addresses", []):
+                if pair.get("address") and ipaddress.IPv4Address(pair["address"]) in space:
+                    own.setdefault(name, pair["address"])
+                if pair.get("peer") and ipaddress.IPv4Address(pair["peer"]) in space:
+                    remembered.setdefault(peer_name, pair["peer"])
+    return {**remembered, **own}
+
+
+def collisions(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]) -> list[str]:
+    """Networks of the settings that overlap each other, or a route of any host."""
+    planned = list(_planned(settings))
+    said = []
+    for index, (variable, one) in enumerate(planned):
+        for other_variable, other in planned[index + 1 :]:
+            if one.overlaps(other):
+                said.append(f"{other_variable} {other} overlaps {variable} {one}; choose networks that don't.")
+    for name, answer in found.items():
+        mine = {device["name"] for device in devices(answer) if ours(device)}
+        seen = set()
+        for destination, interface in _routes(answer):
+            for variable, network in planned:
+                if interface in mine or not network.overlaps(destination) or variable in seen:
+                    continue
+                seen.add(variable)
+                via = f" (on {interface})" if interface else ""
+                said.append(
+                    f"{name}: {variable} {network} overlaps the host's route {destination}{via}; choose another."
+                )
+    return said
+
+
+def _planned(settings: Mapping[str, Any]) -> Iterator[tuple[str, ipaddress.IPv4Network]]:
+    yield "overssh_underlay", ipaddress.IPv4Network(settings["underlay"])
+    for pool in settings["swarm_pool"]:
+        yield "overssh_swarm_pool", ipaddress.IPv4Network(pool)
+    for overlay in settings["overlays"]:
+        yield f"overssh_overlays: {overlay['name']}", ipaddress.IPv4Network(overlay["subnet"])
+
+
+def _routes(answer: Mapping[str, Any]) -> Iterator[tuple[ipaddress.IPv4Network, str]]:
+    """A host's routes with their devices, without the default route, which every address is behind."""
+    for route in answer.get("host", {}).get("routes", []):
+        yield ipaddress.IPv4Network(route["destination"], strict=False), str(route.get("device") or "")

@@ -1,0 +1,80 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The proof: what every node measured of every other, as one record, one table and one sentence per fault."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+SCHEMA = 1
+CHECKS = ("icmp", "tcp", "udp", "dns", "mtu")
+
+
+def build(
+    network: str, nodes: Sequence[Mapping[str, str]], measured: Mapping[str, Mapping[str, Mapping[str, Any]]]
+) -> dict[str, Any]:
+    """The report of one verification.
+
+    nodes: name, underlay and overlay address of each. measured: the checks by name of the node that measured and of
+    the node that it measured. A pair or a check that nobody measured counts as failed: silence is no proof.
+    """
+    pairs = []
+    for source in nodes:
+        for target in nodes:
+            if source["name"] != target["name"]:
+                found = measured.get(source["name"], {}).get(target["name"], {})
+                checks = {check: dict(found.get(check) or {"ok": False, "reason": "not measured"}) for check in CHECKS}
+                pairs.append({"from": source["name"], "to": target["name"], "checks": checks})
+    return {
+        "schema": SCHEMA,
+        "ok": bool(pairs) and not any(_failed(pair) for pair in pairs),
+        "network": network,
+        "nodes": [dict(node) for node in nodes],
+        "pairs": pairs,
+    }
+
+
+def merge(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One report of several networks: the first one's shape, with the others under "more"."""
+    whole = dict(reports[0])
+    if len(reports) > 1:
+        whole["more"] = [dict(report) for report in reports[1:]]
+        whole["ok"] = all(report["ok"] for report in reports)
+    return whole
+
+
+def matrix(report: Mapping[str, Any]) -> list[str]:
+    """The report as a table for people: a row per node that asks, a column per node that is asked."""
+    names = [node["name"] for node in report["nodes"]]
+    cells = {(pair["from"], pair["to"]): _cell(pair) for pair in report["pairs"]}
+    rows = [["from \\ to", *names]]
+    rows += [[source, *(cells.get((source, target), "-") for target in names)] for source in names]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(names) + 1)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    good = sum(not _failed(pair) for pair in report["pairs"])
+    summary = f"network {report['network']}: {good} of {len(report['pairs'])} pairs pass {', '.join(CHECKS)}"
+    return [summary, *lines]
+
+
+def faults(report: Mapping[str, Any]) -> list[str]:
+    """One sentence per broken pair."""
+    said = []
+    for pair in report["pairs"]:
+        failed = _failed(pair)
+        if failed:
+            reasons = "; ".join(f"{check}: {pair['checks'][check].get('reason', 'failed')}" for check in failed)
+            said.append(f"{pair['from']} does not reach {pair['to']} on {report['network']} ({reasons}).")
+    return said
+
+
+def _failed(pair: Mapping[str, Any]) -> list[str]:
+    return [check for check in CHECKS if not pair["checks"][check]["ok"]]
+
+
+def _cell(pair: Mapping[str, Any]) -> str:
+    failed = _failed(pair)
+    if failed:
+        return "FAILED " + ",".join(failed)
+    checks = pair["checks"]
+    return f"ok {checks['icmp']['rtt_ms']:.1f} ms, {checks['mtu']['bytes']} bytes"
