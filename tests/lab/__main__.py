@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab's command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from .lab import down, status, up
+from .settings import read_settings
+from .shell import LabError, complain
+
+_PROJECT = Path(__file__).resolve().parents[2]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python3 -m tests.lab",
+        description="A lab of real nodes. LAB_NAME, LAB_NODES, LAB_RELEASE, LAB_CLOUD_SUBNET, LAB_EDGE_SUBNET and "
+        "LAB_MIRROR in the environment say which.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("up", help="build what is missing, keep what is good")
+    leave = commands.add_parser("down", help="remove the lab; images and engine stay")
+    leave.add_argument("--images", action="store_true", help="remove the lab's cached images too")
+    leave.add_argument("--engine", action="store_true", help="stop the Docker engine too, if the lab started it")
+    commands.add_parser("status", help="one line for each node")
+    inside = commands.add_parser("exec", help="run a command in a node as root")
+    inside.add_argument("node")
+    inside.add_argument("words", nargs=argparse.REMAINDER, metavar="-- command")
+    return parser
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    """Run one command; whatever goes wrong is one sentence on stderr."""
+    arguments = _parser().parse_args()
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        settings = read_settings(os.environ, _PROJECT)
+        if arguments.command == "up":
+            up(settings)
+        elif arguments.command == "down":
+            down(settings, arguments.engine, arguments.images)
+        elif arguments.command == "status":
+            status(settings)
+        else:
+            words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
+            terminal = ["--interactive", "--tty"] if sys.stdin.isatty() else ["--interactive"]
+            command = ["docker", "exec", *terminal, settings.container(arguments.node), *(words or ["bash"])]
+            sys.stdout.flush()
+            os.execvp("docker", command)
+    except LabError as error:
+        complain(str(error))
+        return 2
+    except KeyboardInterrupt:
+        complain("interrupted; `up` again goes on from here, `down` removes what is left")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab as a whole: bring it up, say how it is, take it down."""
+
+from __future__ import annotations
+
+import fcntl
+import shlex
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from .docker_engine import docker, engine_info, ensure_engine, ensure_tools, inspect, labelled, remove, stop_engine
+from .image import check_space, ensure_image, remove_images
+from .inventory import (
+    INVENTORY,
+    KEY,
+    KNOWN_HOSTS,
+    ensure_key,
+    render_inventory,
+    render_known_hosts,
+    ssh_command,
+    write,
+)
+from .network import LabNetwork, ensure_network, free_port
+from .node import Node, NodeMaker, failed_units, host_keys, plan_nodes, remove_node, system_state
+from .settings import HOME_LABEL, LABEL, Settings
+from .shell import LabError, complain, joined, last_line, run, say, step, wait_until
+
+_KINDS = ("container", "network", "volume")
+
+
+@contextmanager
+def locked(settings: Settings) -> Iterator[None]:
+    """One command at a time may change a lab."""
+    settings.state.mkdir(parents=True, exist_ok=True)
+    with (settings.state / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LabError(f"another command is at work on the lab {settings.name}: wait for it to end") from error
+        yield
+
+
+def _owned(settings: Settings, kind: str, names: Iterable[str]) -> dict[str, bool]:
+    """Which of `names` exist, and whether they are this checkout's; what is somebody else's is an error."""
+    owned = {}
+    for found in inspect(kind, *names):
+        labels = (found["Config"] if kind == "container" else found).get("Labels") or {}
+        name = found["Name"].lstrip("/")
+        if labels.get(LABEL) != settings.name:
+            raise LabError(
+                f"a {kind} {name} that is not the lab's stands in the way: "
+                f"remove it (`docker {kind} rm {name}`) or choose another LAB_NAME"
+            )
+        home = Path(labels.get(HOME_LABEL, "/"))
+        if home != settings.state and (home / KEY).is_file():
+            raise LabError(
+                f"the lab {settings.name} belongs to another checkout ({home}): "
+                "take it down there or choose another LAB_NAME"
+            )
+        owned[name] = home == settings.state
+    return owned
+
+
+def _survey(settings: Settings) -> dict[str, dict[str, bool]]:
+    """Everything of the lab's that exists, before anything is touched."""
+    names = {
+        "container": [settings.container(node) for node in settings.node_names],
+        "network": [settings.network("cloud"), settings.network("edge")],
+        "volume": [settings.volume(node) for node in settings.node_names],
+    }
+    return {kind: _owned(settings, kind, {*names[kind], *labelled(kind, settings.name)}) for kind in _KINDS}
+
+
+def _each(nodes: list[Node], work: Callable[[Node], object]) -> list[object]:
+    """Do the same to all nodes at once."""
+    with ThreadPoolExecutor(max_workers=max(1, min(8, len(nodes)))) as pool:
+        return list(pool.map(work, nodes))
+
+
+def _clear_leftovers(settings: Settings, survey: dict[str, dict[str, bool]]) -> None:
+    """Nodes beyond LAB_NODES, and what a checkout that is gone left behind."""
+    wanted = {settings.container(node) for node in settings.node_names}
+    stale = [name for name, ours in survey["container"].items() if name not in wanted or not ours]
+    if stale:
+        with step(f"remove {joined(stale)}"):
+            for name in stale:
+                remove_node(settings, name.removeprefix(f"{settings.name}-"))
+    for name, ours in survey["network"].items():
+        if not ours:
+            remove("network", name)
+
+
+def _dial_port(settings: Settings, edge: LabNetwork) -> int:
+    """The port that stands for cloud1 on the edges' gateway: the one it has, or a free one."""
+    for found in inspect("container", settings.container("cloud1")):
+        for binding in (found["HostConfig"]["PortBindings"] or {}).get("22/tcp", []):
+            if binding["HostIp"] == edge.gateway:
+                return int(binding["HostPort"])
+    return free_port(edge.gateway)
+
+
+def up(settings: Settings) -> None:
+    """Make the lab what the settings say, keeping every node that already is."""
+    ensure_tools()
+    ensure_engine(settings)
+    with locked(settings):
+        survey = _survey(settings)
+        engine = engine_info()
+        public_key = ensure_key(settings.state)
+        image = ensure_image(settings, Path(engine["DockerRootDir"]))
+        _clear_leftovers(settings, survey)
+        with step("networks"):
+            cloud, edge = (
+                ensure_network(settings, side, survey["network"].get(settings.network(side), False))
+                for side in ("cloud", "edge")
+            )
+        nodes = plan_nodes(settings, cloud, edge, _dial_port(settings, edge))
+        maker = NodeMaker(settings, image, engine, public_key)
+        _bring_up(settings, nodes, maker, Path(engine["DockerRootDir"]))
+        with step("reach every node by ssh"):
+            keys = {node.name: host_keys(settings, node.name) for node in nodes}
+            write(settings.state / KNOWN_HOSTS, render_known_hosts(nodes, keys))
+            _each(nodes, lambda node: wait_until(node.name, lambda: _ssh_refusal(settings, node), 30))
+        with step("check the NAT"):
+            _check_nat(settings, nodes)
+        write(settings.state / INVENTORY, render_inventory(nodes))
+    _say_how(settings, nodes)
+
+
+def _bring_up(settings: Settings, nodes: list[Node], maker: NodeMaker, engine_root: Path) -> None:
+    current = _each(nodes, maker.is_current)
+    kept = [node for node, good in zip(nodes, current, strict=True) if good]
+    fresh = [node for node, good in zip(nodes, current, strict=True) if not good]
+    if kept:
+        say(f"keep {joined([node.name for node in kept])}")
+    for node in kept:
+        if failed := failed_units(settings, node.name):
+            complain(f"{node.name} has failed units: {joined(failed)}")
+    if not fresh:
+        return
+    check_space(engine_root)
+    try:
+        with step(f"make and boot {joined([node.name for node in fresh])}"):
+            _each(fresh, maker.make)
+            _each(fresh, maker.wait)
+    except KeyboardInterrupt:
+        maker.stop.set()
+        complain(f"interrupted: removing {joined([node.name for node in fresh])}")
+        for node in fresh:
+            remove_node(settings, node.name)
+        raise
+
+
+def _ssh_refusal(settings: Settings, node: Node) -> str | None:
+    """None when the node's operator gets in by ssh and is root by sudo, else ssh's complaint."""
+    done = run(*ssh_command(settings.state, node, "sudo", "-n", "true"), timeout=10, check=False)
+    return last_line(done.stderr.decode(errors="replace")) if done.returncode else None
+
+
+def _check_nat(settings: Settings, nodes: list[Node]) -> None:
+    """With real packets: every edge gets through to cloud1's sshd, and nothing of an edge answers cloud1."""
+    hub, edges = nodes[0], nodes[1:]
+    if hub.dial is None:
+        return
+    address, port = hub.dial
+
+    def dial(edge: Node) -> None:
+        script = f"exec 3<>/dev/tcp/{address}/{port} && read -r -t 5 banner <&3 && echo $banner"
+        container = settings.container(edge.name)
+        done = run("docker", "exec", container, "timeout", "5", "bash", "-c", script, check=False)
+        if not done.stdout.startswith(b"SSH-2.0"):
+            raise LabError(
+                f"{edge.name} can't reach cloud1's sshd at {address}:{port}: "
+                "does this machine's firewall let containers reach it?"
+            )
+
+    def back(edge: Node) -> None:
+        script = f"ping -c 1 -W 1 {edge.address} || timeout 1 bash -c '</dev/tcp/{edge.address}/22'"
+        if run("docker", "exec", settings.container(hub.name), "sh", "-c", script, check=False).returncode == 0:
+            raise LabError(f"cloud1 reaches {edge.name} at {edge.address}: this Docker engine keeps no networks apart")
+
+    _each(edges, dial)
+    _each(edges, back)
+
+
+def _say_how(settings: Settings, nodes: list[Node]) -> None:
+    inventory = _shown(settings.state / INVENTORY)
+    say(f"up: {joined([f'{node.name} {node.address}' for node in nodes])}; inventory {inventory}")
+    say(f"look around: docker exec -it {settings.container('cloud1')} bash")
+    say(f"       or: {shlex.join(ssh_command(Path(_shown(settings.state)), nodes[0]))}")
+
+
+def _shown(path: Path) -> str:
+    """A path as the user would type it."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def status(settings: Settings) -> None:
+    """One line for each node."""
+    ensure_engine_answers = engine_info()
+    rows = [("NODE", "CONTAINER", "ADDRESS", "SYSTEMD", "IMAGE")]
+    for name in sorted(labelled("container", settings.name)):
+        for found in inspect("container", name):
+            node = name.removeprefix(f"{settings.name}-")
+            networks = found["NetworkSettings"]["Networks"].values()
+            address = joined([network["IPAddress"] for network in networks if network["IPAddress"]])
+            state = found["State"]["Status"]
+            systemd = system_state(settings, node) if state == "running" else "-"
+            rows.append((node, state, address, systemd or "-", found["Config"]["Image"][:19]))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
+    if len(rows) == 1:
+        print(f"(no lab {settings.name} on the engine {ensure_engine_answers['ServerVersion']})")
+
+
+def down(settings: Settings, engine: bool, images: bool) -> None:
+    """Remove what this lab made and nothing else."""
+    with locked(settings):
+        survey = {kind: _owned(settings, kind, labelled(kind, settings.name)) for kind in _KINDS}
+        names = sorted(survey["container"])
+        with step(f"remove {joined(names)}"):
+            if names:
+                docker("rm", "--force", *names)
+            for kind in ("network", "volume"):
+                for name in survey[kind]:
+                    remove(kind, name)
+        for file in (INVENTORY, KNOWN_HOSTS, KEY, f"{KEY}.pub"):
+            (settings.state / file).unlink(missing_ok=True)
+        if images:
+            say(f"removed the images {joined(remove_images())}")
+    if engine:
+        stop_engine(settings)

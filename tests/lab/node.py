@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One node: a system container that is as much of a machine as a container can be."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import tarfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .docker_engine import docker, inspect, remove
+from .image import FILES
+from .network import LabNetwork
+from .settings import SPEC_LABEL, Settings
+from .shell import LabError, run, wait_until
+
+OPERATOR = "ops"
+_OPERATOR_ID = 1000
+_BOOT_SECONDS = 90
+# systemd, dockerd and tun inside, on machines that grant neither --privileged nor CAP_SYS_RESOURCE.
+_PRIVILEGES = (
+    "--cap-add=ALL --cap-drop=SYS_RESOURCE --security-opt=seccomp=unconfined --security-opt=systempaths=unconfined "
+    "--security-opt=apparmor=unconfined --device=/dev/net/tun"
+).split() + ["--device-cgroup-rule=a *:* rwm"]
+# A new machine does not forward (dockerd turns it on, and then makes its FORWARD policy drop), and has IPv6.
+_SYSCTLS = (
+    "net.ipv4.ip_forward=0",
+    "net.ipv6.conf.all.disable_ipv6=0",
+    "net.ipv6.conf.default.disable_ipv6=0",
+)
+_TMPFS = ("/run:exec,mode=755", "/tmp:exec,mode=1777")
+
+
+@dataclass(frozen=True)
+class Node:
+    """What makes one node different from another."""
+
+    name: str
+    network: LabNetwork
+    address: str
+    dial: tuple[str, int] | None = None
+
+    @property
+    def ruleset(self) -> str | None:
+        """The node's own /etc/nftables.conf, where its role in the lab asks for one."""
+        file = FILES / f"{self.name}.nft"
+        return file.read_text(encoding="utf-8") if file.is_file() else None
+
+
+def plan_nodes(settings: Settings, cloud: LabNetwork, edge: LabNetwork, dial_port: int) -> list[Node]:
+    """All nodes with their addresses, which depend on nothing but their names."""
+    hub = Node("cloud1", cloud, cloud.address(1), (edge.gateway, dial_port))
+    return [hub, *(Node(f"edge{number}", edge, edge.address(number)) for number in range(1, settings.nodes))]
+
+
+def name_servers(*resolv_confs: str) -> list[str]:
+    """The machine's name servers that a node can reach too, from the first file that has any."""
+    for text in resolv_confs:
+        servers = re.findall(r"^nameserver\s+(\S+)", text, re.M)
+        usable = [server for server in servers if not server.startswith(("127.", "::1", "fe80"))]
+        if usable:
+            return usable
+    return []
+
+
+def _read(path: str) -> str:
+    file = Path(path)
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
+
+
+def create_arguments(settings: Settings, node: Node, image: str, cgroup_version: str, servers: list[str]) -> list[str]:
+    """`docker create`'s words for a node, apart from its labels."""
+    arguments = [
+        f"--name={settings.container(node.name)}",
+        f"--hostname={node.name}",
+        f"--network={node.network.name}",
+        f"--ip={node.address}",
+        f"--volume={settings.volume(node.name)}:/var/lib/docker",
+        f"--env=LAB_NAMESERVERS={' '.join(servers)}",
+        # `reboot` inside ends the container with an error code; it has to come up again as a machine would.
+        "--restart=on-failure",
+        "--stop-signal=SIGRTMIN+3",
+        "--stop-timeout=20",
+        *_PRIVILEGES,
+        *(f"--sysctl={setting}" for setting in _SYSCTLS),
+        *(f"--tmpfs={mount}" for mount in _TMPFS),
+    ]
+    if cgroup_version == "2":
+        arguments.append("--cgroupns=private")
+    else:
+        arguments += ["--cgroupns=host", "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw"]
+    if node.dial is not None:
+        address, port = node.dial
+        arguments.append(f"--publish={address}:{port}:22")
+    return [*arguments, image]
+
+
+def own_files(node: Node, public_key: str) -> bytes:
+    """A tar archive of the files that only this node of this lab has."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+
+        def add(path: str, text: str, mode: int, owner: int = 0) -> None:
+            entry = tarfile.TarInfo(path)
+            data = text.encode()
+            entry.size, entry.mode, entry.uid, entry.gid = len(data), mode, owner, owner
+            archive.addfile(entry, io.BytesIO(data))
+
+        add(f"home/{OPERATOR}/.ssh/authorized_keys", public_key, 0o600, _OPERATOR_ID)
+        if node.ruleset is not None:
+            add("etc/nftables.conf", node.ruleset, 0o755)
+            link = tarfile.TarInfo("etc/systemd/system/sysinit.target.wants/nftables.service")
+            link.type, link.linkname, link.mode = tarfile.SYMTYPE, "/lib/systemd/system/nftables.service", 0o777
+            archive.addfile(link)
+    return buffer.getvalue()
+
+
+class NodeMaker:
+    """Brings nodes to the state that the settings ask for."""
+
+    def __init__(self, settings: Settings, image: str, engine: dict[str, Any], public_key: str) -> None:
+        """Read once what all nodes share."""
+        self.settings = settings
+        self.image = image
+        self.public_key = public_key
+        self.cgroup_version = str(engine.get("CgroupVersion", "1"))
+        self.servers = name_servers(_read("/etc/resolv.conf"), _read("/run/systemd/resolve/resolv.conf"))
+        self.stop = threading.Event()
+
+    def _fingerprint(self, node: Node) -> str:
+        """Changes with whatever a container can't be changed to afterwards."""
+        arguments = create_arguments(self.settings, node, self.image, self.cgroup_version, self.servers)
+        shape = [arguments, node.network.identity, hashlib.sha256(own_files(node, self.public_key)).hexdigest()]
+        return hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:16]
+
+    def is_current(self, node: Node) -> bool:
+        """Whether the node runs, answers, and was made just as it would be made now."""
+        found = inspect("container", self.settings.container(node.name))
+        if not found or found[0]["Config"]["Labels"].get(SPEC_LABEL) != self._fingerprint(node):
+            return False
+        return bool(found[0]["State"]["Running"]) and system_state(self.settings, node.name) in {"running", "degraded"}
+
+    def make(self, node: Node) -> None:
+        """Replace whatever is left of a node by a new one, and start it."""
+        name, volume = self.settings.container(node.name), self.settings.volume(node.name)
+        remove_node(self.settings, node.name)
+        labels = [word for item in self.settings.labels.items() for word in ("--label", "=".join(item))]
+        docker("volume", "create", *labels, volume)
+        arguments = create_arguments(self.settings, node, self.image, self.cgroup_version, self.servers)
+        docker("create", *labels, "--label", f"{SPEC_LABEL}={self._fingerprint(node)}", *arguments)
+        docker("cp", "-", f"{name}:/", stdin=own_files(node, self.public_key))
+        docker("start", name)
+
+    def wait(self, node: Node) -> None:
+        """Until systemd has finished without a failed unit and the node's own engine answers."""
+        wait_until(node.name, lambda: self._missing(node.name), _BOOT_SECONDS, self.stop)
+
+    def _missing(self, name: str) -> str | None:
+        container = self.settings.container(name)
+        state = system_state(self.settings, name)
+        if state == "degraded":
+            raise LabError(f"{name} booted with failed units: {', '.join(failed_units(self.settings, name))}")
+        if state != "running":
+            return f"systemd says {state or 'nothing'}; look at `docker logs {container}`"
+        if run("docker", "exec", container, "docker", "info", check=False, timeout=20).returncode:
+            return "its Docker engine does not answer"
+        return None
+
+
+def system_state(settings: Settings, name: str) -> str:
+    """systemd's own word for the node's state; empty when there is no such word."""
+    done = run("docker", "exec", settings.container(name), "systemctl", "is-system-running", check=False, timeout=20)
+    word = done.stdout.decode().strip()
+    return word if re.fullmatch("[a-z]+", word) else ""
+
+
+def failed_units(settings: Settings, name: str) -> list[str]:
+    """The units that systemd counts as failed."""
+    listing = docker("exec", settings.container(name), "systemctl", "--failed", "--plain", "--no-legend", check=False)
+    return [line.split()[0] for line in listing.splitlines() if line.split()]
+
+
+def host_keys(settings: Settings, name: str) -> list[str]:
+    """The node's public host keys, asked of the node itself and not of the wire."""
+    keys = docker("exec", settings.container(name), "sh", "-c", "cat /etc/ssh/ssh_host_*_key.pub")
+    return [" ".join(line.split()[:2]) for line in keys.splitlines()]
+
+
+def remove_node(settings: Settings, name: str) -> None:
+    """Remove a node with all it stored."""
+    remove("container", settings.container(name))
+    remove("volume", settings.volume(name))
