@@ -1,0 +1,68 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A door to the fleet's plan for playbooks."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: fleet_plan
+short_description: The plan for a fleet
+version_added: 0.1.0
+author: overssh.swarm contributors (@overssh)
+description:
+  - Computes, from the inventory and from what the hosts hold already, every node's underlay address, devices, links,
+    routes and firewall rules.
+  - Pure; nothing is asked of a host.
+options:
+  _input:
+    description: The hosts of the fleet, in inventory order.
+    type: list
+    elements: str
+    required: true
+  hostvars:
+    description: All variables of all hosts, Ansible's C(hostvars).
+    type: dict
+    required: true
+  found:
+    description: The name of the variable that holds each host's answer of M(overssh.swarm.host_info).
+    type: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Plan the fleet
+  ansible.builtin.set_fact:
+    plan: "{{ groups.overssh | overssh.swarm.fleet_plan(hostvars, 'found') }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The plan; its C(problems) are the reasons not to go on, one sentence each.
+  type: dict
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.overssh.swarm.plugins.plugin_utils import _fleet
+
+
+def fleet_plan(hosts: list[str], hostvars: Any, found: str) -> dict[str, Any]:
+    """The plan as plain data; only the variables that the plan reads are resolved."""
+    variables = {host: _variables(hostvars[host]) for host in hosts}
+    return _fleet.plan(variables, {host: hostvars[host].get(found) or {} for host in hosts})
+
+
+def _variables(host: Any) -> dict[str, Any]:
+    """What the plan may read of one host: our own settings, and where Ansible reaches it."""
+    return {
+        name: host[name] for name in host if name.startswith("overssh_") or name in ("ansible_host", "ansible_port")
+    }
+
+
+class FilterModule:
+    """What Ansible asks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filters of this file by name."""
+        return {"fleet_plan": fleet_plan}

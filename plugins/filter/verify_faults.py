@@ -1,0 +1,49 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A door to the report's faults for playbooks."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: verify_faults
+short_description: What a verification found broken
+version_added: 0.1.0
+author: overssh.swarm contributors (@overssh)
+description:
+  - One sentence for each pair of nodes that does not reach the other.
+options:
+  _input:
+    description: The report.
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Stop where anything is broken
+  ansible.builtin.assert:
+    that: report | overssh.swarm.verify_faults | length == 0
+"""
+
+RETURN = r"""
+_value:
+  description: The sentences; empty where all is well.
+  type: list
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.overssh.swarm.plugins.plugin_utils import _report
+
+
+def verify_faults(report: dict[str, Any]) -> list[str]:
+    """See _report.faults."""
+    return _report.faults(report)
+
+
+class FilterModule:
+    """What Ansible asks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filters of this file by name."""
+        return {"verify_faults": verify_faults}

@@ -1,0 +1,49 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A door to the report's table for playbooks."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: verify_matrix
+short_description: A verification report as a table
+version_added: 0.1.0
+author: overssh.swarm contributors (@overssh)
+description:
+  - A row for each node that asks, a column for each node that is asked.
+options:
+  _input:
+    description: The report.
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Show it
+  ansible.builtin.debug:
+    msg: "{{ report | overssh.swarm.verify_matrix }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The table's lines.
+  type: list
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.overssh.swarm.plugins.plugin_utils import _report
+
+
+def verify_matrix(report: dict[str, Any]) -> list[str]:
+    """See _report.matrix."""
+    return _report.matrix(report)
+
+
+class FilterModule:
+    """What Ansible asks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filters of this file by name."""
+        return {"verify_matrix": verify_matrix}

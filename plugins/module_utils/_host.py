@@ -1,0 +1,206 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host has, holds and lacks, before anything is done to it; only looks."""
+
+from __future__ import annotations
+
+import glob
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ._command import Runner
+from ._errors import OversshError
+from ._files import read_text
+
+# The library a module of ours imports, and the package that has it on Debian and Red Hat alike.
+LIBRARIES = {"docker": "python3-docker", "pyroute2": "python3-pyroute2"}
+PROGRAMS = {"ip": "iproute2", "nft": "nftables", "ssh": "openssh-client", "ssh-keygen": "openssh-client"}
+OLDEST_PYTHON = (3, 9)
+# The first engine whose swarm takes a data path port and an address pool from every client (API 1.40).
+OLDEST_API = (1, 40)
+TUN_DEVICE = "/dev/net/tun"
+
+
+def missing_basics(
+    euid: int,
+    python: tuple[int, int],
+    systemd: bool,
+    tun: bool,
+    finds: Callable[[str], bool],
+    imports: Callable[[str], bool],
+) -> list[str]:
+    """Sentences on what every host needs and this one lacks."""
+    said = []
+    if euid != 0:
+        said.append("the play does not run as root here; set ansible_become: true.")
+    if python < OLDEST_PYTHON:
+        said.append(f"Python {python[0]}.{python[1]} is too old; set ansible_python_interpreter to 3.9 or later.")
+    if not systemd:
+        said.append("systemd does not run here; it has to be process 1, so that tunnels come back by themselves.")
+    if not tun:
+        said.append(f"{TUN_DEVICE} is missing; load the kernel module tun.")
+    said += [
+        f"the program {program} is missing; install the package {package}."
+        for program, package in PROGRAMS.items()
+        if not finds(program)
+    ]
+    said += [
+        f"the Python library {library} is missing for {sys.executable}; install the package {package}."
+        for library, package in LIBRARIES.items()
+        if not imports(library)
+    ]
+    return said
+
+
+def docker_problems(version: Mapping[str, Any], info: Mapping[str, Any]) -> list[str]:
+    """Sentences on why this engine can't be part of a swarm.
+
+    Source: dockerd refuses swarm mode with live-restore, and with the nftables firewall backend.
+    """
+    said = []
+    api = tuple(int(part) for part in str(version.get("ApiVersion", "0.0")).split(".")[:2])
+    if api < OLDEST_API:
+        said.append(f"Docker {version.get('Version')} is too old; it takes 19.03 or later.")
+    if info.get("LiveRestoreEnabled"):
+        said.append("Docker's live-restore is on, and a swarm refuses it; take it out of /etc/docker/daemon.json.")
+    backend = info.get("FirewallBackend") or {}
+    if "nftables" in str(backend.get("Driver", "")):
+        said.append("Docker's firewall-backend is nftables, and a swarm refuses it; set it to iptables.")
+    return said
+
+
+def sshd_problems(effective: Mapping[str, Sequence[str]], user: str) -> list[str]:
+    """Sentences on why this sshd would not let the tunnel account in; effective: as `sshd -T` prints it."""
+    said = []
+    allowed = effective.get("allowusers", [])
+    if allowed and not any(_names(pattern, user) for pattern in allowed):
+        said.append(f"sshd's AllowUsers leaves out {user}; add it to that line.")
+    if any(_names(pattern, user) for pattern in effective.get("denyusers", [])):
+        said.append(f"sshd's DenyUsers names {user}; take it out of that line.")
+    groups = effective.get("allowgroups", [])
+    if groups and user not in groups:
+        said.append(f"sshd's AllowGroups leaves out the group {user}; add it to that line.")
+    return said
+
+
+def _names(pattern: str, user: str) -> bool:
+    return pattern.split("@", 1)[0] in (user, "*")
+
+
+def parse_sshd(text: str) -> dict[str, list[str]]:
+    """`sshd -T` as a mapping of keyword to its values, in the order they are printed."""
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        keyword, _space, value = line.strip().partition(" ")
+        if keyword:
+            found.setdefault(keyword.lower(), []).append(value)
+    return found
+
+
+def parse_devices(text: str) -> list[dict[str, Any]]:
+    """The tun devices of `ip -json -details address show`."""
+    devices = []
+    for link in json.loads(text or "[]"):
+        if link.get("linkinfo", {}).get("info_kind") != "tun" and not str(link.get("ifname", "")).startswith("tun"):
+            continue
+        devices.append(
+            {
+                "name": link["ifname"],
+                "alias": link.get("ifalias", ""),
+                "addresses": [
+                    # With a peer, iproute2 calls the peer "address" in JSON.
+                    {"address": entry["local"], "peer": entry.get("address")}
+                    for entry in link.get("addr_info", [])
+                    if entry.get("family") == "inet"
+                ],
+            }
+        )
+    return devices
+
+
+def parse_routes(text: str) -> list[dict[str, str]]:
+    """The destinations of `ip -json -4 route show table all`, without default routes."""
+    return [
+        {"destination": route["dst"], "device": route.get("dev", "")}
+        for route in json.loads(text or "[]")
+        if route.get("dst") != "default" and route.get("type") not in ("broadcast", "multicast", "unreachable", "throw")
+    ]
+
+
+class Host:
+    """This host, looked at with its own programs."""
+
+    def __init__(self, run: Runner, finds: Callable[[str], bool], docker: Callable[[], Any]) -> None:
+        self._run = run
+        self._finds = finds
+        self._docker = docker
+
+    def observe(self, dialled: bool, user: str) -> dict[str, Any]:
+        """All of it; dialled: other nodes open connections to this host's sshd, as the account user."""
+        problems = missing_basics(
+            os.geteuid(),
+            sys.version_info[:2],
+            os.path.isdir("/run/systemd/system"),
+            os.path.exists(TUN_DEVICE),
+            self._finds,
+            lambda library: importlib.util.find_spec(library) is not None,
+        )
+        answer: dict[str, Any] = {"devices": [], "routes": [], "docker": {}, "sshd": {}}
+        if self._finds("ip"):
+            answer["devices"] = parse_devices(self._run(["ip", "-json", "-details", "address", "show"]).stdout)
+            answer["routes"] = parse_routes(self._run(["ip", "-json", "-4", "route", "show", "table", "all"]).stdout)
+        if not problems:
+            answer["docker"], found = self._engine()
+            problems += found
+        if dialled and os.geteuid() == 0:
+            answer["sshd"], found = self._sshd(user)
+            problems += found
+        return {**answer, "problems": problems}
+
+    def _engine(self) -> tuple[dict[str, Any], list[str]]:
+        try:
+            client = self._docker()
+            version, info = client.version(), client.info()
+        except OversshError as error:
+            return {}, [f"{error}."]
+        answer = {"version": version.get("Version"), "swarm": info.get("Swarm", {}).get("LocalNodeState")}
+        return answer, docker_problems(version, info)
+
+    def _sshd(self, user: str) -> tuple[dict[str, Any], list[str]]:
+        """What the server side of a link has to know of this host's sshd."""
+        if not self._finds("sshd"):
+            return {}, ["the program sshd is missing; install the package openssh-server."]
+        answer = self._run(["sshd", "-T"], check=False)
+        if answer.rc != 0:
+            return {}, [f"sshd does not accept its own configuration: {answer.stderr.strip()}"]
+        effective = parse_sshd(answer.stdout)
+        keys = [read_text(f"{path}.pub") for path in effective.get("hostkey", [])]
+        host_keys = [" ".join(key.split()[:2]) for key in keys if key]
+        problems = sshd_problems(effective, user)
+        if not host_keys:
+            problems.append("sshd's public host keys can't be read; make them with ssh-keygen -A.")
+        return {"host_keys": host_keys, "drop_ins": _includes_drop_ins(), "service": _ssh_service()}, problems
+
+
+def _includes_drop_ins() -> bool:
+    """Whether sshd reads /etc/ssh/sshd_config.d, before anything else that could decide first."""
+    main = read_text("/etc/ssh/sshd_config") or ""
+    for line in main.splitlines():
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        if words[0].lower() == "include" and any("sshd_config.d/*.conf" in word for word in words[1:]):
+            return True
+        if words[0].lower() == "match":
+            return False
+    return False
+
+
+def _ssh_service() -> str:
+    """The name of sshd's unit: ssh on Debian, sshd elsewhere."""
+    folders = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+    return "ssh" if any(glob.glob(f"{folder}/ssh.service") for folder in folders) else "sshd"

@@ -1,0 +1,272 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A throwaway container on an overlay network that sends and answers probes.
+
+No image is pulled: it is an empty one, with the host's own /usr mounted read-only, so that the host's Python runs.
+It has no capability, no writable file and no right to gain any.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import os
+import sys
+import tarfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from . import _probe_agent
+from ._errors import OversshError
+from ._files import read_text, remove, remove_empty_folder, write_text
+from ._main import Engine
+from ._plan import Plan, Step
+from ._wait import wait_until
+
+IMAGE = "overssh-verify"
+TAG = "latest"
+LABEL = "overssh.verify"
+FOLDER = "/run/overssh/verify"
+AGENT = f"{FOLDER}/agent.py"
+INSIDE = "/overssh"
+NOBODY = "65534:65534"
+# Where a host keeps programs and libraries besides /usr: folders of their own, or links into /usr.
+USERLAND = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+
+
+@dataclass(frozen=True)
+class Desired:
+    """What is wanted: a probe of this name on this network, or no probe at all."""
+
+    name: str
+    network: str | None
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The probe as found.
+
+    container: its id, None where there is none; ours: it carries our label; running_on: the networks of one that runs;
+    address: on the desired network; image: there is one of ours; agent: its program's text.
+    """
+
+    container: str | None = None
+    ours: bool = True
+    running_on: tuple[str, ...] = ()
+    address: str = ""
+    image: bool = False
+    agent: str | None = None
+
+
+def plan_probe(desired: Desired, observed: Observed, agent: str) -> Plan:
+    """The steps to a running probe, or to nothing left of one; a stale container is replaced."""
+    if observed.container and not observed.ours:
+        raise OversshError(
+            f"a container named {desired.name} exists that overssh.swarm did not make; rename it or remove it with "
+            f"'docker rm -f {desired.name}'"
+        )
+    before = {"container": observed.container is not None, "networks": list(observed.running_on)}
+    if desired.network is None:
+        return Plan(before, {"container": False, "networks": []}, tuple(_removal(desired, observed)))
+    after = {"container": True, "networks": [desired.network]}
+    if desired.network in observed.running_on and observed.agent == agent:
+        return Plan(before, after)
+    steps: list[Step] = []
+    if observed.container:
+        steps.append(Step("remove_container", f"remove the stale container {desired.name}"))
+    if observed.agent != agent:
+        steps.append(Step("write_agent", f"write {AGENT}", inverse=Step("remove_agent", f"remove {AGENT}")))
+    if not observed.image:
+        steps.append(
+            Step(
+                "make_image", f"make the empty image {IMAGE}", inverse=Step("remove_image", f"remove the image {IMAGE}")
+            )
+        )
+    steps.append(
+        Step(
+            "start_container",
+            f"start the container {desired.name} on {desired.network}",
+            inverse=Step("remove_container", f"remove the container {desired.name}"),
+        )
+    )
+    return Plan(before, after, tuple(steps))
+
+
+def _removal(desired: Desired, observed: Observed) -> list[Step]:
+    steps = []
+    if observed.container:
+        steps.append(Step("remove_container", f"remove the container {desired.name}"))
+    if observed.image:
+        steps.append(Step("remove_image", f"remove the image {IMAGE}"))
+    if observed.agent is not None:
+        steps.append(Step("remove_agent", f"remove {AGENT}"))
+    return steps
+
+
+def empty_image(links: Mapping[str, str]) -> bytes:
+    """A tar of a root file system that holds nothing but symbolic links, name to target."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, target in sorted({"overssh-verify": "usr", **links}.items()):
+            entry = tarfile.TarInfo(name)
+            entry.type = tarfile.SYMTYPE
+            entry.linkname = target
+            archive.addfile(entry)
+    return buffer.getvalue()
+
+
+def userland(root: str = "/") -> tuple[dict[str, str], list[str]]:
+    """The host's links into /usr, and the folders that a container needs mounted besides."""
+    links: dict[str, str] = {}
+    folders = [os.path.join(root, "usr")]
+    for name in USERLAND:
+        path = os.path.join(root, name)
+        if os.path.islink(path):
+            links[name] = os.readlink(path).lstrip("/")
+        elif os.path.isdir(path):
+            folders.append(path)
+    return links, folders
+
+
+def python_folders(prefixes: Sequence[str], mounted: Sequence[str]) -> list[str]:
+    """The folders of this Python that no mounted folder holds yet."""
+    found: list[str] = []
+    for prefix in prefixes:
+        if not any(prefix == folder or prefix.startswith(folder + "/") for folder in [*mounted, *found]):
+            found.append(prefix)
+    return found
+
+
+def agent_source() -> str:
+    """The agent's own text, from wherever this module was loaded (Ansible runs modules out of a zip file)."""
+    loader = importlib.import_module(_probe_agent.__name__).__loader__
+    source: str | None = loader.get_source(_probe_agent.__name__) if loader else None  # type: ignore[attr-defined]
+    if not source:
+        raise OversshError("the source of the verification program can't be read; install the collection again")
+    return source
+
+
+class ProbeEngine(Engine[Observed]):
+    """The probe of this host."""
+
+    def __init__(self, docker: Any, desired: Desired, timeout: float | None) -> None:
+        """timeout: seconds to wait for the container to be on its network; None: don't wait."""
+        self._docker = docker
+        self._desired = desired
+        self._timeout = timeout
+        self._agent = agent_source()
+
+    def observe(self) -> Observed:
+        """The probe as it stands."""
+        found = self._docker.containers(all=True, filters={"name": f"^/{self._desired.name}$"})
+        images = self._docker.images(name=f"{IMAGE}:{TAG}")
+        agent = read_text(AGENT)
+        if not found:
+            return Observed(image=bool(images), agent=agent)
+        summary = found[0]
+        networks = (summary.get("NetworkSettings") or {}).get("Networks") or {}
+        here = networks.get(self._desired.network or "") or {}
+        return Observed(
+            container=summary["Id"],
+            ours=LABEL in (summary.get("Labels") or {}),
+            running_on=tuple(networks) if summary.get("State") == "running" else (),
+            address=here.get("IPAddress", ""),
+            image=bool(images),
+            agent=agent,
+        )
+
+    def plan(self, observed: Observed) -> Plan:
+        """See plan_probe."""
+        return plan_probe(self._desired, observed, self._agent)
+
+    def perform(self, step: Step) -> None:
+        """One step, told to Docker or to the file system."""
+        actions: dict[str, Callable[[], None]] = {
+            "write_agent": lambda: write_text(AGENT, self._agent),
+            "remove_agent": _remove_agent,
+            "make_image": self._make_image,
+            "remove_image": lambda: self._docker.remove_image(f"{IMAGE}:{TAG}", force=True),
+            "start_container": self._start_container,
+            "remove_container": lambda: self._docker.remove_container(self._desired.name, force=True, v=True),
+        }
+        try:
+            actions[step.action]()
+        except OversshError:
+            raise
+        except Exception as error:  # the SDK lets errors of requests and of urllib3 through as they are
+            raise OversshError(f"Docker says: {getattr(error, 'explanation', None) or error}") from error
+
+    def _make_image(self) -> None:
+        self._docker.import_image_from_data(empty_image(userland()[0]), repository=IMAGE, tag=TAG)
+
+    def _start_container(self) -> None:
+        _links, folders = userland()
+        folders += python_folders((sys.prefix, sys.base_prefix), folders)
+        cache = ["/etc/ld.so.cache"] if os.path.exists("/etc/ld.so.cache") else []
+        network = self._desired.network
+        container = self._docker.create_container(
+            f"{IMAGE}:{TAG}",
+            command=[sys.executable, "-I", f"{INSIDE}/agent.py", "serve"],
+            name=self._desired.name,
+            labels={LABEL: "true"},
+            user=NOBODY,
+            host_config=self._docker.create_host_config(
+                network_mode=network,
+                binds=[f"{FOLDER}:{INSIDE}:ro", *(f"{path}:{path}:ro" for path in [*folders, *cache])],
+                read_only=True,
+                cap_drop=["ALL"],
+                security_opt=["no-new-privileges", "label=disable"],
+                pids_limit=64,
+            ),
+            networking_config=self._docker.create_networking_config({network: self._docker.create_endpoint_config()}),
+        )
+        try:
+            self._docker.start(container["Id"])
+        except Exception:
+            self._docker.remove_container(container["Id"], force=True, v=True)
+            raise
+
+    def wait(self) -> None:
+        """Until the container runs and has an address on the network."""
+        if self._desired.network is None or self._timeout is None:
+            return
+
+        def settled() -> bool:
+            found = self.observe()
+            if not found.running_on:
+                words = self._docker.logs(self._desired.name, tail=3).decode(errors="replace").strip()
+                raise OversshError(f"the container {self._desired.name} ended: {words or 'it said nothing'}")
+            return bool(found.address)
+
+        wait_until(settled, self._timeout, f"an address for {self._desired.name} on {self._desired.network}")
+
+    def result(self, observed: Observed) -> dict[str, Any]:
+        """The container and its address."""
+        return {"container": self._desired.name, "address": observed.address}
+
+
+def _remove_agent() -> None:
+    remove(AGENT)
+    remove_empty_folder(FOLDER)
+    remove_empty_folder(os.path.dirname(FOLDER))
+
+
+def measure(docker: Any, name: str, peers: Sequence[Mapping[str, str]], timeout: float) -> dict[str, Any]:
+    """Have the probe of this host check its peers; the checks' results by the peer's name.
+
+    peers: name, host (the peer's container) and address of each; timeout: seconds per check. Raises OversshError where
+    the probe itself can't be asked.
+    """
+    order = json.dumps({"peers": [dict(peer) for peer in peers], "timeout": timeout})
+    try:
+        asked = docker.exec_create(name, [sys.executable, "-I", f"{INSIDE}/agent.py", "measure", order])["Id"]
+        stdout, stderr = docker.exec_start(asked, demux=True)
+        status = docker.exec_inspect(asked)["ExitCode"]
+    except Exception as error:  # the SDK lets errors of requests and of urllib3 through as they are
+        raise OversshError(f"Docker says: {getattr(error, 'explanation', None) or error}") from error
+    if status != 0:
+        raise OversshError(f"the probe in {name} failed: {(stderr or b'').decode(errors='replace').strip()[-400:]}")
+    found: dict[str, Any] = json.loads(stdout)
+    return found

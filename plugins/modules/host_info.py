@@ -1,0 +1,106 @@
+#!/usr/bin/python
+# Copyright: overssh.swarm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""host_info: documentation and main."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_info
+short_description: Look at a host before it joins a fleet
+version_added: 0.1.0
+author:
+  - overssh.swarm contributors (@overssh)
+description:
+  - Gathers in one go what the plan for a fleet has to know of a host, and what stands in the way of its taking part.
+  - Used by the role P(overssh.swarm.preflight#role).
+extends_documentation_fragment:
+  - overssh.swarm.attributes.info
+options:
+  dialled:
+    description:
+      - Whether other nodes open ssh connections to this host.
+      - Its sshd is looked at only then.
+    type: bool
+    default: false
+  user:
+    description:
+      - The account that tunnels log in to.
+    type: str
+    default: overssh
+"""
+
+EXAMPLES = r"""
+- name: Look at a hub
+  overssh.swarm.host_info:
+    dialled: true
+  register: found
+
+- name: Say what it lacks
+  ansible.builtin.debug:
+    var: found.host.problems
+"""
+
+RETURN = r"""
+host:
+  description: The host as found.
+  returned: always
+  type: dict
+  contains:
+    problems:
+      description: Why it can't take part, one sentence each; empty where it can.
+      type: list
+      elements: str
+      sample: ["the program nft is missing; install the package nftables."]
+    devices:
+      description: Its tun devices, those of others too.
+      type: list
+      elements: dict
+      sample:
+        - name: tun1001
+          alias: overssh cloud1
+          addresses: [{"address": "172.30.0.2", "peer": "172.30.0.1"}]
+    routes:
+      description: Where it has IPv4 routes to, with their devices; without the default route.
+      type: list
+      elements: dict
+      sample: [{"destination": "192.168.7.0/24", "device": "eth0"}]
+    docker:
+      description: Its engine's version, and its part in a swarm as the engine calls it.
+      type: dict
+      sample: {"version": "26.1.5", "swarm": "inactive"}
+    sshd:
+      description: >-
+        Where O(dialled=true), the server's public host keys, the name of its service, and whether it reads drop-in
+        files.
+      type: dict
+      sample: {"host_keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample"], "service": "ssh", "drop_ins": true}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
+from ansible_collections.overssh.swarm.plugins.module_utils._docker import connect
+from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._host import Host
+
+
+def main() -> None:
+    """Look, and say what was seen."""
+    module = AnsibleModule(
+        argument_spec={
+            "dialled": {"type": "bool", "default": False},
+            "user": {"type": "str", "default": "overssh"},
+        },
+        supports_check_mode=True,
+    )
+    host = Host(runner(module), lambda program: module.get_bin_path(program) is not None, connect)
+    try:
+        found = host.observe(dialled=module.params["dialled"], user=module.params["user"])
+    except OversshError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, host=found)
+
+
+if __name__ == "__main__":
+    main()
