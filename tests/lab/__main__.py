@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from types import FrameType
@@ -55,8 +56,7 @@ def main() -> int:
             words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
             terminal = ["--interactive", "--tty"] if sys.stdin.isatty() else ["--interactive"]
             command = ["docker", "exec", *terminal, settings.container(arguments.node), *(words or ["bash"])]
-            sys.stdout.flush()
-            os.execvp("docker", command)
+            return subprocess.run(command, check=False).returncode
     except LabError as error:
         complain(str(error))
         return 2

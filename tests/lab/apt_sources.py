@@ -11,10 +11,24 @@ from pathlib import Path
 from .shell import LabError
 
 _DEBIAN_SUITES = frozenset(
-    "bullseye bookworm trixie forky duke sid oldoldstable oldstable stable testing unstable".split()
+    (
+        "bullseye",
+        "bookworm",
+        "trixie",
+        "forky",
+        "duke",
+        "sid",
+        "oldoldstable",
+        "oldstable",
+        "stable",
+        "testing",
+        "unstable",
+    )
 )
 # Acquire settings that say how to reach a mirror or whether to believe it; the others are about this machine's disk.
-_CARRIED = re.compile(r"^Acquire::(https?|ftp|tor|socks|Retries|Proxy|Check-Valid-Until|Check-Date|ForceIPv[46])\b", re.I)
+_CARRIED = re.compile(
+    r"^Acquire::(https?|ftp|tor|socks|Retries|Proxy|Check-Valid-Until|Check-Date|ForceIPv[46])\b", re.I
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +76,7 @@ def parse_deb822(text: str) -> list[Source]:
     for fields in _stanzas(text):
         if "deb" not in fields.get("types", "").split() or fields.get("enabled", "yes").lower() in {"no", "false"}:
             continue
-        options = {name: fields[name] for name in ("signed-by", "trusted") if name in fields}
+        options: dict[str, str] = {name: fields[name] for name in ("signed-by", "trusted") if name in fields}
         components = tuple(fields.get("components", "").split())
         for uri in fields.get("uris", "").split():
             for suite in fields.get("suites", "").split():

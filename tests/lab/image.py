@@ -19,13 +19,33 @@ from .shell import LabError, last_line, output, run, step
 
 REPOSITORY = "overssh-lab"
 FILES = Path(__file__).with_name("files")
-_PACKAGES = (
-    "ca-certificates conntrack dbus docker.io iperf3 iproute2 iptables iputils-ping jq kmod nftables openssh-client "
-    "openssh-server passwd procps python3 python3-docker python3-nftables python3-pyroute2 sudo systemd systemd-sysv "
-    "tcpdump"
-).split()
-# From Debian 13 on the docker client is a package of its own.
-_RELEASE_PACKAGES = {"trixie": ["docker-cli"], "bookworm": []}
+_PACKAGES = [
+    "ca-certificates",
+    "conntrack",
+    "dbus",
+    "docker.io",
+    "iperf3",
+    "iproute2",
+    "iptables",
+    "iputils-ping",
+    "jq",
+    "kmod",
+    "nftables",
+    "openssh-client",
+    "openssh-server",
+    "passwd",
+    "procps",
+    "python3",
+    "python3-docker",
+    "python3-nftables",
+    "python3-pyroute2",
+    "sudo",
+    "systemd",
+    "systemd-sysv",
+    "tcpdump",
+]
+# From Debian 13 on the docker client and the stock sysctls are packages of their own.
+_RELEASE_PACKAGES = {"trixie": ["docker-cli", "linux-sysctl-defaults"], "bookworm": []}
 _LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 _BOOT = "/usr/local/sbin/lab-boot"
 _CHANGES = (f'CMD ["{_BOOT}"]',)
@@ -125,8 +145,8 @@ def _reason(log: str) -> str:
     return errors[0] if errors else "no error named"
 
 
-def ensure_image(settings: Settings, engine_root: Path) -> str:
-    """The image's id, making it first when this recipe was never made on this engine."""
+def ensure_image(settings: Settings, engine_root: Path) -> tuple[str, str]:
+    """The image's name and id, making it first when this recipe was never made on this engine."""
     name = tag(settings.release)
     found = inspect("image", name)
     if not found:
@@ -134,7 +154,7 @@ def ensure_image(settings: Settings, engine_root: Path) -> str:
         with step(f"make the image {name} from Debian packages"):
             _build(settings, name)
         found = inspect("image", name)
-    return str(found[0]["Id"])
+    return name, str(found[0]["Id"])
 
 
 def remove_images() -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import shlex
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from .inventory import (
     write,
 )
 from .network import LabNetwork, ensure_network, free_port
-from .node import Node, NodeMaker, failed_units, host_keys, plan_nodes, remove_node, system_state
+from .node import Node, NodeMaker, failed_units, host_keys, plan_nodes, remove_nodes, system_state
 from .settings import HOME_LABEL, LABEL, Settings
 from .shell import LabError, complain, joined, last_line, run, say, step, wait_until
 
@@ -73,10 +74,16 @@ def _survey(settings: Settings) -> dict[str, dict[str, bool]]:
     return {kind: _owned(settings, kind, {*names[kind], *labelled(kind, settings.name)}) for kind in _KINDS}
 
 
-def _each(nodes: list[Node], work: Callable[[Node], object]) -> list[object]:
-    """Do the same to all nodes at once."""
-    with ThreadPoolExecutor(max_workers=max(1, min(8, len(nodes)))) as pool:
-        return list(pool.map(work, nodes))
+def _each(nodes: list[Node], work: Callable[[Node], object], stop: threading.Event | None = None) -> list[object]:
+    """Do the same to all nodes at once; the first failure ends the waiting for the others."""
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        try:
+            return list(pool.map(work, nodes))
+        except BaseException:
+            if stop is not None:
+                stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _clear_leftovers(settings: Settings, survey: dict[str, dict[str, bool]]) -> None:
@@ -85,8 +92,7 @@ def _clear_leftovers(settings: Settings, survey: dict[str, dict[str, bool]]) -> 
     stale = [name for name, ours in survey["container"].items() if name not in wanted or not ours]
     if stale:
         with step(f"remove {joined(stale)}"):
-            for name in stale:
-                remove_node(settings, name.removeprefix(f"{settings.name}-"))
+            remove_nodes(settings, [name.removeprefix(f"{settings.name}-") for name in stale])
     for name, ours in survey["network"].items():
         if not ours:
             remove("network", name)
@@ -143,13 +149,11 @@ def _bring_up(settings: Settings, nodes: list[Node], maker: NodeMaker, engine_ro
     check_space(engine_root)
     try:
         with step(f"make and boot {joined([node.name for node in fresh])}"):
-            _each(fresh, maker.make)
-            _each(fresh, maker.wait)
+            _each(fresh, maker.make, maker.stop)
+            _each(fresh, maker.wait, maker.stop)
     except KeyboardInterrupt:
-        maker.stop.set()
         complain(f"interrupted: removing {joined([node.name for node in fresh])}")
-        for node in fresh:
-            remove_node(settings, node.name)
+        remove_nodes(settings, [node.name for node in fresh])
         raise
 
 
@@ -177,8 +181,12 @@ def _check_nat(settings: Settings, nodes: list[Node]) -> None:
             )
 
     def back(edge: Node) -> None:
-        script = f"ping -c 1 -W 1 {edge.address} || timeout 1 bash -c '</dev/tcp/{edge.address}/22'"
-        if run("docker", "exec", settings.container(hub.name), "sh", "-c", script, check=False).returncode == 0:
+        script = (
+            f"ping -q -c 1 -W 1 {edge.address} >/dev/null 2>&1 && echo answered &\n"
+            f"timeout 1 bash -c '</dev/tcp/{edge.address}/22' 2>/dev/null && echo answered &\n"
+            "wait"
+        )
+        if docker("exec", settings.container(hub.name), "sh", "-c", script):
             raise LabError(f"cloud1 reaches {edge.name} at {edge.address}: this Docker engine keeps no networks apart")
 
     _each(edges, dial)
@@ -200,7 +208,7 @@ def _shown(path: Path) -> str:
 
 def status(settings: Settings) -> None:
     """One line for each node."""
-    ensure_engine_answers = engine_info()
+    engine = engine_info()
     rows = [("NODE", "CONTAINER", "ADDRESS", "SYSTEMD", "IMAGE")]
     for name in sorted(labelled("container", settings.name)):
         for found in inspect("container", name):
@@ -214,7 +222,7 @@ def status(settings: Settings) -> None:
     for row in rows:
         print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
     if len(rows) == 1:
-        print(f"(no lab {settings.name} on the engine {ensure_engine_answers['ServerVersion']})")
+        print(f"(no lab {settings.name} on the engine {engine['ServerVersion']})")
 
 
 def down(settings: Settings, engine: bool, images: bool) -> None:
@@ -223,8 +231,7 @@ def down(settings: Settings, engine: bool, images: bool) -> None:
         survey = {kind: _owned(settings, kind, labelled(kind, settings.name)) for kind in _KINDS}
         names = sorted(survey["container"])
         with step(f"remove {joined(names)}"):
-            if names:
-                docker("rm", "--force", *names)
+            remove_nodes(settings, [name.removeprefix(f"{settings.name}-") for name in names])
             for kind in ("network", "volume"):
                 for name in survey[kind]:
                     remove(kind, name)

@@ -9,6 +9,7 @@ import json
 import re
 import tarfile
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,15 @@ _OPERATOR_ID = 1000
 _BOOT_SECONDS = 90
 # systemd, dockerd and tun inside, on machines that grant neither --privileged nor CAP_SYS_RESOURCE.
 _PRIVILEGES = (
-    "--cap-add=ALL --cap-drop=SYS_RESOURCE --security-opt=seccomp=unconfined --security-opt=systempaths=unconfined "
-    "--security-opt=apparmor=unconfined --device=/dev/net/tun"
-).split() + ["--device-cgroup-rule=a *:* rwm"]
+    "--cap-add=ALL",
+    "--cap-drop=SYS_RESOURCE",
+    "--security-opt=seccomp=unconfined",
+    "--security-opt=systempaths=unconfined",
+    "--security-opt=apparmor=unconfined",
+    "--userns=host",
+    "--device=/dev/net/tun",
+    "--device-cgroup-rule=a *:* rwm",
+)
 # A new machine does not forward (dockerd turns it on, and then makes its FORWARD policy drop), and has IPv6.
 _SYSCTLS = (
     "net.ipv4.ip_forward=0",
@@ -123,10 +130,10 @@ def own_files(node: Node, public_key: str) -> bytes:
 class NodeMaker:
     """Brings nodes to the state that the settings ask for."""
 
-    def __init__(self, settings: Settings, image: str, engine: dict[str, Any], public_key: str) -> None:
+    def __init__(self, settings: Settings, image: tuple[str, str], engine: dict[str, Any], public_key: str) -> None:
         """Read once what all nodes share."""
         self.settings = settings
-        self.image = image
+        self.image, self.image_id = image
         self.public_key = public_key
         self.cgroup_version = str(engine.get("CgroupVersion", "1"))
         self.servers = name_servers(_read("/etc/resolv.conf"), _read("/run/systemd/resolve/resolv.conf"))
@@ -135,7 +142,8 @@ class NodeMaker:
     def _fingerprint(self, node: Node) -> str:
         """Changes with whatever a container can't be changed to afterwards."""
         arguments = create_arguments(self.settings, node, self.image, self.cgroup_version, self.servers)
-        shape = [arguments, node.network.identity, hashlib.sha256(own_files(node, self.public_key)).hexdigest()]
+        files = hashlib.sha256(own_files(node, self.public_key)).hexdigest()
+        shape = [arguments, self.image_id, node.network.identity, files]
         return hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:16]
 
     def is_current(self, node: Node) -> bool:
@@ -148,7 +156,7 @@ class NodeMaker:
     def make(self, node: Node) -> None:
         """Replace whatever is left of a node by a new one, and start it."""
         name, volume = self.settings.container(node.name), self.settings.volume(node.name)
-        remove_node(self.settings, node.name)
+        remove_nodes(self.settings, [node.name])
         labels = [word for item in self.settings.labels.items() for word in ("--label", "=".join(item))]
         docker("volume", "create", *labels, volume)
         arguments = create_arguments(self.settings, node, self.image, self.cgroup_version, self.servers)
@@ -191,7 +199,12 @@ def host_keys(settings: Settings, name: str) -> list[str]:
     return [" ".join(line.split()[:2]) for line in keys.splitlines()]
 
 
-def remove_node(settings: Settings, name: str) -> None:
-    """Remove a node with all it stored."""
-    remove("container", settings.container(name))
-    remove("volume", settings.volume(name))
+def remove_nodes(settings: Settings, names: Sequence[str]) -> None:
+    """Remove nodes with all they stored."""
+    found = [str(node["Id"]) for node in inspect("container", *map(settings.container, names))]
+    if found:
+        # systemd's own shutdown takes the node's control groups along, which a kill would leave to the machine.
+        docker("stop", "--time=10", *found, check=False)
+        docker("rm", "--force", *found)
+    for name in names:
+        remove("volume", settings.volume(name))

@@ -51,9 +51,7 @@ def output(*command: str, timeout: float = 120) -> str:
     return run(*command, timeout=timeout).stdout.decode().strip()
 
 
-def wait_until(
-    what: str, probe: Callable[[], str | None], seconds: float, stop: threading.Event | None = None
-) -> None:
+def wait_until(what: str, probe: Callable[[], str | None], seconds: float, stop: threading.Event | None = None) -> None:
     """Ask `probe` until it has nothing to complain about; its last complaint is the error after `seconds`."""
     deadline = time.monotonic() + seconds
     while (missing := probe()) is not None:
