@@ -14,16 +14,23 @@ description:
   - A pair that nobody measured counts as failed.
 options:
   _input:
-    description: The nodes with their C(name), C(underlay) and C(overlay) address.
+    description: The hosts that took part.
     type: list
-    elements: dict
+    elements: str
+    required: true
+  hostvars:
+    description:
+      - All variables of all hosts, Ansible's C(hostvars).
+      - Each host's C(verify_container) holds the answer of M(overssh.swarm.overlay_probe), its C(verify_measured) that
+        of M(overssh.swarm.overlay_probe_info).
+    type: dict
     required: true
   network:
     description: The network's name.
     type: str
     required: true
-  measured:
-    description: The checks, by name of the node that measured and of the node that it measured.
+  underlay:
+    description: The nodes' underlay addresses by host name.
     type: dict
     required: true
 """
@@ -31,7 +38,7 @@ options:
 EXAMPLES = r"""
 - name: Put it together
   ansible.builtin.set_fact:
-    report: "{{ nodes | overssh.swarm.verify_report('overssh', measured) }}"
+    report: "{{ ansible_play_hosts_all | overssh.swarm.verify_report(hostvars, 'overssh', underlay) }}"
 """
 
 RETURN = r"""
@@ -46,9 +53,11 @@ from typing import Any
 from ansible_collections.overssh.swarm.plugins.plugin_utils import _report
 
 
-def verify_report(nodes: list[dict[str, str]], network: str, measured: dict[str, Any]) -> dict[str, Any]:
+def verify_report(hosts: list[str], hostvars: Any, network: str, underlay: dict[str, str]) -> dict[str, Any]:
     """See _report.build."""
-    return _report.build(network, nodes, measured)
+    containers = {host: hostvars[host].get("verify_container") or {} for host in hosts}
+    answers = {host: hostvars[host].get("verify_measured") or {} for host in hosts}
+    return _report.build(network, _report.nodes(containers, underlay), answers)
 
 
 class FilterModule:

@@ -167,7 +167,12 @@ class Host:
             version, info = client.version(), client.info()
         except OversshError as error:
             return {}, [f"{error}."]
-        answer = {"version": version.get("Version"), "swarm": info.get("Swarm", {}).get("LocalNodeState")}
+        swarm = info.get("Swarm") or {}
+        answer = {
+            "version": version.get("Version"),
+            "swarm": swarm.get("LocalNodeState"),
+            "swarm_address": swarm.get("NodeAddr") or "",
+        }
         return answer, docker_problems(version, info)
 
     def _sshd(self, user: str) -> tuple[dict[str, Any], list[str]]:

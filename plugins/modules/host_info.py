@@ -67,9 +67,9 @@ host:
       elements: dict
       sample: [{"destination": "192.168.7.0/24", "device": "eth0"}]
     docker:
-      description: Its engine's version, and its part in a swarm as the engine calls it.
+      description: Its engine's version, its part in a swarm as the engine calls it, and its address there.
       type: dict
-      sample: {"version": "26.1.5", "swarm": "inactive"}
+      sample: {"version": "26.1.5", "swarm": "active", "swarm_address": "172.30.0.2"}
     sshd:
       description: >-
         Where O(dialled=true), the server's public host keys, the name of its service, and whether it reads drop-in

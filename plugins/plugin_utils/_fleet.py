@@ -45,11 +45,17 @@ def plan(hosts: Mapping[str, Mapping[str, Any]], found: Mapping[str, Mapping[str
     addresses, address_problems = assign(members, settings["underlay"], _hosts.held(found, settings["underlay"]))
     problems += address_problems
     problems += _own_devices(members, addresses, settings, found)
-    answer: dict[str, Any] = {"problems": problems, "settings": settings, "nodes": {}, "managers": []}
+    answer: dict[str, Any] = {"problems": problems, "settings": settings, "addresses": addresses, "nodes": {}}
     if not problems:
         answer["nodes"] = {node["name"]: node for node in _nodes(members, addresses, settings)}
-        answer["managers"] = [member.name for member in members if member.manager]
+        answer["founder"] = _founder(members, found)
     return answer
+
+
+def _founder(members: list[Member], found: Mapping[str, Mapping[str, Any]]) -> str:
+    """The manager that the others join: one that has the swarm already, or else the first."""
+    managers = [member.name for member in members if member.manager]
+    return next((name for name in managers if _hosts.in_swarm(found[name])), managers[0])
 
 
 def _member(name: str, variables: Mapping[str, Any], own: Mapping[str, Any]) -> Member:

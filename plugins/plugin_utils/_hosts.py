@@ -24,7 +24,24 @@ def problems(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]
             said.append(f"{name}: could not be looked at: {_first_line(host.get('msg') or host.get('module_stderr'))}")
         else:
             said += [f"{name}: {sentence}" for sentence in host["host"]["problems"]]
+            said += _foreign_swarm(name, host, ipaddress.IPv4Network(settings["underlay"]))
     return said
+
+
+def in_swarm(answer: Mapping[str, Any]) -> bool:
+    """Whether the host is an active member of a swarm."""
+    return bool(answer["host"]["docker"].get("swarm") == "active")
+
+
+def _foreign_swarm(name: str, answer: Mapping[str, Any], underlay: ipaddress.IPv4Network) -> list[str]:
+    """A swarm that was formed on other addresses than ours is somebody else's."""
+    address = answer["host"]["docker"].get("swarm_address")
+    if not address or (":" not in address and ipaddress.IPv4Address(address) in underlay):
+        return []
+    return [
+        f"{name}: is in a swarm already, as {address}, which is not in overssh_underlay {underlay}; a swarm can't "
+        f"follow a change of addresses, so take the host out of that swarm with 'docker swarm leave' first."
+    ]
 
 
 def _first_line(words: Any) -> str:

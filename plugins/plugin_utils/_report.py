@@ -11,20 +11,41 @@ SCHEMA = 1
 CHECKS = ("icmp", "tcp", "udp", "dns", "mtu")
 
 
-def build(
-    network: str, nodes: Sequence[Mapping[str, str]], measured: Mapping[str, Mapping[str, Mapping[str, Any]]]
-) -> dict[str, Any]:
+def nodes(containers: Mapping[str, Mapping[str, Any]], underlay: Mapping[str, str]) -> list[dict[str, str]]:
+    """Each node's name, underlay and overlay address, from what overlay_probe returned on it.
+
+    A node whose container did not start has no overlay address.
+    """
+    return [
+        {"name": name, "underlay": underlay.get(name, ""), "overlay": str(found.get("address") or "")}
+        for name, found in containers.items()
+    ]
+
+
+def peers(name: str, containers: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Whom a node has to check, as overlay_probe_info takes them: every other node that has a container."""
+    return [
+        {"name": peer, "host": str(found["container"]), "address": str(found["address"])}
+        for peer, found in containers.items()
+        if peer != name and found.get("address")
+    ]
+
+
+def build(network: str, nodes: Sequence[Mapping[str, str]], answers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The report of one verification.
 
-    nodes: name, underlay and overlay address of each. measured: the checks by name of the node that measured and of
-    the node that it measured. A pair or a check that nobody measured counts as failed: silence is no proof.
+    nodes: name, underlay and overlay address of each. answers: by name of the node that measured, its "peers" (the
+    checks by name of the node that it measured), or the "trouble" that kept it from measuring. A pair or a check that
+    nobody measured counts as failed: silence is no proof.
     """
+    troubles = {name: str(answer["trouble"]) for name, answer in answers.items() if answer.get("trouble")}
     pairs = []
     for source in nodes:
         for target in nodes:
             if source["name"] != target["name"]:
-                found = measured.get(source["name"], {}).get(target["name"], {})
-                checks = {check: dict(found.get(check) or {"ok": False, "reason": "not measured"}) for check in CHECKS}
+                found = answers.get(source["name"], {}).get("peers", {}).get(target["name"], {})
+                reason = troubles.get(source["name"]) or troubles.get(target["name"]) or "not measured"
+                checks = {check: dict(found.get(check) or {"ok": False, "reason": reason}) for check in CHECKS}
                 pairs.append({"from": source["name"], "to": target["name"], "checks": checks})
     return {
         "schema": SCHEMA,
@@ -63,8 +84,12 @@ def faults(report: Mapping[str, Any]) -> list[str]:
     for pair in report["pairs"]:
         failed = _failed(pair)
         if failed:
-            reasons = "; ".join(f"{check}: {pair['checks'][check].get('reason', 'failed')}" for check in failed)
-            said.append(f"{pair['from']} does not reach {pair['to']} on {report['network']} ({reasons}).")
+            reasons = {check: str(pair["checks"][check].get("reason", "failed")) for check in failed}
+            shared = set(reasons.values())
+            told = shared.pop() if len(shared) == 1 else "; ".join(f"{check}: {why}" for check, why in reasons.items())
+            said.append(
+                f"{pair['from']} does not reach {pair['to']} on {report['network']} by {', '.join(failed)}: {told}."
+            )
     return said
 
 

@@ -1,0 +1,52 @@
+# One obvious command for each thing; CONTRIBUTING.md says more about the tests.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+COLLECTIONS := $(VENV)/collections
+LAB_NAME ?= overssh
+LAB_STATE := .lab$(if $(filter-out overssh,$(LAB_NAME)),/$(LAB_NAME))
+INVENTORY := $(LAB_STATE)/inventory.yml
+
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export LAB_NAME
+
+.PHONY: help
+help: ## Say what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+# The checkout stands in the environment as the installed collection overssh.swarm, for Ansible and for Python alike.
+$(READY): requirements-dev.txt
+	@$(PYTHON) -m venv $(VENV) || { echo "Python 3.11 or later with venv is needed; on Debian: apt-get install python3-venv" >&2; exit 2; }
+	@$(VENV)/bin/pip install --quiet --requirement requirements-dev.txt
+	@mkdir -p $(COLLECTIONS)/ansible_collections/overssh
+	@ln -sfn $(CURDIR) $(COLLECTIONS)/ansible_collections/overssh/swarm
+	@echo $(CURDIR)/$(COLLECTIONS) >"$$($(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/overssh.pth"
+	@touch $@
+
+.PHONY: demo
+demo: lab-up ## Build the lab, run overssh.swarm.site on it, and show the proof
+	ansible-playbook --inventory $(INVENTORY) overssh.swarm.site
+	@echo
+	@echo "The report:         reports/verify.json"
+	@echo "Look around:        docker exec -it $(LAB_NAME)-cloud1 bash"
+	@echo "Run it again:       make demo   (it changes nothing)"
+	@echo "Take it all back:   .venv/bin/ansible-playbook -i $(INVENTORY) overssh.swarm.teardown"
+	@echo "Remove the lab:     make lab-down"
+
+.PHONY: lab-up
+lab-up: $(READY) ## Build and start the lab of real nodes
+	@python -m tests.lab up
+
+.PHONY: lab-down
+lab-down: $(READY) ## Remove the lab
+	@python -m tests.lab down
+
+.PHONY: unit
+unit: $(READY) ## Test everything pure, in seconds
+	pytest tests/unit

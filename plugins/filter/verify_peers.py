@@ -1,0 +1,61 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A door to the list of a verification's peers for playbooks."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: verify_peers
+short_description: Whom a node has to check in a verification
+version_added: 0.1.0
+author: overssh.swarm contributors (@overssh)
+description:
+  - Lists the verification containers of all other hosts, as M(overssh.swarm.overlay_probe_info) takes them.
+options:
+  _input:
+    description: The hosts that take part.
+    type: list
+    elements: str
+    required: true
+  hostvars:
+    description:
+      - All variables of all hosts, Ansible's C(hostvars).
+      - Each host's C(verify_container) holds the answer of M(overssh.swarm.overlay_probe).
+    type: dict
+    required: true
+  name:
+    description: The host that is to check.
+    type: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Reach every other container
+  overssh.swarm.overlay_probe_info:
+    name: overssh-verify-{{ inventory_hostname }}
+    peers: "{{ ansible_play_hosts_all | overssh.swarm.verify_peers(hostvars, inventory_hostname) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The peers, each with name, host and address.
+  type: list
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.overssh.swarm.plugins.plugin_utils import _report
+
+
+def verify_peers(hosts: list[str], hostvars: Any, name: str) -> list[dict[str, str]]:
+    """See _report.peers."""
+    return _report.peers(name, {host: hostvars[host].get("verify_container") or {} for host in hosts})
+
+
+class FilterModule:
+    """What Ansible asks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filters of this file by name."""
+        return {"verify_peers": verify_peers}
