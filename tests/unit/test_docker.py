@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine's client: which sentence an operator gets for which trouble, against real sockets."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import socketserver
+import threading
+
+import pytest
+
+docker = pytest.importorskip("docker")
+
+from ansible_collections.overssh.swarm.plugins.module_utils import _docker  # noqa: E402
+from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError  # noqa: E402
+
+
+class _Engine(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    """A Docker engine as far as these tests look: a version, one path that refuses, one that takes JSON."""
+
+    daemon_threads = True
+    api = "1.45"
+    posted: list
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    def address_string(self):
+        return "unix"
+
+    def log_message(self, *args):
+        pass
+
+    def _answer(self, status, body):
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def do_GET(self):
+        if self.path.endswith("/version"):
+            self._answer(200, {"ApiVersion": self.server.api, "Version": "26.1.5"})
+        elif self.path.endswith("/info"):
+            self._answer(200, {"Swarm": {"LocalNodeState": "inactive"}})
+        else:
+            self._answer(404, {"message": "network nope not found"})
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path.endswith("/swarm/join"):
+            self._answer(503, {"message": "This node is already part of a swarm."})
+        else:
+            self.server.posted.append((self.path, body))
+            self._answer(200, "node1")
+
+
+@pytest.fixture
+def engine(tmp_path, monkeypatch):
+    path = str(tmp_path / "d.sock")
+    server = _Engine(path, _Handler)
+    server.posted = []
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    _point_at(monkeypatch, path)
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def _point_at(monkeypatch, path):
+    real = docker.APIClient
+    monkeypatch.setattr(_docker.docker, "APIClient", lambda **options: real(base_url=f"unix://{path}", **options))
+
+
+def test_every_method_of_the_sdk_can_be_called(engine):
+    assert _docker.connect().info()["Swarm"]["LocalNodeState"] == "inactive"
+
+
+def test_a_refusal_keeps_the_engines_words_and_status(engine):
+    with pytest.raises(_docker.DockerError, match="network nope not found") as caught:
+        _docker.connect().inspect_network("nope")
+    assert caught.value.status == _docker.NOT_FOUND
+
+
+def test_post_sends_fields_that_the_sdk_lacks(engine):
+    assert _docker.connect().post("/swarm/init", {"DataPathPort": 4790}) == "node1"
+    assert engine.posted == [("/v1.45/swarm/init", {"DataPathPort": 4790})]
+
+
+def test_a_refused_post_keeps_the_engines_words(engine):
+    with pytest.raises(_docker.DockerError, match=r"^This node is already part of a swarm[.]$") as caught:
+        _docker.connect().post("/swarm/join", {})
+    assert caught.value.status == 503
+
+
+def test_an_engine_too_old_is_named(engine):
+    engine.api = "1.39"
+    with pytest.raises(OversshError, match=r"API 1\.39, which is too old.*install Docker 19\.03"):
+        _docker.connect()
+
+
+def test_an_engine_that_is_not_there_is_said_so(monkeypatch, tmp_path):
+    _point_at(monkeypatch, tmp_path / "none.sock")
+    with pytest.raises(OversshError, match="does not run on this host"):
+        _docker.connect()
+
+
+def test_an_engine_that_went_away_is_said_so(engine):
+    client = _docker.connect()
+    engine.shutdown()
+    engine.socket.close()
+    client._client.close()
+    with pytest.raises(OversshError, match="does not run on this host"):
+        client.info()
+
+
+def test_a_socket_nobody_listens_on_is_said_so(monkeypatch, tmp_path):
+    path = str(tmp_path / "d.sock")
+    socketserver.UnixStreamServer(path, _Handler).server_close()
+    _point_at(monkeypatch, path)
+    with pytest.raises(OversshError, match="does not run on this host"):
+        _docker.connect()
+
+
+def test_no_permission_asks_for_become(monkeypatch):
+    def refused(**options):
+        try:
+            raise ConnectionError("Connection aborted.", PermissionError(13, "Permission denied"))
+        except ConnectionError as error:
+            raise docker.errors.DockerException(f"Error while fetching server API version: {error}") from error
+
+    monkeypatch.setattr(_docker.docker, "APIClient", refused)
+    with pytest.raises(OversshError, match="set ansible_become: true"):
+        _docker.connect()
+
+
+def test_a_library_that_does_not_fit_its_requests_is_named(monkeypatch):
+    def refused(**options):
+        raise docker.errors.DockerException("Not supported URL scheme http+docker")
+
+    monkeypatch.setattr(_docker.docker, "APIClient", refused)
+    with pytest.raises(OversshError, match="upgrade the package python3-docker"):
+        _docker.connect()
+
+
+def test_a_missing_library_names_the_interpreter_and_the_package(monkeypatch):
+    monkeypatch.setattr(_docker, "docker", None)
+    monkeypatch.setattr(_docker, "IMPORT_ERROR", "No module named 'docker'", raising=False)
+    with pytest.raises(OversshError, match=r"docker is missing for .*python.* install the package python3-docker"):
+        _docker.connect()
