@@ -18,7 +18,12 @@ def problems(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]
     """Why a host can't take part, one sentence each."""
     said = []
     for name, host in found.items():
-        if host.get("unreachable"):
+        if not host:
+            said.append(
+                f"{name}: was not looked at, since the run is limited to other hosts; the plan takes the whole group, so "
+                f"run it without a limit, hosts that are as they should be stay so."
+            )
+        elif host.get("unreachable"):
             said.append(f"{name}: can't be reached over ssh: {_first_line(host.get('msg'))}")
         elif host.get("failed") or "host" not in host:
             said.append(f"{name}: could not be looked at: {_first_line(host.get('msg') or host.get('module_stderr'))}")

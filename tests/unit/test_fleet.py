@@ -1,0 +1,279 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan for a fleet: what it promises for every inventory, and what it says of wrong ones."""
+
+from __future__ import annotations
+
+import copy
+import ipaddress
+from typing import Any
+
+import pytest
+from ansible_collections.overssh.swarm.plugins.plugin_utils import _fleet
+from hypothesis import given
+from hypothesis import strategies as st
+
+THREE: dict[str, dict[str, Any]] = {
+    "cloud1": {"overssh_hub": True, "ansible_host": "198.51.100.7"},
+    "edge1": {},
+    "edge2": {},
+}
+
+
+def host(**more: Any) -> dict[str, Any]:
+    found = {"problems": [], "devices": [], "routes": [], "docker": {"swarm": "inactive"}, "sshd": {}}
+    return {"host": {**found, **more}}
+
+
+def planned(hosts: dict[str, dict[str, Any]], **found: dict[str, Any]) -> dict[str, Any]:
+    return _fleet.plan(hosts, {name: found.get(name, host()) for name in hosts})
+
+
+def problems(change: dict[str, dict[str, Any]], **found: dict[str, Any]) -> list[str]:
+    hosts = copy.deepcopy(THREE)
+    for name, variables in change.items():
+        hosts.setdefault(name, {}).update(variables)
+    said: list[str] = planned(hosts, **found)["problems"]
+    return said
+
+
+def everywhere(**variables: Any) -> dict[str, dict[str, Any]]:
+    return {name: dict(variables) for name in THREE}
+
+
+def device(name: str, alias: str, address: str, peer: str) -> dict[str, Any]:
+    return {"name": name, "alias": alias, "addresses": [{"address": address, "peer": peer}]}
+
+
+def test_three_hosts_with_nothing_but_a_hub_make_a_fleet() -> None:
+    plan = planned(THREE)
+    assert plan["problems"] == []
+    assert plan["addresses"] == {"cloud1": "172.30.0.1", "edge1": "172.30.0.2", "edge2": "172.30.0.3"}
+    assert plan["founder"] == "cloud1"
+    edge = plan["nodes"]["edge1"]
+    assert edge["links"] == [
+        {
+            "peer": "cloud1",
+            "host": "198.51.100.7",
+            "port": 22,
+            "device": "tun1001",
+            "remote_device": "tun1002",
+            "remote_address": "172.30.0.1",
+        }
+    ]
+    assert edge["devices"][0]["routes"] == [{"destination": "172.30.0.0/16", "source": "172.30.0.2"}]
+    assert not edge["devices"][0]["forwarding"]
+    hub = plan["nodes"]["cloud1"]
+    assert hub["links"] == []
+    assert hub["accepts"] == [{"peer": "edge1", "device": "tun1002"}, {"peer": "edge2", "device": "tun1003"}]
+    assert all(each["forwarding"] for each in hub["devices"])
+
+
+def test_both_ends_of_a_link_name_the_same_devices_and_addresses() -> None:
+    plan = planned(THREE)
+    ends = {(entry["name"], found["name"]): found for entry in plan["nodes"].values() for found in entry["devices"]}
+    for node in plan["nodes"].values():
+        for link in node["links"]:
+            near, far = ends[(node["name"], link["device"])], ends[(link["peer"], link["remote_device"])]
+            assert near["addresses"][0]["peer"] == far["addresses"][0]["address"] == link["remote_address"]
+            assert far["addresses"][0]["peer"] == near["addresses"][0]["address"]
+            assert near["mtu"] == far["mtu"]
+
+
+def test_the_management_port_is_opened_on_managers_and_transit_on_the_hub() -> None:
+    nodes = planned(THREE)["nodes"]
+    ports = {name: {port for rule in node["rules"] for port in rule["ports"]} for name, node in nodes.items()}
+    assert ports == {"cloud1": {2377, 7946, 4789}, "edge1": {7946, 4789}, "edge2": {7946, 4789}}
+    assert [rule["path"] for rule in nodes["cloud1"]["rules"]].count("forward") == 1
+    assert all(rule["path"] == "input" for rule in nodes["edge1"]["rules"])
+    for node in nodes.values():
+        devices = [each["name"] for each in node["devices"]]
+        assert all(rule["in_interfaces"] == devices for rule in node["rules"])
+
+
+def test_encrypted_networks_open_esp() -> None:
+    networks = [{"name": "secret", "subnet": "10.200.0.0/24", "encrypted": True}]
+    plan = planned({name: {**variables, "overssh_overlays": networks} for name, variables in THREE.items()})
+    assert "esp" in [rule["protocol"] for rule in plan["nodes"]["edge1"]["rules"]]
+
+
+def test_a_node_keeps_the_address_it_holds_when_the_inventory_is_turned_round() -> None:
+    held = {
+        "edge1": host(devices=[device("tun1001", "overssh cloud1", "172.30.0.2", "172.30.0.1")]),
+        "edge2": host(devices=[device("tun1001", "overssh cloud1", "172.30.0.3", "172.30.0.1")]),
+    }
+    turned = dict(reversed(list({**THREE, "edge0": {}}.items())))
+    assert planned(turned, **held)["addresses"] == {
+        "cloud1": "172.30.0.1",
+        "edge1": "172.30.0.2",
+        "edge2": "172.30.0.3",
+        "edge0": "172.30.0.4",
+    }
+
+
+def test_a_reinstalled_node_gets_back_the_address_that_the_hub_remembers() -> None:
+    hub = host(devices=[device("tun1009", "overssh edge2", "172.30.0.1", "172.30.0.9")])
+    addresses = planned(THREE, cloud1=hub)["addresses"]
+    assert addresses["edge2"] == "172.30.0.9"
+    assert addresses["edge1"] == "172.30.0.2"
+
+
+def test_the_address_of_a_node_that_left_the_inventory_is_not_given_away() -> None:
+    hub = host(devices=[device("tun1002", "overssh gone", "172.30.0.1", "172.30.0.2")])
+    assert planned(THREE, cloud1=hub)["addresses"]["edge1"] == "172.30.0.3"
+
+
+def test_the_founder_is_a_manager_that_has_the_swarm() -> None:
+    hosts = {**THREE, "edge2": {"overssh_manager": True}}
+    member = host(docker={"swarm": "active", "swarm_address": "172.30.0.3"})
+    assert planned(hosts, edge2=member)["founder"] == "edge2"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"cloud1": {"overssh_hub": False}}, "no host of the group is a hub; set overssh_hub: true"),
+        ({"edge1": {"overssh_hub": True}}, "cloud1, edge1 all have overssh_hub: true; exactly one hub"),
+        ({"edge1": {"overssh_hub": "perhaps"}}, "edge1: overssh_hub is 'perhaps'; it takes true or false."),
+        ({"edge1": {"overssh_hubb": True}}, "edge1: there is no variable overssh_hubb; did you mean overssh_hub?"),
+        (
+            {"edge1": {"overssh_address": "172.30.0.7"}, "edge2": {"overssh_address": "172.30.0.7"}},
+            "edge2: overssh_address 172.30.0.7 belongs to edge1 already",
+        ),
+        ({"edge1": {"overssh_address": "10.0.0.1"}}, "overssh_address is 10.0.0.1, which is no host address of"),
+        ({"edge1": {"overssh_address": "172.30.0.0"}}, "overssh_address is 172.30.0.0, which is no host address of"),
+        ({"cloud1": {"overssh_dial_port": 70000}}, "cloud1: overssh_dial_port is 70000; it takes a whole number"),
+        (everywhere(overssh_underlay="172.30.0.0/31"), "overssh_underlay 172.30.0.0/31 has no free address"),
+        (everywhere(overssh_underlay="172.30.0.0/30"), "edge2: overssh_underlay 172.30.0.0/30 has no free address"),
+        (everywhere(overssh_underlay="172.30.0.1/16"), "overssh_underlay is '172.30.0.1/16'; it takes an IPv4 network"),
+        (everywhere(overssh_mtu=20000), "overssh_mtu is 20000; it takes a whole number from 576 to 16380."),
+        ({"edge1": {"overssh_mtu": 9000}}, "edge1: overssh_mtu is 9000, but 1500 on cloud1; set it once"),
+        (
+            everywhere(overssh_overlays=[{"name": "a", "subnet": "172.30.4.0/24"}]),
+            "overssh_overlays: a 172.30.4.0/24 overlaps overssh_underlay 172.30.0.0/16",
+        ),
+        (
+            everywhere(
+                overssh_overlays=[{"name": "a", "subnet": "10.8.0.0/24"}, {"name": "b", "subnet": "10.8.0.128/25"}]
+            ),
+            "overssh_overlays: b 10.8.0.128/25 overlaps overssh_overlays: a 10.8.0.0/24",
+        ),
+        (everywhere(overssh_overlays=[{"subnet": "10.8.0.0/24"}]), "it takes networks that all have a name."),
+        (
+            everywhere(overssh_overlays=[{"name": "a", "subnet": "10.8.0.0/24", "mtuu": 1}]),
+            "not 'mtuu'",
+        ),
+        (everywhere(overssh_overlays=[{"name": "a", "subnet": "10.8.0.0/24", "attachable": "x"}]), "as attachable of"),
+        ({"an edge": {}}, "an edge: an inventory name becomes the name of units"),
+        ({"cloud1": {"overssh_manager": False}}, "no host of the group is a manager"),
+    ],
+)
+def test_bad_settings_are_named(change: dict[str, dict[str, Any]], sentence: str) -> None:
+    said = problems(change)
+    assert any(sentence in each for each in said), said
+
+
+def test_one_host_is_no_fleet() -> None:
+    said = planned({"cloud1": {"overssh_hub": True}})["problems"]
+    assert said == ["the group has 1 host; a fleet takes two or more."]
+
+
+def test_everything_that_is_wrong_is_told_at_once() -> None:
+    said = problems(
+        {"edge1": {"overssh_hubb": True}, "edge2": {"overssh_address": "nowhere"}},
+        cloud1={"unreachable": True, "msg": "Connection timed out"},
+    )
+    assert len(said) == 3
+    assert "cloud1: can't be reached over ssh: Connection timed out." in said
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        ({"unreachable": True, "msg": "No route to host"}, "edge1: can't be reached over ssh: No route to host."),
+        ({"failed": True, "msg": "no python"}, "edge1: could not be looked at: no python."),
+        ({}, "edge1: was not looked at, since the run is limited to other hosts"),
+        (host(problems=["systemd does not run here."]), "edge1: systemd does not run here."),
+        (
+            host(routes=[{"destination": "172.16.0.0/12", "device": "eth1"}]),
+            "edge1: overssh_underlay 172.30.0.0/16 overlaps the host's route 172.16.0.0/12 (on eth1)",
+        ),
+        (
+            host(routes=[{"destination": "10.200.0.7", "device": ""}]),
+            "edge1: overssh_overlays: overssh 10.200.0.0/24 overlaps the host's route 10.200.0.7/32",
+        ),
+        (
+            host(docker={"swarm": "active", "swarm_address": "192.168.1.5"}),
+            "edge1: is in a swarm already, as 192.168.1.5",
+        ),
+        (
+            host(devices=[device("tun1001", "", "10.8.0.2", "10.8.0.1")]),
+            "edge1: tun1001 exists and is not ours; set overssh_tun_base",
+        ),
+        (
+            host(devices=[device("tun1001", "overssh cloud1", "172.30.0.5", "172.30.0.1")]),
+            "",
+        ),
+    ],
+)
+def test_hosts_that_can_not_take_part_are_named(found: dict[str, Any], sentence: str) -> None:
+    said = problems({}, edge1=found)
+    assert any(sentence in each for each in said) if sentence else said == []
+
+
+def test_a_held_address_can_not_be_changed_in_the_inventory() -> None:
+    mine = host(devices=[device("tun1001", "overssh cloud1", "172.30.0.5", "172.30.0.1")])
+    said = problems({"edge1": {"overssh_address": "172.30.0.6"}}, edge1=mine)
+    assert said == [
+        "edge1: overssh_address is 172.30.0.6, but the host holds 172.30.0.5; an underlay address is for life, so "
+        "set it back, or run overssh.swarm.teardown first."
+    ]
+
+
+def test_our_own_routes_collide_with_nothing() -> None:
+    mine = host(
+        devices=[device("tun1001", "overssh cloud1", "172.30.0.2", "172.30.0.1")],
+        routes=[{"destination": "172.30.0.0/16", "device": "tun1001"}],
+    )
+    assert problems({}, edge1=mine) == []
+
+
+@given(
+    names=st.lists(st.from_regex(r"[a-z][a-z0-9-]{0,10}", fullmatch=True), min_size=2, max_size=40, unique=True),
+    fixed=st.dictionaries(st.integers(0, 39), st.integers(1, 4000), max_size=10),
+    newcomers=st.integers(0, 5),
+)
+def test_addresses_are_unique_and_for_life(names: list[str], fixed: dict[int, int], newcomers: int) -> None:
+    space = ipaddress.IPv4Network("172.30.0.0/16")
+    chosen = {names[index]: offset for index, offset in fixed.items() if index < len(names)}
+    offsets = list(chosen.values())
+    hosts: dict[str, dict[str, Any]] = {
+        name: {"overssh_address": str(space[chosen[name]])}
+        if name in chosen and offsets.count(chosen[name]) == 1
+        else {}
+        for name in names
+    }
+    hosts[names[0]]["overssh_hub"] = True
+    first = planned(hosts)
+    assert first["problems"] == []
+    assert len(set(first["addresses"].values())) == len(names)
+    for node in first["nodes"].values():
+        devices = [each["name"] for each in node["devices"]]
+        assert len(set(devices)) == len(devices)
+    found = {
+        name: host(
+            devices=[
+                {"name": each["name"], "alias": f"overssh {each['peer']}", "addresses": each["addresses"]}
+                for each in node["devices"]
+            ]
+        )
+        for name, node in first["nodes"].items()
+    }
+    grown = {**{f"new-{number}": {} for number in range(newcomers)}, **hosts}
+    second = _fleet.plan(grown, {**{name: host() for name in grown}, **found})
+    assert second["problems"] == []
+    for name in names:
+        assert second["addresses"][name] == first["addresses"][name]
+        before = {each["name"] for each in first["nodes"][name]["devices"]}
+        assert before <= {each["name"] for each in second["nodes"][name]["devices"]}
+    assert len(set(second["addresses"].values())) == len(grown)
