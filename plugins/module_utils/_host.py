@@ -20,8 +20,6 @@ from ._files import read_text
 LIBRARIES = {"docker": "python3-docker", "pyroute2": "python3-pyroute2"}
 PROGRAMS = {"ip": "iproute2", "nft": "nftables", "ssh": "openssh-client", "ssh-keygen": "openssh-client"}
 OLDEST_PYTHON = (3, 9)
-# The first engine whose swarm takes a data path port and an address pool from every client (API 1.40).
-OLDEST_API = (1, 40)
 TUN_DEVICE = "/dev/net/tun"
 
 
@@ -56,15 +54,12 @@ def missing_basics(
     return said
 
 
-def docker_problems(version: Mapping[str, Any], info: Mapping[str, Any]) -> list[str]:
+def docker_problems(info: Mapping[str, Any]) -> list[str]:
     """Sentences on why this engine can't be part of a swarm.
 
     Source: dockerd refuses swarm mode with live-restore, and with the nftables firewall backend.
     """
     said = []
-    api = tuple(int(part) for part in str(version.get("ApiVersion", "0.0")).split(".")[:2])
-    if api < OLDEST_API:
-        said.append(f"Docker {version.get('Version')} is too old; it takes 19.03 or later.")
     if info.get("LiveRestoreEnabled"):
         said.append("Docker's live-restore is on, and a swarm refuses it; take it out of /etc/docker/daemon.json.")
     backend = info.get("FirewallBackend") or {}
@@ -164,16 +159,16 @@ class Host:
     def _engine(self) -> tuple[dict[str, Any], list[str]]:
         try:
             client = self._docker()
-            version, info = client.version(), client.info()
+            info = client.info()
         except OversshError as error:
             return {}, [f"{error}."]
         swarm = info.get("Swarm") or {}
         answer = {
-            "version": version.get("Version"),
+            "version": info.get("ServerVersion"),
             "swarm": swarm.get("LocalNodeState"),
             "swarm_address": swarm.get("NodeAddr") or "",
         }
-        return answer, docker_problems(version, info)
+        return answer, docker_problems(info)
 
     def _sshd(self, user: str) -> tuple[dict[str, Any], list[str]]:
         """What the server side of a link has to know of this host's sshd."""

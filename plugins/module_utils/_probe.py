@@ -191,12 +191,7 @@ class ProbeEngine(Engine[Observed]):
             "start_container": self._start_container,
             "remove_container": lambda: self._docker.remove_container(self._desired.name, force=True, v=True),
         }
-        try:
-            actions[step.action]()
-        except OversshError:
-            raise
-        except Exception as error:  # the SDK lets errors of requests and of urllib3 through as they are
-            raise OversshError(f"Docker says: {getattr(error, 'explanation', None) or error}") from error
+        actions[step.action]()
 
     def _make_image(self) -> None:
         self._docker.import_image_from_data(empty_image(userland()[0]), repository=IMAGE, tag=TAG)
@@ -224,7 +219,7 @@ class ProbeEngine(Engine[Observed]):
         )
         try:
             self._docker.start(container["Id"])
-        except Exception:
+        except OversshError:
             self._docker.remove_container(container["Id"], force=True, v=True)
             raise
 
@@ -260,12 +255,9 @@ def measure(docker: Any, name: str, peers: Sequence[Mapping[str, str]], timeout:
     the probe itself can't be asked.
     """
     order = json.dumps({"peers": [dict(peer) for peer in peers], "timeout": timeout})
-    try:
-        asked = docker.exec_create(name, [sys.executable, "-I", f"{INSIDE}/agent.py", "measure", order])["Id"]
-        stdout, stderr = docker.exec_start(asked, demux=True)
-        status = docker.exec_inspect(asked)["ExitCode"]
-    except Exception as error:  # the SDK lets errors of requests and of urllib3 through as they are
-        raise OversshError(f"Docker says: {getattr(error, 'explanation', None) or error}") from error
+    asked = docker.exec_create(name, [sys.executable, "-I", f"{INSIDE}/agent.py", "measure", order])["Id"]
+    stdout, stderr = docker.exec_start(asked, demux=True)
+    status = docker.exec_inspect(asked)["ExitCode"]
     if status != 0:
         raise OversshError(f"the probe in {name} failed: {(stderr or b'').decode(errors='replace').strip()[-400:]}")
     found: dict[str, Any] = json.loads(stdout)

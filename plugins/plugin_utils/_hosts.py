@@ -20,8 +20,8 @@ def problems(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]
     for name, host in found.items():
         if not host:
             said.append(
-                f"{name}: was not looked at, since the run is limited to other hosts; the plan takes the whole group, so "
-                f"run it without a limit, hosts that are as they should be stay so."
+                f"{name}: was not looked at, since the run is limited to other hosts; the plan takes the whole group, "
+                f"so run it without a limit, hosts that are as they should be stay so."
             )
         elif host.get("unreachable"):
             said.append(f"{name}: can't be reached over ssh: {_first_line(host.get('msg'))}")
