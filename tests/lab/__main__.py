@@ -60,6 +60,10 @@ def main() -> int:
     except LabError as error:
         complain(str(error))
         return 2
+    except BrokenPipeError:
+        # Whoever read our progress has left; Python must not complain about it once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         complain("interrupted; `up` again goes on from here, `down` removes what is left")
         return 130

@@ -54,7 +54,7 @@ def is_debian_family(os_release: str) -> bool:
     return "debian" in " ".join(words).replace('"', " ").replace("'", " ").split()
 
 
-def _engine_answer() -> str | None:
+def engine_complaint() -> str | None:
     """None when an engine answers, else its client's complaint."""
     if shutil.which("docker") is None:
         return "the docker client is not installed"
@@ -96,7 +96,7 @@ def ensure_tools() -> None:
 
 def ensure_engine(settings: Settings) -> None:
     """An engine that answers: the one that is there, or one that we install and start."""
-    complaint = _engine_answer()
+    complaint = engine_complaint()
     if complaint is None:
         return
     if not _here_we_may_install():
@@ -108,12 +108,12 @@ def ensure_engine(settings: Settings) -> None:
         if "docker.io" in missing and output("apt-cache", "pkgnames", "docker-cli"):
             missing.append("docker-cli")
         _install(missing)
-    if _engine_answer() is None:
+    if engine_complaint() is None:
         return
     with step("start the Docker engine"):
         if Path("/run/systemd/system").is_dir():
             run("systemctl", "start", "docker")
-            wait_until("the Docker engine", _engine_answer, 60)
+            wait_until("the Docker engine", engine_complaint, 60)
         else:
             _start_daemon(settings.engine_state)
 
@@ -121,7 +121,7 @@ def ensure_engine(settings: Settings) -> None:
 def _start_daemon(state: Path) -> None:
     """Without an init system dockerd is left running on its own; it starts the containerd it needs itself."""
     wait_until("another dockerd, which comes up or goes down", _unsettled, 60)
-    if _engine_answer() is None:
+    if engine_complaint() is None:
         return
     state.mkdir(parents=True, exist_ok=True)
     log = state / "dockerd.log"
@@ -135,7 +135,7 @@ def _start_daemon(state: Path) -> None:
         if daemon.poll() is not None:
             reason = last_line(log.read_text(encoding="utf-8", errors="replace"))
             raise LabError(f"dockerd ended at once, its log {log} says: {reason}")
-        return _engine_answer()
+        return engine_complaint()
 
     wait_until("the Docker engine", probe, 60)
 
@@ -145,7 +145,7 @@ def _unsettled() -> str | None:
     record = Path("/var/run/docker.pid")
     pid = record.read_text(encoding="utf-8").strip() if record.is_file() else ""
     alive = bool(pid) and _birth(int(pid)) is not None
-    return f"process {pid} runs and does not answer" if alive and _engine_answer() is not None else None
+    return f"process {pid} runs and does not answer" if alive and engine_complaint() is not None else None
 
 
 def _birth(pid: int) -> str | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -126,7 +128,7 @@ def _build(settings: Settings, name: str) -> None:
             maker.wait()
         except BaseException:
             importer.kill()
-            maker.terminate()
+            os.killpg(maker.pid, signal.SIGTERM)
             maker.wait()
             raise
     image = answer.decode().strip()

@@ -11,7 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from .docker_engine import docker, engine_info, ensure_engine, ensure_tools, inspect, labelled, remove, stop_engine
+from .docker_engine import (
+    docker,
+    engine_complaint,
+    engine_info,
+    ensure_engine,
+    ensure_tools,
+    inspect,
+    labelled,
+    remove,
+    stop_engine,
+)
 from .image import check_space, ensure_image, remove_images
 from .inventory import (
     INVENTORY,
@@ -23,7 +33,7 @@ from .inventory import (
     ssh_command,
     write,
 )
-from .network import LabNetwork, ensure_network, free_port
+from .network import LabNetwork, ensure_networks, free_port
 from .node import Node, NodeMaker, failed_units, host_keys, plan_nodes, remove_nodes, system_state
 from .settings import HOME_LABEL, LABEL, Settings
 from .shell import LabError, complain, joined, last_line, run, say, step, wait_until
@@ -118,10 +128,7 @@ def up(settings: Settings) -> None:
         image = ensure_image(settings, Path(engine["DockerRootDir"]))
         _clear_leftovers(settings, survey)
         with step("networks"):
-            cloud, edge = (
-                ensure_network(settings, side, survey["network"].get(settings.network(side), False))
-                for side in ("cloud", "edge")
-            )
+            cloud, edge = ensure_networks(settings, [name for name, ours in survey["network"].items() if ours])
         nodes = plan_nodes(settings, cloud, edge, _dial_port(settings, edge))
         maker = NodeMaker(settings, image, engine, public_key)
         _bring_up(settings, nodes, maker, Path(engine["DockerRootDir"]))
@@ -208,6 +215,8 @@ def _shown(path: Path) -> str:
 
 def status(settings: Settings) -> None:
     """One line for each node."""
+    if complaint := engine_complaint():
+        raise LabError(f"no Docker engine answers here ({complaint})")
     engine = engine_info()
     rows = [("NODE", "CONTAINER", "ADDRESS", "SYSTEMD", "IMAGE")]
     for name in sorted(labelled("container", settings.name)):
@@ -227,6 +236,11 @@ def status(settings: Settings) -> None:
 
 def down(settings: Settings, engine: bool, images: bool) -> None:
     """Remove what this lab made and nothing else."""
+    if complaint := engine_complaint():
+        if (settings.state / INVENTORY).exists():
+            raise LabError(f"no Docker engine answers here ({complaint}): start it, the lab {settings.name} is on it")
+        say(f"no Docker engine answers here ({complaint}): nothing to remove")
+        return
     with locked(settings):
         survey = {kind: _owned(settings, kind, labelled(kind, settings.name)) for kind in _KINDS}
         names = sorted(survey["container"])

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .docker_engine import docker, inspect
 from .settings import Settings
-from .shell import LabError, run
+from .shell import LabError, last_line, run
 
 Network = ipaddress.IPv4Network
 # Where free subnets are looked for. The collection's own defaults, and what engines inside the nodes give
@@ -79,14 +79,17 @@ def _as_lab_network(found: dict[str, Any]) -> LabNetwork:
     return LabNetwork(found["Name"], found["Id"], Network(part["Subnet"]), part["Gateway"])
 
 
+def overlapping(wanted: Network, busy: Iterable[tuple[str, Network]]) -> str | None:
+    """Who is in the way of a subnet, in words."""
+    for owner, subnet in busy:
+        if subnet.overlaps(wanted):
+            return f"it overlaps {subnet}, {owner}"
+    return None
+
+
 def _create(settings: Settings, name: str, wanted: Network | None, variable: str) -> LabNetwork:
-    busy = _busy()
-    if wanted is not None:
-        for owner, subnet in busy:
-            if subnet.overlaps(wanted):
-                raise LabError(f"{variable}={wanted} is busy: it overlaps {subnet} of {owner}; choose another")
-    candidates = free_subnets(subnet for _owner, subnet in busy) if wanted is None else iter([wanted])
     labels = [word for item in settings.labels.items() for word in ("--label", "=".join(item))]
+    candidates = free_subnets(subnet for _owner, subnet in _busy()) if wanted is None else iter([wanted])
     reason = "every candidate overlaps a route of this machine"
     for subnet in candidates:
         gateway = str(subnet.network_address + 1)
@@ -95,25 +98,33 @@ def _create(settings: Settings, name: str, wanted: Network | None, variable: str
         )
         if done.returncode == 0:
             return _as_lab_network(inspect("network", name)[0])
-        reason = done.stderr.decode(errors="replace").strip()
+        reason = last_line(done.stderr.decode(errors="replace"))
         # Another lab may have taken the subnet since we looked; anything else would only repeat itself.
         if "overlap" not in reason.lower():
             break
     raise LabError(f"no subnet for {name} ({reason}): set {variable} to a free one")
 
 
-def ensure_network(settings: Settings, side: str, usable: bool) -> LabNetwork:
-    """A side's network; `usable` says whether one of this name is ours to keep."""
-    name, variable = settings.network(side), f"LAB_{side.upper()}_SUBNET"
-    wanted = settings.cloud_subnet if side == "cloud" else settings.edge_subnet
-    if not usable:
-        return _create(settings, name, wanted, variable)
-    network = _as_lab_network(inspect("network", name)[0])
-    if wanted is not None and wanted != network.subnet:
-        raise LabError(f"the lab stands on {network.subnet}, {variable} says {wanted}: take the lab down first")
-    if network.subnet.num_addresses < settings.nodes + 4:
-        raise LabError(f"{network.subnet} of {name} is too small for LAB_NODES={settings.nodes}: take the lab down")
-    return network
+def ensure_networks(settings: Settings, usable: Collection[str]) -> tuple[LabNetwork, LabNetwork]:
+    """The cloud's network and the edges'; those in `usable` are ours to keep. Nothing is made unless both can be."""
+    sides = (("cloud", settings.cloud_subnet), ("edge", settings.edge_subnet))
+    standing = {}
+    for side, wanted in sides:
+        name, variable = settings.network(side), f"LAB_{side.upper()}_SUBNET"
+        if name not in usable:
+            if wanted is not None and (obstacle := overlapping(wanted, _busy())):
+                raise LabError(f"{variable}={wanted} is busy: {obstacle}; choose another")
+            continue
+        network = standing[side] = _as_lab_network(inspect("network", name)[0])
+        if wanted is not None and wanted != network.subnet:
+            raise LabError(f"the lab stands on {network.subnet}, {variable} says {wanted}: take the lab down first")
+        if network.subnet.num_addresses < settings.nodes + 4:
+            raise LabError(f"{network.subnet} of {name} is too small for LAB_NODES={settings.nodes}: take the lab down")
+    cloud, edge = (
+        standing.get(side) or _create(settings, settings.network(side), wanted, f"LAB_{side.upper()}_SUBNET")
+        for side, wanted in sides
+    )
+    return cloud, edge
 
 
 def free_port(address: str) -> int:
