@@ -143,7 +143,7 @@ def _build(settings: Settings, name: str) -> None:
 
 def _reason(log: str) -> str:
     """mmdebstrap's first error; what follows it is its clearing up."""
-    errors = [line for line in log.splitlines() if line.startswith("E: ") or line.startswith("Err:")]
+    errors = [line for line in log.splitlines() if line.startswith("E: ")]
     return errors[0] if errors else "no error named"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 from ipaddress import IPv4Network
 from itertools import islice
 
-from tests.lab.network import LabNetwork, free_subnets, parse_routes
+from tests.lab.network import LabNetwork, free_subnets, overlapping, parse_routes
 
 ROUTES = (
     "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
@@ -35,6 +35,12 @@ def test_the_collection_s_own_ranges_are_never_offered() -> None:
     offered = list(free_subnets([]))
     for text in ("172.16.0.0/12", "10.200.0.0/16", "10.209.0.0/16", "10.0.0.0/16"):
         assert not any(subnet.overlaps(IPv4Network(text)) for subnet in offered)
+
+
+def test_who_is_in_the_way_is_named() -> None:
+    busy = [("the Docker network other", IPv4Network("10.77.0.0/16")), ("a route", IPv4Network("192.0.2.0/24"))]
+    assert overlapping(IPv4Network("192.0.2.0/28"), busy) == "it overlaps 192.0.2.0/24, a route"
+    assert overlapping(IPv4Network("10.78.0.0/24"), busy) is None
 
 
 def test_nothing_is_left() -> None:
