@@ -1,0 +1,440 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a rule's conditions hold for a kind of packet: no, maybe, yes. What isn't understood is a maybe."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Union
+
+from ._nft_model import ChainKey, Ruleset, Statement
+
+Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+Span = tuple[int, int]
+
+
+class Holds(IntEnum):
+    """How sure it is that a condition holds; min() is "and", max() is "or"."""
+
+    NO = 0
+    MAYBE = 1
+    YES = 2
+
+    @property
+    def negated(self) -> Holds:
+        """The answer to the opposite question."""
+        return Holds(2 - self)
+
+
+def sure(answer: bool) -> Holds:
+    """YES or NO."""
+    return Holds.YES if answer else Holds.NO
+
+
+@dataclass(frozen=True)
+class Packet:
+    """A kind of packet: each value is what all of them have in common, None where they differ.
+
+    hook is where the packet is looked at; iif and oif are "" where it has no such interface there.
+    """
+
+    family: str
+    state: str
+    hook: str
+    iif: str | None = None
+    oif: str | None = None
+    protocol: str | None = None
+    port: Span | None = None
+    source: Network | None = None
+    destination: Network | None = None
+    forwarded: bool = False
+
+
+Predicate = Callable[[Packet], Holds]
+Compare = Callable[[Packet, Any], Holds]
+
+
+@dataclass(frozen=True)
+class Operand:
+    """The left side of a match: compare() asks one element of the right side, applies() whether the packet has it."""
+
+    compare: Compare
+    applies: Predicate
+
+
+PROTOCOL_NUMBERS = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 50: "esp", 51: "ah", 58: "icmpv6", 132: "sctp"}
+PROTOCOL_ALIASES = {"ipv6-icmp": "icmpv6"}
+TRANSPORTS = frozenset({"tcp", "udp", "udplite", "sctp", "dccp", "icmp", "icmpv6", "igmp", "esp", "ah", "comp", "gre"})
+UNICAST_PROTOCOLS = frozenset({"tcp", "udp", "icmp"})
+# The flags of the first packet of a TCP connection are known; those of explicit congestion notification are not.
+KNOWN_TCP_FLAGS = frozenset({"fin", "syn", "rst", "psh", "ack", "urg"})
+
+
+def always(packet: Packet) -> Holds:
+    """Every packet has it."""
+    return Holds.YES
+
+
+def unknown(packet: Packet) -> Holds:
+    """It can't be told."""
+    return Holds.MAYBE
+
+
+class Conditions:
+    """Reads the conditions of one table's rules."""
+
+    def __init__(self, ruleset: Ruleset, family: str, table: str) -> None:
+        self._sets = ruleset.sets
+        self._family = family
+        self._table = table
+
+    def match(self, statement: Statement) -> Predicate:
+        """The predicate that a `match` statement stands for."""
+        operator, left, right = statement.get("op"), statement.get("left"), statement.get("right")
+        flags = _tcp_flags(left, right, operator)
+        if flags is not None:
+            return flags
+        operand = _operand(left)
+        if operator in {"<", ">", "<=", ">="}:
+            elements = _span_of(str(operator), right)
+        elif operator != "in" and isinstance(right, list) and len(right) > 1:
+            # Several flags that have to be set together.
+            elements = None
+        else:
+            elements = self.elements(right)
+        if elements is None:
+            return _limited(operand)
+        found: Sequence[Any] = elements
+
+        def holds(packet: Packet) -> Holds:
+            applies = operand.applies(packet)
+            if applies is Holds.NO:
+                return Holds.NO
+            inside = max((operand.compare(packet, element) for element in found), default=Holds.NO)
+            return min(applies, inside.negated if operator == "!=" else inside)
+
+        return holds
+
+    def verdicts(self, statement: Statement) -> list[tuple[Predicate, Any]] | None:
+        """Each element of a verdict map, as a predicate and a verdict; None where the map's content can't be told."""
+        operand = _operand(statement.get("key"))
+        data = statement.get("data")
+        entries = self.elements(data)
+        if entries is None:
+            return None
+        found = []
+        for entry in entries:
+            if not isinstance(entry, (list, tuple)) or len(entry) != 2:
+                return None
+            found.append((_entry(operand, entry[0]), entry[1]))
+        return found
+
+    def elements(self, right: Any) -> Sequence[Any] | None:
+        """The values on the right side of a match; None where they can't be told."""
+        if isinstance(right, str) and right.startswith("@"):
+            named = self._sets.get(ChainKey(self._family, self._table, right[1:]))
+            return None if named is None or named.changing else named.elements
+        if isinstance(right, Mapping):
+            if "set" in right:
+                return list(right["set"]) if isinstance(right["set"], list) else [right["set"]]
+            if "|" in right:
+                return list(right["|"])
+            return [right]
+        if isinstance(right, list):
+            return right
+        return [right]
+
+
+def _entry(operand: Operand, element: Any) -> Predicate:
+    def holds(packet: Packet) -> Holds:
+        return min(operand.applies(packet), operand.compare(packet, element))
+
+    return holds
+
+
+def _limited(operand: Operand) -> Predicate:
+    """A match whose right side can't be told: maybe, where the packet has the left side at all."""
+
+    def holds(packet: Packet) -> Holds:
+        return min(operand.applies(packet), Holds.MAYBE)
+
+    return holds
+
+
+def _operand(left: Any) -> Operand:
+    """The left side of a match; one that isn't known here may hold."""
+    if isinstance(left, Mapping) and len(left) == 1:
+        ((kind, body),) = left.items()
+        if kind == "concat":
+            return _concatenation([_operand(part) for part in body])
+        reader = _READERS.get(kind)
+        if reader is not None and isinstance(body, Mapping):
+            return reader(body)
+    return Operand(_may, unknown)
+
+
+def _may(packet: Packet, element: Any) -> Holds:
+    return Holds.MAYBE
+
+
+def _concatenation(parts: list[Operand]) -> Operand:
+    def compare(packet: Packet, element: Any) -> Holds:
+        values = _value(element)
+        if isinstance(values, Mapping):
+            values = values.get("concat")
+        if values == "*":
+            return Holds.YES
+        if not isinstance(values, list) or len(values) != len(parts):
+            return Holds.MAYBE
+        return min(part.compare(packet, value) for part, value in zip(parts, values))
+
+    def applies(packet: Packet) -> Holds:
+        return min(part.applies(packet) for part in parts)
+
+    return Operand(compare, applies)
+
+
+def _value(element: Any) -> Any:
+    """The element without what nft hangs on it (a timeout, a counter, a comment)."""
+    if isinstance(element, Mapping) and "elem" in element:
+        return element["elem"].get("val")
+    return element
+
+
+def _meta(body: Mapping[str, Any]) -> Operand:
+    key = body.get("key")
+    simple: dict[Any, Compare] = {
+        "iifname": lambda packet, element: _interface(packet.iif, element),
+        "iif": lambda packet, element: _interface(packet.iif, element),
+        "oifname": lambda packet, element: _interface(packet.oif, element),
+        "oif": lambda packet, element: _interface(packet.oif, element),
+        "l4proto": _protocol,
+        "nfproto": lambda packet, element: _symbol("ipv4" if packet.family == "ip" else "ipv6", element),
+        "protocol": lambda packet, element: _symbol(packet.family, element),
+        "pkttype": _packet_type,
+    }
+    return Operand(simple.get(key, _may), always)
+
+
+def _payload(body: Mapping[str, Any]) -> Operand:
+    layer, name = body.get("protocol"), body.get("field")
+    applies = _layer(layer)
+    if name == "dport" and layer in {"tcp", "udp", "th"}:
+        return Operand(_port, applies)
+    if layer in {"ip", "ip6"}:
+        compare: dict[Any, Compare] = {
+            "saddr": lambda packet, element: _address(packet.source, element),
+            "daddr": lambda packet, element: _address(packet.destination, element),
+            "protocol": _protocol,
+            "nexthdr": _protocol,
+        }
+        return Operand(compare.get(name, _may), applies)
+    return Operand(_may, applies)
+
+
+def _layer(layer: Any) -> Predicate:
+    """Whether the packet has the header that a payload expression reads."""
+    if layer in {"ip", "ip6"}:
+        return lambda packet: sure(packet.family == layer)
+    if layer in TRANSPORTS:
+        return lambda packet: _protocol(packet, layer)
+    if layer == "arp":
+        return lambda packet: Holds.NO
+    return always if layer == "th" else unknown
+
+
+def _ct(body: Mapping[str, Any]) -> Operand:
+    key = body.get("key")
+    if key == "state":
+        return Operand(lambda packet, element: _symbol(packet.state, element), always)
+    if key == "direction":
+        return Operand(lambda packet, element: _symbol("original", element), always)
+    return Operand(_may, always)
+
+
+def _fib(body: Mapping[str, Any]) -> Operand:
+    if body.get("result") != "type" or "daddr" not in (body.get("flags") or ()):
+        return Operand(_may, always)
+
+    def compare(packet: Packet, element: Any) -> Holds:
+        kind = "unicast" if packet.forwarded else "local"
+        if packet.protocol in UNICAST_PROTOCOLS:
+            return _symbol(kind, element)
+        return Holds.NO if packet.forwarded and element == "local" else Holds.MAYBE
+
+    return Operand(compare, always)
+
+
+def _tcp_only(body: Mapping[str, Any]) -> Operand:
+    return Operand(_may, _layer("tcp"))
+
+
+_READERS: dict[str, Callable[[Mapping[str, Any]], Operand]] = {
+    "meta": _meta,
+    "payload": _payload,
+    "ct": _ct,
+    "fib": _fib,
+    "tcp option": _tcp_only,
+}
+
+
+def _symbol(value: str, element: Any) -> Holds:
+    element = _value(element)
+    if element == "*":
+        return Holds.YES
+    return sure(element == value) if isinstance(element, str) else Holds.MAYBE
+
+
+def _interface(name: str | None, element: Any) -> Holds:
+    element = _value(element)
+    if not isinstance(element, str):
+        # An interface that is gone is told by its number: it isn't one of ours, which are told by their names.
+        return Holds.MAYBE if name is None else Holds.NO
+    if element == "*":
+        return Holds.YES
+    if name is None:
+        return Holds.MAYBE
+    if element.endswith("*") and not element.endswith("\\*"):
+        return sure(bool(name) and name.startswith(element[:-1]))
+    return sure(name == element)
+
+
+def _protocol(packet: Packet, element: Any) -> Holds:
+    element = _value(element)
+    if isinstance(element, int):
+        element = PROTOCOL_NUMBERS.get(element, str(element))
+    if element == "*":
+        return Holds.YES
+    if not isinstance(element, str):
+        return Holds.MAYBE
+    element = PROTOCOL_ALIASES.get(element, element)
+    if packet.protocol is None:
+        other_family = {"icmp": "ip6", "icmpv6": "ip"}.get(element)
+        return Holds.NO if packet.family == other_family else Holds.MAYBE
+    return sure(element == packet.protocol)
+
+
+def _packet_type(packet: Packet, element: Any) -> Holds:
+    return _symbol("host", element) if packet.protocol in UNICAST_PROTOCOLS else Holds.MAYBE
+
+
+def _port(packet: Packet, element: Any) -> Holds:
+    wanted = span(_value(element))
+    if _value(element) == "*":
+        return Holds.YES
+    if wanted is None or packet.port is None:
+        return Holds.YES if wanted == (0, 65535) else Holds.MAYBE
+    low, high = packet.port
+    if high < wanted[0] or wanted[1] < low:
+        return Holds.NO
+    return sure(True) if wanted[0] <= low and high <= wanted[1] else Holds.MAYBE
+
+
+def span(element: Any) -> Span | None:
+    """The lowest and the highest number that an element stands for; None where it isn't a number."""
+    if isinstance(element, bool):
+        return None
+    if isinstance(element, int):
+        return element, element
+    if isinstance(element, Mapping) and "range" in element:
+        low, high = element["range"]
+        if isinstance(low, int) and isinstance(high, int):
+            return low, high
+    return None
+
+
+def _span_of(operator: str, right: Any) -> Sequence[Any] | None:
+    if isinstance(right, bool) or not isinstance(right, int):
+        return None
+    bounds = {
+        "<": (0, right - 1),
+        "<=": (0, right),
+        ">": (right + 1, 65535),
+        ">=": (right, 65535),
+    }[operator]
+    return [{"range": list(bounds)}]
+
+
+def _address(networks: Network | None, element: Any) -> Holds:
+    found = address_span(element)
+    if found is None:
+        return Holds.YES if _value(element) == "*" else Holds.MAYBE
+    version, low, high = found
+    if networks is None:
+        whole = 2 ** (32 if version == 4 else 128) - 1
+        return Holds.YES if (low, high) == (0, whole) else Holds.MAYBE
+    if networks.version != version:
+        return Holds.NO
+    first, last = int(networks.network_address), int(networks.broadcast_address)
+    if last < low or high < first:
+        return Holds.NO
+    return Holds.YES if low <= first and last <= high else Holds.MAYBE
+
+
+def address_span(element: Any) -> tuple[int, int, int] | None:
+    """IP version, first and last address of an element; None where it isn't made of addresses."""
+    element = _value(element)
+    try:
+        if isinstance(element, str):
+            one = ipaddress.ip_address(element)
+            return one.version, int(one), int(one)
+        if isinstance(element, Mapping) and "prefix" in element:
+            prefix = element["prefix"]
+            network = ipaddress.ip_network(f"{prefix['addr']}/{prefix['len']}", strict=False)
+            return network.version, int(network.network_address), int(network.broadcast_address)
+        if isinstance(element, Mapping) and "range" in element:
+            first, last = (ipaddress.ip_address(end) for end in element["range"])
+            return first.version, int(first), int(last)
+    except (ValueError, KeyError, TypeError):
+        return None
+    return None
+
+
+def _tcp_flags(left: Any, right: Any, operator: Any) -> Predicate | None:
+    """A match of TCP flags, where it is one: those of a connection's first packet are known, others are not."""
+    mask: frozenset[str] | None = None
+    if isinstance(left, Mapping) and "&" in left:
+        operands = left["&"]
+        if not isinstance(operands, list) or len(operands) != 2:
+            return None
+        left, mask = operands[0], _flag_names(operands[1])
+        if mask is None:
+            mask = frozenset({"cwr"})
+    if left != {"payload": {"protocol": "tcp", "field": "flags"}}:
+        return None
+    wanted = _flag_names(right)
+    first = _first_packet_flags(mask, wanted, operator)
+    is_tcp = _layer("tcp")
+
+    def holds(packet: Packet) -> Holds:
+        return min(is_tcp(packet), first if packet.state == "new" else Holds.MAYBE)
+
+    return holds
+
+
+def _first_packet_flags(mask: frozenset[str] | None, wanted: frozenset[str] | None, operator: Any) -> Holds:
+    if wanted is None or not (wanted | (mask or frozenset())) <= KNOWN_TCP_FLAGS:
+        return Holds.MAYBE
+    if operator == "in":
+        return sure("syn" in wanted)
+    if mask is None:
+        # Without a mask, the flags of congestion notification take part.
+        return Holds.MAYBE if wanted == {"syn"} else sure(operator == "!=")
+    equal = sure(frozenset({"syn"}) & mask == wanted)
+    return equal.negated if operator == "!=" else equal
+
+
+def _flag_names(value: Any) -> frozenset[str] | None:
+    if isinstance(value, str):
+        return frozenset({value})
+    if value == 0 and not isinstance(value, bool):
+        return frozenset()
+    if isinstance(value, Mapping) and set(value) == {"|"}:
+        parts = [_flag_names(part) for part in value["|"]]
+        return None if None in parts else frozenset().union(*[part for part in parts if part is not None])
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return frozenset(value)
+    return None

@@ -1,0 +1,295 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The way of a kind of packet through a base chain: where may it be dropped, and by which rule."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ._nft_match import Conditions, Holds, Packet, Predicate
+from ._nft_model import ChainKey, Rule, Ruleset, Statement
+
+# Statements that neither choose packets nor decide about them.
+NEUTRAL = frozenset(
+    {
+        "counter",
+        "log",
+        "mangle",
+        "notrack",
+        "ct helper",
+        "ct timeout",
+        "ct expectation",
+        "secmark",
+        "flow",
+        "dup",
+        "last",
+        "tproxy",
+    }
+)
+# Statements that let some packets pass and end the rule for others, by something that isn't in the packet.
+UNCERTAIN = frozenset({"limit", "quota", "ct count", "set", "map", "meter"})
+VERDICTS = frozenset({"accept", "drop", "reject", "continue", "return", "jump", "goto", "queue"})
+TRANSLATIONS = frozenset({"dnat", "snat", "redirect", "masquerade"})
+# Targets of iptables that end nothing.
+PASSING_TARGETS = frozenset(
+    {
+        "AUDIT",
+        "CHECKSUM",
+        "CLASSIFY",
+        "CONNMARK",
+        "CONNSECMARK",
+        "CT",
+        "DSCP",
+        "ECN",
+        "HL",
+        "HMARK",
+        "IDLETIMER",
+        "LED",
+        "LOG",
+        "MARK",
+        "NFLOG",
+        "NOTRACK",
+        "SECMARK",
+        "SET",
+        "TCPMSS",
+        "TCPOPTSTRIP",
+        "TEE",
+        "TOS",
+        "TRACE",
+        "TTL",
+        "ULOG",
+    }
+)
+TRANSLATING_TARGETS = frozenset({"DNAT", "SNAT", "REDIRECT", "MASQUERADE", "NETMAP"})
+DEPTH = 16
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place in a chain: before the rule at index; index == number of rules is the end."""
+
+    key: ChainKey
+    index: int
+
+
+@dataclass(frozen=True)
+class Event:
+    """The packet may leave the walk here.
+
+    kind: "drop", by the rule at deciding; "exit", where the walk leaves the chain and the caller, or the policy, has
+    its turn; "queue" and "translate", which are only told.
+    site: where an accept prevents it; entry: index of the base chain's rule that led here; certain: each condition on
+    the way to the rule, and its own, surely holds.
+    """
+
+    kind: str
+    site: Site
+    deciding: Site
+    entry: int = 0
+    certain: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A verdict of a rule, and the condition under which it is reached."""
+
+    holds: Predicate
+    verdict: str
+    target: str = ""
+
+
+class Reader:
+    """A ruleset's rules as outcomes, each read once, when the first packet reaches it."""
+
+    def __init__(self, ruleset: Ruleset) -> None:
+        self.calls = tuple(called_chains(ruleset))
+        self.references = Counter(target for _, target in self.calls)
+        self._ruleset = ruleset
+        self._conditions: dict[tuple[str, str], Conditions] = {}
+        self._outcomes: dict[tuple[ChainKey, int], list[Outcome]] = {}
+
+    def read(self, key: ChainKey, rule: Rule) -> list[Outcome]:
+        """What a rule in this chain may do, and when."""
+        found = self._outcomes.get((key, rule.handle))
+        if found is None:
+            table = (key.family, key.table)
+            conditions = self._conditions.get(table)
+            if conditions is None:
+                conditions = self._conditions[table] = Conditions(self._ruleset, *table)
+            found = outcomes(rule, conditions)
+            if rule.handle:
+                self._outcomes[key, rule.handle] = found
+        return found
+
+
+class Walker:
+    """Walks kinds of packets through a ruleset."""
+
+    def __init__(self, ruleset: Ruleset, reader: Reader) -> None:
+        self.ruleset = ruleset
+        self._reader = reader
+
+    def walk(self, key: ChainKey, packet: Packet, depth: int = 0) -> Iterator[Event]:
+        """Everything that may happen to the packet from the chain's head on, in order."""
+        chain = self.ruleset.chains.get(key)
+        if chain is None or depth > DEPTH:
+            return
+        for index, rule in enumerate(chain.rules):
+            here = Site(key, index)
+            ended = False
+            for outcome in self._reader.read(key, rule):
+                holds = outcome.holds(packet)
+                if holds is Holds.NO:
+                    continue
+                goes_on = False
+                if outcome.verdict in {"jump", "goto"}:
+                    target = ChainKey(key.family, key.table, outcome.target)
+                    for event in self.walk(target, packet, depth + 1):
+                        if event.kind == "exit" and outcome.verdict == "jump":
+                            goes_on = True
+                        else:
+                            yield self._seen_from(here, event, target, holds)
+                elif outcome.verdict == "continue":
+                    goes_on = True
+                elif outcome.verdict != "accept":
+                    yield Event(outcome.verdict, here, here, index, holds is Holds.YES)
+                if holds is Holds.YES:
+                    # The elements of a verdict map exclude each other: one that surely holds is the only one.
+                    ended = not goes_on
+                    break
+            if ended:
+                return
+        end = Site(key, len(chain.rules))
+        yield Event("exit", end, end, len(chain.rules), True)
+
+    def sure_calls(self, key: ChainKey, packet: Packet, before: int) -> set[ChainKey]:
+        """The chains that the packet surely visits from this chain's rules before the index given."""
+        return {
+            ChainKey(key.family, key.table, outcome.target)
+            for rule in self.ruleset.chains[key].rules[:before]
+            for outcome in self._reader.read(key, rule)
+            if outcome.verdict == "jump" and outcome.holds(packet) is Holds.YES
+        }
+
+    def _seen_from(self, here: Site, event: Event, target: ChainKey, holds: Holds) -> Event:
+        """The event of a called chain as seen by the caller.
+
+        A chain that several rules lead to serves others too, who send there what has to be dropped; an accept in it
+        would let that through as well. Then the place is before the call.
+        """
+        site = here if self._reader.references[target] > 1 else event.site
+        return replace(event, site=site, entry=here.index, certain=event.certain and holds is Holds.YES)
+
+
+def outcomes(rule: Rule, conditions: Conditions) -> list[Outcome]:
+    """What the rule may do, and when. A statement that isn't known here may drop."""
+    predicates: list[Predicate] = []
+    for statement in rule.statements:
+        kind, body = next(iter(statement.items()))
+        role = _role(kind, body)
+        if role == "match":
+            predicates.append(conditions.match(body))
+        elif role == "uncertain":
+            predicates.append(_maybe)
+        elif role == "vmap":
+            return _map_outcomes(conditions.verdicts(body), predicates)
+        elif role == "unknown":
+            return [Outcome(_all([*predicates, _maybe]), "drop")]
+        elif role != "neutral":
+            return [_outcome(_all(predicates), role, body)]
+    return []
+
+
+def _role(kind: str, body: Any) -> str:
+    """What a statement is: a condition, a verdict, or neither."""
+    if kind == "xt":
+        return _xt_role(body.get("type"), body.get("name"))
+    if kind in NEUTRAL:
+        return "neutral"
+    if kind in UNCERTAIN:
+        return "uncertain"
+    if kind in TRANSLATIONS:
+        return "translate"
+    return kind if kind in {"match", "vmap", *VERDICTS} else "unknown"
+
+
+def _xt_role(kind: Any, name: Any) -> str:
+    """The role of an extension of iptables, of which nft tells no more than the name."""
+    if kind == "match":
+        return "neutral" if name == "comment" else "uncertain"
+    if kind != "target" or name in PASSING_TARGETS:
+        return "neutral"
+    if name == "REJECT":
+        return "reject"
+    return "translate" if name in TRANSLATING_TARGETS else "unknown"
+
+
+def _outcome(holds: Predicate, verdict: str, body: Any) -> Outcome:
+    if verdict in {"jump", "goto"}:
+        return Outcome(holds, verdict, body["target"])
+    return Outcome(holds, {"reject": "drop", "return": "exit"}.get(verdict, verdict))
+
+
+def _map_outcomes(elements: list[tuple[Predicate, Any]] | None, predicates: list[Predicate]) -> list[Outcome]:
+    if elements is None:
+        return [Outcome(_all([*predicates, _maybe]), "drop")]
+    found = []
+    for holds, verdict in elements:
+        ((kind, body),) = verdict.items()
+        found.append(_outcome(_all([*predicates, holds]), kind, body))
+    return found
+
+
+def _all(predicates: list[Predicate]) -> Predicate:
+    chosen = tuple(predicates)
+
+    def holds(packet: Packet) -> Holds:
+        answer = Holds.YES
+        for predicate in chosen:
+            answer = min(answer, predicate(packet))
+            if answer is Holds.NO:
+                break
+        return answer
+
+    return holds
+
+
+def _maybe(packet: Packet) -> Holds:
+    return Holds.MAYBE
+
+
+def called_chains(ruleset: Ruleset) -> Iterator[tuple[ChainKey, ChainKey]]:
+    """Each jump or goto in a rule or in a verdict map that a rule uses: the calling chain and the called one."""
+    for key, chain in ruleset.chains.items():
+        for rule in chain.rules:
+            for statement in rule.statements:
+                data = statement["vmap"].get("data") if "vmap" in statement else None
+                value: Any = statement
+                if isinstance(data, str):
+                    named = ruleset.sets.get(ChainKey(key.family, key.table, data.lstrip("@")))
+                    value = named.elements if named is not None else ()
+                for target in _targets(value):
+                    yield key, ChainKey(key.family, key.table, target)
+
+
+def _targets(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for kind, body in value.items():
+            if kind in {"jump", "goto"} and isinstance(body, Mapping):
+                yield body["target"]
+            else:
+                yield from _targets(body)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _targets(part)
+
+
+def is_logging(statements: tuple[Statement, ...]) -> bool:
+    """Whether a rule does nothing but log and count."""
+    kinds = {kind for statement in statements for kind in statement}
+    targets = {statement["xt"].get("name") for statement in statements if "xt" in statement}
+    logs = "log" in kinds or bool(targets & {"LOG", "NFLOG", "ULOG"})
+    return logs and kinds <= {"match", "log", "counter", "limit", "xt"} and targets <= {"LOG", "NFLOG", "ULOG", "limit"}

@@ -1,0 +1,118 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Our rules kept for the next boot: a file that lists them, a script that puts back those that are missing, a unit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ._nft_model import MARK, ChainKey
+
+FOLDER = "/etc/overssh/nft"
+RULES_FILE = f"{FOLDER}/rules"
+SCRIPT_FILE = f"{FOLDER}/restore"
+UNIT = "overssh-nft.service"
+AT_END = "(end)"
+
+HEADER = """\
+# Firewall rules of ours, put back by overssh-nft.service where they are missing.
+# family, table, chain, rule, and the rule that it stands before; between them one tab each.
+"""
+
+# Where the rule that ours stood before is gone, the head of the chain is as effective.
+SCRIPT = """\
+#!/bin/sh
+# Puts back the firewall rules listed in a file where they are missing. Touches no other rule and flushes nothing.
+# A rule whose chain doesn't exist is left out; the others are put back all the same.
+rules=${1:-/etc/overssh/nft/rules}
+tab=$(printf '\\t')
+failed=0
+
+# The handle of the first rule with the text $2 in the listing $1.
+handle_of() {
+    printf '%s\\n' "$1" | while IFS= read -r line; do
+        line=${line#"${line%%[![:space:]]*}"}
+        case $line in
+            "$2 # handle "*) printf '%s\\n' "${line##* }"; break ;;
+        esac
+    done
+}
+
+while IFS=$tab read -r family table chain rule anchor; do
+    case $family in '' | '#'*) continue ;; esac
+    if ! listing=$(nft -s -a list chain "$family" "$table" "$chain" 2>/dev/null); then
+        echo "no chain $family $table $chain, so no rule there: $rule"
+        continue
+    fi
+    [ -z "$(handle_of "$listing" "$rule")" ] || continue
+    # nft may print the elements of a set in another order; then the comment tells that the rule is there.
+    comment="comment ${rule##* comment }"
+    wanted=$(grep -F -- "$family$tab$table$tab$chain$tab" "$rules" | grep -c -F -- "$comment$tab")
+    [ "$(printf '%s\\n' "$listing" | grep -c -F -- "$comment # handle ")" -lt "$wanted" ] || continue
+    if [ "$anchor" = "(end)" ]; then
+        change="add rule $family $table $chain $rule"
+    else
+        handle=$(handle_of "$listing" "$anchor")
+        change="insert rule $family $table $chain ${handle:+position $handle} $rule"
+    fi
+    if printf '%s\\n' "$change" | nft -f -; then
+        echo "put back in $family $table $chain: $rule"
+    else
+        failed=1
+    fi
+done <"$rules"
+exit $failed
+"""
+
+UNIT_TEXT = f"""\
+[Unit]
+Description=Firewall rules of overssh, put back where they are missing
+After=nftables.service docker.service netfilter-persistent.service
+PartOf=nftables.service docker.service
+ReloadPropagatedFrom=nftables.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh {SCRIPT_FILE}
+ExecReload=/bin/sh {SCRIPT_FILE}
+
+[Install]
+WantedBy=multi-user.target nftables.service docker.service
+"""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One rule in the file; anchor: text of the rule that it stands before, "" at the chain's end."""
+
+    key: ChainKey
+    rule: str
+    anchor: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of the rule, out of its comment."""
+        comment = self.rule.rpartition(" comment ")[2].strip('"')
+        return comment[len(MARK) :] if comment.startswith(MARK) else ""
+
+    def __str__(self) -> str:
+        return "\t".join((*self.key, self.rule, self.anchor or AT_END))
+
+
+def read_lines(text: str | None) -> tuple[Line, ...]:
+    """The rules in the file's text; a line that isn't one of ours is left out."""
+    found = []
+    for row in (text or "").splitlines():
+        fields = row.split("\t", 4)
+        if row.startswith("#") or len(fields) != 5:
+            continue
+        family, table, chain, rule, anchor = fields
+        found.append(Line(ChainKey(family, table, chain), rule, "" if anchor == AT_END else anchor))
+    return tuple(found)
+
+
+def file_text(lines: Iterable[Line]) -> str:
+    """The file's text."""
+    return HEADER + "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,345 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The accept that is wanted: which packets it is for, and the rules that say so in a given chain."""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ._errors import OversshError
+from ._nft_match import Network, Packet, Span, address_span, span
+from ._nft_model import MARK, Statement
+
+COMMENT_LIMIT = 128
+PROTOCOLS = ("tcp", "udp", "icmp", "icmpv6", "any")
+PATHS = ("input", "forward")
+PATH_HOOKS = {"input": ("prerouting", "input"), "forward": ("prerouting", "forward", "postrouting")}
+# Where a packet has no outgoing interface yet.
+BEFORE_ROUTING = frozenset({"ingress", "prerouting", "input"})
+STATES = ("new", "established")
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+-]*")
+INTERFACE = re.compile(r"[^\s/\"'\\*+@]{1,15}")
+PORTS = re.compile(r"(\d+)(?:-(\d+))?")
+KERNEL_PROTOCOL = {"icmpv6": "ipv6-icmp"}
+FAMILY_OF_PROTOCOL = {"icmp": "ip", "icmpv6": "ip6"}
+PLAIN_STATEMENTS = frozenset({"match", "accept"})
+
+
+@dataclass(frozen=True)
+class Accept:
+    """An accept as wanted: its name, and the packets that it is for."""
+
+    name: str
+    path: str = "input"
+    protocol: str = "any"
+    ports: tuple[Span, ...] = ()
+    in_interfaces: tuple[str, ...] = ()
+    out_interfaces: tuple[str, ...] = ()
+    source: tuple[Network, ...] = ()
+    destination: tuple[Network, ...] = ()
+
+    @property
+    def comment(self) -> str:
+        """The comment that a rule of this name has."""
+        return f"{MARK}{self.name}"
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The address families that its packets may have."""
+        possible = {"ip", "ip6"}
+        if self.protocol in FAMILY_OF_PROTOCOL:
+            possible &= {FAMILY_OF_PROTOCOL[self.protocol]}
+        for networks in (self.source, self.destination):
+            if networks:
+                possible &= {family_of(network) for network in networks}
+        return tuple(sorted(possible))
+
+    def packets(self, hook: str, families: Iterable[str]) -> Iterator[Packet]:
+        """Each kind of packet that it is for, as seen at a hook."""
+        early = hook in BEFORE_ROUTING
+        outgoing: Sequence[str | None] = ("",) if early else (self.out_interfaces or (None,))
+        for family in families:
+            for state, iif, oif, port, source, destination in itertools.product(
+                STATES,
+                self.in_interfaces or (None,),
+                outgoing,
+                self.ports or (None,),
+                _of_family(self.source, family) or (None,),
+                _of_family(self.destination, family) or (None,),
+            ):
+                yield Packet(
+                    family=family,
+                    state=state,
+                    hook=hook,
+                    iif=iif,
+                    oif=oif,
+                    protocol=None if self.protocol == "any" else self.protocol,
+                    port=port,
+                    source=source,
+                    destination=destination,
+                    forwarded=self.path == "forward",
+                )
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One rule of ours as it stands in a chain, its sets in order; equal pieces accept the same packets."""
+
+    comment: str
+    protocol: str = "any"
+    ports: tuple[Span, ...] = ()
+    in_interfaces: tuple[str, ...] = ()
+    out_interfaces: tuple[str, ...] = ()
+    source: tuple[Network, ...] = ()
+    destination: tuple[Network, ...] = ()
+
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        """The rule in nft's JSON."""
+        found: list[Statement] = []
+        for key, names in (("iifname", self.in_interfaces), ("oifname", self.out_interfaces)):
+            if names:
+                found.append(_match({"meta": {"key": key}}, list(names)))
+        for name, networks in (("saddr", self.source), ("daddr", self.destination)):
+            if networks:
+                left = {"payload": {"protocol": family_of(networks[0]), "field": name}}
+                found.append(_match(left, [_network_json(network) for network in networks]))
+        if self.ports:
+            left = {"payload": {"protocol": self.protocol, "field": "dport"}}
+            found.append(_match(left, [_span_json(ports) for ports in self.ports]))
+        elif self.protocol != "any":
+            found.append(_match({"meta": {"key": "l4proto"}}, [KERNEL_PROTOCOL.get(self.protocol, self.protocol)]))
+        return (*found, {"accept": None})
+
+    @property
+    def text(self) -> str:
+        """The rule in nft's own language."""
+        words: list[str] = []
+        for key, names in (("iifname", self.in_interfaces), ("oifname", self.out_interfaces)):
+            if names:
+                words += [key, _braces([f'"{name}"' for name in names])]
+        for name, networks in (("saddr", self.source), ("daddr", self.destination)):
+            if networks:
+                words += [family_of(networks[0]), name, _braces([network_text(network) for network in networks])]
+        if self.ports:
+            words += [self.protocol, "dport", _braces([span_text(ports) for ports in self.ports])]
+        elif self.protocol != "any":
+            words += ["meta l4proto", KERNEL_PROTOCOL.get(self.protocol, self.protocol)]
+        return " ".join([*words, "accept", f'comment "{self.comment}"'])
+
+
+def pieces(accept: Accept, chain_family: str, hook: str, iptables: bool) -> tuple[Piece, ...]:
+    """The rules that accept these packets in a chain; one for iptables has one interface, port and network each."""
+    whole = Piece(
+        comment=accept.comment,
+        protocol=accept.protocol,
+        ports=accept.ports,
+        in_interfaces=accept.in_interfaces,
+        out_interfaces=() if hook in BEFORE_ROUTING else accept.out_interfaces,
+    )
+    found = []
+    for family in accept.families if chain_family == "inet" else (chain_family,):
+        found.append(
+            replace(
+                whole,
+                source=_of_family(accept.source, family),
+                destination=_of_family(accept.destination, family),
+            )
+        )
+    found = list(dict.fromkeys(found))
+    return tuple(single for piece in found for single in _singles(piece)) if iptables else tuple(found)
+
+
+def _singles(piece: Piece) -> Iterator[Piece]:
+    for iif, oif, source, destination, port in itertools.product(
+        _each(piece.in_interfaces),
+        _each(piece.out_interfaces),
+        _each(piece.source),
+        _each(piece.destination),
+        _each(piece.ports),
+    ):
+        yield replace(piece, in_interfaces=iif, out_interfaces=oif, source=source, destination=destination, ports=port)
+
+
+def _each(values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    return [(value,) for value in values] or [()]
+
+
+def read_piece(comment: str, statements: Sequence[Statement]) -> Piece | None:
+    """The piece that a rule on the host is; None where it has anything that a piece of ours never has."""
+    values: dict[str, Any] = {}
+    for statement in statements:
+        if not set(statement) <= PLAIN_STATEMENTS:
+            return None
+        if "accept" in statement:
+            continue
+        match = statement["match"]
+        if match.get("op") != "==":
+            return None
+        left, right = match["left"], match["right"]
+        elements = right["set"] if isinstance(right, Mapping) and "set" in right else [right]
+        read = _read_match(left, elements)
+        if read is None or not set(read).isdisjoint(values):
+            return None
+        values.update(read)
+    if {"accept": None} not in statements:
+        return None
+    return Piece(comment=comment, **values)
+
+
+def _read_match(left: Mapping[str, Any], elements: list[Any]) -> dict[str, Any] | None:
+    key = left.get("meta", {}).get("key")
+    if key in {"iifname", "oifname"}:
+        return {"in_interfaces" if key == "iifname" else "out_interfaces": tuple(sorted(map(str, elements)))}
+    if key == "l4proto" and len(elements) == 1:
+        protocol = str(elements[0])
+        names = {kernel: name for name, kernel in KERNEL_PROTOCOL.items()}
+        return {"protocol": names.get(protocol, protocol)}
+    payload = left.get("payload", {})
+    if payload.get("field") == "dport":
+        spans = [span(element) for element in elements]
+        if None in spans:
+            return None
+        return {"protocol": payload["protocol"], "ports": tuple(sorted(found for found in spans if found))}
+    if payload.get("protocol") in {"ip", "ip6"} and payload.get("field") in {"saddr", "daddr"}:
+        networks = _read_networks(elements)
+        return None if networks is None else {"source" if payload["field"] == "saddr" else "destination": networks}
+    return None
+
+
+def _read_networks(elements: list[Any]) -> tuple[Network, ...] | None:
+    networks: list[Network] = []
+    for element in elements:
+        found = address_span(element)
+        if found is None:
+            return None
+        version, low, high = found
+        kind = ipaddress.IPv4Address if version == 4 else ipaddress.IPv6Address
+        networks += ipaddress.summarize_address_range(kind(low), kind(high))
+    return _collapsed(networks)
+
+
+def accept_from(options: Mapping[str, Any]) -> Accept:
+    """The accept that a task's options describe; OversshError names the option that can't be."""
+    name = rule_name(options.get("name"))
+    accept = Accept(
+        name=name,
+        path=options.get("path") or "input",
+        protocol=options.get("protocol") or "any",
+        ports=_ports(options.get("ports") or (), name),
+        in_interfaces=_interfaces(options.get("in_interfaces") or (), name, "in_interfaces"),
+        out_interfaces=_interfaces(options.get("out_interfaces") or (), name, "out_interfaces"),
+        source=_networks(options.get("source") or (), name, "source"),
+        destination=_networks(options.get("destination") or (), name, "destination"),
+    )
+    if accept.ports and accept.protocol not in {"tcp", "udp"}:
+        raise OversshError(f"rule {name}: ports belong to the protocols tcp and udp, not to {accept.protocol}")
+    if accept.out_interfaces and accept.path == "input":
+        raise OversshError(f"rule {name}: a packet to this host has no outgoing interface; use path: forward")
+    if not accept.families:
+        raise OversshError(f"rule {name}: protocol, source and destination have no address family in common")
+    if accept == Accept(name=name, path=accept.path):
+        raise OversshError(
+            f"rule {name} would accept everything from everywhere; say which protocol, interfaces or networks it is for"
+        )
+    return accept
+
+
+def rule_name(name: Any) -> str:
+    """The name itself, where it can be one."""
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise OversshError(
+            f"{name!r} can't name a rule: use letters, digits and . _ : @ / + -, with a letter or digit first"
+        )
+    if len(MARK) + len(name) > COMMENT_LIMIT:
+        raise OversshError(
+            f"the name {name[:40]}... is too long: nft allows {COMMENT_LIMIT - len(MARK)} characters here"
+        )
+    return name
+
+
+def _ports(values: Iterable[Any], name: str) -> tuple[Span, ...]:
+    found = []
+    for value in values:
+        match = PORTS.fullmatch(str(value).strip())
+        low, high = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+        if not 1 <= low <= high <= 65535:
+            raise OversshError(f"rule {name}: {value!r} is no port or range of ports (as 7946 or 7946-7950)")
+        found.append((low, high))
+    merged: list[Span] = []
+    for low, high in sorted(found):
+        if merged and low <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
+        else:
+            merged.append((low, high))
+    return tuple(merged)
+
+
+def _interfaces(values: Iterable[Any], name: str, option: str) -> tuple[str, ...]:
+    for value in values:
+        if not INTERFACE.fullmatch(str(value)):
+            raise OversshError(f"rule {name}: {value!r} in {option} is no interface's name (1 to 15 characters, no *)")
+    return tuple(sorted({str(value) for value in values}))
+
+
+def _networks(values: Iterable[Any], name: str, option: str) -> tuple[Network, ...]:
+    networks: list[Network] = []
+    for value in values:
+        try:
+            networks.append(ipaddress.ip_network(str(value)))
+        except ValueError as error:
+            raise OversshError(f"rule {name}: {value!r} in {option} is no network: {error}") from error
+    return _collapsed(networks)
+
+
+def _collapsed(networks: Iterable[Network]) -> tuple[Network, ...]:
+    known = list(networks)
+    four = ipaddress.collapse_addresses(n for n in known if isinstance(n, ipaddress.IPv4Network))
+    six = ipaddress.collapse_addresses(n for n in known if isinstance(n, ipaddress.IPv6Network))
+    return (*four, *six)
+
+
+def _of_family(networks: Iterable[Network], family: str) -> tuple[Network, ...]:
+    return tuple(network for network in networks if family_of(network) == family)
+
+
+def family_of(network: Network) -> str:
+    """The name that nft has for the network's address family."""
+    return "ip" if network.version == 4 else "ip6"
+
+
+def network_text(network: Network) -> str:
+    """The network as nft writes it: a single address without its length."""
+    return str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
+
+
+def span_text(ports: Span) -> str:
+    """A port, or a range of them."""
+    low, high = ports
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def _network_json(network: Network) -> Any:
+    if network.prefixlen == network.max_prefixlen:
+        return str(network.network_address)
+    return {"prefix": {"addr": str(network.network_address), "len": network.prefixlen}}
+
+
+def _span_json(ports: Span) -> Any:
+    low, high = ports
+    return low if low == high else {"range": [low, high]}
+
+
+def _match(left: Mapping[str, Any], values: list[Any]) -> Statement:
+    right = values[0] if len(values) == 1 else {"set": values}
+    return {"match": {"op": "==", "left": left, "right": right}}
+
+
+def _braces(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else "{ " + ", ".join(words) + " }"

@@ -1,0 +1,304 @@
+#!/usr/bin/python
+# Copyright: overssh.swarm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Accept packets in a host's own firewall, where the accept takes effect."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: nft_rule
+short_description: Accept packets in a host's own firewall, where the accept takes effect
+version_added: 0.1.0
+author: overssh.swarm contributors (@overssh)
+description:
+  - Lets the packets described pass the firewall that a host already has, whoever wrote it.
+  - Reads the whole ruleset, follows a new packet as described through every base chain on its path, and puts an accept
+    before the rule that drops or rejects it, in the chain where that rule stands. An accept ends its own base chain
+    only, so several chains may need one. Where nothing drops the packet, no rule is placed.
+  - The accept stands before the call instead, where several rules call the chain of the deciding rule, because there it
+    would let packets of others pass as well.
+  - What can't be told from the ruleset (an expression that isn't understood, a set that packets change) may drop, so
+    the accept stands before it, and RV(notes) says so. The narrower the description, the fewer foreign rules it passes.
+  - All changes of a task are one transaction of C(nft). Rules of others are never touched, and nothing is ever flushed.
+  - A rule of ours is known by its comment, C(overssh:) and O(name). One that is in effect stays where it is.
+  - Tables that iptables manages get only rules that iptables can show, so one rule for each interface, port and
+    network. Where Docker has a chain C(DOCKER-USER) and forwarded packets come by it, the accept stands there.
+extends_documentation_fragment:
+  - overssh.swarm.attributes
+requirements:
+  - nftables 1.0.6 or later on the managed host
+options:
+  name:
+    description:
+      - What the rule is known by, on this host and in later tasks.
+      - "Letters, digits and any of C(._:@/+-); 120 characters at most."
+      - Use O(rules) to describe several rules in one task.
+    type: str
+  path:
+    description:
+      - Whether the packets are for the host itself (V(input)) or are forwarded by it (V(forward)).
+    type: str
+    choices: [input, forward]
+    default: input
+  protocol:
+    description:
+      - The packets' protocol.
+    type: str
+    choices: [tcp, udp, icmp, icmpv6, any]
+    default: any
+  ports:
+    description:
+      - Destination ports, or ranges of them as V(7946-7950); none stands for all.
+      - Only with O(protocol=tcp) and O(protocol=udp).
+    type: list
+    elements: str
+    default: []
+  in_interfaces:
+    description:
+      - Names of the interfaces that the packets come in by; none stands for all.
+      - An interface needn't exist yet.
+    type: list
+    elements: str
+    default: []
+  out_interfaces:
+    description:
+      - Names of the interfaces that the packets go out by; none stands for all.
+      - Only with O(path=forward).
+    type: list
+    elements: str
+    default: []
+  source:
+    description:
+      - Networks or addresses, IPv4 or IPv6, that the packets come from; none stands for all.
+    type: list
+    elements: str
+    default: []
+  destination:
+    description:
+      - Networks or addresses, IPv4 or IPv6, that the packets go to; none stands for all.
+    type: list
+    elements: str
+    default: []
+  rules:
+    description:
+      - Several rules in one task and in one transaction, each with the same options.
+      - Mutually exclusive with O(name).
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: See O(name).
+        type: str
+        required: true
+      path:
+        description: See O(path).
+        type: str
+        choices: [input, forward]
+        default: input
+      protocol:
+        description: See O(protocol).
+        type: str
+        choices: [tcp, udp, icmp, icmpv6, any]
+        default: any
+      ports:
+        description: See O(ports).
+        type: list
+        elements: str
+        default: []
+      in_interfaces:
+        description: See O(in_interfaces).
+        type: list
+        elements: str
+        default: []
+      out_interfaces:
+        description: See O(out_interfaces).
+        type: list
+        elements: str
+        default: []
+      source:
+        description: See O(source).
+        type: list
+        elements: str
+        default: []
+      destination:
+        description: See O(destination).
+        type: list
+        elements: str
+        default: []
+  exclusive_prefix:
+    description:
+      - Rules of ours whose names start with this and that the task doesn't describe are removed.
+      - With an empty list of O(rules), or with O(state=absent), all of them are.
+    type: str
+  all:
+    description:
+      - Removes every rule of ours from the host, whatever its name, with all that was kept for the next boot.
+      - Only with O(state=absent), and without O(name) and O(rules).
+    type: bool
+    default: false
+  state:
+    description:
+      - Whether the rules are wanted. To take one away, its name is enough.
+    type: str
+    choices: [present, absent]
+    default: present
+  persist:
+    description:
+      - Whether C(overssh-nft.service) puts the rules back where they are missing, at boot, and after
+        C(nftables.service) was started, restarted or reloaded, or C(docker.service) started or restarted.
+      - The rules are listed in C(/etc/overssh/nft/rules). The last one that goes takes the file and the service along.
+    type: bool
+    default: true
+seealso:
+  - module: overssh.swarm.nft_rule_info
+notes:
+  - Describe packets by their networks too, where these are known. Docker's C(raw) table, for one, drops packets by
+    their destination, and an accept that is for any destination has to stand before that.
+  - A table of firewalld takes no rules from others; the module then fails and names firewalld.
+  - Tables of the families netdev and bridge are left as they are; what may drop the packets at an ingress hook is told
+    in RV(notes).
+"""
+
+EXAMPLES = r"""
+- name: Accept the swarm's ports on the tunnels only
+  overssh.swarm.nft_rule:
+    exclusive_prefix: swarm/
+    rules:
+      - name: swarm/manager
+        protocol: tcp
+        ports: [2377, 7946]
+        in_interfaces: [tun1002, tun1003]
+        source: [172.30.0.0/16]
+        destination: [172.30.0.0/16]
+      - name: swarm/data
+        protocol: udp
+        ports: [4789, 7946]
+        in_interfaces: [tun1002, tun1003]
+        source: [172.30.0.0/16]
+        destination: [172.30.0.0/16]
+
+- name: Let the hub forward between its tunnels
+  overssh.swarm.nft_rule:
+    name: swarm/forward
+    path: forward
+    in_interfaces: [tun1002, tun1003]
+    source: [172.30.0.0/16]
+    destination: [172.30.0.0/16]
+
+- name: Close one of them again
+  overssh.swarm.nft_rule:
+    name: swarm/forward
+    state: absent
+
+- name: Take every rule of ours away
+  overssh.swarm.nft_rule:
+    state: absent
+    all: true
+"""
+
+RETURN = r"""
+steps:
+  description: What was done, or in check mode would be done.
+  returned: always
+  type: list
+  elements: str
+  sample:
+    - 'add to inet filter input: iifname "tun1001" udp dport 4789 accept comment "overssh:swarm/data"'
+needed:
+  description: Whether any of the rules described is needed, because something would drop its packets.
+  returned: success
+  type: bool
+  sample: true
+rules:
+  description: Each rule described by the task.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The rule's name.
+      type: str
+      sample: swarm/data
+    needed:
+      description: Whether something would drop its packets without it.
+      type: bool
+      sample: true
+    placements:
+      description: Where it stands; see RV(placements).
+      type: list
+      elements: dict
+placements:
+  description: Where the rules stand, or in check mode would stand; empty where none is needed.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The rule's name.
+      type: str
+    family:
+      description: The table's address family.
+      type: str
+    table:
+      description: The table.
+      type: str
+    chain:
+      description: The chain.
+      type: str
+    handle:
+      description: The rule's handle; none where it isn't on the host yet.
+      type: int
+    rule:
+      description: The rule as C(nft) writes it.
+      type: str
+    before:
+      description: Handle of the foreign rule that it stands before; none at the chain's end.
+      type: int
+    decided_by:
+      description:
+        - The rule that would drop the packets, with its place; none where nothing would any more.
+        - A base chain's policy has no handle.
+      type: dict
+  sample:
+    - name: swarm/data
+      family: inet
+      table: filter
+      chain: input
+      handle: 12
+      rule: iifname "tun1001" udp dport 4789 accept comment "overssh:swarm/data"
+      before: 9
+      decided_by:
+        family: inet
+        table: filter
+        chain: input
+        handle: 9
+        rule: counter reject with icmpx admin-prohibited
+notes:
+  description: What could not be told for sure, or is not in the module's hands.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - "can't tell whether 'fib saddr . iif oif missing drop' in inet filter raw (handle 4) drops these packets; the
+      accept stands before it"
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
+from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._main import run
+from ansible_collections.overssh.swarm.plugins.module_utils._nft import ARGUMENTS, CONSTRAINTS, NftEngine, wish_from
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENTS, **CONSTRAINTS)
+    try:
+        wish = wish_from(module.params)
+    except OversshError as error:
+        module.fail_json(msg=f"{error}.")
+    run(module, NftEngine(wish, runner(module)))
+
+
+if __name__ == "__main__":
+    main()

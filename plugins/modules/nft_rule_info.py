@@ -1,0 +1,109 @@
+#!/usr/bin/python
+# Copyright: overssh.swarm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules of ours in a host's firewall."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: nft_rule_info
+short_description: Look at the rules of ours in a host's firewall
+version_added: 0.1.0
+author: overssh.swarm contributors (@overssh)
+description:
+  - Returns the rules that M(overssh.swarm.nft_rule) placed, with their chains and handles.
+extends_documentation_fragment:
+  - overssh.swarm.attributes.info
+requirements:
+  - nftables 1.0.6 or later on the managed host
+options:
+  name:
+    description:
+      - Only the rule of this name.
+    type: str
+  prefix:
+    description:
+      - Only rules whose names start with this.
+    type: str
+seealso:
+  - module: overssh.swarm.nft_rule
+"""
+
+EXAMPLES = r"""
+- name: Look at the swarm's rules
+  overssh.swarm.nft_rule_info:
+    prefix: swarm/
+  register: swarm_rules
+"""
+
+RETURN = r"""
+rules:
+  description: Each rule of ours on the host.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The rule's name.
+      type: str
+    family:
+      description: The table's address family.
+      type: str
+    table:
+      description: The table.
+      type: str
+    chain:
+      description: The chain.
+      type: str
+    handle:
+      description: The rule's handle.
+      type: int
+    rule:
+      description: The rule as C(nft) writes it.
+      type: str
+    comment:
+      description: The rule's comment.
+      type: str
+    persistent:
+      description: Whether it is put back at boot.
+      type: bool
+    packets:
+      description: How many packets met the rule, where it has a counter.
+      type: int
+      returned: when the rule has a counter
+    bytes:
+      description: How many bytes these packets had.
+      type: int
+      returned: when the rule has a counter
+  sample:
+    - name: swarm/data
+      family: inet
+      table: filter
+      chain: input
+      handle: 12
+      rule: iifname "tun1001" udp dport 4789 accept comment "overssh:swarm/data"
+      comment: overssh:swarm/data
+      persistent: true
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
+from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._nft import look
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={"name": {"type": "str"}, "prefix": {"type": "str"}},
+        supports_check_mode=True,
+    )
+    try:
+        rules = look(runner(module), module.params["name"], module.params["prefix"])
+    except OversshError as error:
+        module.fail_json(msg=f"{error}.")
+    module.exit_json(changed=False, rules=rules)
+
+
+if __name__ == "__main__":
+    main()
