@@ -235,7 +235,7 @@ class ProbeEngine(Engine[Observed]):
                 raise OversshError(f"the container {self._desired.name} ended: {words or 'it said nothing'}")
             return bool(found.address)
 
-        wait_until(settled, self._timeout, f"an address for {self._desired.name} on {self._desired.network}")
+        wait_until(settled, self._timeout, f"{self._desired.name} getting an address on {self._desired.network}")
 
     def result(self, observed: Observed) -> dict[str, Any]:
         """The container and its address."""

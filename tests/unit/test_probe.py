@@ -1,0 +1,113 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The verification container, and the program in it."""
+
+from __future__ import annotations
+
+import io
+import socket
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ansible_collections.overssh.swarm.plugins.module_utils import _probe, _probe_agent
+from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+
+NAME = "overssh-verify-edge1"
+
+
+def actions(desired: _probe.Desired, observed: _probe.Observed) -> list[str]:
+    return [step.action for step in _probe.plan_probe(desired, observed, "agent").steps]
+
+
+def test_a_probe_is_made_from_nothing_and_every_step_can_be_taken_back() -> None:
+    plan = _probe.plan_probe(_probe.Desired(NAME, "net"), _probe.Observed(), "agent")
+    assert [step.action for step in plan.steps] == ["write_agent", "make_image", "start_container"]
+    assert [step.action for step in plan.inverse] == ["remove_container", "remove_image", "remove_agent"]
+
+
+def test_a_probe_that_runs_on_the_network_stays() -> None:
+    running = _probe.Observed("id", running_on=("net",), address="10.0.0.2", image=True, agent="agent")
+    assert actions(_probe.Desired(NAME, "net"), running) == []
+
+
+@pytest.mark.parametrize(
+    "stale",
+    [
+        _probe.Observed("id", running_on=(), image=True, agent="agent"),
+        _probe.Observed("id", running_on=("other",), image=True, agent="agent"),
+    ],
+)
+def test_a_stale_probe_is_replaced(stale: _probe.Observed) -> None:
+    assert actions(_probe.Desired(NAME, "net"), stale) == ["remove_container", "start_container"]
+
+
+def test_a_probe_of_another_version_is_replaced() -> None:
+    old = _probe.Observed("id", running_on=("net",), image=True, agent="older")
+    assert actions(_probe.Desired(NAME, "net"), old) == ["remove_container", "write_agent", "start_container"]
+
+
+def test_absent_leaves_nothing_and_is_quiet_where_nothing_is() -> None:
+    there = _probe.Observed("id", running_on=("net",), image=True, agent="agent")
+    assert actions(_probe.Desired(NAME, None), there) == ["remove_container", "remove_image", "remove_agent"]
+    assert actions(_probe.Desired(NAME, None), _probe.Observed()) == []
+
+
+@pytest.mark.parametrize("network", ["net", None])
+def test_a_container_of_somebody_else_is_left_alone(network: str | None) -> None:
+    with pytest.raises(OversshError, match="did not make"):
+        actions(_probe.Desired(NAME, network), _probe.Observed("id", ours=False))
+
+
+def test_the_image_holds_links_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "usr/lib").mkdir(parents=True)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "lib").symlink_to("/usr/lib")
+    links, folders = _probe.userland(str(tmp_path))
+    assert links == {"lib": "usr/lib"}
+    assert folders == [str(tmp_path / "usr"), str(tmp_path / "bin")]
+    with tarfile.open(fileobj=io.BytesIO(_probe.empty_image(links))) as archive:
+        assert all(entry.issym() for entry in archive)
+        assert {entry.name: entry.linkname for entry in archive}["lib"] == "usr/lib"
+
+
+def test_a_python_outside_usr_is_mounted_too() -> None:
+    assert _probe.python_folders(("/opt/py", "/opt/py"), ("/usr",)) == ["/opt/py"]
+    assert _probe.python_folders(("/usr", "/usr/local"), ("/usr",)) == []
+
+
+def test_the_agent_can_be_carried_to_the_host() -> None:
+    assert "def serve()" in _probe.agent_source()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", _probe_agent.PORT)):
+        pass  # the port is free, so what answers below is the agent
+    threading.Thread(target=_probe_agent.serve, daemon=True).start()
+    yield "127.0.0.1"
+
+
+def test_the_agent_measures_what_answers(server: str) -> None:
+    for check in (_probe_agent.tcp, _probe_agent.udp):
+        found = _probe_agent.attempt(lambda check=check: check(server), 5)  # type: ignore[misc]
+        assert found["ok"] is True
+        assert 0 < found["rtt_ms"] < 5000
+
+
+def test_the_agent_says_why_nothing_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_probe_agent, "PORT", 1)
+    found = _probe_agent.attempt(lambda: _probe_agent.tcp("127.0.0.1"), 0.3)
+    assert found == {"ok": False, "reason": "[Errno 111] Connection refused"}
+
+
+def test_the_agent_does_not_take_another_address_for_the_right_one(server: str) -> None:
+    found = _probe_agent.attempt(lambda: _probe_agent.dns("localhost", "10.9.9.9"), 0)
+    assert found["ok"] is False
+    assert "localhost resolves to 127.0.0.1, not to 10.9.9.9" in found["reason"]
+
+
+def test_the_agent_knows_the_interface_that_leads_to_a_peer() -> None:
+    assert _probe_agent.interface_mtu("127.0.0.1") == 65536

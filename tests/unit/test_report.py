@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report of a verification: complete, and never better than what was measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.overssh.swarm.plugins.plugin_utils import _report
+
+NODES = [
+    {"name": "a", "underlay": "172.30.0.1", "overlay": "10.200.0.2"},
+    {"name": "b", "underlay": "172.30.0.2", "overlay": "10.200.0.3"},
+]
+
+
+def passed() -> dict[str, Any]:
+    return {
+        "icmp": {"ok": True, "rtt_ms": 0.61},
+        "tcp": {"ok": True, "rtt_ms": 1.2},
+        "udp": {"ok": True, "rtt_ms": 0.7},
+        "dns": {"ok": True, "ms": 0.4},
+        "mtu": {"ok": True, "bytes": 1450},
+    }
+
+
+def test_a_report_of_two_nodes_has_both_ordered_pairs() -> None:
+    report = _report.build("net", NODES, {"a": {"peers": {"b": passed()}}, "b": {"peers": {"a": passed()}}})
+    assert report["ok"] is True
+    assert report["schema"] == 1
+    assert [(pair["from"], pair["to"]) for pair in report["pairs"]] == [("a", "b"), ("b", "a")]
+    assert report["pairs"][0]["checks"]["mtu"] == {"ok": True, "bytes": 1450}
+    assert _report.faults(report) == []
+
+
+def test_a_pair_that_nobody_measured_is_broken() -> None:
+    report = _report.build("net", NODES, {"a": {"peers": {"b": passed()}}, "b": {"trouble": "the daemon is gone"}})
+    assert report["ok"] is False
+    assert _report.faults(report) == ["b does not reach a on net by icmp, tcp, udp, dns, mtu: the daemon is gone."]
+
+
+def test_a_single_check_that_was_left_out_breaks_its_pair() -> None:
+    partial = passed()
+    del partial["udp"]
+    report = _report.build("net", NODES, {"a": {"peers": {"b": partial}}, "b": {"peers": {"a": passed()}}})
+    assert report["ok"] is False
+    assert report["pairs"][0]["checks"]["udp"] == {"ok": False, "reason": "not measured"}
+
+
+def test_faults_name_pair_check_and_reason() -> None:
+    broken = {**passed(), "udp": {"ok": False, "reason": "no answer"}, "mtu": {"ok": False, "reason": "over 1200 lost"}}
+    report = _report.build("net", NODES, {"a": {"peers": {"b": broken}}, "b": {"peers": {"a": passed()}}})
+    assert _report.faults(report) == ["a does not reach b on net by udp, mtu: udp: no answer; mtu: over 1200 lost."]
+
+
+def test_no_pairs_prove_nothing() -> None:
+    assert _report.build("net", NODES[:1], {})["ok"] is False
+
+
+def test_the_matrix_shows_who_reaches_whom() -> None:
+    broken = {**passed(), "udp": {"ok": False, "reason": "no answer"}}
+    report = _report.build("net", NODES, {"a": {"peers": {"b": passed()}}, "b": {"peers": {"a": broken}}})
+    assert _report.matrix(report) == [
+        "network net: 1 of 2 pairs pass icmp, tcp, udp, dns, mtu",
+        "from \\ to  a           b",
+        "a          -           ok 0.6 ms, 1450 bytes",
+        "b          FAILED udp  -",
+    ]
+
+
+def test_peers_are_all_others_that_have_a_container() -> None:
+    containers: dict[str, dict[str, Any]] = {
+        "a": {"container": "overssh-verify-a", "address": "10.200.0.2"},
+        "b": {"container": "overssh-verify-b", "address": "10.200.0.3"},
+        "c": {"failed": True, "msg": "no network"},
+    }
+    assert _report.peers("a", containers) == [{"name": "b", "host": "overssh-verify-b", "address": "10.200.0.3"}]
+    assert [node["overlay"] for node in _report.nodes(containers, {})] == ["10.200.0.2", "10.200.0.3", ""]
+
+
+def test_several_networks_make_one_report_that_is_as_good_as_the_worst() -> None:
+    good = _report.build("one", NODES, {"a": {"peers": {"b": passed()}}, "b": {"peers": {"a": passed()}}})
+    bad = _report.build("two", NODES, {})
+    merged = _report.merge([good, bad])
+    assert (merged["ok"], merged["network"], merged["more"][0]["network"]) == (False, "one", "two")
+    assert _report.merge([good]) == good
