@@ -53,7 +53,7 @@ def run(module: AnsibleModule, engine: Engine[Any]) -> None:
             _confirm(engine, plan, observed)
         module.exit_json(**answer, **engine.result(observed))
     except OversshError as error:
-        module.fail_json(msg=_sentence(str(error)))
+        module.fail_json(msg=_sentence(str(error)), **error.answer)
 
 
 def _carry_out(engine: Engine[Any], plan: Plan) -> None:

@@ -1,0 +1,337 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A node's part in a swarm: found one, join one, stay in it, leave it."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from ._addresses import carriers, read_devices, read_routes
+from ._command import Runner
+from ._docker import NOT_FOUND, Docker, DockerError
+from ._errors import OversshError
+from ._main import Engine
+from ._plan import Plan, Step
+from ._swarm_model import Desired, Observed, endpoint
+from ._swarm_observe import BRIDGE, observe_node
+from ._swarm_plan import listen_addr, plan_node, swarm_wide_differences
+from ._wait import WaitError, wait_until
+
+# What the engine takes where a pool is given without a size of its networks, or the other way round.
+DEFAULT_POOL = ("10.0.0.0/8",)
+DEFAULT_SUBNET_SIZE = 24
+PROBE_SECONDS = 3
+# The engine answers so when it goes on joining by itself.
+STILL_JOINING = "will continue in the background"
+# Words of the engine when a join fails, and what they mean to the operator.
+JOIN_TROUBLE = (
+    ("invalid join token", "the join token is none; take it from 'docker swarm join-token' on a manager"),
+    ("valid join token is necessary", "the manager refuses the join token; it was rotated, so take the present one"),
+    ("does not match fingerprint", "the join token belongs to another swarm than the manager at that address"),
+    ("using its advertised address", "the manager can't reach this node at its advertise_addr; open the port there"),
+    ("connection refused", "no manager listens there; see 'docker info' on it"),
+)
+
+Reach = Callable[[str], bool]
+
+
+class SwarmNode(Engine[Observed]):
+    """This node, through its own engine. needs_token: False where nothing is going to be done (check mode)."""
+
+    def __init__(
+        self, docker: Docker, run: Runner, desired: Desired, timeout: float, wait: bool = True, needs_token: bool = True
+    ) -> None:
+        self._docker = docker
+        self._run = run
+        self._desired = desired
+        self._timeout = timeout
+        self._wait = wait
+        self._needs_token = needs_token
+        self._bridge_was_there: bool | None = None
+
+    def observe(self) -> Observed:
+        """The node when it has settled: a starting engine says "pending" for a moment."""
+        try:
+            found = wait_until(self._settled, self._timeout if self._wait else 0, "the swarm's start")
+        except WaitError:
+            found = observe_node(self._docker, self._run)
+        if self._bridge_was_there is None:
+            self._bridge_was_there = found.bridge
+        return found
+
+    def plan(self, observed: Observed) -> Plan:
+        """See plan_node; a join without a token is refused here, before anything is done."""
+        plan = plan_node(self._desired, observed)
+        if self._needs_token and not self._desired.join_token and any(step.action == "join" for step in plan.steps):
+            raise OversshError(
+                "this node has to join a swarm, and there is no join token; name a manager of the inventory "
+                "in the option manager, or give join_token",
+                join_token_missing=True,
+            )
+        return plan
+
+    def perform(self, step: Step) -> None:
+        """One change; the engine itself keeps no half of an init or a join that it refused."""
+        args = step.args
+        actions: dict[str, Callable[[], None]] = {
+            "init": self._init,
+            "join": self._join,
+            "demote": lambda: self._update_self("Role", "worker"),
+            "promote": lambda: _impossible(f"run 'docker node promote {args['node_id']}' on another manager"),
+            "set_availability": lambda: self._update_self("Availability", args["availability"]),
+            "leave": lambda: self._leave(args["force"], args["comes_back"]),
+            "leave_again": self._leave_again,
+            "go_back": lambda: _impossible("Docker keeps nothing of a swarm that it has left"),
+            "remove_bridge": self._remove_bridge,
+        }
+        actions[step.action]()
+
+    def wait(self) -> None:
+        """Active, and a manager reachable for the others; then the swarm's own settings have to be those asked for."""
+        if self._desired.state == "left":
+            return
+        if self._wait:
+            self._wait_until_part_of_it()
+        if not self._desired.founds:
+            wrong = swarm_wide_differences(self._desired, self.observe())
+            if wrong:
+                raise OversshError(f"the swarm has other settings: {', '.join(wrong)}; they are fixed when it is made")
+
+    def result(self, observed: Observed) -> dict[str, Any]:
+        """See node_result."""
+        return node_result(observed)
+
+    def _settled(self) -> Observed | None:
+        found = observe_node(self._docker, self._run)
+        return None if found.local_state == "pending" else found
+
+    def _init(self) -> None:
+        desired = self._desired
+        self._require_addresses()
+        self._require_free_pool()
+        body: dict[str, Any] = {
+            **self._addresses(),
+            "DataPathPort": desired.data_path_port or 0,
+            "ForceNewCluster": False,
+            "Spec": {},
+        }
+        if desired.availability:
+            body["Availability"] = desired.availability
+        if desired.default_addr_pool or desired.subnet_size:
+            body["DefaultAddrPool"] = list(desired.default_addr_pool or DEFAULT_POOL)
+            body["SubnetSize"] = desired.subnet_size or DEFAULT_SUBNET_SIZE
+        self._docker.post("/swarm/init", body)
+
+    def _join(self) -> None:
+        self._require_addresses()
+        manager = self._reachable_manager()
+        # The engine tries the first address only, so it is given one that answers.
+        body: dict[str, Any] = {
+            **self._addresses(),
+            "RemoteAddrs": [manager],
+            "JoinToken": self._desired.join_token,
+        }
+        if self._desired.availability:
+            body["Availability"] = self._desired.availability
+        try:
+            self._docker.post("/swarm/join", body)
+        except DockerError as error:
+            if STILL_JOINING not in str(error):
+                raise OversshError(_join_trouble(manager, str(error))) from error
+            self._finish_join(manager)
+
+    def _finish_join(self, manager: str) -> None:
+        """The engine gave up waiting for itself, but not joining: wait on, or call it off."""
+        try:
+            wait_until(lambda: self._local_state() == "active", self._timeout, f"the join at {manager}")
+        except OversshError as error:
+            words = str((self._docker.info().get("Swarm") or {}).get("Error") or "nothing")
+            self._leave_again()
+            raise OversshError(f"{error} (Docker says: {words}); the join was called off") from error
+
+    def _leave(self, force: bool, comes_back: bool) -> None:
+        if comes_back:
+            self._require_addresses()
+            if not self._desired.founds:
+                self._reachable_manager()
+        try:
+            self._docker.leave_swarm(force=force)
+        except DockerError as error:
+            hint = "" if force or "force" not in str(error) else "; set force: true to agree"
+            raise OversshError(f"Docker says: {error}{hint}") from error
+
+    def _leave_again(self) -> None:
+        """Out of a swarm that this run brought the node into, with nothing of it left."""
+        found = observe_node(self._docker, self._run)
+        if found.role == "manager" and len([node for node in found.nodes if node.role == "manager"]) > 1:
+            self._update_self("Role", "worker")
+        self._docker.leave_swarm(force=True)
+        if not self._bridge_was_there:
+            self._remove_bridge()
+
+    def _remove_bridge(self) -> None:
+        """Once the swarm's own sandbox has let go of it."""
+
+        def removed() -> bool:
+            try:
+                self._docker.remove_network(BRIDGE)
+            except DockerError as error:
+                if error.status == NOT_FOUND:
+                    return True
+                if "active endpoints" in str(error):
+                    return False
+                raise
+            return True
+
+        wait_until(removed, self._timeout, f"the release of the bridge {BRIDGE} by Docker's own sandbox")
+
+    def _update_self(self, field: str, value: str) -> None:
+        """Change this node's own entry, through this node as a manager, and wait until it holds."""
+        node_id = self._docker.info()["Swarm"]["NodeID"]
+
+        def asked() -> bool:
+            node = self._docker.inspect_node(node_id)
+            try:
+                self._docker.update_node(node_id, node["Version"]["Index"], {**node["Spec"], field: value})
+            except DockerError as error:
+                if "update out of sequence" in str(error):
+                    return False  # somebody else changed the entry in between: look again
+                raise
+            return True
+
+        wait_until(asked, self._timeout, f"the change of this node's {field.lower()} to {value}")
+        if field == "Role":
+            wait_until(self._is_worker, self._timeout, "this node's change from manager to worker")
+
+    def _is_worker(self) -> bool:
+        found = observe_node(self._docker, self._run)
+        return found.local_state == "active" and found.role == "worker"
+
+    def _local_state(self) -> str:
+        return str((self._docker.info().get("Swarm") or {}).get("LocalNodeState"))
+
+    def _wait_until_part_of_it(self) -> None:
+        last: list[Observed] = []
+
+        def ready() -> bool:
+            found = observe_node(self._docker, self._run)
+            last[:] = [found]
+            if found.local_state != "active" or found.role is None:
+                return False
+            if found.role == "worker":
+                return True
+            return found.own is not None and found.own.status == "ready" and found.own.reachability == "reachable"
+
+        try:
+            wait_until(ready, self._timeout, f"this node's part as {self._desired.state} of the swarm")
+        except WaitError as error:
+            words = f" (Docker says: {last[0].error})" if last[0].error else ""
+            raise OversshError(f"{error}; its engine calls itself {last[0].local_state}{words}") from error
+
+    def _addresses(self) -> dict[str, Any]:
+        desired = self._desired
+        return {
+            "AdvertiseAddr": desired.advertise_addr,
+            "ListenAddr": listen_addr(desired),
+            "DataPathAddr": desired.data_path_addr or desired.advertise_addr,
+        }
+
+    def _require_addresses(self) -> None:
+        """The engine joins with an address that the host does not have, and then nothing works."""
+        devices = read_devices(self._run)
+        desired = self._desired
+        listen = endpoint(listen_addr(desired))[0]
+        for option, address in (
+            ("advertise_addr", desired.advertise_addr),
+            ("listen_addr", None if ipaddress.ip_address(listen).is_unspecified else listen),
+            ("data_path_addr", desired.data_path_addr),
+        ):
+            if address and not carriers(devices, address):
+                raise OversshError(
+                    f"{option} is {address}, and no device of this host has that address; bring the tunnel up first"
+                )
+
+    def _require_free_pool(self) -> None:
+        """Networks out of the pool must not hide what the host itself talks to."""
+        routes = read_routes(self._run)
+        for pool in self._desired.default_addr_pool or ():
+            network = ipaddress.ip_network(pool)
+            for route in routes:
+                if network.version == route.destination.version and network.overlaps(route.destination):
+                    raise OversshError(
+                        f"default_addr_pool {pool} overlaps the route {route.destination} of this host "
+                        f"(device {route.device}); choose another pool"
+                    )
+
+    def _reachable_manager(self) -> str:
+        managers = self._desired.remote_managers
+        what = f"an answer from a manager at {' or '.join(managers)}"
+        try:
+            return wait_until(lambda: next(filter(reaches, managers), None), self._timeout if self._wait else 0, what)
+        except WaitError as error:
+            raise OversshError(f"{error}; see that the tunnel is up and that the port is open there") from error
+
+
+def reaches(address: str) -> bool:
+    """Whether something takes a TCP connection there."""
+    try:
+        with socket.create_connection(endpoint(address), timeout=PROBE_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def node_result(observed: Observed) -> dict[str, Any]:
+    """A node's part in its swarm as return values; join tokens and keys are not even asked for."""
+    own = observed.own
+    return {
+        "active": observed.local_state == "active",
+        "local_state": observed.local_state,
+        "error": observed.error,
+        "role": observed.role,
+        "node_id": observed.node_id,
+        "node_address": observed.node_address,
+        "hostname": observed.hostname,
+        "cluster_id": observed.cluster_id or "",
+        "root_ca_digest": observed.root_ca_digest or "",
+        "managers": list(observed.managers),
+        "leader": bool(own and own.leader),
+        "availability": own.availability if own else None,
+        "listen_addr": observed.listen_addr,
+        "data_path_addr": observed.data_path_addr,
+        "data_path_port": observed.data_path_port,
+        "default_addr_pool": list(observed.default_addr_pool or ()),
+        "subnet_size": observed.subnet_size,
+        "underlay_mtu": observed.underlay_mtu,
+    }
+
+
+def nodes_result(observed: Observed) -> list[dict[str, Any]]:
+    """The swarm's nodes as a manager lists them."""
+    return [
+        {
+            "node_id": node.node_id,
+            "hostname": node.hostname,
+            "role": node.role,
+            "availability": node.availability,
+            "status": node.status,
+            "address": node.address,
+            "reachability": node.reachability,
+            "leader": node.leader,
+        }
+        for node in observed.nodes
+    ]
+
+
+def _join_trouble(manager: str, words: str) -> str:
+    for known, meaning in JOIN_TROUBLE:
+        if known in words:
+            return f"{meaning} (at {manager} Docker says: {words})"
+    return f"at {manager} Docker says: {words}"
+
+
+def _impossible(what: str) -> None:
+    raise OversshError(what)

@@ -1,0 +1,131 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Look at a node's part in a swarm: the engine's answers, and its own small record where it answers nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ._addresses import read_devices, smallest_mtu
+from ._command import Runner
+from ._docker import NOT_FOUND, Docker, DockerError
+from ._errors import OversshError
+from ._files import read_text
+from ._swarm_model import Entry, Observed, endpoint, joined, root_ca_digest
+
+BRIDGE = "docker_gwbridge"
+# What the engine makes the bridge with where nobody made one before.
+BRIDGE_OPTIONS = {
+    "com.docker.network.bridge.enable_icc": "false",
+    "com.docker.network.bridge.enable_ip_masquerade": "true",
+    "com.docker.network.bridge.name": BRIDGE,
+}
+# The engine's own end on the bridge, which goes with the swarm.
+BRIDGE_OWN = {"ingress-sbox"}
+
+Read = Callable[[str], "str | None"]
+
+
+def observe_node(docker: Docker, run: Runner, read: Read = read_text) -> Observed:
+    """This node as it is; needs nobody's permission but the engine's."""
+    info = docker.info()
+    swarm = info.get("Swarm") or {}
+    state = swarm.get("LocalNodeState") or "inactive"
+    manager = bool(swarm.get("ControlAvailable"))
+    cluster = swarm.get("Cluster") or {}
+    folder = f"{info.get('DockerRootDir') or '/var/lib/docker'}/swarm"
+    record = {} if state == "inactive" else _record(read, f"{folder}/docker-state.json")
+    nodes, trouble = _nodes(docker) if manager else ((), "")
+    address = swarm.get("NodeAddr") or ""
+    bridge, leftover = _bridge(docker)
+    data_path = record.get("DataPathAddr") or (address if record else "")
+    return Observed(
+        local_state=state,
+        error=swarm.get("Error") or trouble,
+        node_id=swarm.get("NodeID") or "",
+        node_address=address,
+        role=("manager" if manager else "worker") if state == "active" else None,
+        hostname=info.get("Name") or "",
+        cluster_id=cluster.get("ID") or None,
+        root_ca_digest=None
+        if state == "inactive"
+        else _digest(cluster, f"{folder}/certificates/swarm-root-ca.crt", read),
+        listen_addr=_listening(record.get("ListenAddr")),
+        data_path_addr=data_path or None,
+        data_path_port=cluster.get("DataPathPort") or None,
+        default_addr_pool=tuple(cluster["DefaultAddrPool"]) if cluster.get("DefaultAddrPool") else None,
+        subnet_size=cluster.get("SubnetSize") or None,
+        managers=tuple(sorted(peer["Addr"] for peer in swarm.get("RemoteManagers") or [] if peer.get("Addr"))),
+        nodes=nodes,
+        underlay_mtu=smallest_mtu(read_devices(run), data_path) if data_path else None,
+        bridge=bridge,
+        leftover_bridge=leftover,
+    )
+
+
+def entry(node: Mapping[str, Any]) -> Entry:
+    """A node of the engine's list."""
+    spec, status, manager = node.get("Spec") or {}, node.get("Status") or {}, node.get("ManagerStatus") or {}
+    return Entry(
+        node_id=node["ID"],
+        hostname=(node.get("Description") or {}).get("Hostname") or "",
+        role=spec.get("Role") or "worker",
+        availability=spec.get("Availability") or "active",
+        status=status.get("State") or "unknown",
+        address=status.get("Addr") or "",
+        reachability=manager.get("Reachability") or "",
+        manager_address=manager.get("Addr") or "",
+        leader=bool(manager.get("Leader")),
+    )
+
+
+def _nodes(docker: Docker) -> tuple[tuple[Entry, ...], str]:
+    """The managers' list, and why there is none: a swarm without a leader answers with an error."""
+    try:
+        found = docker.nodes()
+    except DockerError as error:
+        return (), str(error)
+    return tuple(sorted((entry(node) for node in found), key=lambda one: (one.hostname, one.node_id))), ""
+
+
+def _record(read: Read, path: str) -> Mapping[str, Any]:
+    """The engine's own record of how the node was started; its API keeps the addresses to itself."""
+    try:
+        found = json.loads(read(path) or "{}")
+    except (OversshError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _digest(cluster: Mapping[str, Any], path: str, read: Read) -> str | None:
+    """From the engine where it tells, which is on managers; else from the certificate that every node keeps."""
+    certificate = (cluster.get("TLSInfo") or {}).get("TrustRoot")
+    if not certificate:
+        try:
+            certificate = read(path)
+        except OversshError:
+            certificate = None
+    return root_ca_digest(certificate) if certificate else None
+
+
+def _listening(text: str | None) -> str | None:
+    if not text:
+        return None
+    try:
+        return joined(*endpoint(text))
+    except ValueError:
+        return text
+
+
+def _bridge(docker: Docker) -> tuple[bool, bool]:
+    """Whether the bridge for overlays is there, and whether it is the engine's own and serves nobody."""
+    try:
+        bridge = docker.inspect_network(BRIDGE)
+    except DockerError as error:
+        if error.status == NOT_FOUND:
+            return False, False
+        raise
+    own = (bridge.get("Options") or {}) == BRIDGE_OPTIONS and not bridge.get("Labels")
+    return True, own and set(bridge.get("Containers") or {}) <= BRIDGE_OWN

@@ -1,0 +1,339 @@
+#!/usr/bin/python
+# Copyright: overssh.swarm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""swarm_node: documentation and main."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: swarm_node
+short_description: Give a host its part in a Docker swarm
+version_added: 0.1.0
+author:
+  - overssh.swarm contributors (@overssh)
+description:
+  - Has this host found a swarm, join one as manager or worker, or leave it; or removes the entry of a node that has
+    gone.
+  - A node of another swarm is an error, never a success. Which swarm is meant is told by O(cluster_id), by
+    O(root_ca_digest), by O(join_token) (which begins with the digest of the swarm's root certificate), or, where
+    nothing else is known, by O(remote_managers).
+  - What Docker can't change in a running swarm (addresses, ports, pools) is compared, and a difference is an error that
+    says what is and what was asked for; see O(on_change).
+  - A join token is used for the join and for nothing else. It never appears in results, diffs or process lists.
+requirements:
+  - Docker 19.03 or later
+  - Python library C(docker) 5.0 or later (Debian's package python3-docker)
+extends_documentation_fragment:
+  - overssh.swarm.attributes
+  - overssh.swarm.wait
+options:
+  state:
+    description:
+      - V(manager) without O(remote_managers) founds a swarm on a host that is in none. With O(remote_managers) it
+        joins.
+      - V(worker) joins. A manager of the right swarm becomes a worker.
+      - A worker can't become a manager by itself. V(manager) on a worker is an error that says how a manager promotes
+        it; with O(on_change=recreate) it leaves and joins again as manager.
+      - V(left) takes this host out of whatever swarm it is in. A manager is made a worker first. The bridge
+        docker_gwbridge goes too, where it is as Docker makes it and serves nobody.
+      - V(removed) works on the list that managers keep, and runs on one of them. It removes the entries of O(node),
+        which stay behind as C(Down) when a node leaves. A manager's entry is made a worker's first.
+    type: str
+    required: true
+    choices: [manager, worker, left, removed]
+  advertise_addr:
+    description:
+      - This node's address in the swarm, required for O(state=manager) and O(state=worker).
+      - It has to be an address of this host, not a device's name. Docker itself would take any.
+    type: str
+  listen_addr:
+    description:
+      - Where a manager listens for other managers and for nodes, as C(ADDRESS:PORT).
+      - The default is port 2377 on O(advertise_addr) and nowhere else. The default is not compared with a node that
+        is in the swarm already.
+    type: str
+  data_path_addr:
+    description:
+      - The address for the traffic between containers. The default is O(advertise_addr).
+    type: str
+  data_path_port:
+    description:
+      - The UDP port for the traffic between containers, 4789 unless told otherwise; fixed when the swarm is founded.
+      - Compared on managers only, and only where given.
+    type: int
+  default_addr_pool:
+    description:
+      - Networks that overlay networks without a subnet of their own are cut from; fixed when the swarm is founded.
+      - Must not overlap a route of this host. Compared on managers only, and only where given.
+    type: list
+    elements: str
+  subnet_size:
+    description:
+      - Prefix length of the networks cut from O(default_addr_pool), 24 unless told otherwise; fixed when the swarm is
+        founded.
+      - Compared on managers only, and only where given.
+    type: int
+  remote_managers:
+    description:
+      - Managers to join at, as C(ADDRESS:PORT). The first that answers is used.
+    type: list
+    elements: str
+    default: []
+  join_token:
+    description:
+      - The secret that lets this node in. Better left out, and O(manager) given.
+    type: str
+  manager:
+    description:
+      - Inventory name of a manager of the swarm. Where this node has to join, the token for its role is fetched from
+        there by the controller's half of this module, and handed over in memory only.
+    type: str
+  cluster_id:
+    description:
+      - ID of the swarm that is meant, as RV(cluster_id) of this module on one of its managers.
+      - Workers don't know the ID of their swarm; see O(root_ca_digest).
+    type: str
+  root_ca_digest:
+    description:
+      - Digest of the root certificate of the swarm that is meant, as RV(root_ca_digest) of this module on any of its
+        nodes. Not a secret. It identifies the swarm on workers too.
+    type: str
+  availability:
+    description:
+      - Whether the swarm gives tasks to this node. Set when the node comes in, and on a manager also later.
+      - A worker doesn't know its own, so on one that is in the swarm already it is neither compared nor changed.
+    type: str
+    choices: [active, pause, drain]
+  node:
+    description:
+      - For O(state=removed), host name or ID of the node whose entries are removed.
+    type: str
+  force:
+    description:
+      - Agrees to what is lost otherwise. With O(state=left), the last manager leaves and the swarm is gone, or the
+        managers that stay have no quorum, or the swarm on this node is locked. With O(state=removed), the entry of a
+        node that is still up is removed.
+    type: bool
+    default: false
+  on_change:
+    description:
+      - What to do where this node is in the right swarm with other addresses or another role than asked for, or can't
+        take part in it any more.
+      - V(fail) names the differences. V(recreate) leaves and comes in again; where that loses a swarm, O(force) is
+        needed too.
+    type: str
+    choices: [fail, recreate]
+    default: fail
+notes:
+  - An engine that starts before O(advertise_addr) is there stays out of its swarm in the state C(error) until it is
+    restarted. Tunnels have to be up before Docker when a host boots.
+seealso:
+  - module: overssh.swarm.swarm_node_info
+  - module: overssh.swarm.overlay_network
+"""
+
+EXAMPLES = r"""
+- name: Found the swarm on the hub
+  overssh.swarm.swarm_node:
+    state: manager
+    advertise_addr: 172.30.0.1
+    default_addr_pool: [10.201.0.0/16]
+  register: founded
+  when: inventory_hostname == 'cloud1'
+
+- name: Let the others in
+  overssh.swarm.swarm_node:
+    state: worker
+    manager: cloud1
+    remote_managers: ["172.30.0.1:2377"]
+    root_ca_digest: "{{ hostvars.cloud1.founded.root_ca_digest }}"
+    advertise_addr: "{{ underlay_address }}"
+  when: inventory_hostname != 'cloud1'
+
+- name: Take a host out of its swarm
+  overssh.swarm.swarm_node:
+    state: left
+
+- name: Clear its entry
+  overssh.swarm.swarm_node:
+    state: removed
+    node: edge2
+  delegate_to: cloud1
+
+- name: Dissolve the swarm
+  overssh.swarm.swarm_node:
+    state: left
+    force: true
+"""
+
+RETURN = r"""
+steps:
+  description: What was done, or in check mode would be done.
+  returned: always
+  type: list
+  elements: str
+  sample: ["join the swarm at 172.30.0.1:2377 as worker 172.30.0.2"]
+active:
+  description: Whether the node takes part in a swarm.
+  returned: where O(state) is not V(removed)
+  type: bool
+  sample: true
+local_state:
+  description: The engine's own word for that, one of V(inactive), V(pending), V(active), V(error) or V(locked).
+  returned: where O(state) is not V(removed)
+  type: str
+  sample: active
+error:
+  description: What the engine says is wrong, empty where nothing is.
+  returned: where O(state) is not V(removed)
+  type: str
+  sample: ""
+role:
+  description: V(manager) or V(worker) of an active node.
+  returned: where O(state) is not V(removed)
+  type: str
+  sample: worker
+node_id:
+  description: The node's ID in the swarm.
+  returned: where O(state) is not V(removed)
+  type: str
+  sample: votjyh8w2iech6x19whccntft
+node_address:
+  description: The node's address in the swarm.
+  returned: where O(state) is not V(removed)
+  type: str
+  sample: 172.30.0.2
+hostname:
+  description: The name that the swarm lists the node by.
+  returned: where O(state) is not V(removed)
+  type: str
+  sample: edge1
+cluster_id:
+  description: The swarm's ID; empty on workers, which are not told.
+  returned: where O(state) is not V(removed)
+  type: str
+  sample: 87y7os2sl5hhzhkufg1ruk5vx
+root_ca_digest:
+  description: Digest of the swarm's root certificate, the same on all its nodes.
+  returned: where O(state) is not V(removed)
+  type: str
+  sample: 59rgxmrroxpiutf98cqin3b8wfe50nnzji2l5z8c92j9g6or8d
+managers:
+  description: The managers that this node knows.
+  returned: where O(state) is not V(removed)
+  type: list
+  elements: str
+  sample: ["172.30.0.1:2377"]
+leader:
+  description: Whether the node leads the managers.
+  returned: where O(state) is not V(removed)
+  type: bool
+  sample: false
+availability:
+  description: Whether the swarm gives the node tasks; known on managers.
+  returned: where O(state) is not V(removed)
+  type: str
+  sample: active
+listen_addr:
+  description: Where a manager listens, as the engine was started.
+  returned: where O(state) is not V(removed)
+  type: str
+  sample: 172.30.0.2:2377
+data_path_addr:
+  description: The address for the traffic between containers.
+  returned: where O(state) is not V(removed)
+  type: str
+  sample: 172.30.0.2
+data_path_port:
+  description: The UDP port for the traffic between containers; known on managers.
+  returned: where O(state) is not V(removed)
+  type: int
+  sample: 4789
+default_addr_pool:
+  description: What overlay networks without a subnet of their own are cut from; known on managers.
+  returned: where O(state) is not V(removed)
+  type: list
+  elements: str
+  sample: ["10.201.0.0/16"]
+subnet_size:
+  description: Prefix length of what is cut from the pool; known on managers.
+  returned: where O(state) is not V(removed)
+  type: int
+  sample: 24
+underlay_mtu:
+  description: The smallest MTU of the devices that have RV(data_path_addr).
+  returned: where O(state) is not V(removed)
+  type: int
+  sample: 1500
+node:
+  description: O(node).
+  returned: where O(state=removed)
+  type: str
+  sample: edge2
+entries:
+  description: IDs of the entries that are left of it.
+  returned: where O(state=removed)
+  type: list
+  elements: str
+  sample: []
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
+from ansible_collections.overssh.swarm.plugins.module_utils._docker import connect
+from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._main import Engine, run
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm import SwarmNode
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm_entry import SwarmEntry
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm_model import desired_of
+from ansible_collections.overssh.swarm.plugins.module_utils._wait import WAIT_OPTIONS
+
+
+def main() -> None:
+    """The node's own part, or the managers' entry of another."""
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "required": True, "choices": ["manager", "worker", "left", "removed"]},
+            "advertise_addr": {"type": "str"},
+            "listen_addr": {"type": "str"},
+            "data_path_addr": {"type": "str"},
+            "data_path_port": {"type": "int"},
+            "default_addr_pool": {"type": "list", "elements": "str"},
+            "subnet_size": {"type": "int"},
+            "remote_managers": {"type": "list", "elements": "str", "default": []},
+            "join_token": {"type": "str", "no_log": True},
+            "manager": {"type": "str"},
+            "cluster_id": {"type": "str"},
+            "root_ca_digest": {"type": "str"},
+            "availability": {"type": "str", "choices": ["active", "pause", "drain"]},
+            "node": {"type": "str"},
+            "force": {"type": "bool", "default": False},
+            "on_change": {"type": "str", "choices": ["fail", "recreate"], "default": "fail"},
+            **WAIT_OPTIONS,
+        },
+        required_if=[
+            ("state", "manager", ["advertise_addr"]),
+            ("state", "worker", ["advertise_addr", "remote_managers"]),
+            ("state", "removed", ["node"]),
+        ],
+        supports_check_mode=True,
+    )
+    try:
+        engine = _engine(module, module.params)
+    except OversshError as error:
+        module.fail_json(msg=f"{error}.")
+    run(module, engine)
+
+
+def _engine(module: AnsibleModule, params: dict[str, Any]) -> Engine[Any]:
+    docker, wait, timeout = connect(), params["wait"], params["wait_timeout"]
+    if params["state"] == "removed":
+        return SwarmEntry(docker, params["node"], params["force"], timeout if wait else 0)
+    return SwarmNode(docker, runner(module), desired_of(params), timeout, wait, needs_token=not module.check_mode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+#!/usr/bin/python
+# Copyright: overssh.swarm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""swarm_node_info: documentation and main."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: swarm_node_info
+short_description: Look at a host's part in a Docker swarm
+version_added: 0.1.0
+author:
+  - overssh.swarm contributors (@overssh)
+description:
+  - Says whether this host is in a swarm, as what, and with which addresses; on a manager also who else is.
+  - Join tokens and unlock keys are not asked for.
+requirements:
+  - Docker 19.03 or later
+  - Python library C(docker) 5.0 or later (Debian's package python3-docker)
+extends_documentation_fragment:
+  - overssh.swarm.attributes.info
+seealso:
+  - module: overssh.swarm.swarm_node
+"""
+
+EXAMPLES = r"""
+- name: Look at the swarm from a manager
+  overssh.swarm.swarm_node_info:
+  register: swarm
+
+- name: Name the nodes that are not ready
+  ansible.builtin.debug:
+    msg: "{{ swarm.nodes | rejectattr('status', 'eq', 'ready') | map(attribute='hostname') }}"
+"""
+
+RETURN = r"""
+active:
+  description: Whether the node takes part in a swarm.
+  returned: always
+  type: bool
+  sample: true
+local_state:
+  description: The engine's own word for that, one of V(inactive), V(pending), V(active), V(error) or V(locked).
+  returned: always
+  type: str
+  sample: active
+error:
+  description: What the engine says is wrong, empty where nothing is.
+  returned: always
+  type: str
+  sample: ""
+role:
+  description: V(manager) or V(worker) of an active node.
+  returned: always
+  type: str
+  sample: manager
+node_id:
+  description: The node's ID in the swarm.
+  returned: always
+  type: str
+  sample: ww85rk3dxl2c1ddky7tlmxlt9
+node_address:
+  description: The node's address in the swarm.
+  returned: always
+  type: str
+  sample: 172.30.0.1
+hostname:
+  description: The name that the swarm lists the node by.
+  returned: always
+  type: str
+  sample: cloud1
+cluster_id:
+  description: The swarm's ID; empty on workers, which are not told.
+  returned: always
+  type: str
+  sample: 87y7os2sl5hhzhkufg1ruk5vx
+root_ca_digest:
+  description: Digest of the swarm's root certificate, the same on all its nodes. Not a secret.
+  returned: always
+  type: str
+  sample: 59rgxmrroxpiutf98cqin3b8wfe50nnzji2l5z8c92j9g6or8d
+managers:
+  description: The managers that this node knows.
+  returned: always
+  type: list
+  elements: str
+  sample: ["172.30.0.1:2377"]
+leader:
+  description: Whether the node leads the managers.
+  returned: always
+  type: bool
+  sample: true
+availability:
+  description: Whether the swarm gives the node tasks; known on managers.
+  returned: always
+  type: str
+  sample: active
+listen_addr:
+  description: Where a manager listens, as the engine was started.
+  returned: always
+  type: str
+  sample: 172.30.0.1:2377
+data_path_addr:
+  description: The address for the traffic between containers.
+  returned: always
+  type: str
+  sample: 172.30.0.1
+data_path_port:
+  description: The UDP port for the traffic between containers; known on managers.
+  returned: always
+  type: int
+  sample: 4789
+default_addr_pool:
+  description: What overlay networks without a subnet of their own are cut from; known on managers.
+  returned: always
+  type: list
+  elements: str
+  sample: ["10.201.0.0/16"]
+subnet_size:
+  description: Prefix length of what is cut from the pool; known on managers.
+  returned: always
+  type: int
+  sample: 24
+underlay_mtu:
+  description: The smallest MTU of the devices that have RV(data_path_addr).
+  returned: always
+  type: int
+  sample: 1500
+nodes:
+  description: All nodes, as managers list them; empty on workers.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    node_id:
+      description: Its ID.
+      type: str
+      sample: votjyh8w2iech6x19whccntft
+    hostname:
+      description: Its host name.
+      type: str
+      sample: edge1
+    role:
+      description: V(manager) or V(worker).
+      type: str
+      sample: worker
+    availability:
+      description: One of V(active), V(pause) or V(drain).
+      type: str
+      sample: active
+    status:
+      description: V(ready), V(down), V(disconnected) or V(unknown).
+      type: str
+      sample: ready
+    address:
+      description: The address that the managers see it at.
+      type: str
+      sample: 172.30.0.2
+    reachability:
+      description: Of a manager, whether the others reach it, V(reachable), V(unreachable) or V(unknown).
+      type: str
+      sample: ""
+    leader:
+      description: Whether it leads the managers.
+      type: bool
+      sample: false
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
+from ansible_collections.overssh.swarm.plugins.module_utils._docker import connect
+from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm import node_result, nodes_result
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm_observe import observe_node
+
+
+def main() -> None:
+    """Look, and say what was seen."""
+    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    try:
+        found = observe_node(connect(), runner(module))
+    except OversshError as error:
+        module.fail_json(msg=f"{error}.")
+    module.exit_json(changed=False, **node_result(found), nodes=nodes_result(found))
+
+
+if __name__ == "__main__":
+    main()
