@@ -68,7 +68,7 @@ class Operand:
 PROTOCOL_NUMBERS = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 50: "esp", 51: "ah", 58: "icmpv6", 132: "sctp"}
 PROTOCOL_ALIASES = {"ipv6-icmp": "icmpv6"}
 TRANSPORTS = frozenset({"tcp", "udp", "udplite", "sctp", "dccp", "icmp", "icmpv6", "igmp", "esp", "ah", "comp", "gre"})
-UNICAST_PROTOCOLS = frozenset({"tcp", "udp", "icmp"})
+UNICAST_PROTOCOLS = frozenset({"tcp", "udp", "icmp", "esp"})
 # The flags of the first packet of a TCP connection are known; those of explicit congestion notification are not.
 KNOWN_TCP_FLAGS = frozenset({"fin", "syn", "rst", "psh", "ack", "urg"})
 

@@ -16,7 +16,7 @@ from ._nft_match import Network, Packet, Span, address_span, span
 from ._nft_model import MARK, Statement
 
 COMMENT_LIMIT = 128
-PROTOCOLS = ("tcp", "udp", "icmp", "icmpv6", "any")
+PROTOCOLS = ("tcp", "udp", "icmp", "icmpv6", "esp", "any")
 PATHS = ("input", "forward")
 PATH_HOOKS = {"input": ("prerouting", "input"), "forward": ("prerouting", "forward", "postrouting")}
 # Where a packet has no outgoing interface yet.

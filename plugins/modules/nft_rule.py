@@ -45,7 +45,7 @@ options:
     description:
       - The packets' protocol.
     type: str
-    choices: [tcp, udp, icmp, icmpv6, any]
+    choices: [tcp, udp, icmp, icmpv6, esp, any]
     default: any
   ports:
     description:
@@ -99,7 +99,7 @@ options:
       protocol:
         description: See O(protocol).
         type: str
-        choices: [tcp, udp, icmp, icmpv6, any]
+        choices: [tcp, udp, icmp, icmpv6, esp, any]
         default: any
       ports:
         description: See O(ports).
