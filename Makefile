@@ -50,3 +50,22 @@ lab-down: $(READY) ## Remove the lab
 .PHONY: unit
 unit: $(READY) ## Test everything pure, in seconds
 	pytest tests/unit
+
+.PHONY: lint
+lint: $(READY) ## Check style, types, playbooks, and with Ansible's own tests the plugins
+	ruff check
+	ruff format --check
+	MYPYPATH=$(COLLECTIONS) mypy --package ansible_collections.overssh.swarm.plugins
+	mypy tests
+	ansible-lint
+	python tests/sanity/run.py
+
+.PHONY: netns
+netns: $(READY) ## Test the engines against this kernel, in network namespaces of their own (root)
+	@tests/packages.sh ip=iproute2 nft=nftables iptables-nft=iptables ping=iputils-ping sysctl=procps
+	pytest tests/netns
+
+.PHONY: clean
+clean: ## Remove what was made here, except the lab
+	@rm -rf $(VENV) build reports .ansible .hypothesis .mypy_cache .pytest_cache .ruff_cache *.tar.gz
+	@find . -path ./.lab -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
