@@ -69,8 +69,14 @@ PROTOCOL_NUMBERS = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 50: "esp", 51: "a
 PROTOCOL_ALIASES = {"ipv6-icmp": "icmpv6"}
 TRANSPORTS = frozenset({"tcp", "udp", "udplite", "sctp", "dccp", "icmp", "icmpv6", "igmp", "esp", "ah", "comp", "gre"})
 UNICAST_PROTOCOLS = frozenset({"tcp", "udp", "icmp", "esp"})
-# The flags of the first packet of a TCP connection are known; those of explicit congestion notification are not.
+# The flags of a TCP connection's first packet, and the combinations that later ones have. Those of explicit congestion
+# notification may be there or not.
 KNOWN_TCP_FLAGS = frozenset({"fin", "syn", "rst", "psh", "ack", "urg"})
+_LATER = ("syn ack", "ack", "psh ack", "fin ack", "fin psh ack", "rst", "rst ack")
+TCP_FLAGS = {
+    "new": (frozenset({"syn"}),),
+    "established": tuple(frozenset(f"{flags}{urgent}".split()) for flags in _LATER for urgent in ("", " urg")),
+}
 
 
 def always(packet: Packet) -> Holds:
@@ -100,8 +106,7 @@ class Conditions:
         operand = _operand(left)
         if operator in {"<", ">", "<=", ">="}:
             elements = _span_of(str(operator), right)
-        elif operator != "in" and isinstance(right, list) and len(right) > 1:
-            # Several flags that have to be set together.
+        elif operator != "in" and _is_several_flags(right):
             elements = None
         else:
             elements = self.elements(right)
@@ -146,6 +151,12 @@ class Conditions:
         if isinstance(right, list):
             return right
         return [right]
+
+
+def _is_several_flags(right: Any) -> bool:
+    """Whether these are flags that have to be set together, which one value of a packet can't be compared with."""
+    flags = right.get("|") if isinstance(right, Mapping) else right
+    return isinstance(flags, list) and len(flags) > 1
 
 
 def _entry(operand: Operand, element: Any) -> Predicate:
@@ -394,7 +405,7 @@ def address_span(element: Any) -> tuple[int, int, int] | None:
 
 
 def _tcp_flags(left: Any, right: Any, operator: Any) -> Predicate | None:
-    """A match of TCP flags, where it is one: those of a connection's first packet are known, others are not."""
+    """A match of TCP flags, where it is one."""
     mask: frozenset[str] | None = None
     if isinstance(left, Mapping) and "&" in left:
         operands = left["&"]
@@ -402,29 +413,33 @@ def _tcp_flags(left: Any, right: Any, operator: Any) -> Predicate | None:
             return None
         left, mask = operands[0], _flag_names(operands[1])
         if mask is None:
-            mask = frozenset({"cwr"})
+            right = None
     if left != {"payload": {"protocol": "tcp", "field": "flags"}}:
         return None
     wanted = _flag_names(right)
-    first = _first_packet_flags(mask, wanted, operator)
     is_tcp = _layer("tcp")
+    by_state = {state: _flags_hold(flags, mask, wanted, operator) for state, flags in TCP_FLAGS.items()}
 
     def holds(packet: Packet) -> Holds:
-        return min(is_tcp(packet), first if packet.state == "new" else Holds.MAYBE)
+        return min(is_tcp(packet), by_state[packet.state])
 
     return holds
 
 
-def _first_packet_flags(mask: frozenset[str] | None, wanted: frozenset[str] | None, operator: Any) -> Holds:
+def _flags_hold(
+    possible: Sequence[frozenset[str]], mask: frozenset[str] | None, wanted: frozenset[str] | None, operator: Any
+) -> Holds:
     if wanted is None or not (wanted | (mask or frozenset())) <= KNOWN_TCP_FLAGS:
         return Holds.MAYBE
     if operator == "in":
-        return sure("syn" in wanted)
-    if mask is None:
-        # Without a mask, the flags of congestion notification take part.
-        return Holds.MAYBE if wanted == {"syn"} else sure(operator == "!=")
-    equal = sure(frozenset({"syn"}) & mask == wanted)
-    return equal.negated if operator == "!=" else equal
+        answers = [bool(flags & wanted) for flags in possible]
+    else:
+        answers = [(flags if mask is None else flags & mask) == wanted for flags in possible]
+        if mask is None and any(answers):
+            # Without a mask, the flags of congestion notification take part.
+            return Holds.MAYBE
+    held = Holds.YES if all(answers) else sure(False) if not any(answers) else Holds.MAYBE
+    return held.negated if operator == "!=" else held
 
 
 def _flag_names(value: Any) -> frozenset[str] | None:

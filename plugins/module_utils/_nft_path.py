@@ -32,7 +32,8 @@ NEUTRAL = frozenset(
 # Statements that let some packets pass and end the rule for others, by something that isn't in the packet.
 UNCERTAIN = frozenset({"limit", "quota", "ct count", "set", "map", "meter"})
 VERDICTS = frozenset({"accept", "drop", "reject", "continue", "return", "jump", "goto", "queue"})
-TRANSLATIONS = frozenset({"dnat", "snat", "redirect", "masquerade"})
+# What sends packets elsewhere, and what only changes whom they come from; both end their chain.
+TRANSLATIONS = {"dnat": "translate", "redirect": "translate", "snat": "accept", "masquerade": "accept"}
 # Targets of iptables that end nothing.
 PASSING_TARGETS = frozenset(
     {
@@ -63,7 +64,13 @@ PASSING_TARGETS = frozenset(
         "ULOG",
     }
 )
-TRANSLATING_TARGETS = frozenset({"DNAT", "SNAT", "REDIRECT", "MASQUERADE", "NETMAP"})
+TRANSLATING_TARGETS = {
+    "DNAT": "translate",
+    "NETMAP": "translate",
+    "REDIRECT": "translate",
+    "SNAT": "accept",
+    "MASQUERADE": "accept",
+}
 DEPTH = 16
 
 
@@ -212,7 +219,7 @@ def _role(kind: str, body: Any) -> str:
     if kind in UNCERTAIN:
         return "uncertain"
     if kind in TRANSLATIONS:
-        return "translate"
+        return TRANSLATIONS[kind]
     return kind if kind in {"match", "vmap", *VERDICTS} else "unknown"
 
 
@@ -224,7 +231,7 @@ def _xt_role(kind: Any, name: Any) -> str:
         return "neutral"
     if name == "REJECT":
         return "reject"
-    return "translate" if name in TRANSLATING_TARGETS else "unknown"
+    return TRANSLATING_TARGETS.get(name, "unknown")
 
 
 def _outcome(holds: Predicate, verdict: str, body: Any) -> Outcome:

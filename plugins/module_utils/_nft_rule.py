@@ -258,9 +258,7 @@ def rule_name(name: Any) -> str:
             f"{name!r} can't name a rule: use letters, digits and . _ : @ / + -, with a letter or digit first"
         )
     if len(MARK) + len(name) > COMMENT_LIMIT:
-        raise OversshError(
-            f"the name {name[:40]}... is too long: nft allows {COMMENT_LIMIT - len(MARK)} characters here"
-        )
+        raise OversshError(f"the name {name[:40]}... is too long: at most {COMMENT_LIMIT - len(MARK)} characters fit")
     return name
 
 

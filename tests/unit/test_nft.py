@@ -1,0 +1,174 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine of nft_rule: the wish, the plan, what is kept for the next boot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from ansible_collections.overssh.swarm.plugins.module_utils import _nft, _nft_persist
+from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer, CommandError
+from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._nft_model import ChainKey, parse
+from ansible_collections.overssh.swarm.plugins.module_utils._systemd import UnitState
+
+RECORDED = Path(__file__).parent / "nft" / "1.1.3"
+DEFAULTS = {name: option.get("default") for name, option in _nft.ARGUMENTS.items()}
+TCP = {"name": "swarm/tcp", "protocol": "tcp", "ports": ["2377"], "in_interfaces": ["tun1"]}
+UDP = {"name": "swarm/udp", "protocol": "udp", "ports": ["4789"], "in_interfaces": ["tun1"]}
+KEY = ChainKey("inet", "filter", "input")
+OTHERS = _nft_persist.Line(KEY, 'iifname "tun9" accept comment "overssh:other"')
+COMPLETE = UnitState(text=_nft_persist.UNIT_TEXT, enabled=True, active="active")
+
+
+def wish(**options):
+    return _nft.wish_from({**DEFAULTS, **options})
+
+
+def firewall(name="cloud_reject_last", **more):
+    ruleset = parse((RECORDED / f"{name}.json").read_text(), (RECORDED / f"{name}.txt").read_text())
+    return _nft.Firewall(ruleset, **more)
+
+
+def placed_firewall(**more):
+    """The recorded ruleset with the two rules in their places."""
+    found = firewall(**more)
+    listing = json.loads((RECORDED / "cloud_reject_last.json").read_text())
+    for handle, placement in enumerate(_nft.decide(wish(rules=[TCP, UDP]), found).added, start=100):
+        rule = {"family": "inet", "table": "filter", "chain": "input", "handle": handle}
+        rule.update(expr=list(placement.piece.statements), comment=placement.piece.comment)
+        position = next(
+            index for index, entry in enumerate(listing["nftables"]) if entry.get("rule", {}).get("chain") == "input"
+        )
+        listing["nftables"].insert(position, {"rule": rule})
+    return _nft.Firewall(parse(json.dumps(listing)), **more)
+
+
+def test_one_rule_and_a_list_of_one_are_the_same_wish():
+    assert wish(**TCP) == wish(rules=[TCP])
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"rules": [TCP, TCP]}, "stands for several rules"),
+        ({"all": True}, "state: absent"),
+        ({"all": True, "state": "absent", "name": "x"}, "no rule named"),
+        ({"name": "x"}, "everything from everywhere"),
+    ],
+)
+def test_wishes_that_contradict_themselves(options, sentence):
+    with pytest.raises(OversshError, match=sentence):
+        wish(**options)
+
+
+def test_a_name_is_enough_to_take_a_rule_away():
+    plan = _nft.plan_rules(wish(state="absent", name="swarm/tcp", persist=False), placed_firewall())
+    assert [step.action for step in plan.steps] == ["change"]
+    assert [command["delete"]["rule"]["handle"] for command in plan.steps[0].args["commands"]] == [100]
+
+
+@pytest.mark.parametrize(
+    ("options", "gone"),
+    [
+        ({"rules": [TCP], "exclusive_prefix": "swarm/"}, {101}),
+        ({"rules": [], "exclusive_prefix": "swarm/"}, {100, 101}),
+        ({"rules": [], "exclusive_prefix": "fleet/"}, set()),
+        ({"state": "absent", "exclusive_prefix": "swarm/"}, {100, 101}),
+        ({"state": "absent", "all": True}, {100, 101}),
+        ({"state": "absent", "name": "unheard"}, set()),
+    ],
+)
+def test_what_else_of_ours_goes(options, gone):
+    decision = _nft.decide(wish(**options), placed_firewall())
+    assert {rule.handle for _, rule in decision.removed} == gone
+    assert decision.added == ()
+
+
+def test_all_changes_are_one_transaction_and_can_be_taken_back():
+    plan = _nft.plan_rules(wish(rules=[{**TCP, "ports": ["9"]}, UDP], persist=False), placed_firewall())
+    (step,) = plan.steps
+    verbs = [next(iter(command)) for command in step.args["commands"]]
+    assert verbs == ["delete", "insert"]
+    assert step.args["commands"][1]["insert"]["rule"]["handle"] == 8
+    (back,) = step.inverse.args["commands"]
+    assert back["insert"]["rule"]["expr"][1]["match"]["right"] == 2377
+    assert back["insert"]["rule"]["handle"] == 3
+
+
+def test_a_host_as_wished_needs_nothing():
+    lines = _nft.decide(wish(rules=[TCP, UDP]), placed_firewall()).lines
+    found = placed_firewall(kept_text=_nft_persist.file_text(lines), script=_nft_persist.SCRIPT, unit=COMPLETE)
+    plan = _nft.plan_rules(wish(rules=[TCP, UDP]), found)
+    assert not plan.changed
+    assert plan.before == plan.after
+
+
+def test_rules_are_kept_for_the_next_boot():
+    plan = _nft.plan_rules(wish(rules=[TCP]), firewall())
+    assert [step.action for step in plan.steps] == ["change", "write", "write", "write_unit", "enable", "start"]
+    assert [step.action for step in plan.inverse] == ["stop", "disable", "delete_unit", "remove", "remove", "take_back"]
+    (line,) = _nft_persist.read_lines(plan.steps[1].args["text"])
+    assert line.name == "swarm/tcp"
+    assert line.rule == 'iifname "tun1" tcp dport 2377 accept comment "overssh:swarm/tcp"'
+    assert line.anchor == 'log prefix "rejected: " limit rate 5/minute burst 5 packets'
+
+
+def test_what_other_tasks_keep_stays_kept():
+    found = firewall(kept_text=_nft_persist.file_text([OTHERS]), script=_nft_persist.SCRIPT, unit=COMPLETE)
+    lines = _nft.decide(wish(rules=[TCP]), found).lines
+    assert [line.name for line in lines] == ["other", "swarm/tcp"]
+    assert _nft.decide(wish(state="absent", name="swarm/tcp"), found).lines == (OTHERS,)
+
+
+def test_a_rule_that_is_not_to_be_kept_is_forgotten():
+    lines = _nft.decide(wish(rules=[TCP]), firewall()).lines
+    found = placed_firewall(kept_text=_nft_persist.file_text(lines), script=_nft_persist.SCRIPT, unit=COMPLETE)
+    plan = _nft.plan_rules(wish(rules=[TCP], persist=False), found)
+    assert [step.action for step in plan.steps] == ["stop", "disable", "delete_unit", "remove", "remove"]
+
+
+def test_the_last_rule_takes_everything_along():
+    found = placed_firewall(kept_text=_nft_persist.file_text([OTHERS]), script=_nft_persist.SCRIPT, unit=COMPLETE)
+    plan = _nft.plan_rules(wish(state="absent", all=True), found)
+    assert [step.action for step in plan.steps] == ["change", "stop", "disable", "delete_unit", "remove", "remove"]
+    assert plan.after == {"rules": [], "kept_for_boot": []}
+    assert not _nft.plan_rules(wish(state="absent", all=True), firewall()).changed
+
+
+def test_the_kept_file_reads_back():
+    lines = (OTHERS, _nft_persist.Line(KEY, 'accept comment "overssh:x"', "counter drop"))
+    assert _nft_persist.read_lines(_nft_persist.file_text(lines)) == lines
+    assert _nft_persist.read_lines("someone's own words\n") == ()
+    assert _nft_persist.read_lines(None) == ()
+
+
+def test_a_table_that_another_program_owns_is_named():
+    def run(argv, data=None, check=True):
+        if "-c" in argv:
+            raise CommandError("nft -j -c: internal:0:0-0: Error: Could not process rule: Operation not permitted")
+        name = "cloud_reject_last.json" if "-j" in argv else "cloud_reject_last.txt"
+        return Answer(0, (RECORDED / name).read_text(), "")
+
+    engine = _nft.NftEngine(wish(rules=[TCP], persist=False), run)
+    with pytest.raises(OversshError, match="inet filter: another program owns the table"):
+        engine.perform(engine.plan(engine.observe()).steps[0])
+
+
+def test_our_rules_are_told_with_their_counters():
+    listing = json.loads((RECORDED / "cloud_reject_last.json").read_text())
+    rule = {"family": "inet", "table": "filter", "chain": "input", "handle": 50, "comment": "overssh:x"}
+    listing["nftables"].append(
+        {"rule": {**rule, "expr": [{"counter": {"packets": 3, "bytes": 180}}, {"accept": None}]}}
+    )
+    kept = _nft_persist.file_text([_nft_persist.Line(KEY, 'accept comment "overssh:x"')])
+    (told,) = _nft.our_rules(parse(json.dumps(listing)), kept)
+    assert told["name"] == "x"
+    assert (told["packets"], told["bytes"], told["persistent"], told["handle"]) == (3, 180, True, 50)
+
+
+def test_a_listing_that_is_no_json_is_an_error():
+    with pytest.raises(OversshError, match="JSON"):
+        parse("nft: command not found")
