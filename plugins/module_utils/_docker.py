@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ._errors import OversshError
+from ._files import read_text
 
 try:
     import docker
@@ -22,6 +23,8 @@ except ImportError as error:
 OLDEST_API = (1, 40)
 SOCKET = "/var/run/docker.sock"
 NOT_FOUND = 404
+
+Read = Callable[[str], "str | None"]
 
 
 class DockerError(OversshError):
@@ -78,6 +81,23 @@ def connect(timeout: float = 60) -> Docker:
             "collection makes them; install Docker 19.03 or later"
         )
     return Docker(client)
+
+
+def swarm_folder(info: Mapping[str, Any]) -> str:
+    """Where the engine keeps its part of a swarm; info: its answer to "docker info"."""
+    return f"{info.get('DockerRootDir') or '/var/lib/docker'}/swarm"
+
+
+def swarm_record(info: Mapping[str, Any], read: Read = read_text) -> Mapping[str, Any]:
+    """The engine's own record of how it entered its swarm: its API keeps the listening and data path addresses back.
+
+    Empty where it is in none, or where the record can't be read.
+    """
+    try:
+        found = json.loads(read(f"{swarm_folder(info)}/docker-state.json") or "{}")
+    except (OversshError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _translated(call: Callable[[], Any]) -> Any:

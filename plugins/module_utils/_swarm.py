@@ -31,7 +31,11 @@ JOIN_TROUBLE = (
     ("invalid join token", "the join token is none; take it from 'docker swarm join-token' on a manager"),
     ("valid join token is necessary", "the manager refuses the join token; it was rotated, so take the present one"),
     ("does not match fingerprint", "the join token belongs to another swarm than the manager at that address"),
-    ("using its advertised address", "the manager can't reach this node at its advertise_addr; open the port there"),
+    (
+        "using its advertised address",
+        "the manager can't reach this node at its listen_addr, so open that port on this host; its entry stays in the "
+        "managers' list until state: removed clears it",
+    ),
     ("connection refused", "no manager listens there; see 'docker info' on it"),
 )
 

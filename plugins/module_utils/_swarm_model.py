@@ -68,7 +68,7 @@ class Observed:
     """The node as found.
 
     local_state: the engine's word (inactive, pending, active, error, locked). role, cluster_id and the swarm's own
-    settings are known where the engine tells them: role while active, the others on managers. listen_addr and
+    settings are known where the engine tells them, most of them on managers only. listen_addr and
     data_path_addr are what the engine was started with, None where it keeps that from us. bridge: the bridge that the
     engine makes for overlays is there; leftover_bridge: it is as the engine makes it, and serves no container.
     """

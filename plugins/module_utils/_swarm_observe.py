@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ._addresses import read_devices, smallest_mtu
 from ._command import Runner
-from ._docker import NOT_FOUND, Docker, DockerError
+from ._docker import NOT_FOUND, Docker, DockerError, Read, swarm_folder, swarm_record
 from ._errors import OversshError
 from ._files import read_text
 from ._swarm_model import Entry, Observed, endpoint, joined, root_ca_digest
@@ -25,8 +24,6 @@ BRIDGE_OPTIONS = {
 # The engine's own end on the bridge, which goes with the swarm.
 BRIDGE_OWN = {"ingress-sbox"}
 
-Read = Callable[[str], "str | None"]
-
 
 def observe_node(docker: Docker, run: Runner, read: Read = read_text) -> Observed:
     """This node as it is; needs nobody's permission but the engine's."""
@@ -35,8 +32,7 @@ def observe_node(docker: Docker, run: Runner, read: Read = read_text) -> Observe
     state = swarm.get("LocalNodeState") or "inactive"
     manager = bool(swarm.get("ControlAvailable"))
     cluster = swarm.get("Cluster") or {}
-    folder = f"{info.get('DockerRootDir') or '/var/lib/docker'}/swarm"
-    record = {} if state == "inactive" else _record(read, f"{folder}/docker-state.json")
+    record: Mapping[str, Any] = {} if state == "inactive" else swarm_record(info, read)
     nodes, trouble = _nodes(docker) if manager else ((), "")
     address = swarm.get("NodeAddr") or ""
     bridge, leftover = _bridge(docker)
@@ -46,12 +42,12 @@ def observe_node(docker: Docker, run: Runner, read: Read = read_text) -> Observe
         error=swarm.get("Error") or trouble,
         node_id=swarm.get("NodeID") or "",
         node_address=address,
-        role=("manager" if manager else "worker") if state == "active" else None,
+        role="manager" if manager else "worker" if state == "active" else None,
         hostname=info.get("Name") or "",
         cluster_id=cluster.get("ID") or None,
         root_ca_digest=None
         if state == "inactive"
-        else _digest(cluster, f"{folder}/certificates/swarm-root-ca.crt", read),
+        else _digest(cluster, f"{swarm_folder(info)}/certificates/swarm-root-ca.crt", read),
         listen_addr=_listening(record.get("ListenAddr")),
         data_path_addr=data_path or None,
         data_path_port=cluster.get("DataPathPort") or None,
@@ -88,15 +84,6 @@ def _nodes(docker: Docker) -> tuple[tuple[Entry, ...], str]:
     except DockerError as error:
         return (), str(error)
     return tuple(sorted((entry(node) for node in found), key=lambda one: (one.hostname, one.node_id))), ""
-
-
-def _record(read: Read, path: str) -> Mapping[str, Any]:
-    """The engine's own record of how the node was started; its API keeps the addresses to itself."""
-    try:
-        found = json.loads(read(path) or "{}")
-    except (OversshError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _digest(cluster: Mapping[str, Any], path: str, read: Read) -> str | None:

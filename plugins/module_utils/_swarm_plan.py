@@ -101,10 +101,10 @@ def _refuse_unusable(desired: Desired, observed: Observed) -> None:
             "the swarm on this node is locked; unlock it with 'docker swarm unlock' and its key, and run this again"
         )
     if state == "pending":
-        through = f" through {', '.join(observed.managers)}" if observed.managers else ""
         raise OversshError(
-            f"this node is still joining a swarm{through}"
-            f"{_says(observed)}; see that it reaches that address, or take it out with state: left"
+            f"this node belongs to a swarm that has not started on it yet{_says(observed)}; see that it reaches the "
+            f"managers it knows ({', '.join(observed.managers) or 'none'}) and that most of them run, or take it "
+            "out with state: left"
         )
     if state == "error" and desired.on_change != "recreate":
         raise OversshError(
@@ -184,18 +184,23 @@ def _refuse_loss(desired: Desired, observed: Observed) -> None:
     if observed.role != "manager":
         return
     others = _other_managers(observed)
-    if observed.own and not others:
+    if observed.own is None:
+        raise OversshError(
+            f"the managers of this node's swarm don't agree at present{_says(observed)}, and without this one it may "
+            "be lost; bring the others back, or set force: true to agree"
+        )
+    if not others:
+        left = len(observed.nodes) - 1
+        behind = f", and {_nodes(left)} in it would stay behind without one" if left else ""
         raise OversshError(
             f"this node is the last manager of the swarm {observed.cluster_id}: without it the swarm is lost with its "
-            f"services, networks, secrets and configs, and {_nodes(len(observed.nodes) - 1)} in it stay behind "
-            "without one; set force: true to agree"
+            f"services, networks, secrets and configs{behind}; set force: true to agree"
         )
     if not _quorum_without(observed):
         reachable = sum(node.reachability == "reachable" for node in others)
         raise OversshError(
-            f"the swarm {observed.cluster_id or ''} would be left without a quorum: of its {len(others)} other "
-            f"managers only {reachable} can be reached{_says(observed)}; bring the others back, or set force: true "
-            "to agree"
+            f"the swarm {observed.cluster_id} would be left without a quorum: of its {len(others)} other managers "
+            f"only {reachable} can be reached; bring the others back, or set force: true to agree"
         )
 
 

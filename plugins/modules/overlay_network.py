@@ -1,0 +1,244 @@
+#!/usr/bin/python
+# Copyright: overssh.swarm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""overlay_network: documentation and main."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: overlay_network
+short_description: A Docker overlay network that fits what lies under it
+version_added: 0.1.0
+author:
+  - overssh.swarm contributors (@overssh)
+description:
+  - Makes and removes overlay networks of a swarm. Runs on a manager.
+  - A subnet that overlaps the underlay, a route of this host or another Docker network is refused; Docker itself takes
+    it, and then hides one behind the other.
+  - Docker can't change a network in place. One that is there with other settings is an error that names the
+    differences; see O(on_change). One that is there as asked for is left as it is, whoever made it.
+  - Every network made here has the label C(overssh.managed=true).
+requirements:
+  - Docker 19.03 or later
+  - Python library C(docker) 5.0 or later (Debian's package python3-docker)
+extends_documentation_fragment:
+  - overssh.swarm.attributes
+  - overssh.swarm.wait
+options:
+  name:
+    description:
+      - The network's name.
+    type: str
+    required: true
+  state:
+    description:
+      - V(present) waits until the swarm has given the network its subnet.
+      - V(absent) waits until nothing uses the network any more; when O(wait_timeout) is over, it names what does. A
+        network that was not made by this collection is removed only with O(on_change=recreate).
+    type: str
+    choices: [present, absent]
+    default: present
+  subnet:
+    description:
+      - Its IPv4 network, such as V(10.200.0.0/24). Without it, the swarm cuts one from its address pool.
+    type: str
+  gateway:
+    description:
+      - Its gateway, an address within O(subnet). Without it, Docker takes the first.
+    type: str
+  ip_range:
+    description:
+      - The part of O(subnet) that containers get their addresses from.
+    type: str
+  attachable:
+    description:
+      - Whether containers that belong to no service can be attached.
+    type: bool
+    default: true
+  internal:
+    description:
+      - Whether the network has no way out of the swarm.
+    type: bool
+    default: false
+  encrypted:
+    description:
+      - Whether its packets go through IPsec. The kernels of all nodes need ESP for that. Tunnels over ssh are encrypted
+        anyway.
+    type: bool
+    default: false
+  mtu:
+    description:
+      - The MTU of the underlay, in bytes, from which Docker itself takes off what VXLAN needs.
+      - V(auto) is the smallest MTU of the devices on this host that have the node's data path address. Docker itself
+        never looks at them and takes 1500.
+    type: str
+    default: auto
+  labels:
+    description:
+      - Labels of the network.
+    type: dict
+    default: {}
+  options:
+    description:
+      - Further options of the overlay driver.
+    type: dict
+    default: {}
+  underlay:
+    description:
+      - The network of tunnel addresses, which O(subnet) must not overlap, also where this host has no route to it.
+    type: str
+  on_change:
+    description:
+      - What to do where a network of that name is there with other settings.
+      - V(fail) names the differences. V(recreate) removes it, once nothing uses it, and makes it anew.
+    type: str
+    choices: [fail, recreate]
+    default: fail
+seealso:
+  - module: overssh.swarm.overlay_network_info
+  - module: overssh.swarm.swarm_node
+"""
+
+EXAMPLES = r"""
+- name: A network for all containers of the fleet
+  overssh.swarm.overlay_network:
+    name: overssh
+    subnet: 10.200.0.0/24
+    underlay: 172.30.0.0/16
+
+- name: The same with a larger MTU, after the tunnels got one
+  overssh.swarm.overlay_network:
+    name: overssh
+    subnet: 10.200.0.0/24
+    mtu: 9000
+    on_change: recreate
+
+- name: No network any more
+  overssh.swarm.overlay_network:
+    name: overssh
+    state: absent
+"""
+
+RETURN = r"""
+steps:
+  description: What was done, or in check mode would be done.
+  returned: always
+  type: list
+  elements: str
+  sample: ["make the overlay network overssh on 10.200.0.0/24"]
+network:
+  description: The network as it is now; none where there is none.
+  returned: always
+  type: dict
+  contains:
+    name:
+      description: Its name.
+      type: str
+      sample: overssh
+    id:
+      description: Its ID.
+      type: str
+      sample: sjl0ypcn5gfepmqh3nxtgdrzs
+    managed:
+      description: Whether this collection made it.
+      type: bool
+      sample: true
+    allocated:
+      description: Whether the swarm has given it its subnet.
+      type: bool
+      sample: true
+    ingress:
+      description: Whether it is the engine's own network for published ports.
+      type: bool
+      sample: false
+    subnet:
+      description: Its subnet.
+      type: str
+      sample: 10.200.0.0/24
+    gateway:
+      description: Its gateway.
+      type: str
+      sample: 10.200.0.1
+    ip_range:
+      description: The part of the subnet that containers get their addresses from.
+      type: str
+      sample: 10.200.0.128/25
+    attachable:
+      description: Whether containers that belong to no service can be attached.
+      type: bool
+      sample: true
+    internal:
+      description: Whether it has no way out of the swarm.
+      type: bool
+      sample: false
+    encrypted:
+      description: Whether its packets go through IPsec.
+      type: bool
+      sample: false
+    mtu:
+      description: The MTU of the underlay that it reckons with.
+      type: int
+      sample: 1500
+    container_mtu:
+      description: The MTU that its containers have.
+      type: int
+      sample: 1450
+    vxlan_id:
+      description: Its VXLAN network identifier.
+      type: int
+      sample: 4097
+    labels:
+      description: Its labels.
+      type: dict
+      sample: {"overssh.managed": "true"}
+    options:
+      description: Its driver's options.
+      type: dict
+      sample: {"com.docker.network.driver.mtu": "1500", "com.docker.network.driver.overlay.vxlanid_list": "4097"}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
+from ansible_collections.overssh.swarm.plugins.module_utils._docker import connect
+from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._main import run
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay import Overlay
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay_model import desired_of
+from ansible_collections.overssh.swarm.plugins.module_utils._wait import WAIT_OPTIONS
+
+
+def main() -> None:
+    """Wire the arguments to the engine."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "subnet": {"type": "str"},
+            "gateway": {"type": "str"},
+            "ip_range": {"type": "str"},
+            "attachable": {"type": "bool", "default": True},
+            "internal": {"type": "bool", "default": False},
+            "encrypted": {"type": "bool", "default": False},
+            "mtu": {"type": "str", "default": "auto"},
+            "labels": {"type": "dict", "default": {}},
+            "options": {"type": "dict", "default": {}},
+            "underlay": {"type": "str"},
+            "on_change": {"type": "str", "choices": ["fail", "recreate"], "default": "fail"},
+            **WAIT_OPTIONS,
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    try:
+        desired = desired_of(params)
+        engine = Overlay(
+            connect(), runner(module), desired, params["wait_timeout"], params["wait"], rehearsal=module.check_mode
+        )
+    except OversshError as error:
+        module.fail_json(msg=f"{error}.")
+    run(module, engine)
+
+
+if __name__ == "__main__":
+    main()
