@@ -56,7 +56,7 @@ lint: $(READY) ## Check style, types, playbooks, and with Ansible's own tests th
 	ruff check
 	ruff format --check
 	MYPYPATH=$(COLLECTIONS) mypy --package ansible_collections.overssh.swarm.plugins
-	mypy tests
+	mypy tests docs
 	ansible-lint
 	python tests/sanity/run.py
 
@@ -64,6 +64,10 @@ lint: $(READY) ## Check style, types, playbooks, and with Ansible's own tests th
 netns: $(READY) ## Test the engines against this kernel, in network namespaces of their own (root)
 	@tests/packages.sh ip=iproute2 nft=nftables iptables-nft=iptables ping=iputils-ping sysctl=procps
 	pytest tests/netns
+
+.PHONY: docs
+docs: $(READY) ## Write docs/settings.md from the settings' declarations
+	@python docs/make_settings.py
 
 .PHONY: clean
 clean: ## Remove what was made here, except the lab

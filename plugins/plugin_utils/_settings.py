@@ -26,6 +26,17 @@ class SettingError(ValueError):
     """What a value has to be, to be put behind "HOST: VARIABLE is VALUE; it takes"."""
 
 
+@dataclass(frozen=True)
+class Setting:
+    """One variable: its default, its check, what it is, and whether it belongs to one host or to the whole fleet."""
+
+    name: str
+    default: Any
+    check: Callable[[Any], Any]
+    description: str
+    per_host: bool = False
+
+
 def boolean(value: Any) -> bool:
     """true or false, also in the words that YAML and the command line have for them."""
     if isinstance(value, bool):
@@ -73,15 +84,22 @@ def address(value: Any) -> str:
 
 def text(value: Any) -> str:
     """A string that is not empty and has no white space."""
-    word = str(value) if value is not None else ""
-    if not word or word.split() != [word]:
+    word = "" if value is None or isinstance(value, (list, tuple, Mapping)) else str(value)
+    if word.split() != [word]:
         raise SettingError("a name or an address, without white space")
     return word
 
 
 def optional_text(value: Any) -> str:
     """A string, which may be empty."""
+    if isinstance(value, (list, tuple, Mapping)):
+        raise SettingError("text, which may be empty")
     return "" if value is None else str(value)
+
+
+def optional(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A check that lets a variable be unset."""
+    return lambda value: None if value is None else check(value)
 
 
 def networks(value: Any) -> list[str]:
@@ -93,7 +111,12 @@ def networks(value: Any) -> list[str]:
 
 def mtu_or_auto(value: Any) -> str | int:
     """The word auto, or an MTU in bytes."""
-    return "auto" if value == "auto" else whole_number(SMALLEST_MTU, LARGEST_TUN_MTU)(value)
+    if value == "auto":
+        return "auto"
+    try:
+        return whole_number(SMALLEST_MTU, LARGEST_TUN_MTU)(value)
+    except SettingError as error:
+        raise SettingError(f"auto, or {error}") from error
 
 
 def labels(value: Any) -> dict[str, str]:
@@ -103,16 +126,16 @@ def labels(value: Any) -> dict[str, str]:
     return {str(key): str(item) for key, item in value.items()}
 
 
-OVERLAY_OPTIONS: dict[str, tuple[Any, Callable[[Any], Any]]] = {
-    "name": (None, text),
-    "subnet": (None, network),
-    "gateway": ("", lambda value: address(value) if value else ""),
-    "attachable": (True, boolean),
-    "internal": (False, boolean),
-    "encrypted": (False, boolean),
-    "mtu": ("auto", mtu_or_auto),
-    "labels": ({}, labels),
-}
+OVERLAY_OPTIONS = (
+    Setting("name", None, text, "The network's name, as containers and services ask for it."),
+    Setting("subnet", None, network, "Its addresses; they must overlap neither the underlay nor a route of any host."),
+    Setting("gateway", "", lambda value: address(value) if value else "", "Its gateway; left out, Docker takes one."),
+    Setting("attachable", True, boolean, "Whether single containers may attach to it, and not services only."),
+    Setting("internal", False, boolean, "Whether its containers are kept from everything outside of it."),
+    Setting("encrypted", False, boolean, "Whether Docker encrypts its traffic once more, with IPsec."),
+    Setting("mtu", "auto", mtu_or_auto, "The largest packet in bytes; auto is what fits through the underlay."),
+    Setting("labels", {}, labels, "Labels for the network."),
+)
 
 
 def overlays(value: Any) -> list[dict[str, Any]]:
@@ -125,53 +148,105 @@ def overlays(value: Any) -> list[dict[str, Any]]:
 def _overlay(item: Any) -> dict[str, Any]:
     if not isinstance(item, Mapping):
         raise SettingError("a list of overlay networks, each with name and subnet")
+    known = [option.name for option in OVERLAY_OPTIONS]
     for key in item:
-        if key not in OVERLAY_OPTIONS:
-            raise SettingError(f"networks with the options {', '.join(OVERLAY_OPTIONS)}, not '{key}'")
+        if key not in known:
+            raise SettingError(f"networks with the options {', '.join(known)}, not '{key}'")
     for key in ("name", "subnet"):
         if not item.get(key):
             raise SettingError(f"networks that all have a {key}")
     found = {}
-    for key, (default, check) in OVERLAY_OPTIONS.items():
+    for option in OVERLAY_OPTIONS:
         try:
-            found[key] = check(item.get(key, default))
+            found[option.name] = option.check(item.get(option.name, option.default))
         except SettingError as error:
-            raise SettingError(f"{error} as {key} of the network '{item.get('name')}'") from error
+            raise SettingError(f"{error} as {option.name} of the network '{item.get('name')}'") from error
     if not NETWORK_NAME.match(found["name"]):
         raise SettingError(f"networks named with letters, digits, '_', '.' and '-', not '{found['name']}'")
     return found
 
 
-@dataclass(frozen=True)
-class Setting:
-    """One variable: its default, its check, and whether it belongs to one host or to the whole fleet."""
-
-    name: str
-    default: Any
-    check: Callable[[Any], Any]
-    per_host: bool = False
-
-
 SETTINGS = (
-    Setting("group", "overssh", text),
-    Setting("underlay", "172.30.0.0/16", network),
-    Setting("mtu", 1500, whole_number(SMALLEST_MTU, LARGEST_TUN_MTU)),
-    Setting("tun_base", 1000, whole_number(0, 1_000_000)),
-    Setting("user", "overssh", text),
-    Setting("keepalive_interval", 1, whole_number(1, 60)),
-    Setting("keepalive_count", 3, whole_number(1, 60)),
-    Setting("wait_timeout", 60, whole_number(1, 3600)),
-    Setting("swarm_port", 2377, whole_number(1, 65535)),
-    Setting("data_path_port", 4789, whole_number(1024, 49151)),
-    Setting("swarm_pool", ["10.201.0.0/16"], networks),
-    Setting("swarm_pool_prefix", 24, whole_number(9, 29)),
-    Setting("overlays", [{"name": "overssh", "subnet": "10.200.0.0/24"}], overlays),
-    Setting("report", "reports/verify.json", optional_text),
-    Setting("hub", False, boolean, per_host=True),
-    Setting("manager", None, lambda value: None if value is None else boolean(value), per_host=True),
-    Setting("address", None, lambda value: None if value is None else address(value), per_host=True),
-    Setting("dial_host", None, lambda value: None if value is None else text(value), per_host=True),
-    Setting("dial_port", None, lambda value: None if value is None else whole_number(1, 65535)(value), per_host=True),
+    Setting("group", "overssh", text, "The inventory group that holds the fleet's hosts."),
+    Setting(
+        "underlay",
+        "172.30.0.0/16",
+        network,
+        "The network of tunnel addresses; every node gets one of it, for life, and no host may have a route into it.",
+    ),
+    Setting(
+        "mtu",
+        1500,
+        whole_number(SMALLEST_MTU, LARGEST_TUN_MTU),
+        "The largest packet on the tunnels, in bytes; more of it means more throughput.",
+    ),
+    Setting(
+        "tun_base",
+        1000,
+        whole_number(0, 1_000_000),
+        "The tunnel device to a node is called tun and this number plus the node's place in the underlay.",
+    ),
+    Setting("user", "overssh", text, "The system account that tunnels run as and log in to."),
+    Setting("keepalive_interval", 1, whole_number(1, 60), "Seconds between two keepalives on a tunnel, on both ends."),
+    Setting(
+        "keepalive_count",
+        3,
+        whole_number(1, 60),
+        "How many keepalives in a row may be missed before a tunnel is given up and dialled again.",
+    ),
+    Setting("wait_timeout", 60, whole_number(1, 3600), "Seconds to wait at most for each thing that takes its time."),
+    Setting("swarm_port", 2377, whole_number(1, 65535), "The managers' TCP port for the cluster's management."),
+    Setting("data_path_port", 4789, whole_number(1024, 49151), "The UDP port of VXLAN; fixed when the swarm starts."),
+    Setting(
+        "swarm_pool",
+        ["10.201.0.0/16"],
+        networks,
+        "Where Docker takes the subnets of networks from that name none; fixed when the swarm starts.",
+    ),
+    Setting("swarm_pool_prefix", 24, whole_number(9, 29), "The prefix length of those subnets, in bits."),
+    Setting(
+        "overlays",
+        [{"name": "overssh", "subnet": "10.200.0.0/24"}],
+        overlays,
+        "The overlay networks to have; the table below lists the options of each.",
+    ),
+    Setting(
+        "report",
+        "reports/verify.json",
+        optional_text,
+        "Where verify writes its report on the controller, relative to where the play was started; empty for nowhere.",
+    ),
+    Setting(
+        "hub",
+        False,
+        boolean,
+        "Whether this is the node that the others dial; one host of the fleet is.",
+        per_host=True,
+    ),
+    Setting(
+        "manager", None, optional(boolean), "Whether this node is a swarm manager; unset, the hub is.", per_host=True
+    ),
+    Setting(
+        "address",
+        None,
+        optional(address),
+        "This node's underlay address; unset, it keeps the one it has, or gets the lowest free one.",
+        per_host=True,
+    ),
+    Setting(
+        "dial_host",
+        None,
+        optional(text),
+        "The name or address at which the others dial this node; unset, ansible_host.",
+        per_host=True,
+    ),
+    Setting(
+        "dial_port",
+        None,
+        optional(whole_number(1, 65535)),
+        "The TCP port at which the others dial this node; unset, ansible_port, or 22.",
+        per_host=True,
+    ),
 )
 
 
