@@ -1,0 +1,270 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine of tun_interface: a persistent tun device with its addresses and routes, there again after a reboot."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import grp
+import ipaddress
+import os
+import pwd
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from . import _tun_device
+from ._errors import OversshError
+from ._files import read_text
+from ._main import Engine
+from ._plan import Plan, Step
+from ._systemd import Systemd
+from ._tun_model import NEW_TXQUEUELEN, Address, Desired, Device, Observed, Route, device_result, plan_tun
+from ._tun_unit import unit_name, unit_text
+
+try:
+    from pyroute2 import IPRoute
+    from pyroute2.netlink.exceptions import NetlinkError
+except ImportError:
+    IPRoute = None
+
+# Numbers of linux/rtnetlink.h and linux/if.h.
+IFF_UP, IFF_LOWER_UP = 0x1, 0x10000
+RT_TABLE_MAIN, RTPROT_KERNEL, RTPROT_STATIC, RTN_UNICAST = 254, 2, 4, 1
+RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
+IFA_F_NODAD = 0x02
+# As /sys/class/net/DEVICE/tun_flags shows them (linux/if_tun.h).
+IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
+
+
+@contextlib.contextmanager
+def netlink() -> Iterator[Any]:
+    """A conversation with the kernel; what it refuses arrives as OversshError."""
+    if IPRoute is None:
+        raise OversshError(
+            f"the Python library pyroute2 is missing for {sys.executable} on this host; install the package "
+            "python3-pyroute2"
+        )
+    try:
+        with IPRoute() as kernel:
+            yield kernel
+    except NetlinkError as error:
+        raise OversshError(f"the kernel refuses it: {error.args[1] if len(error.args) > 1 else error}") from error
+
+
+def read_devices(kernel: Any) -> list[Device]:
+    """Every tun device of this host, those of others too."""
+    return [_device(kernel, link) for link in kernel.get_links() if os.path.exists(_sys(_name(link), "tun_flags"))]
+
+
+def _name(link: Any) -> str:
+    return str(link.get_attr("IFLA_IFNAME"))
+
+
+def _sys(name: str, what: str) -> str:
+    return f"/sys/class/net/{name}/{what}"
+
+
+def _proc_forwarding(name: str) -> str:
+    return f"/proc/sys/net/ipv4/conf/{name}/forwarding"
+
+
+def _device(kernel: Any, link: Any) -> Device:
+    name, index = _name(link), link["index"]
+    flags = int((read_text(_sys(name, "tun_flags")) or "0").strip(), 16)
+    queue = link.get_attr("IFLA_TXQLEN")
+    return Device(
+        name=name,
+        is_tun=flags & (IFF_TUN | IFF_NO_PI) == IFF_TUN | IFF_NO_PI,
+        alias=link.get_attr("IFLA_IFALIAS") or "",
+        owner=_named(read_text(_sys(name, "owner")), lambda uid: pwd.getpwuid(uid).pw_name),
+        group=_named(read_text(_sys(name, "group")), lambda gid: grp.getgrgid(gid).gr_name),
+        mtu=link.get_attr("IFLA_MTU"),
+        txqueuelen=NEW_TXQUEUELEN if queue is None else queue,
+        addresses=tuple(_addresses(kernel, index)),
+        routes=tuple(_routes(kernel, index)),
+        up=bool(link["flags"] & IFF_UP),
+        carrier=bool(link["flags"] & IFF_LOWER_UP),
+        forwarding=(read_text(_proc_forwarding(name)) or "").strip() == "1",
+        offload=_tun_device.offloads(name),
+    )
+
+
+def _named(number: str | None, name_of: Callable[[int], str]) -> str | None:
+    """An account or a group as its name; the number where it has none, None where there is no owner."""
+    value = int((number or "-1").strip())
+    if value == _tun_device.NOBODY_IN_PARTICULAR:
+        return None
+    try:
+        return name_of(value)
+    except KeyError:
+        return str(value)
+
+
+def _addresses(kernel: Any, index: int) -> Iterator[Address]:
+    for entry in kernel.get_addr(index=index):
+        other, mine = entry.get_attr("IFA_ADDRESS"), entry.get_attr("IFA_LOCAL")
+        if ipaddress.ip_address(other).is_link_local:
+            continue  # the kernel's own, on every IPv6 interface
+        prefix = entry["prefixlen"]
+        yield Address(mine, prefix, other) if mine and mine != other else Address(other, prefix)
+
+
+def _routes(kernel: Any, index: int) -> Iterator[Route]:
+    for family in (2, 10):
+        for entry in kernel.get_routes(family=family, oif=index, table=RT_TABLE_MAIN):
+            if entry["proto"] == RTPROT_KERNEL or entry["type"] != RTN_UNICAST:
+                continue
+            everywhere = "0.0.0.0" if family == 2 else "::"  # noqa: S104 (a default route's destination)
+            yield Route(
+                destination=f"{entry.get_attr('RTA_DST') or everywhere}/{entry['dst_len']}",
+                source=entry.get_attr("RTA_PREFSRC"),
+                metric=entry.get_attr("RTA_PRIORITY") or 0,
+                via=entry.get_attr("RTA_GATEWAY"),
+            )
+
+
+class TunEngine(Engine[Observed]):
+    """One device of this host; ip: where the program lies that the unit runs."""
+
+    def __init__(self, systemd: Systemd, desired: Desired, ip: str) -> None:
+        self._systemd = systemd
+        self._desired = desired
+        self._unit = unit_name(desired.name)
+        self._unit_text = unit_text(desired, ip)
+
+    def observe(self) -> Observed:
+        """The device and its unit as they stand."""
+        with netlink() as kernel:
+            found = {device.name: device for device in read_devices(kernel)}
+        if self._desired.name not in found and os.path.exists(_sys(self._desired.name, "")):
+            raise OversshError(f"{self._desired.name} exists and is no tun device; take another number")
+        return Observed(found.get(self._desired.name), self._systemd.observe(self._unit))
+
+    def plan(self, observed: Observed) -> Plan:
+        """See plan_tun."""
+        return plan_tun(self._desired, observed, self._unit, self._unit_text)
+
+    def result(self, observed: Observed) -> dict[str, Any]:
+        """The device as it is, and its unit."""
+        device = device_result(observed.device) if observed.device else None
+        return {"device": device, "unit": self._unit if observed.unit.text is not None else None}
+
+    def perform(self, step: Step) -> None:
+        """One step."""
+        kind, _, what = step.action.partition("_")
+        if what == "unit":
+            self._on_unit(kind, step)
+        elif what == "device":
+            self._on_device(kind, step)
+        elif what in ("address", "route"):
+            self._on_list(kind, what, step.args[what])
+        elif step.action == "clear_offload":
+            _tun_device.clear_offload(self._desired.name)
+        else:
+            self._set(what, step.args["value"])
+
+    def _on_unit(self, kind: str, step: Step) -> None:
+        actions: dict[str, Callable[[], None]] = {
+            "write": lambda: self._systemd.write(self._unit, step.args["text"]),
+            "delete": lambda: self._systemd.delete(self._unit),
+            "enable": lambda: self._systemd.enable(self._unit),
+            "disable": lambda: self._systemd.disable(self._unit),
+            "restart": lambda: self._systemd.restart(self._unit),
+            "stop": lambda: self._systemd.stop(self._unit),
+        }
+        actions[kind]()
+
+    def _on_device(self, kind: str, step: Step) -> None:
+        if kind == "create":
+            _tun_device.create(self._desired.name, _uid(step.args["owner"]), _gid(step.args["group"]))
+        else:
+            with netlink() as kernel:
+                kernel.link("del", index=self._index(kernel))
+
+    def _on_list(self, kind: str, what: str, item: Any) -> None:
+        """Add or remove an address or a route; what is already so is fine (a route goes with its address)."""
+        command = {"add": "add", "remove": "del"}[kind]
+        with netlink() as kernel:
+            try:
+                if what == "address":
+                    kernel.addr(command, index=self._index(kernel), **_address_arguments(item))
+                else:
+                    kernel.route(command, oif=self._index(kernel), **_route_arguments(item))
+            except NetlinkError as error:
+                if error.code not in {"add": {errno.EEXIST}, "remove": {errno.ESRCH, errno.EADDRNOTAVAIL}}[kind]:
+                    raise
+
+    def _set(self, what: str, value: Any) -> None:
+        name = self._desired.name
+        if what == "owner":
+            _tun_device.set_owner(name, _uid(value))
+        elif what == "group":
+            _tun_device.set_group(name, _gid(value))
+        elif what == "forwarding":
+            _write_forwarding(name, value)
+        else:
+            key, wanted = {
+                "alias": ("IFLA_IFALIAS", value),
+                "mtu": ("mtu", value),
+                "txqueuelen": ("txqlen", value),
+                "up": ("state", "up" if value else "down"),
+            }[what]
+            with netlink() as kernel:
+                kernel.link("set", index=self._index(kernel), **{key: wanted})
+
+    def _index(self, kernel: Any) -> int:
+        found = kernel.link_lookup(ifname=self._desired.name)
+        if not found:
+            raise OversshError(f"{self._desired.name} is gone; another program removed it meanwhile")
+        return int(found[0])
+
+
+def _address_arguments(item: Address) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"address": item.address, "prefixlen": item.prefix}
+    if item.peer:
+        arguments.update(local=item.address, address=item.peer)
+    if ":" in item.address:
+        # On a tunnel there is nobody else who could have it, and until the check is over it can't be used.
+        arguments["flags"] = IFA_F_NODAD
+    return arguments
+
+
+def _route_arguments(item: Route) -> dict[str, Any]:
+    scope = RT_SCOPE_LINK if not item.via and ":" not in item.destination else RT_SCOPE_UNIVERSE
+    arguments: dict[str, Any] = {"dst": item.destination, "proto": RTPROT_STATIC, "scope": scope}
+    if item.source:
+        arguments["prefsrc"] = item.source
+    if item.metric:
+        arguments["priority"] = item.metric
+    if item.via:
+        arguments["gateway"] = item.via
+    return arguments
+
+
+def _write_forwarding(name: str, value: bool) -> None:
+    try:
+        with open(_proc_forwarding(name), "w", encoding="ascii") as setting:
+            setting.write("1" if value else "0")
+    except OSError as error:
+        raise OversshError(f"can't set forwarding of {name}: {error.strerror}") from error
+
+
+def _uid(owner: str | None) -> int:
+    return _number(owner, lambda name: pwd.getpwnam(name).pw_uid, "account")
+
+
+def _gid(group: str | None) -> int:
+    return _number(group, lambda name: grp.getgrnam(name).gr_gid, "group")
+
+
+def _number(name: str | None, number_of: Callable[[str], int], what: str) -> int:
+    if name is None:
+        return _tun_device.NOBODY_IN_PARTICULAR
+    if name.isdigit():
+        return int(name)
+    try:
+        return number_of(name)
+    except KeyError as error:
+        raise OversshError(f"there is no {what} {name} on this host; make it first") from error

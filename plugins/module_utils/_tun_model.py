@@ -1,0 +1,330 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A tun device as data: wanted, found, and the steps between the two; pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ._errors import OversshError
+from ._plan import Plan, Step
+from ._systemd import UnitState
+
+NAME = re.compile(r"tun(0|[1-9][0-9]{0,9})\Z")
+ALIAS = "overssh "
+# OpenSSH's channel buffer: a larger packet is dropped in silence, and everything after it (CHAN_RBUF - 4).
+LARGEST_MTU = 16380
+SMALLEST_MTU = 576
+# What the kernel gives a tun device that it has just made.
+NEW_MTU = 1500
+NEW_TXQUEUELEN = 500
+IPV6_METRIC = 1024
+
+
+@dataclass(frozen=True)
+class Address:
+    """An address of the device; peer: the other end's, where it is point to point; prefix: of the peer, then."""
+
+    address: str
+    prefix: int
+    peer: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.address} peer {self.peer}/{self.prefix}" if self.peer else f"{self.address}/{self.prefix}"
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route through the device; source: the address that packets leave with; metric: the lower one wins."""
+
+    destination: str
+    source: str | None = None
+    metric: int = 0
+    via: str | None = None
+
+    def __str__(self) -> str:
+        parts = [self.destination]
+        parts += [f"via {self.via}"] if self.via else []
+        parts += [f"src {self.source}"] if self.source else []
+        parts += [f"metric {self.metric}"] if self.metric else []
+        return " ".join(parts)
+
+
+@dataclass(frozen=True)
+class Desired:
+    """The device that is wanted; present: False for none at all; forwarding: None to leave it as it is."""
+
+    name: str
+    present: bool = True
+    description: str = ""
+    owner: str | None = None
+    group: str | None = None
+    mtu: int = NEW_MTU
+    txqueuelen: int = NEW_TXQUEUELEN
+    addresses: tuple[Address, ...] = ()
+    routes: tuple[Route, ...] = ()
+    up: bool = True
+    forwarding: bool | None = None
+    persist: bool = True
+    on_change: str = "fail"
+
+    @property
+    def alias(self) -> str:
+        """How the device says whose it is."""
+        return f"{ALIAS}{self.description or self.name}"
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device as the kernel has it; owner and group: names, or numbers where there is no name, None where anybody's.
+
+    is_tun: made for whole IP packets without a header before them, as OpenSSH needs it; offload: hands out packets
+    without checksums, a rest of another program; busy: a process has it open.
+    """
+
+    name: str
+    is_tun: bool = True
+    alias: str = ""
+    owner: str | None = None
+    group: str | None = None
+    mtu: int = NEW_MTU
+    txqueuelen: int = NEW_TXQUEUELEN
+    addresses: tuple[Address, ...] = ()
+    routes: tuple[Route, ...] = ()
+    up: bool = False
+    carrier: bool = False
+    forwarding: bool = False
+    offload: bool = False
+
+    @property
+    def ours(self) -> bool:
+        """Whether this collection made it."""
+        return self.alias.startswith(ALIAS)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The device, None where there is none, and its unit."""
+
+    device: Device | None
+    unit: UnitState = field(default_factory=lambda: UnitState(text=None, enabled=False, active="inactive"))
+
+
+def check(desired: Desired) -> None:
+    """OversshError where the device could never serve a tunnel."""
+    if not NAME.match(desired.name):
+        raise OversshError(f"'{desired.name}' is no tunN: OpenSSH opens devices of that name only, such as tun1001")
+    if not desired.present:
+        return
+    if not SMALLEST_MTU <= desired.mtu <= LARGEST_MTU:
+        raise OversshError(
+            f"mtu is {desired.mtu}; it takes {SMALLEST_MTU} to {LARGEST_MTU} bytes, since OpenSSH loses every packet "
+            "from the first larger one on"
+        )
+    if desired.txqueuelen < 1:
+        raise OversshError(f"txqueuelen is {desired.txqueuelen}; it takes 1 or more packets")
+
+
+def address_from(options: Mapping[str, Any]) -> Address:
+    """An address out of a module's options; OversshError for what is none."""
+    text, peer = str(options["address"]), options.get("peer")
+    try:
+        if peer:
+            mine = ipaddress.ip_address(text)
+            other = ipaddress.ip_interface(str(peer))
+            if mine.version != other.version:
+                raise ValueError(f"{text} and {peer} are of two address families")
+            return Address(str(mine), other.network.prefixlen, str(other.ip))
+        whole = ipaddress.ip_interface(text)
+        return Address(str(whole.ip), whole.network.prefixlen)
+    except ValueError as error:
+        raise OversshError(f"addresses: {error}; give an address such as 172.30.0.2 and its peer") from error
+
+
+def route_from(options: Mapping[str, Any]) -> Route:
+    """A route out of a module's options; OversshError for what is none."""
+    try:
+        destination = ipaddress.ip_network(str(options["destination"]))
+        source = str(ipaddress.ip_address(str(options["source"]))) if options.get("source") else None
+        via = str(ipaddress.ip_address(str(options["via"]))) if options.get("via") else None
+    except ValueError as error:
+        raise OversshError(f"routes: {error}; give a destination such as 172.30.0.0/16") from error
+    # The kernel has no IPv6 route without a metric.
+    metric = int(options.get("metric") or 0) or (IPV6_METRIC if destination.version == 6 else 0)
+    return Route(str(destination), source, metric, via)
+
+
+def plan_tun(desired: Desired, observed: Observed, unit: str, unit_text: str) -> Plan:
+    """The steps to the device that is wanted; a device of somebody else is touched only with the user's word."""
+    check(desired)
+    found = observed.device
+    if found is not None and not found.ours and (desired.present or observed.unit.text is not None):
+        _refuse_foreign(desired)
+    before = _shown(observed)
+    if not desired.present:
+        steps = [*_without_unit(desired, observed.unit, unit), *_without_device(desired, found)]
+        return Plan(before, {"state": "absent"}, tuple(steps))
+    steps = []
+    if found is not None and not (found.ours and found.is_tun):
+        if found.ours:
+            _refuse_flags(desired)
+        steps.append(Step("delete_device", f"remove the device {desired.name} that was there"))
+        found = None
+    if found is None:
+        steps.append(_create(desired))
+        found = Device(desired.name, owner=desired.owner, group=desired.group)
+    steps += _device_steps(desired, found)
+    steps += _with_unit(desired, observed.unit, unit, unit_text)
+    return Plan(before, _after(desired, found), tuple(steps))
+
+
+def _refuse_foreign(desired: Desired) -> None:
+    if desired.on_change != "recreate":
+        raise OversshError(
+            f"{desired.name} exists and overssh.swarm did not make it; take another number, or set on_change: recreate "
+            "to have it replaced"
+        )
+
+
+def _refuse_flags(desired: Desired) -> None:
+    if desired.on_change != "recreate":
+        raise OversshError(
+            f"{desired.name} was made with other flags than OpenSSH needs (IFF_TUN and IFF_NO_PI); set on_change: "
+            "recreate to have it replaced"
+        )
+
+
+def _create(desired: Desired) -> Step:
+    return Step(
+        "create_device",
+        f"create the device {desired.name}",
+        {"owner": desired.owner, "group": desired.group},
+        Step("delete_device", f"remove the device {desired.name}"),
+    )
+
+
+def _device_steps(desired: Desired, found: Device) -> Iterator[Step]:
+    """The steps on a device that exists, in an order in which the kernel takes them."""
+    if found.offload:
+        yield Step("clear_offload", f"clear the stale offload flags of {desired.name}")
+    for what, is_, wanted in (
+        ("owner", found.owner, desired.owner),
+        ("group", found.group, desired.group),
+        ("alias", found.alias, desired.alias),
+        ("mtu", found.mtu, desired.mtu),
+        ("txqueuelen", found.txqueuelen, desired.txqueuelen),
+    ):
+        if is_ != wanted:
+            yield _set(desired.name, what, is_, wanted)
+    yield from _change(desired.name, "address", found.addresses, desired.addresses)
+    if found.up != desired.up:
+        yield _set(desired.name, "up", found.up, desired.up)
+    if desired.forwarding is not None and found.forwarding != desired.forwarding:
+        yield _set(desired.name, "forwarding", found.forwarding, desired.forwarding)
+    if desired.up:
+        yield from _change(desired.name, "route", found.routes, desired.routes)
+
+
+def _set(name: str, what: str, is_: Any, wanted: Any) -> Step:
+    words = {True: "on", False: "off", None: "nobody in particular"}
+    return Step(
+        f"set_{what}",
+        f"set {what} of {name} to {words.get(wanted, wanted)}",
+        {"value": wanted},
+        Step(f"set_{what}", f"set {what} of {name} back to {words.get(is_, is_)}", {"value": is_}),
+    )
+
+
+def _change(name: str, what: str, found: tuple[Any, ...], wanted: tuple[Any, ...]) -> Iterator[Step]:
+    """Additions come first, so that a changed address or route leaves no moment without one."""
+    for item in wanted:
+        if item not in found:
+            yield _put(name, what, item)
+    for item in found:
+        if item not in wanted:
+            added = _put(name, what, item)
+            assert added.inverse is not None  # noqa: S101 (for the type checker: _put always gives one)
+            yield Step(added.inverse.action, added.inverse.label, added.inverse.args, added)
+
+
+def _put(name: str, what: str, item: Any) -> Step:
+    return Step(
+        f"add_{what}",
+        f"add the {what} {item} to {name}",
+        {what: item},
+        Step(f"remove_{what}", f"remove the {what} {item} from {name}", {what: item}),
+    )
+
+
+def _with_unit(desired: Desired, found: UnitState, unit: str, text: str) -> Iterator[Step]:
+    """The unit that makes the device again at boot; started now too, so that what it does is tried now."""
+    if not desired.persist:
+        yield from _without_unit(desired, found, unit)
+        return
+    if found.text != text:
+        back = Step("write_unit", f"restore {unit}", {"text": found.text}) if found.text else None
+        yield Step("write_unit", f"write {unit}", {"text": text}, back or Step("delete_unit", f"remove {unit}"))
+    if not found.enabled:
+        yield Step("enable_unit", f"enable {unit}", inverse=Step("disable_unit", f"disable {unit}"))
+    if found.text != text or found.active != "active":
+        back = None if found.active == "active" else Step("stop_unit", f"stop {unit}")
+        yield Step("restart_unit", f"start {unit}", inverse=back)
+
+
+def _without_unit(desired: Desired, found: UnitState, unit: str) -> Iterator[Step]:
+    if found.active != "inactive":
+        yield Step("stop_unit", f"stop {unit}", inverse=Step("restart_unit", f"start {unit} again"))
+    if found.enabled:
+        yield Step("disable_unit", f"disable {unit}", inverse=Step("enable_unit", f"enable {unit} again"))
+    if found.text is not None:
+        yield Step("delete_unit", f"remove {unit}", inverse=Step("write_unit", f"restore {unit}", {"text": found.text}))
+
+
+def _without_device(desired: Desired, found: Device | None) -> Iterator[Step]:
+    if found is not None and (found.ours or desired.on_change == "recreate"):
+        yield Step("delete_device", f"remove the device {desired.name}")
+
+
+def _shown(observed: Observed) -> dict[str, Any]:
+    if observed.device is None:
+        return {"state": "absent"}
+    return {**device_result(observed.device), "persist": observed.unit.enabled}
+
+
+def _after(desired: Desired, found: Device) -> dict[str, Any]:
+    wanted = Device(
+        name=desired.name,
+        alias=desired.alias,
+        owner=desired.owner,
+        group=desired.group,
+        mtu=desired.mtu,
+        txqueuelen=desired.txqueuelen,
+        addresses=desired.addresses,
+        routes=desired.routes if desired.up else (),
+        up=desired.up,
+        carrier=found.carrier,
+        forwarding=found.forwarding if desired.forwarding is None else desired.forwarding,
+    )
+    return {**device_result(wanted), "persist": desired.persist}
+
+
+def device_result(device: Device) -> dict[str, Any]:
+    """A device as return values."""
+    return {
+        "name": device.name,
+        "ours": device.ours,
+        "description": device.alias[len(ALIAS) :] if device.ours else device.alias,
+        "owner": device.owner,
+        "group": device.group,
+        "mtu": device.mtu,
+        "txqueuelen": device.txqueuelen,
+        "addresses": [asdict(address) for address in device.addresses],
+        "routes": [asdict(route) for route in device.routes],
+        "up": device.up,
+        "carrier": device.carrier,
+        "forwarding": device.forwarding,
+    }

@@ -1,0 +1,51 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The unit that makes a tun device again at boot: the same settings, as lines of ip that may be run twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ._tun_model import Desired
+
+
+def unit_name(device: str) -> str:
+    """The unit of a device."""
+    return f"overssh-{device}.service"
+
+
+def unit_text(desired: Desired, ip: str) -> str:
+    """The unit's file; ip: where the program lies."""
+    lines = "\n".join(f"ExecStart={command}" for command in _commands(desired, ip))
+    return f"""\
+# Written by overssh.swarm; a change here is undone by its next run.
+[Unit]
+Description=overssh tunnel device {desired.name} ({desired.description or desired.name})
+After=systemd-modules-load.service systemd-sysctl.service systemd-udevd.service
+Before=network.target docker.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+{lines}
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def _commands(desired: Desired, ip: str) -> Iterator[str]:
+    name = desired.name
+    owner = f" user {desired.owner}" if desired.owner else ""
+    group = f" group {desired.group}" if desired.group else ""
+    # It exists already where the unit is started again; the next line fails where it could not be made.
+    yield f"-{ip} tuntap add dev {name} mode tun{owner}{group}"
+    yield f'{ip} link set dev {name} alias "{desired.alias}" mtu {desired.mtu} txqueuelen {desired.txqueuelen}'
+    for address in desired.addresses:
+        yield f"{ip} address replace {address} dev {name}{' nodad' if ':' in address.address else ''}"
+    if desired.forwarding is not None:
+        yield f"/bin/sh -c 'echo {int(desired.forwarding)} >/proc/sys/net/ipv4/conf/{name}/forwarding'"
+    yield f"{ip} link set dev {name} {'up' if desired.up else 'down'}"
+    if desired.up:
+        for route in desired.routes:
+            yield f"{ip} route replace {route} dev {name} proto static"

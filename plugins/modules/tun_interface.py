@@ -1,0 +1,244 @@
+#!/usr/bin/python
+# Copyright: overssh.swarm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""tun_interface: documentation and main."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tun_interface
+short_description: A persistent tun device for a tunnel over ssh
+version_added: 0.1.0
+author:
+  - overssh.swarm contributors (@overssh)
+description:
+  - Makes a tun device with owner, addresses, routes and settings, or removes it.
+  - The device is persistent, so addresses and routes stay while no tunnel runs over it, and an unprivileged account can
+    run the tunnel.
+  - A systemd unit makes it again at boot, before Docker starts.
+  - The device carries the alias C(overssh DESCRIPTION), by which it is known as ours. A device of somebody else is left
+    alone, unless O(on_change=recreate).
+requirements:
+  - Python library C(pyroute2) 0.7 or later (Debian's package python3-pyroute2)
+  - iproute2
+extends_documentation_fragment:
+  - overssh.swarm.attributes
+options:
+  name:
+    description:
+      - The device. OpenSSH opens devices named C(tunN) only.
+    type: str
+    required: true
+  state:
+    description:
+      - Whether there is such a device.
+    type: str
+    choices: [present, absent]
+    default: present
+  description:
+    description:
+      - What the device is for, such as the name of the node at its other end; the default is its own name.
+    type: str
+    default: ""
+  owner:
+    description:
+      - The account that may run a tunnel over the device; without one only root may.
+    type: str
+  group:
+    description:
+      - The group whose members may, too.
+    type: str
+  mtu:
+    description:
+      - The largest packet in bytes, from 576 to 16380.
+      - A larger one would be lost in OpenSSH's buffer, and every packet after it too.
+    type: int
+    default: 1500
+  txqueuelen:
+    description:
+      - How many packets may wait for the tunnel.
+    type: int
+    default: 500
+  addresses:
+    description:
+      - The device's addresses. Others of it are removed, link-local ones of IPv6 aside.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      address:
+        description:
+          - This end's address, such as V(172.30.0.2); with a prefix length where there is no O(addresses[].peer).
+        type: str
+        required: true
+      peer:
+        description:
+          - The other end's address.
+        type: str
+  routes:
+    description:
+      - The routes through the device. Others of it are removed, those that the kernel made aside.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      destination:
+        description:
+          - The network behind the tunnel, such as V(172.30.0.0/16).
+        type: str
+        required: true
+      source:
+        description:
+          - The address that packets of this host leave with.
+          - Docker's VXLAN needs it where the node's address is not the device's own.
+        type: str
+      metric:
+        description:
+          - Which of several routes to the same network wins; the lower one does.
+        type: int
+      via:
+        description:
+          - The next hop, where there is one.
+        type: str
+  up:
+    description:
+      - Whether the device is up. Without a tunnel over it, it has no carrier all the same.
+    type: bool
+    default: true
+  forwarding:
+    description:
+      - Whether IPv4 packets that come in over this device may be forwarded to others, whatever the host does elsewhere.
+      - Left as it is, unless given.
+    type: bool
+  persist:
+    description:
+      - Whether the device is made again when the host boots.
+    type: bool
+    default: true
+  on_change:
+    description:
+      - What to do where a device of that name exists that is not ours, or that was made with other flags than OpenSSH
+        needs.
+      - V(fail) names it. V(recreate) replaces it.
+    type: str
+    choices: [fail, recreate]
+    default: fail
+seealso:
+  - module: overssh.swarm.tun_interface_info
+  - module: overssh.swarm.ssh_tunnel
+"""
+
+EXAMPLES = r"""
+- name: The device of an edge's link to its hub
+  overssh.swarm.tun_interface:
+    name: tun1001
+    description: cloud1
+    owner: overssh
+    group: overssh
+    addresses:
+      - address: 172.30.0.2
+        peer: 172.30.0.1
+    routes:
+      - destination: 172.30.0.0/16
+        source: 172.30.0.2
+
+- name: The hub's end of it, which passes packets on to other tunnels
+  overssh.swarm.tun_interface:
+    name: tun1002
+    description: edge1
+    owner: overssh
+    group: overssh
+    addresses:
+      - address: 172.30.0.1
+        peer: 172.30.0.2
+    forwarding: true
+
+- name: Away with it
+  overssh.swarm.tun_interface:
+    name: tun1002
+    state: absent
+"""
+
+RETURN = r"""
+device:
+  description: The device; none where there is none.
+  returned: success
+  type: dict
+  sample:
+    name: tun1001
+    ours: true
+    description: cloud1
+    owner: overssh
+    group: overssh
+    mtu: 1500
+    txqueuelen: 500
+    addresses: [{"address": "172.30.0.2", "prefix": 32, "peer": "172.30.0.1"}]
+    routes: [{"destination": "172.30.0.0/16", "source": "172.30.0.2", "metric": 0, "via": null}]
+    up: true
+    carrier: false
+    forwarding: false
+unit:
+  description: The systemd unit that makes it again at boot; none where there is none.
+  returned: success
+  type: str
+  sample: overssh-tun1001.service
+steps:
+  description: What was done, or in check mode would be done, in words.
+  returned: success
+  type: list
+  elements: str
+  sample: ["create the device tun1001", "add the address 172.30.0.2 peer 172.30.0.1/32 to tun1001"]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
+from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._main import run
+from ansible_collections.overssh.swarm.plugins.module_utils._systemd import Systemd
+from ansible_collections.overssh.swarm.plugins.module_utils._tun import TunEngine
+from ansible_collections.overssh.swarm.plugins.module_utils._tun_model import Desired, address_from, route_from
+
+
+def main() -> None:
+    """Wire the arguments to the engine."""
+    address = {"address": {"type": "str", "required": True}, "peer": {"type": "str"}}
+    route = {
+        "destination": {"type": "str", "required": True},
+        "source": {"type": "str"},
+        "metric": {"type": "int"},
+        "via": {"type": "str"},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "description": {"type": "str", "default": ""},
+            "owner": {"type": "str"},
+            "group": {"type": "str"},
+            "mtu": {"type": "int", "default": 1500},
+            "txqueuelen": {"type": "int", "default": 500},
+            "addresses": {"type": "list", "elements": "dict", "default": [], "options": address},
+            "routes": {"type": "list", "elements": "dict", "default": [], "options": route},
+            "up": {"type": "bool", "default": True},
+            "forwarding": {"type": "bool"},
+            "persist": {"type": "bool", "default": True},
+            "on_change": {"type": "str", "choices": ["fail", "recreate"], "default": "fail"},
+        },
+        supports_check_mode=True,
+    )
+    options = dict(module.params)
+    try:
+        desired = Desired(
+            present=options.pop("state") == "present",
+            addresses=tuple(address_from(each) for each in options.pop("addresses")),
+            routes=tuple(route_from(each) for each in options.pop("routes")),
+            **options,
+        )
+    except OversshError as error:
+        module.fail_json(msg=f"{error}.")
+    run(module, TunEngine(Systemd(runner(module)), desired, module.get_bin_path("ip", required=True)))
+
+
+if __name__ == "__main__":
+    main()

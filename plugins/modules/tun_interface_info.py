@@ -1,0 +1,75 @@
+#!/usr/bin/python
+# Copyright: overssh.swarm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""tun_interface_info: documentation and main."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tun_interface_info
+short_description: The tun devices of a host
+version_added: 0.1.0
+author:
+  - overssh.swarm contributors (@overssh)
+description:
+  - Lists the tun devices of a host, those of others too, with their addresses and routes.
+requirements:
+  - Python library C(pyroute2) 0.7 or later (Debian's package python3-pyroute2)
+extends_documentation_fragment:
+  - overssh.swarm.attributes.info
+options: {}
+seealso:
+  - module: overssh.swarm.tun_interface
+"""
+
+EXAMPLES = r"""
+- name: Look at the tun devices
+  overssh.swarm.tun_interface_info:
+  register: tun
+
+- name: Show the names of ours
+  ansible.builtin.debug:
+    msg: "{{ tun.devices | selectattr('ours') | map(attribute='name') }}"
+"""
+
+RETURN = r"""
+devices:
+  description: The devices, each as M(overssh.swarm.tun_interface) returns it.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - name: tun1001
+      ours: true
+      description: cloud1
+      owner: overssh
+      group: overssh
+      mtu: 1500
+      txqueuelen: 500
+      addresses: [{"address": "172.30.0.2", "prefix": 32, "peer": "172.30.0.1"}]
+      routes: [{"destination": "172.30.0.0/16", "source": "172.30.0.2", "metric": 0, "via": null}]
+      up: true
+      carrier: true
+      forwarding: false
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._tun import netlink, read_devices
+from ansible_collections.overssh.swarm.plugins.module_utils._tun_model import device_result
+
+
+def main() -> None:
+    """Look, and say what was seen."""
+    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    try:
+        with netlink() as kernel:
+            devices = [device_result(device) for device in read_devices(kernel)]
+    except OversshError as error:
+        module.fail_json(msg=f"{error}.")
+    module.exit_json(changed=False, devices=devices)
+
+
+if __name__ == "__main__":
+    main()
