@@ -25,6 +25,8 @@ class _Engine(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
+    server: _Engine
+
     def address_string(self):
         return "unix"
 

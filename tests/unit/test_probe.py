@@ -92,7 +92,7 @@ def server() -> Iterator[str]:
 
 def test_the_agent_measures_what_answers(server: str) -> None:
     for check in (_probe_agent.tcp, _probe_agent.udp):
-        found = _probe_agent.attempt(lambda check=check: check(server), 5)  # type: ignore[misc]
+        found = _probe_agent.attempt(lambda check=check: check(server), 5)
         assert found["ok"] is True
         assert 0 < found["rtt_ms"] < 5000
 
