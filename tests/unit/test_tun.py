@@ -1,0 +1,185 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan for a tun device, and the unit that makes it again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._plan import Plan
+from ansible_collections.overssh.swarm.plugins.module_utils._systemd import UnitState
+from ansible_collections.overssh.swarm.plugins.module_utils._tun_model import (
+    Address,
+    Desired,
+    Device,
+    Observed,
+    Route,
+    address_from,
+    plan_tun,
+    route_from,
+)
+from ansible_collections.overssh.swarm.plugins.module_utils._tun_unit import unit_name, unit_text
+
+UNIT = unit_name("tun1001")
+ADDRESS = Address("172.30.0.2", 32, "172.30.0.1")
+ROUTE = Route("172.30.0.0/16", "172.30.0.2")
+DESIRED = Desired("tun1001", description="cloud1", owner="overssh", addresses=(ADDRESS,), routes=(ROUTE,))
+TEXT = unit_text(DESIRED, "/sbin/ip")
+DEVICE = Device(
+    "tun1001", alias="overssh cloud1", owner="overssh", addresses=(ADDRESS,), routes=(ROUTE,), up=True, carrier=False
+)
+FINISHED = Observed(DEVICE, UnitState(TEXT, enabled=True, active="active"))
+
+
+def plan(desired: Desired, observed: Observed) -> Plan:
+    return plan_tun(desired, observed, UNIT, unit_text(desired, "/sbin/ip"))
+
+
+def actions(desired: Desired, observed: Observed) -> list[str]:
+    return [step.action for step in plan(desired, observed).steps]
+
+
+def test_a_device_is_made_from_nothing_in_an_order_that_the_kernel_takes() -> None:
+    found = plan(DESIRED, Observed(None))
+    assert [step.action for step in found.steps] == [
+        "create_device",
+        "set_alias",
+        "add_address",
+        "set_up",
+        "add_route",
+        "write_unit",
+        "enable_unit",
+        "restart_unit",
+    ]
+    assert [step.action for step in found.inverse] == [
+        "stop_unit",
+        "disable_unit",
+        "delete_unit",
+        "remove_route",
+        "set_up",
+        "remove_address",
+        "set_alias",
+        "delete_device",
+    ]
+
+
+def test_a_finished_device_needs_nothing() -> None:
+    found = plan(DESIRED, FINISHED)
+    assert not found.changed
+    assert found.before == found.after
+
+
+def test_no_carrier_is_no_difference() -> None:
+    assert actions(DESIRED, Observed(replace(DEVICE, carrier=True), FINISHED.unit)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"mtu": 9000}, ["set_mtu", "write_unit", "restart_unit"]),
+        ({"txqueuelen": 1000}, ["set_txqueuelen", "write_unit", "restart_unit"]),
+        ({"owner": None}, ["set_owner", "write_unit", "restart_unit"]),
+        ({"group": "overssh"}, ["set_group", "write_unit", "restart_unit"]),
+        ({"forwarding": True}, ["set_forwarding", "write_unit", "restart_unit"]),
+        ({"forwarding": None}, []),
+        ({"routes": ()}, ["remove_route", "write_unit", "restart_unit"]),
+        ({"routes": (replace(ROUTE, metric=5),)}, ["add_route", "remove_route", "write_unit", "restart_unit"]),
+        ({"addresses": ()}, ["remove_address", "write_unit", "restart_unit"]),
+        ({"persist": False}, ["stop_unit", "disable_unit", "delete_unit"]),
+    ],
+)
+def test_what_differs_is_changed_and_nothing_else(change: dict[str, Any], expected: list[str]) -> None:
+    found = plan(replace(DESIRED, **change), FINISHED)
+    assert [step.action for step in found.steps] == expected
+    assert all(step.inverse is not None for step in found.steps if step.action != "restart_unit")
+
+
+def test_a_change_is_taken_back_to_what_was() -> None:
+    found = plan(replace(DESIRED, mtu=9000), FINISHED)
+    assert [(step.action, step.args.get("value")) for step in found.inverse] == [
+        ("write_unit", None),
+        ("set_mtu", 1500),
+    ]
+    assert found.inverse[0].args["text"] == TEXT
+
+
+def test_a_device_that_is_down_keeps_no_routes() -> None:
+    down = Observed(replace(DEVICE, up=False, routes=()), FINISHED.unit)
+    assert "add_route" not in actions(replace(DESIRED, up=False), down)
+
+
+def test_stale_offload_is_cleared() -> None:
+    assert actions(DESIRED, Observed(replace(DEVICE, offload=True), FINISHED.unit)) == ["clear_offload"]
+
+
+@pytest.mark.parametrize("alias", ["", "my vpn"])
+def test_a_foreign_device_is_refused(alias: str) -> None:
+    foreign = Observed(replace(DEVICE, alias=alias))
+    with pytest.raises(OversshError, match=r"tun1001 exists and overssh.swarm did not make it"):
+        plan(DESIRED, foreign)
+    found = actions(replace(DESIRED, on_change="recreate"), foreign)
+    assert found[:2] == ["delete_device", "create_device"]
+
+
+def test_a_foreign_device_stays_when_ours_is_to_be_absent() -> None:
+    assert actions(replace(DESIRED, present=False), Observed(replace(DEVICE, alias="my vpn"))) == []
+
+
+def test_a_device_with_other_flags_is_replaced_with_the_users_word() -> None:
+    tap = Observed(replace(DEVICE, is_tun=False), FINISHED.unit)
+    with pytest.raises(OversshError, match="other flags than OpenSSH needs"):
+        plan(DESIRED, tap)
+    assert actions(replace(DESIRED, on_change="recreate"), tap)[0] == "delete_device"
+
+
+def test_absent_removes_unit_and_device_and_is_quiet_without() -> None:
+    gone = replace(DESIRED, present=False)
+    assert actions(gone, FINISHED) == ["stop_unit", "disable_unit", "delete_unit", "delete_device"]
+    assert actions(gone, Observed(None)) == []
+
+
+@pytest.mark.parametrize("name", ["tap0", "tun", "tun01", "eth0", "tun1 ", "tun1001\n"])
+def test_a_name_that_is_no_tun_is_refused(name: str) -> None:
+    with pytest.raises(OversshError, match="is no tunN"):
+        plan(replace(DESIRED, name=name), Observed(None))
+
+
+@pytest.mark.parametrize("mtu", [575, 16381, 65000])
+def test_an_mtu_that_openssh_can_not_carry_is_refused(mtu: int) -> None:
+    with pytest.raises(OversshError, match=f"mtu is {mtu}; it takes 576 to 16380 bytes"):
+        plan(replace(DESIRED, mtu=mtu), Observed(None))
+
+
+def test_the_unit_says_the_same_as_the_module() -> None:
+    assert "ExecStart=-/sbin/ip tuntap add dev tun1001 mode tun user overssh\n" in TEXT
+    assert "ExecStart=/sbin/ip address replace 172.30.0.2 peer 172.30.0.1/32 dev tun1001\n" in TEXT
+    assert "ExecStart=/sbin/ip route replace 172.30.0.0/16 src 172.30.0.2 dev tun1001 proto static\n" in TEXT
+    assert "Before=network.target docker.service" in TEXT
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"address": "172.30.0.2", "peer": "172.30.0.1"}, ADDRESS),
+        ({"address": "172.30.0.2/24"}, Address("172.30.0.2", 24)),
+        ({"address": "FD00::0002", "peer": "fd00::1"}, Address("fd00::2", 128, "fd00::1")),
+    ],
+)
+def test_addresses_are_read(options: dict[str, Any], expected: Address) -> None:
+    assert address_from(options) == expected
+
+
+@pytest.mark.parametrize("options", [{"address": "nowhere"}, {"address": "172.30.0.2", "peer": "fd00::1"}])
+def test_what_is_no_address_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(OversshError, match="addresses: "):
+        address_from(options)
+
+
+def test_routes_are_read() -> None:
+    assert route_from({"destination": "172.30.0.0/16", "source": "172.30.0.2", "metric": None}) == ROUTE
+    assert route_from({"destination": "fd00::/64"}).metric == 1024
+    with pytest.raises(OversshError, match=r"routes: 172.30.0.1/16 has host bits set"):
+        route_from({"destination": "172.30.0.1/16"})
