@@ -32,7 +32,9 @@ except ImportError:
 # Numbers of linux/rtnetlink.h and linux/if.h.
 IFF_UP, IFF_LOWER_UP = 0x1, 0x10000
 RT_TABLE_MAIN, RTPROT_KERNEL, RTPROT_STATIC, RTN_UNICAST = 254, 2, 4, 1
-RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
+RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_NOWHERE = 0, 253, 255
+# Whoever made a route and however far it reaches: what the kernel takes for "any" when it removes one.
+ANY_ORIGIN = {"proto": 0, "scope": RT_SCOPE_NOWHERE}
 IFA_F_NODAD = 0x02
 # As /sys/class/net/DEVICE/tun_flags shows them (linux/if_tun.h).
 IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
@@ -184,16 +186,18 @@ class TunEngine(Engine[Observed]):
                 kernel.link("del", index=self._index(kernel))
 
     def _on_list(self, kind: str, what: str, item: Any) -> None:
-        """Add or remove an address or a route; what is already so is fine (a route goes with its address)."""
-        command = {"add": "add", "remove": "del"}[kind]
+        """Add or remove an address or a route; what is already gone is fine, a route goes with its address."""
         with netlink() as kernel:
+            index = self._index(kernel)
             try:
                 if what == "address":
-                    kernel.addr(command, index=self._index(kernel), **_address_arguments(item))
+                    kernel.addr("add" if kind == "add" else "del", index=index, **_address_arguments(item))
+                elif kind == "add":
+                    kernel.route("replace", oif=index, **_route_arguments(item), **_route_origin(item))
                 else:
-                    kernel.route(command, oif=self._index(kernel), **_route_arguments(item))
+                    kernel.route("del", oif=index, **_route_arguments(item), **ANY_ORIGIN)
             except NetlinkError as error:
-                if error.code not in {"add": {errno.EEXIST}, "remove": {errno.ESRCH, errno.EADDRNOTAVAIL}}[kind]:
+                if kind == "add" or error.code not in (errno.ESRCH, errno.EADDRNOTAVAIL):
                     raise
 
     def _set(self, what: str, value: Any) -> None:
@@ -232,8 +236,7 @@ def _address_arguments(item: Address) -> dict[str, Any]:
 
 
 def _route_arguments(item: Route) -> dict[str, Any]:
-    scope = RT_SCOPE_LINK if not item.via and ":" not in item.destination else RT_SCOPE_UNIVERSE
-    arguments: dict[str, Any] = {"dst": item.destination, "proto": RTPROT_STATIC, "scope": scope}
+    arguments: dict[str, Any] = {"dst": item.destination}
     if item.source:
         arguments["prefsrc"] = item.source
     if item.metric:
@@ -241,6 +244,11 @@ def _route_arguments(item: Route) -> dict[str, Any]:
     if item.via:
         arguments["gateway"] = item.via
     return arguments
+
+
+def _route_origin(item: Route) -> dict[str, int]:
+    beyond = item.via or ":" in item.destination
+    return {"proto": RTPROT_STATIC, "scope": RT_SCOPE_UNIVERSE if beyond else RT_SCOPE_LINK}
 
 
 def _write_forwarding(name: str, value: bool) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ._errors import OversshError
@@ -220,13 +220,13 @@ def _device_steps(desired: Desired, found: Device) -> Iterator[Step]:
     ):
         if is_ != wanted:
             yield _set(desired.name, what, is_, wanted)
-    yield from _change(desired.name, "address", found.addresses, desired.addresses)
+    yield from _addresses(desired.name, found.addresses, desired.addresses)
     if found.up != desired.up:
         yield _set(desired.name, "up", found.up, desired.up)
     if desired.forwarding is not None and found.forwarding != desired.forwarding:
         yield _set(desired.name, "forwarding", found.forwarding, desired.forwarding)
     if desired.up:
-        yield from _change(desired.name, "route", found.routes, desired.routes)
+        yield from _routes(desired.name, found.routes, desired.routes)
 
 
 def _set(name: str, what: str, is_: Any, wanted: Any) -> Step:
@@ -239,25 +239,36 @@ def _set(name: str, what: str, is_: Any, wanted: Any) -> Step:
     )
 
 
-def _change(name: str, what: str, found: tuple[Any, ...], wanted: tuple[Any, ...]) -> Iterator[Step]:
-    """Additions come first, so that a changed address or route leaves no moment without one."""
-    for item in wanted:
-        if item not in found:
-            yield _put(name, what, item)
+def _addresses(name: str, found: tuple[Address, ...], wanted: tuple[Address, ...]) -> Iterator[Step]:
+    """Removals come first: the kernel would take a second address with the same peer away with the first one."""
     for item in found:
         if item not in wanted:
-            added = _put(name, what, item)
-            assert added.inverse is not None  # noqa: S101 (for the type checker: _put always gives one)
-            yield Step(added.inverse.action, added.inverse.label, added.inverse.args, added)
+            yield replace(_put("remove", name, "address", item), inverse=_put("add", name, "address", item))
+    for item in wanted:
+        if item not in found:
+            yield replace(_put("add", name, "address", item), inverse=_put("remove", name, "address", item))
 
 
-def _put(name: str, what: str, item: Any) -> Step:
-    return Step(
-        f"add_{what}",
-        f"add the {what} {item} to {name}",
-        {what: item},
-        Step(f"remove_{what}", f"remove the {what} {item} from {name}", {what: item}),
-    )
+def _routes(name: str, found: tuple[Route, ...], wanted: tuple[Route, ...]) -> Iterator[Step]:
+    """Additions come first, so that no moment is without a route.
+
+    The kernel has one route for each destination and metric, so another of the same takes the place of the first.
+    """
+    places = {(item.destination, item.metric): item for item in found}
+    for item in wanted:
+        if item not in found:
+            rival = places.get((item.destination, item.metric))
+            back = _put("add", name, "route", rival) if rival else _put("remove", name, "route", item)
+            yield replace(_put("add", name, "route", item), inverse=back)
+    taken = {(item.destination, item.metric) for item in wanted}
+    for item in found:
+        if (item.destination, item.metric) not in taken:
+            yield replace(_put("remove", name, "route", item), inverse=_put("add", name, "route", item))
+
+
+def _put(action: str, name: str, what: str, item: Any) -> Step:
+    preposition = "to" if action == "add" else "from"
+    return Step(f"{action}_{what}", f"{action} the {what} {item} {preposition} {name}", {what: item})
 
 
 def _with_unit(desired: Desired, found: UnitState, unit: str, text: str) -> Iterator[Step]:

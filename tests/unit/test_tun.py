@@ -87,6 +87,7 @@ def test_no_carrier_is_no_difference() -> None:
         ({"forwarding": None}, []),
         ({"routes": ()}, ["remove_route", "write_unit", "restart_unit"]),
         ({"routes": (replace(ROUTE, metric=5),)}, ["add_route", "remove_route", "write_unit", "restart_unit"]),
+        ({"routes": (replace(ROUTE, source=None),)}, ["add_route", "write_unit", "restart_unit"]),
         ({"addresses": ()}, ["remove_address", "write_unit", "restart_unit"]),
         ({"persist": False}, ["stop_unit", "disable_unit", "delete_unit"]),
     ],
@@ -104,6 +105,12 @@ def test_a_change_is_taken_back_to_what_was() -> None:
         ("set_mtu", 1500),
     ]
     assert found.inverse[0].args["text"] == TEXT
+
+
+def test_a_route_that_takes_the_place_of_another_is_taken_back_to_it() -> None:
+    found = plan(replace(DESIRED, routes=(replace(ROUTE, source=None),)), FINISHED)
+    assert found.steps[0].inverse is not None
+    assert (found.steps[0].inverse.action, found.steps[0].inverse.args) == ("add_route", {"route": ROUTE})
 
 
 def test_a_device_that_is_down_keeps_no_routes() -> None:

@@ -1,0 +1,188 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""tun_interface's engine on the real kernel, in a network namespace; systemd alone is left out."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+# Runs in the namespace, where /sys shows its devices: brings one device about, and says what was done and is there.
+PROGRAM = """
+import fcntl, json, os, struct, sys
+from ansible_collections.overssh.swarm.plugins.module_utils import _tun, _tun_device, _tun_model
+from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._plan import apply
+from ansible_collections.overssh.swarm.plugins.module_utils._systemd import UnitState
+
+class NoSystemd:
+    def observe(self, unit):
+        return UnitState(None, False, "inactive")
+
+options = json.loads(sys.argv[1])
+if options.pop("stale_offload", False):
+    # What a program with virtio headers leaves behind: TUN_F_CSUM on a persistent device.
+    device = os.open("/dev/net/tun", os.O_RDWR)
+    fcntl.ioctl(device, _tun_device.TUNSETIFF, struct.pack("16sH22x", options["name"].encode(), 0x5001))
+    fcntl.ioctl(device, _tun_device.TUNSETOFFLOAD, 1)
+    fcntl.ioctl(device, _tun_device.TUNSETPERSIST, 1)
+    os.close(device)
+busy = options.pop("busy", False)
+if busy:
+    held = os.open("/dev/net/tun", os.O_RDWR)
+    fcntl.ioctl(held, _tun_device.TUNSETIFF, struct.pack("16sH22x", options["name"].encode(), 0x1001))
+desired = _tun_model.Desired(
+    addresses=tuple(map(_tun_model.address_from, options.pop("addresses", []))),
+    routes=tuple(map(_tun_model.route_from, options.pop("routes", []))),
+    persist=False,
+    **options,
+)
+engine = _tun.TunEngine(NoSystemd(), desired, "/sbin/ip")
+try:
+    plan = engine.plan(engine.observe())
+    apply(plan, engine.perform)
+    again = engine.plan(engine.observe()).labels
+    print(json.dumps({"done": plan.labels, "again": again, **engine.result(engine.observe())}))
+except OversshError as error:
+    print(json.dumps({"error": str(error)}))
+"""
+
+
+class Namespace:
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def run(self, *argv: str) -> str:
+        done = subprocess.run(["ip", "netns", "exec", self._name, *argv], check=True, capture_output=True, text=True)
+        return done.stdout
+
+    def tun(self, **options: Any) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(
+            self.run(sys.executable, "-c", PROGRAM, json.dumps({"name": "tun1001", "description": "cloud1", **options}))
+        )
+        return found
+
+
+@pytest.fixture
+def there() -> Iterator[Namespace]:
+    if os.geteuid() != 0:
+        pytest.fail("these tests make network namespaces, so they have to be run by root")
+    name = f"overssh-tun-{os.getpid()}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        yield Namespace(name)
+    finally:
+        with contextlib.suppress(subprocess.CalledProcessError):
+            subprocess.run(["ip", "netns", "delete", name], check=True)
+
+
+PAIR = [{"address": "172.30.0.2", "peer": "172.30.0.1"}]
+BEHIND = [{"destination": "172.30.0.0/16", "source": "172.30.0.2"}]
+
+
+def test_a_device_comes_about_and_is_found_as_it_was_wanted(there: Namespace) -> None:
+    found = there.tun(addresses=PAIR, routes=BEHIND, mtu=9000, txqueuelen=250, owner="nobody", forwarding=True)
+    assert found.get("again") == [], found
+    device = found["device"]
+    assert (device["mtu"], device["txqueuelen"], device["owner"]) == (9000, 250, "nobody")
+    assert (device["up"], device["carrier"], device["forwarding"]) == (True, False, True)
+    shown = json.loads(there.run("ip", "-json", "-details", "address", "show", "tun1001"))[0]
+    assert shown["ifalias"] == "overssh cloud1"
+    assert shown["linkinfo"]["info_data"] == {
+        **shown["linkinfo"]["info_data"],
+        "type": "tun",
+        "pi": False,
+        "vnet_hdr": False,
+        "persist": True,
+        "user": "nobody",
+    }
+    assert "172.30.0.0/16 dev tun1001 proto static scope link src 172.30.0.2" in there.run("ip", "route")
+
+
+def test_what_differs_is_reconciled(there: Namespace) -> None:
+    there.tun(addresses=PAIR, routes=BEHIND)
+    there.run("ip", "address", "add", "10.9.9.9/32", "dev", "tun1001")
+    there.run("ip", "route", "add", "10.8.0.0/16", "dev", "tun1001")
+    there.run("ip", "link", "set", "tun1001", "mtu", "1400")
+    found = there.tun(addresses=PAIR, routes=BEHIND)
+    assert found.get("again") == [], found
+    assert found["done"] == [
+        "set mtu of tun1001 to 1500",
+        "remove the address 10.9.9.9/32 from tun1001",
+        "remove the route 10.8.0.0/16 from tun1001",
+    ]
+
+
+def test_a_new_address_takes_its_routes_along(there: Namespace) -> None:
+    there.tun(addresses=PAIR, routes=BEHIND)
+    found = there.tun(
+        addresses=[{"address": "172.30.0.9", "peer": "172.30.0.1"}],
+        routes=[{"destination": "172.30.0.0/16", "source": "172.30.0.9"}],
+    )
+    assert found.get("again") == [], found
+    assert [route["source"] for route in found["device"]["routes"]] == ["172.30.0.9"]
+
+
+def test_ipv6_works_too(there: Namespace) -> None:
+    found = there.tun(
+        addresses=[{"address": "fd30::2", "peer": "fd30::1"}], routes=[{"destination": "fd30::/64", "metric": 50}]
+    )
+    assert found.get("again") == [], found
+    assert "tentative" not in there.run("ip", "address", "show", "tun1001")
+
+
+def test_metrics_and_a_device_that_is_down(there: Namespace) -> None:
+    first = there.tun(addresses=PAIR, routes=[{**BEHIND[0], "metric": 100}])
+    assert first["again"] == []
+    assert first["device"]["routes"][0]["metric"] == 100
+    second = there.tun(addresses=PAIR, routes=BEHIND, up=False)
+    assert second["again"] == []
+    assert second["device"]["up"] is False
+
+
+def test_stale_offload_flags_are_seen_and_cleared(there: Namespace) -> None:
+    there.tun(addresses=PAIR)
+    found = there.tun(addresses=PAIR, stale_offload=True)
+    assert found["done"] == ["clear the stale offload flags of tun1001"]
+    assert found.get("again") == [], found
+
+
+def test_a_device_in_use_keeps_its_owner_and_says_why(there: Namespace) -> None:
+    there.tun(addresses=PAIR)
+    found = there.tun(addresses=PAIR, owner="nobody", busy=True)
+    assert found["error"] == (
+        "could not set owner of tun1001 to nobody: tun1001 is in use by another process; stop the link that runs over "
+        "it first"
+    )
+
+
+def test_an_unknown_owner_leaves_no_device(there: Namespace) -> None:
+    found = there.tun(owner="no-such-account")
+    assert "there is no account no-such-account on this host; make it first" in found["error"]
+    assert "tun1001" not in there.run("ip", "link")
+
+
+def test_a_step_that_fails_takes_the_device_away_again(there: Namespace) -> None:
+    found = there.tun(addresses=PAIR, routes=[{"destination": "10.8.0.0/16", "via": "192.0.2.1"}])
+    assert "could not add the route 10.8.0.0/16 via 192.0.2.1 to tun1001" in found["error"]
+    assert "everything done before was taken back" in found["error"]
+    assert "tun1001" not in there.run("ip", "link")
+
+
+def test_absent_leaves_nothing(there: Namespace) -> None:
+    there.tun(addresses=PAIR, routes=BEHIND)
+    assert there.tun(present=False)["done"] == ["remove the device tun1001"]
+    assert there.tun(present=False)["done"] == []
+    assert "tun1001" not in there.run("ip", "link")
+
+
+def test_another_kind_of_interface_of_that_name_is_left_alone(there: Namespace) -> None:
+    there.run("ip", "link", "add", "tun1001", "type", "bridge")
+    assert there.tun()["error"] == "tun1001 exists and is no tun device; take another number"
