@@ -141,7 +141,11 @@ def decide(wish: Wish, observed: Firewall) -> Decision:
 
 def plan_rules(wish: Wish, observed: Firewall) -> Plan:
     """The steps from the firewall as found to the one wished for."""
-    decision = decide(wish, observed)
+    return plan_decided(decide(wish, observed), observed)
+
+
+def plan_decided(decision: Decision, observed: Firewall) -> Plan:
+    """The steps that carry a decision out."""
     steps = [*_rule_steps(decision, observed.ruleset), *_keeping_steps(decision.lines, observed)]
     return Plan(_state(observed, None), _state(observed, decision), tuple(steps))
 
@@ -291,6 +295,7 @@ class NftEngine(Engine[Firewall]):
         self._nft = Nft(run)
         self._systemd = Systemd(run)
         self._added: list[tuple[ChainKey, int]] = []
+        self._decided: tuple[Firewall, Decision] | None = None
 
     def observe(self) -> Firewall:
         """The ruleset, and our files and unit."""
@@ -298,7 +303,13 @@ class NftEngine(Engine[Firewall]):
 
     def plan(self, observed: Firewall) -> Plan:
         """See plan_rules."""
-        return plan_rules(self._wish, observed)
+        return plan_decided(self._decide(observed), observed)
+
+    def _decide(self, observed: Firewall) -> Decision:
+        """Decide once for each observation: in a large ruleset it takes a while."""
+        if self._decided is None or self._decided[0] is not observed:
+            self._decided = (observed, decide(self._wish, observed))
+        return self._decided[1]
 
     def perform(self, step: Step) -> None:
         """One transaction of nft, or one change of our files or unit."""
@@ -344,7 +355,7 @@ class NftEngine(Engine[Firewall]):
 
     def result(self, observed: Firewall) -> dict[str, Any]:
         """Each rule with the places where it stands, or would stand."""
-        decision = decide(self._wish, observed)
+        decision = self._decide(observed)
         rules = [
             {
                 "name": arrangement.accept.name,

@@ -8,7 +8,7 @@ import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Union
+from typing import Any, NamedTuple, Union
 
 from ._nft_model import ChainKey, Ruleset, Statement
 
@@ -57,12 +57,23 @@ Predicate = Callable[[Packet], Holds]
 Compare = Callable[[Packet, Any], Holds]
 
 
+def _value(element: Any) -> Any:
+    """The element without what nft hangs on it (a timeout, a counter, a comment)."""
+    if isinstance(element, Mapping) and "elem" in element:
+        return element["elem"].get("val")
+    return element
+
+
 @dataclass(frozen=True)
 class Operand:
-    """The left side of a match: compare() asks one element of the right side, applies() whether the packet has it."""
+    """The left side of a match.
+
+    compare() asks one element of the right side, as prepare() made it once; applies() whether the packet has this.
+    """
 
     compare: Compare
     applies: Predicate
+    prepare: Callable[[Any], Any] = _value
 
 
 PROTOCOL_NUMBERS = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 50: "esp", 51: "ah", 58: "icmpv6", 132: "sctp"}
@@ -112,7 +123,7 @@ class Conditions:
             elements = self.elements(right)
         if elements is None:
             return _limited(operand)
-        found: Sequence[Any] = elements
+        found = tuple(operand.prepare(element) for element in elements)
 
         def holds(packet: Packet) -> Holds:
             applies = operand.applies(packet)
@@ -160,8 +171,10 @@ def _is_several_flags(right: Any) -> bool:
 
 
 def _entry(operand: Operand, element: Any) -> Predicate:
+    prepared = operand.prepare(element)
+
     def holds(packet: Packet) -> Holds:
-        return min(operand.applies(packet), operand.compare(packet, element))
+        return min(operand.applies(packet), operand.compare(packet, prepared))
 
     return holds
 
@@ -192,27 +205,23 @@ def _may(packet: Packet, element: Any) -> Holds:
 
 
 def _concatenation(parts: list[Operand]) -> Operand:
-    def compare(packet: Packet, element: Any) -> Holds:
+    def prepare(element: Any) -> Any:
         values = _value(element)
         if isinstance(values, Mapping):
             values = values.get("concat")
-        if values == "*":
-            return Holds.YES
         if not isinstance(values, list) or len(values) != len(parts):
-            return Holds.MAYBE
+            return values
+        return [part.prepare(value) for part, value in zip(parts, values)]
+
+    def compare(packet: Packet, values: Any) -> Holds:
+        if not isinstance(values, list):
+            return Holds.YES if values == "*" else Holds.MAYBE
         return min(part.compare(packet, value) for part, value in zip(parts, values))
 
     def applies(packet: Packet) -> Holds:
         return min(part.applies(packet) for part in parts)
 
-    return Operand(compare, applies)
-
-
-def _value(element: Any) -> Any:
-    """The element without what nft hangs on it (a timeout, a counter, a comment)."""
-    if isinstance(element, Mapping) and "elem" in element:
-        return element["elem"].get("val")
-    return element
+    return Operand(compare, applies, prepare)
 
 
 def _meta(body: Mapping[str, Any]) -> Operand:
@@ -235,14 +244,12 @@ def _payload(body: Mapping[str, Any]) -> Operand:
     applies = _layer(layer)
     if name == "dport" and layer in {"tcp", "udp", "th"}:
         return Operand(_port, applies)
-    if layer in {"ip", "ip6"}:
-        compare: dict[Any, Compare] = {
-            "saddr": lambda packet, element: _address(packet.source, element),
-            "daddr": lambda packet, element: _address(packet.destination, element),
-            "protocol": _protocol,
-            "nexthdr": _protocol,
-        }
-        return Operand(compare.get(name, _may), applies)
+    if layer in {"ip", "ip6"} and name == "saddr":
+        return Operand(lambda packet, element: _address(packet.source, element), applies, _address_element)
+    if layer in {"ip", "ip6"} and name == "daddr":
+        return Operand(lambda packet, element: _address(packet.destination, element), applies, _address_element)
+    if layer in {"ip", "ip6"} and name in {"protocol", "nexthdr"}:
+        return Operand(_protocol, applies)
     return Operand(_may, applies)
 
 
@@ -293,14 +300,12 @@ _READERS: dict[str, Callable[[Mapping[str, Any]], Operand]] = {
 
 
 def _symbol(value: str, element: Any) -> Holds:
-    element = _value(element)
     if element == "*":
         return Holds.YES
     return sure(element == value) if isinstance(element, str) else Holds.MAYBE
 
 
 def _interface(name: str | None, element: Any) -> Holds:
-    element = _value(element)
     if not isinstance(element, str):
         # An interface that is gone is told by its number: it isn't one of ours, which are told by their names.
         return Holds.MAYBE if name is None else Holds.NO
@@ -314,7 +319,6 @@ def _interface(name: str | None, element: Any) -> Holds:
 
 
 def _protocol(packet: Packet, element: Any) -> Holds:
-    element = _value(element)
     if isinstance(element, int):
         element = PROTOCOL_NUMBERS.get(element, str(element))
     if element == "*":
@@ -333,15 +337,15 @@ def _packet_type(packet: Packet, element: Any) -> Holds:
 
 
 def _port(packet: Packet, element: Any) -> Holds:
-    wanted = span(_value(element))
-    if _value(element) == "*":
+    if element == "*":
         return Holds.YES
+    wanted = span(element)
     if wanted is None or packet.port is None:
         return Holds.YES if wanted == (0, 65535) else Holds.MAYBE
     low, high = packet.port
     if high < wanted[0] or wanted[1] < low:
         return Holds.NO
-    return sure(True) if wanted[0] <= low and high <= wanted[1] else Holds.MAYBE
+    return Holds.YES if wanted[0] <= low and high <= wanted[1] else Holds.MAYBE
 
 
 def span(element: Any) -> Span | None:
@@ -369,36 +373,49 @@ def _span_of(operator: str, right: Any) -> Sequence[Any] | None:
     return [{"range": list(bounds)}]
 
 
-def _address(networks: Network | None, element: Any) -> Holds:
-    found = address_span(element)
-    if found is None:
-        return Holds.YES if _value(element) == "*" else Holds.MAYBE
-    version, low, high = found
-    if networks is None:
-        whole = 2 ** (32 if version == 4 else 128) - 1
-        return Holds.YES if (low, high) == (0, whole) else Holds.MAYBE
-    if networks.version != version:
-        return Holds.NO
-    first, last = int(networks.network_address), int(networks.broadcast_address)
-    if last < low or high < first:
-        return Holds.NO
-    return Holds.YES if low <= first and last <= high else Holds.MAYBE
+class AddressSpan(NamedTuple):
+    """The addresses from first to last, as numbers, and their IP version."""
+
+    version: int
+    first: int
+    last: int
 
 
-def address_span(element: Any) -> tuple[int, int, int] | None:
-    """IP version, first and last address of an element; None where it isn't made of addresses."""
-    element = _value(element)
+WHOLE = (AddressSpan(4, 0, 2**32 - 1), AddressSpan(6, 0, 2**128 - 1))
+
+
+def _address(network: Network | None, element: AddressSpan | None) -> Holds:
+    if element is None:
+        return Holds.MAYBE
+    if element in WHOLE:
+        return Holds.YES
+    if network is None:
+        return Holds.MAYBE
+    if network.version != element.version:
+        return Holds.NO
+    first, last = int(network.network_address), int(network.broadcast_address)
+    if last < element.first or element.last < first:
+        return Holds.NO
+    return Holds.YES if element.first <= first and last <= element.last else Holds.MAYBE
+
+
+def _address_element(element: Any) -> AddressSpan | None:
+    return address_span(_value(element))
+
+
+def address_span(element: Any) -> AddressSpan | None:
+    """The addresses that an element stands for; None where it isn't made of addresses."""
     try:
         if isinstance(element, str):
             one = ipaddress.ip_address(element)
-            return one.version, int(one), int(one)
+            return AddressSpan(one.version, int(one), int(one))
         if isinstance(element, Mapping) and "prefix" in element:
             prefix = element["prefix"]
             network = ipaddress.ip_network(f"{prefix['addr']}/{prefix['len']}", strict=False)
-            return network.version, int(network.network_address), int(network.broadcast_address)
+            return AddressSpan(network.version, int(network.network_address), int(network.broadcast_address))
         if isinstance(element, Mapping) and "range" in element:
             first, last = (ipaddress.ip_address(end) for end in element["range"])
-            return first.version, int(first), int(last)
+            return AddressSpan(first.version, int(first), int(last))
     except (ValueError, KeyError, TypeError):
         return None
     return None

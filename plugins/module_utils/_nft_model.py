@@ -116,6 +116,16 @@ class Ruleset:
         ours = {key for key, _ in self.our_rules()}
         return self.with_rules({key: [rule for rule in self.chains[key].rules if rule.name is None] for key in ours})
 
+    def words(self) -> frozenset[str]:
+        """Every word that a rule or a set compares something with."""
+        found: set[str] = set()
+        for chain in self.chains.values():
+            for rule in chain.rules:
+                _collect_words(rule.statements, found)
+        for named in self.sets.values():
+            _collect_words(named.elements, found)
+        return frozenset(found)
+
     def iptables_tables(self) -> frozenset[tuple[str, str]]:
         """The tables that iptables reads and writes: in these every rule has to be one that iptables can print."""
         return frozenset(
@@ -175,6 +185,17 @@ def rule_texts(text: str) -> dict[tuple[str, str, int], str]:
         if rule:
             texts[(*table, int(rule[2]))] = rule[1]
     return texts
+
+
+def _collect_words(value: Any, found: set[str]) -> None:
+    if isinstance(value, str):
+        found.add(value)
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            _collect_words(part, found)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            _collect_words(part, found)
 
 
 def _chain(found: Mapping[str, Any]) -> Chain:

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Optional
 
 from ._errors import OversshError
@@ -18,6 +18,8 @@ DOCKER_USER = "DOCKER-USER"
 FIREWALLD = "firewalld"
 
 OwnRules = dict[ChainKey, list[Rule]]
+# A base chain, and a kind of packet that comes into it.
+Way = tuple[ChainKey, Packet]
 # The handle of the foreign rule that something stands before; None: it stands at the chain's end.
 Before = Optional[int]
 
@@ -83,6 +85,7 @@ class Arranger:
         self._iptables = ruleset.iptables_tables()
         self._reader = Reader(self._foreign)
         self._hooks = _hooks_of_chains(self._foreign, self._reader.calls)
+        self._words = self._foreign.words()
 
     def arrange(self, accept: Accept) -> Arrangement:
         """What has to be done for the accept to take effect; rules of ours that already do are left alone.
@@ -93,7 +96,7 @@ class Arranger:
         ideal = self._search(accept, {}, notes)
         kept, removed = self._own(accept)
         before = {key: list(rules) for key, rules in kept.items()}
-        missing = self._search(accept, kept, {})
+        missing = self._search(accept, kept, {}) if kept else ideal
         removed += [(key, rule) for key, rules in before.items() if key not in kept for rule in rules]
         deciders = {need.key: need.decider for need in ideal}
         self._refuse_firewalld(accept, missing)
@@ -126,36 +129,66 @@ class Arranger:
         Where a chain with rules of ours still drops, these stand too late: they are taken out of kept, and the chain
         is given new ones.
         """
+        self._look_at_ingress(accept, notes)
         needs: dict[ChainKey, Need] = {}
+        everything = list(self._ways(accept))
+        ahead = everything
         for _ in range(2 * len(self._foreign.chains) + 2):
             walker = Walker(self._with(accept, kept, needs), self._reader)
-            found = self._drops(accept, walker, notes)
-            if not found:
+            dropped = []
+            late = set()
+            for way in ahead:
+                need = self._need_on(accept, walker, way, notes)
+                if need is not None:
+                    dropped.append(way)
+                    late |= {need.key} & set(kept)
+                    self._merge(needs, need)
+            if not dropped:
                 return list(needs.values())
-            for need in found:
-                kept.pop(need.key, None)
-                self._merge(needs, need)
+            for key in late:
+                del kept[key]
+            # More accepts don't drop what passed before; fewer may.
+            ahead = everything if late else dropped
         raise OversshError(
             f"found no place for rule {accept.name} that takes effect; tried {', '.join(map(str, needs)) or 'none'}"
         )
 
-    def _drops(self, accept: Accept, walker: Walker, notes: dict[str, None]) -> list[Need]:
-        found = []
+    def _ways(self, accept: Accept) -> Iterator[Way]:
+        """Each kind of packet that the accept is for, with each base chain on its path."""
+        told_apart = replace(
+            accept,
+            in_interfaces=self._told_apart(accept.in_interfaces),
+            out_interfaces=self._told_apart(accept.out_interfaces),
+        )
         for hook in PATH_HOOKS[accept.path]:
-            for base in walker.ruleset.base_chains(hook, {*accept.families, "inet"}):
-                for packet in accept.packets(hook, _families(accept, base)):
-                    event = _first_drop(walker, base, packet, notes)
-                    if event is not None:
-                        need = _need(walker, base, packet, event)
-                        if _can_be_told_there(accept, hook):
-                            found.append(need)
-                            _note_doubt(event, need, notes)
-                        else:
-                            _note_too_early(need.decider, notes)
-        self._look_at_ingress(accept, walker, notes)
-        return found
+            for base in self._foreign.base_chains(hook, {*accept.families, "inet"}):
+                for packet in told_apart.packets(hook, _families(accept, base)):
+                    yield base.key, packet
 
-    def _look_at_ingress(self, accept: Accept, walker: Walker, notes: dict[str, None]) -> None:
+    def _told_apart(self, interfaces: Sequence[str]) -> tuple[str, ...]:
+        """One interface for all those that no foreign rule tells apart."""
+        groups: dict[tuple[str, ...], str] = {}
+        for name in interfaces:
+            patterns = (name, *(f"{name[:length]}*" for length in range(len(name) + 1)))
+            groups.setdefault(tuple(pattern for pattern in patterns if pattern in self._words), name)
+        return tuple(groups.values())
+
+    def _need_on(self, accept: Accept, walker: Walker, way: Way, notes: dict[str, None]) -> Need | None:
+        """The accept that the packet needs in this base chain; None where it passes."""
+        base, packet = walker.ruleset.chains[way[0]], way[1]
+        event = _first_drop(walker, base, packet, notes)
+        if event is None:
+            return None
+        need = _need(walker, base, packet, event)
+        if packet.hook in BEFORE_ROUTING and accept.out_interfaces and not accept.in_interfaces:
+            # The outgoing interface isn't known yet, so an accept here would be for packets of all interfaces.
+            _note_too_early(need.decider, notes)
+            return None
+        _note_doubt(event, need, notes)
+        return need
+
+    def _look_at_ingress(self, accept: Accept, notes: dict[str, None]) -> None:
+        walker = Walker(self._foreign, self._reader)
         for base in walker.ruleset.base_chains("ingress", {"netdev", "inet"}):
             if accept.in_interfaces and base.devices and set(base.devices).isdisjoint(accept.in_interfaces):
                 continue
@@ -190,24 +223,23 @@ class Arranger:
             needs[need.key] = need
 
     def _own(self, accept: Accept) -> tuple[OwnRules, list[tuple[ChainKey, Rule]]]:
-        """The rules of this name that say what they should, once each, and the others."""
+        """The rules of this name, in the chains where they say all that they should, once each; and the others."""
         kept: OwnRules = {}
         others: list[tuple[ChainKey, Rule]] = []
+        found: OwnRules = {}
         for key, rule in self._ruleset.our_rules():
-            if rule.name != accept.name:
-                continue
-            wanted = {
-                piece
-                for hook in self._hooks.get(key, ())
-                if hook in PATH_HOOKS[accept.path]
-                for piece in self._pieces(accept, key, hook)
-            }
-            piece = read_piece(rule.comment, rule.statements)
-            known = [read_piece(other.comment, other.statements) for other in kept.get(key, ())]
-            if piece in wanted and piece not in known:
-                kept.setdefault(key, []).append(rule)
-            else:
-                others.append((key, rule))
+            if rule.name == accept.name:
+                found.setdefault(key, []).append(rule)
+        for key, rules in found.items():
+            once: dict[Piece | None, Rule] = {}
+            for rule in rules:
+                once.setdefault(read_piece(rule.comment, rule.statements), rule)
+            hooks = [hook for hook in PATH_HOOKS[accept.path] if hook in self._hooks.get(key, ())]
+            complete = [self._pieces(accept, key, hook) for hook in hooks]
+            wanted = next((choice for choice in complete if set(choice) <= set(once)), ())
+            if wanted:
+                kept[key] = [rule for piece, rule in once.items() if piece in wanted]
+            others += [(key, rule) for rule in rules if rule not in kept.get(key, ())]
         return kept, others
 
     def _pieces(self, accept: Accept, key: ChainKey, hook: str) -> tuple[Piece, ...]:
@@ -300,11 +332,6 @@ def _note_too_early(decider: Decider, notes: dict[str, None]) -> None:
         f"{decider.text!r} in {decider.key} may drop these packets before their outgoing interface is known; "
         "say in_interfaces, so that an accept can stand there"
     ] = None
-
-
-def _can_be_told_there(accept: Accept, hook: str) -> bool:
-    """Whether an accept at this hook would be for these packets only: an outgoing interface may not be known yet."""
-    return hook not in BEFORE_ROUTING or not accept.out_interfaces or bool(accept.in_interfaces)
 
 
 def _families(accept: Accept, base: Chain) -> tuple[str, ...]:
