@@ -65,6 +65,22 @@ netns: $(READY) ## Test the engines against this kernel, in network namespaces o
 	@tests/packages.sh ip=iproute2 nft=nftables iptables-nft=iptables ping=iputils-ping sysctl=procps
 	pytest tests/netns
 
+# The scenarios begin on fresh hosts, so they take a lab of their own, unless LAB_NAME names one; that of `make demo` stays.
+MOLECULE_LAB := $(if $(filter file,$(origin LAB_NAME)),overssh-test,$(LAB_NAME))
+SCENARIOS := fresh site runner closed teardown
+
+.PHONY: molecule
+molecule: export LAB_NAME := $(MOLECULE_LAB)
+molecule: export LAB_STATE := .lab$(if $(filter-out overssh,$(MOLECULE_LAB)),/$(MOLECULE_LAB))
+molecule: export MOLECULE_EPHEMERAL_DIRECTORY := $(CURDIR)/build/molecule/$(MOLECULE_LAB)
+molecule: $(READY) ## Run the playbooks on fresh nodes, from check mode to teardown, and look at what they did
+	@rm -rf build/molecule/$(MOLECULE_LAB) # what is left of a broken run would pass for a fresh lab
+	molecule test --no-command-borders $(SCENARIOS:%=--scenario-name %) $(MOLECULE_ARGS)
+
+.PHONY: test
+test: lint unit netns molecule ## Everything that guards the project
+.NOTPARALLEL: test
+
 .PHONY: docs
 docs: $(READY) ## Write docs/settings.md from the settings' declarations
 	@python docs/make_settings.py

@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Have programs on this machine, each given as PROGRAM=DEBIAN_PACKAGE: installed as root on a Debian-family system,
-# named with their packages anywhere else.
+# named with their packages anywhere else. A package without a program is always asked for.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -15,7 +15,7 @@ for pair in "$@"; do
 done
 [ ${#packages[@]} -gt 0 ] || exit 0
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-    echo "Missing here: ${programs[*]}; on Debian: apt-get install ${packages[*]}" >&2
+    echo "Missing here: ${programs[*]:-${packages[*]}}; on Debian: apt-get install ${packages[*]}" >&2
     exit 2
 fi
 export DEBIAN_FRONTEND=noninteractive

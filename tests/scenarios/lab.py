@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab that the scenarios run on, as its inventory tells it, and plays on it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PROJECT = Path(__file__).resolve().parents[2]
+NAME = os.environ.get("LAB_NAME") or "overssh"
+STATE = PROJECT / ".lab" / ("" if NAME == "overssh" else NAME)
+INVENTORY = STATE / "inventory.yml"
+REPORT = STATE / "verify.json"
+GROUP = "overssh"
+
+
+def hosts() -> dict[str, dict[str, Any]]:
+    """The variables of every node by its name, the hub first."""
+    found: dict[str, dict[str, Any]] = yaml.safe_load(INVENTORY.read_text(encoding="utf-8"))[GROUP]["hosts"]
+    return found
+
+
+def hub() -> str:
+    """The node that the others dial."""
+    return next(name for name, variables in hosts().items() if variables.get("overssh_hub"))
+
+
+def container(node: str) -> str:
+    """The container that a node is."""
+    return f"{NAME}-{node}"
+
+
+def inside(node: str, script: str) -> str:
+    """What a shell script prints on a node as root; seen from outside, so it leaves no session there."""
+    command = ["docker", "exec", "--interactive", container(node), "sh", "-eu"]
+    done = subprocess.run(command, input=script, capture_output=True, text=True, check=False, timeout=60)
+    if done.returncode:
+        raise AssertionError(f"on {node}, status {done.returncode}: {script}\n{done.stderr}")
+    return done.stdout
+
+
+@dataclass(frozen=True)
+class Play:
+    """What ansible-playbook came to."""
+
+    status: int
+    output: str
+    recap: Mapping[str, Mapping[str, int]]
+
+    def total(self, what: str) -> int:
+        """The recap's number over all hosts, of `changed` say."""
+        return sum(host[what] for host in self.recap.values())
+
+
+def play(playbook: str, *arguments: str) -> Play:
+    """Run a playbook on the lab from the checkout, as a person would."""
+    extra = ["--inventory", str(INVENTORY), "--extra-vars", f"overssh_report={REPORT}"]
+    command = ["ansible-playbook", *extra, *arguments, playbook]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "false"}
+    done = subprocess.run(
+        command,
+        cwd=PROJECT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    print(done.stdout)
+    return Play(done.returncode, done.stdout, read_recap(done.stdout))
+
+
+def read_recap(output: str) -> dict[str, dict[str, int]]:
+    """The numbers of each host from under PLAY RECAP."""
+    found = {}
+    for line in output.rpartition("PLAY RECAP")[2].splitlines():
+        name, colon, numbers = line.partition(" : ")
+        if colon:
+            found[name.strip()] = {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", numbers)}
+    return found

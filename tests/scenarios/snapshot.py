@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a node looks like, so that before and after can be compared line by line.
+
+`python -m tests.scenarios.snapshot` keeps what all nodes look like now as what they looked like when fresh.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from . import lab
+
+FRESH = lab.STATE / "fresh.json"
+
+# Ansible's own folder, and the copies that useradd and its kin keep of what they change.
+LEFT_OUT = (
+    r"-not -path '*/.ansible*' -not -name .pwd.lock"
+    r" -not -regex '/etc/\(passwd\|shadow\|group\|gshadow\|subuid\|subgid\)-'"
+)
+PLACES = "/etc /home /opt /root /usr/lib/systemd /usr/local /var/spool"
+
+SCRIPTS = {
+    "nft list ruleset": "nft -s list ruleset",
+    "ip link": "ip -o link | sed -E 's/^[0-9]+: //'",
+    "ip address": "ip -o address | sed -E 's/^[0-9]+: //'",
+    "ip route": "ip -4 route show table all; ip -6 route show table all",
+    "ip rule": "ip -4 rule; ip -6 rule",
+    "forwarding": "sysctl -a 2>/dev/null | grep -E '^net[.]ipv[46][.](ip_forward|conf[.](all|default)[.])'",
+    "unit files": "systemctl list-unit-files --no-legend --plain --full",
+    "units": "systemctl list-units --no-legend --plain --full --state=active,failed,activating"
+    " --type=service,socket,timer,path,target",
+    "listeners": "ss -H -lntup | awk '{print $1, $5, $7}' | sed -E 's/,?(pid|fd)=[0-9]+//g'",
+    "accounts": "cat /etc/passwd /etc/group /etc/shadow /etc/gshadow /etc/subuid /etc/subgid",
+    "sshd -T": "/usr/sbin/sshd -T; /usr/sbin/sshd -T -C user=overssh,host=localhost,addr=127.0.0.1",
+    "files": rf"find {PLACES} -xdev {LEFT_OUT} -printf '%p %y %m %u:%g %l\n'",
+    "contents": rf"find {PLACES} -xdev -type f {LEFT_OUT} -exec sha256sum {{}} +",
+    "names": "find / /run -xdev -name '*overssh*'",
+    "docker": "docker info --format '{{.Swarm.LocalNodeState}}'; docker network ls --format 'network {{.Name}}';"
+    " docker ps --all --format 'container {{.Names}}'; docker images --format 'image {{.Repository}}'",
+}
+# Sessions of whoever looks, and what systemd starts and stops by its own clock or on demand.
+PASSING = re.compile(
+    r"^(session-|user@|user-runtime-dir@|user-\d|systemd-(hostnamed|timedated|tmpfiles-clean|localed)\.service)"
+)
+ORDERED = {"nft list ruleset"}
+
+
+def take(node: str, aspect: str) -> list[str]:
+    """The lines of one aspect of a node, as it is now."""
+    lines = lab.inside(node, SCRIPTS[aspect]).splitlines()
+    if aspect in ORDERED:
+        return lines
+    return sorted(line.strip() for line in lines if not PASSING.match(line))
+
+
+def fresh(node: str, aspect: str) -> list[str]:
+    """The same from when nothing had been done to the node."""
+    lines: list[str] = json.loads(FRESH.read_text(encoding="utf-8"))[node][aspect]
+    return lines
+
+
+if __name__ == "__main__":
+    FRESH.write_text(
+        json.dumps({node: {aspect: take(node, aspect) for aspect in SCRIPTS} for node in lab.hosts()}), encoding="utf-8"
+    )
