@@ -56,7 +56,7 @@ lint: $(READY) ## Check style, types, playbooks, and with Ansible's own tests th
 	ruff check
 	ruff format --check
 	MYPYPATH=$(COLLECTIONS) mypy --package ansible_collections.overssh.swarm.plugins
-	mypy tests docs
+	mypy tests molecule docs
 	ansible-lint
 	python tests/sanity/run.py
 

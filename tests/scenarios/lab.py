@@ -60,9 +60,9 @@ class Play:
         return sum(host[what] for host in self.recap.values())
 
 
-def play(playbook: str, *arguments: str) -> Play:
+def play(playbook: str, *arguments: str, inventory: Path = INVENTORY) -> Play:
     """Run a playbook on the lab from the checkout, as a person would."""
-    extra = ["--inventory", str(INVENTORY), "--extra-vars", f"overssh_report={REPORT}"]
+    extra = ["--inventory", str(inventory), "--extra-vars", f"overssh_report={REPORT}"]
     command = ["ansible-playbook", *extra, *arguments, playbook]
     environment = {**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "false"}
     done = subprocess.run(

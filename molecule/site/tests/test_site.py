@@ -1,0 +1,127 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a finished site is."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+
+import pytest
+
+from tests.scenarios import lab, snapshot
+
+UNDERLAY = {name: f"172.30.0.{place}" for place, name in enumerate(lab.hosts(), start=1)}
+HUB = lab.hub()
+SPOKES = [name for name in UNDERLAY if name != HUB]
+
+
+def devices(node: str) -> dict[str, str]:
+    """The other end's underlay address for each device of a node."""
+    peers = SPOKES if node == HUB else [HUB]
+    return {f"tun{1000 + int(UNDERLAY[peer].rpartition('.')[2])}": UNDERLAY[peer] for peer in peers}
+
+
+def test_the_swarm_has_every_node_ready_at_its_underlay_address(hub):
+    nodes = json.loads(hub.check_output("docker node inspect $(docker node ls --quiet)"))
+    assert {
+        entry["Description"]["Hostname"]: (entry["Status"]["State"], entry["Spec"]["Role"], entry["Status"]["Addr"])
+        for entry in nodes
+    } == {
+        node: ("ready", "manager" if node == HUB else "worker", address) for node, address in UNDERLAY.items()
+    }  # fmt: skip
+
+
+def test_the_tunnel_devices_are_up_with_the_underlay_address(host, node):
+    found = {}
+    for link in json.loads(host.check_output("ip -json address show")):
+        if link["ifname"].startswith("tun"):
+            assert "LOWER_UP" in link["flags"], link["ifname"]
+            ours = [entry for entry in link["addr_info"] if entry["family"] == "inet"]
+            assert [entry["local"] for entry in ours] == [UNDERLAY[node]]
+            found[link["ifname"]] = ours[0]["address"]
+    assert found == devices(node)
+
+
+def test_its_units_are_active_and_start_at_boot(host, node):
+    wanted = {f"overssh-{device}.service" for device in devices(node)} | {"overssh-nft.service"}
+    if node != HUB:
+        wanted.add(f"overssh-link-{HUB}.service")
+    listed = host.check_output("systemctl list-unit-files --no-legend --plain 'overssh-*'").splitlines()
+    assert {line.split()[0] for line in listed if ".service" in line} == wanted
+    for unit in wanted:
+        service = host.service(unit)
+        assert (service.is_running, service.is_enabled) == (True, True), unit
+    assert host.check_output("systemctl --failed --no-legend --plain") == ""
+
+
+def test_packets_cross_to_every_node(host, node):
+    for other, address in UNDERLAY.items():
+        if other != node:
+            host.run_expect([0], f"ping -q -c 1 -W 2 {address}")
+
+
+def test_the_report_has_every_ordered_pair():
+    report = json.loads(lab.REPORT.read_text(encoding="utf-8"))
+    assert (report["schema"], report["ok"]) == (1, True)
+    assert {entry["name"]: entry["underlay"] for entry in report["nodes"]} == UNDERLAY
+    assert {(pair["from"], pair["to"]) for pair in report["pairs"]} == set(itertools.permutations(UNDERLAY, 2))
+    for pair in report["pairs"]:
+        assert set(pair["checks"]) == {"icmp", "tcp", "udp", "dns", "mtu"}
+        assert [name for name, check in pair["checks"].items() if not check["ok"]] == []
+
+
+def test_verify_left_no_container(host):
+    assert host.check_output("docker ps --all --quiet") == ""
+
+
+def tables(lines: list[str]) -> dict[str, list[str]]:
+    """The lines of a ruleset by table, without our rules and without Docker's tables, which iptables writes."""
+    found: dict[str, list[str]] = {}
+    table = ""
+    for line in lines:
+        if line.startswith("table "):
+            table = line
+        if "overssh:" not in line:
+            found.setdefault(table, []).append(line)
+    return {name: body for name, body in found.items() if not re.match(r"table ip6? (filter|nat|raw|mangle) ", name)}
+
+
+def test_the_hosts_own_rules_stand_as_they_stood(node):
+    now, before = (tables(take(node, "nft list ruleset")) for take in (snapshot.take, snapshot.fresh))
+    assert now == before
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "%s id",
+        "%s -s sftp",
+        "%s -W 127.0.0.1:22",
+        "%s -N -R 127.0.0.1:2222:127.0.0.1:22",
+        "%s -N -w 77:1003",
+        "%s -N -w 77:any",
+    ],
+)
+def test_the_key_of_a_link_opens_nothing_else(attempt):
+    hub = lab.hosts()[HUB]
+    ssh = (
+        "timeout 10 ssh -v -F none -i /etc/overssh/keys/id_ed25519 -o BatchMode=yes -o ExitOnForwardFailure=yes"
+        " -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+        f" -p {hub['overssh_dial_port']} -l overssh {hub['overssh_dial_host']}"
+    )
+    command = attempt % ssh
+    said = lab.inside(SPOKES[0], f"{command} 2>&1 </dev/null && echo let in || echo refused $?")
+    assert "Authenticated to" in said
+    assert "let in" not in said
+    assert "refused 124" not in said  # it ended at the time limit, and not at a refusal
+    assert "uid=" not in said
+    assert "SSH-2.0-OpenSSH" not in said.partition("Authenticated to")[2]
+
+
+def test_check_mode_finds_nothing_left_to_do():
+    done = lab.play("overssh.swarm.site", "--check", "--diff")
+    assert done.status == 0
+    assert set(done.recap) == set(lab.hosts())
+    assert done.total("changed") == 0
