@@ -31,7 +31,7 @@ class Overlay(Engine[Observed]):
         self._docker = docker
         self._run = run
         self._desired = desired
-        self._timeout = timeout if wait else 0
+        self._timeout = timeout
         self._wait = wait
         self._rehearsal = rehearsal
 
@@ -90,25 +90,24 @@ class Overlay(Engine[Observed]):
         return found if found and found.allocated else None
 
     def _remove(self, name: str, network_id: str | None) -> None:
-        """Tasks of containers that have gone hold a network for a while; then those that use it are named."""
+        """Wait for those who use it, and then for the copy that this engine keeps while a container of its own ends."""
         wanted = network_id or name
 
         def removed() -> bool:
             try:
                 self._docker.remove_network(wanted)
             except DockerError as error:
-                if error.status == NOT_FOUND:
-                    return True
                 if any(words in str(error) for words in IN_USE):
                     return False
-                raise
-            return True
+                if error.status != NOT_FOUND:
+                    raise
+            return not any(wanted in (one["Id"], one["Name"]) for one in self._docker.networks())
 
         try:
             wait_until(removed, self._timeout, f"the end of all use of the network {name}")
         except WaitError as error:
             users = endpoints(self._docker, wanted)
-            named = ", ".join(_user(one) for one in users) or "a task that the managers don't list"
+            named = ", ".join(_user(one) for one in users) or "a task that the managers don't list any more"
             raise OversshError(f"{error}; it is used by {named}: remove what uses it, and run this again") from error
 
 
@@ -123,10 +122,16 @@ def endpoints(docker: Docker, network: str) -> list[dict[str, Any]]:
 
     Containers attached by hand are tasks too, of the runtime "attachment", and hidden unless asked for.
     """
-    network_id = docker.inspect_network(network)["Id"]
+    try:
+        network_id = docker.inspect_network(network)["Id"]
+    except DockerError as error:
+        if error.status == NOT_FOUND:
+            return []
+        raise
     nodes = {node["ID"]: (node.get("Description") or {}).get("Hostname") or node["ID"] for node in docker.nodes()}
+    services = {service["ID"]: service["Spec"]["Name"] for service in docker.services()}
     tasks = [*docker.tasks(), *docker.tasks(filters={"runtime": "attachment"})]
-    found = [_endpoint(task, network_id, nodes) for task in tasks]
+    found = [_endpoint(task, network_id, nodes, services) for task in tasks]
     return sorted(
         (one for one in found if one is not None), key=lambda one: (one["node"], one["service"], one["container"])
     )
@@ -178,7 +183,9 @@ def _vxlan_id(network: OverlayNetwork) -> int | None:
     return int(first) if first.isdigit() else None
 
 
-def _endpoint(task: Mapping[str, Any], network_id: str, nodes: Mapping[str, str]) -> dict[str, Any] | None:
+def _endpoint(
+    task: Mapping[str, Any], network_id: str, nodes: Mapping[str, str], services: Mapping[str, str]
+) -> dict[str, Any] | None:
     spec, status = task.get("Spec") or {}, task.get("Status") or {}
     attached = [
         one for one in task.get("NetworksAttachments") or [] if (one.get("Network") or {}).get("ID") == network_id
@@ -191,7 +198,7 @@ def _endpoint(task: Mapping[str, Any], network_id: str, nodes: Mapping[str, str]
     ).get("ContainerID")
     return {
         "task": task["ID"],
-        "service": task.get("ServiceID") or "",
+        "service": services.get(task.get("ServiceID") or "", task.get("ServiceID") or ""),
         "container": (container or "")[:12],
         "node": nodes.get(task.get("NodeID") or "", task.get("NodeID") or ""),
         "addresses": [address for one in attached for address in one.get("Addresses") or []],

@@ -17,13 +17,14 @@ from ._main import Engine
 from ._plan import Plan, Step
 from ._swarm_model import Desired, Observed, endpoint
 from ._swarm_observe import BRIDGE, observe_node
-from ._swarm_plan import listen_addr, plan_node, swarm_wide_differences
+from ._swarm_plan import listen_addr, plan_node
 from ._wait import WaitError, wait_until
 
 # What the engine takes where a pool is given without a size of its networks, or the other way round.
 DEFAULT_POOL = ("10.0.0.0/8",)
 DEFAULT_SUBNET_SIZE = 24
 PROBE_SECONDS = 3
+BRIDGE_SECONDS = 10
 # The engine answers so when it goes on joining by itself.
 STILL_JOINING = "will continue in the background"
 # Words of the engine when a join fails, and what they mean to the operator.
@@ -55,6 +56,7 @@ class SwarmNode(Engine[Observed]):
         self._wait = wait
         self._needs_token = needs_token
         self._bridge_was_there: bool | None = None
+        self._entered = False
 
     def observe(self) -> Observed:
         """The node when it has settled: a starting engine says "pending" for a moment."""
@@ -92,17 +94,16 @@ class SwarmNode(Engine[Observed]):
             "remove_bridge": self._remove_bridge,
         }
         actions[step.action]()
+        self._entered = self._entered or step.action in ("init", "join")
 
     def wait(self) -> None:
-        """Active, and a manager reachable for the others; then the swarm's own settings have to be those asked for."""
+        """Active, and a manager reachable for the others; what was joined has to be the swarm that was meant."""
         if self._desired.state == "left":
             return
         if self._wait:
             self._wait_until_part_of_it()
-        if not self._desired.founds:
-            wrong = swarm_wide_differences(self._desired, self.observe())
-            if wrong:
-                raise OversshError(f"the swarm has other settings: {', '.join(wrong)}; they are fixed when it is made")
+        if self._entered:
+            self.plan(self.observe())
 
     def result(self, observed: Observed) -> dict[str, Any]:
         """See node_result."""
@@ -110,7 +111,7 @@ class SwarmNode(Engine[Observed]):
 
     def _settled(self) -> Observed | None:
         found = observe_node(self._docker, self._run)
-        return None if found.local_state == "pending" else found
+        return found if found.settled else None
 
     def _init(self) -> None:
         desired = self._desired
@@ -151,10 +152,14 @@ class SwarmNode(Engine[Observed]):
         """The engine gave up waiting for itself, but not joining: wait on, or call it off."""
         try:
             wait_until(lambda: self._local_state() == "active", self._timeout, f"the join at {manager}")
-        except OversshError as error:
-            words = str((self._docker.info().get("Swarm") or {}).get("Error") or "nothing")
-            self._leave_again()
-            raise OversshError(f"{error} (Docker says: {words}); the join was called off") from error
+        except WaitError as error:
+            found = observe_node(self._docker, self._run)
+            words = f" (Docker says: {found.error})" if found.error else ""
+            if found.node_id and self._desired.state == "manager":
+                # The managers may count it already: without it they might have no majority.
+                raise OversshError(f"{error}{words}; it goes on in the background, see 'docker info'") from error
+            self._docker.leave_swarm(force=True)
+            raise OversshError(f"{error}{words}; it was called off") from error
 
     def _leave(self, force: bool, comes_back: bool) -> None:
         if comes_back:
@@ -170,14 +175,14 @@ class SwarmNode(Engine[Observed]):
     def _leave_again(self) -> None:
         """Out of a swarm that this run brought the node into, with nothing of it left."""
         found = observe_node(self._docker, self._run)
-        if found.role == "manager" and len([node for node in found.nodes if node.role == "manager"]) > 1:
+        if found.role == "manager" and not self._desired.founds:
             self._update_self("Role", "worker")
-        self._docker.leave_swarm(force=True)
+        self._docker.leave_swarm(force=self._desired.founds)
         if not self._bridge_was_there:
             self._remove_bridge()
 
     def _remove_bridge(self) -> None:
-        """Once the swarm's own sandbox has let go of it."""
+        """Once the swarm's own sandbox has let go of it; a container of the host that stays on it keeps it."""
 
         def removed() -> bool:
             try:
@@ -185,12 +190,16 @@ class SwarmNode(Engine[Observed]):
             except DockerError as error:
                 if error.status == NOT_FOUND:
                     return True
-                if "active endpoints" in str(error):
-                    return False
-                raise
+                if "active endpoints" not in str(error):
+                    raise
+                return False
             return True
 
-        wait_until(removed, self._timeout, f"the release of the bridge {BRIDGE} by Docker's own sandbox")
+        try:
+            wait_until(removed, BRIDGE_SECONDS, f"the release of the bridge {BRIDGE}")
+        except WaitError:
+            if not observe_node(self._docker, self._run).bridge_used:
+                raise
 
     def _update_self(self, field: str, value: str) -> None:
         """Change this node's own entry, through this node as a manager, and wait until it holds."""
@@ -212,7 +221,7 @@ class SwarmNode(Engine[Observed]):
 
     def _is_worker(self) -> bool:
         found = observe_node(self._docker, self._run)
-        return found.local_state == "active" and found.role == "worker"
+        return found.settled and found.local_state == "active" and found.role == "worker"
 
     def _local_state(self) -> str:
         return str((self._docker.info().get("Swarm") or {}).get("LocalNodeState"))
@@ -300,7 +309,6 @@ def node_result(observed: Observed) -> dict[str, Any]:
         "node_address": observed.node_address,
         "hostname": observed.hostname,
         "cluster_id": observed.cluster_id or "",
-        "root_ca_digest": observed.root_ca_digest or "",
         "managers": list(observed.managers),
         "leader": bool(own and own.leader),
         "availability": own.availability if own else None,

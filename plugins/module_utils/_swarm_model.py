@@ -32,7 +32,6 @@ class Desired:
     remote_managers: tuple[str, ...] = ()
     join_token: str | None = field(default=None, repr=False)
     cluster_id: str | None = None
-    root_ca_digest: str | None = None
     availability: str | None = None
     force: bool = False
     on_change: str = "fail"
@@ -41,11 +40,6 @@ class Desired:
     def founds(self) -> bool:
         """Whether this node makes the swarm itself: a manager that has nobody to join."""
         return self.state == "manager" and not self.remote_managers
-
-    @property
-    def expected_digest(self) -> str | None:
-        """The digest of the root certificate of the swarm that is meant: a join token begins with it."""
-        return self.root_ca_digest or token_digest(self.join_token)
 
 
 @dataclass(frozen=True)
@@ -68,9 +62,10 @@ class Observed:
     """The node as found.
 
     local_state: the engine's word (inactive, pending, active, error, locked). role, cluster_id and the swarm's own
-    settings are known where the engine tells them, most of them on managers only. listen_addr and
-    data_path_addr are what the engine was started with, None where it keeps that from us. bridge: the bridge that the
-    engine makes for overlays is there; leftover_bridge: it is as the engine makes it, and serves no container.
+    settings are known where the engine tells them, most of them on managers only; cluster_id and certificate_role also
+    stand in the node's certificate. listen_addr and data_path_addr are what the engine was started with, None where it
+    keeps that from us. bridge: the bridge that the engine makes for overlays is there; bridge_own: it is as the engine
+    makes it; bridge_used: containers are on it.
     """
 
     local_state: str
@@ -78,6 +73,7 @@ class Observed:
     node_id: str = ""
     node_address: str = ""
     role: str | None = None
+    certificate_role: str | None = None
     hostname: str = ""
     cluster_id: str | None = None
     root_ca_digest: str | None = None
@@ -90,7 +86,23 @@ class Observed:
     nodes: tuple[Entry, ...] = ()
     underlay_mtu: int | None = None
     bridge: bool = False
-    leftover_bridge: bool = False
+    bridge_own: bool = False
+    bridge_used: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether it stays so by itself: the engine starts, or a certificate follows a change of role, in seconds.
+
+        A manager that was made a worker and starts again with its old certificate would enter the managers' consensus
+        again, and take their majority away when it notices.
+        """
+        changing = self.local_state == "active" and self.role == "worker" and self.certificate_role == "manager"
+        return self.local_state != "pending" and not changing
+
+    @property
+    def leftover_bridge(self) -> bool:
+        """Whether the bridge goes with the swarm: it is the engine's, and serves nobody once the node has left."""
+        return self.bridge_own and (self.local_state != "inactive" or not self.bridge_used)
 
     @property
     def own(self) -> Entry | None:
@@ -112,7 +124,6 @@ def desired_of(params: Mapping[str, Any]) -> Desired:
         remote_managers=tuple(_endpoint("remote_managers", one) for one in params.get("remote_managers") or ()),
         join_token=params.get("join_token"),
         cluster_id=params.get("cluster_id"),
-        root_ca_digest=params.get("root_ca_digest"),
         availability=params.get("availability"),
         force=bool(params.get("force")),
         on_change=params.get("on_change") or "fail",

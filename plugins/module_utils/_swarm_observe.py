@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,9 @@ BRIDGE_OPTIONS = {
 }
 # The engine's own end on the bridge, which goes with the swarm.
 BRIDGE_OWN = {"ingress-sbox"}
+# Object identifiers in DER, as they stand in a certificate's subject; its issuer has neither.
+ORGANIZATION = bytes.fromhex("060355040a")
+ORGANIZATIONAL_UNIT = bytes.fromhex("060355040b")
 
 
 def observe_node(docker: Docker, run: Runner, read: Read = read_text) -> Observed:
@@ -35,19 +39,21 @@ def observe_node(docker: Docker, run: Runner, read: Read = read_text) -> Observe
     record: Mapping[str, Any] = {} if state == "inactive" else swarm_record(info, read)
     nodes, trouble = _nodes(docker) if manager else ((), "")
     address = swarm.get("NodeAddr") or ""
-    bridge, leftover = _bridge(docker)
+    certificates = f"{swarm_folder(info)}/certificates"
+    certified_id, certified_role = (
+        (None, None) if state == "inactive" else _certificate(f"{certificates}/swarm-node.crt", read)
+    )
     data_path = record.get("DataPathAddr") or (address if record else "")
     return Observed(
         local_state=state,
         error=swarm.get("Error") or trouble,
         node_id=swarm.get("NodeID") or "",
         node_address=address,
-        role="manager" if manager else "worker" if state == "active" else None,
+        role="manager" if manager else "worker" if state == "active" else certified_role,
+        certificate_role=certified_role,
         hostname=info.get("Name") or "",
-        cluster_id=cluster.get("ID") or None,
-        root_ca_digest=None
-        if state == "inactive"
-        else _digest(cluster, f"{swarm_folder(info)}/certificates/swarm-root-ca.crt", read),
+        cluster_id=cluster.get("ID") or certified_id,
+        root_ca_digest=None if state == "inactive" else _digest(cluster, f"{certificates}/swarm-root-ca.crt", read),
         listen_addr=_listening(record.get("ListenAddr")),
         data_path_addr=data_path or None,
         data_path_port=cluster.get("DataPathPort") or None,
@@ -56,8 +62,7 @@ def observe_node(docker: Docker, run: Runner, read: Read = read_text) -> Observe
         managers=tuple(sorted(peer["Addr"] for peer in swarm.get("RemoteManagers") or [] if peer.get("Addr"))),
         nodes=nodes,
         underlay_mtu=smallest_mtu(read_devices(run), data_path) if data_path else None,
-        bridge=bridge,
-        leftover_bridge=leftover,
+        **_bridge(docker),
     )
 
 
@@ -106,13 +111,31 @@ def _listening(text: str | None) -> str | None:
         return text
 
 
-def _bridge(docker: Docker) -> tuple[bool, bool]:
-    """Whether the bridge for overlays is there, and whether it is the engine's own and serves nobody."""
+def _certificate(path: str, read: Read) -> tuple[str | None, str | None]:
+    """The swarm's ID and the node's role: swarmkit writes both into the subject of the certificate of every node."""
+    try:
+        body = (read(path) or "").split("-----BEGIN CERTIFICATE-----")[1].split("-----END CERTIFICATE-----")[0]
+        certificate = base64.b64decode(body)
+    except (OversshError, IndexError, ValueError):
+        return None, None
+    unit = _subject(certificate, ORGANIZATIONAL_UNIT) or ""
+    role = unit[len("swarm-") :] if unit in ("swarm-manager", "swarm-worker") else None
+    return _subject(certificate, ORGANIZATION), role
+
+
+def _subject(certificate: bytes, attribute: bytes) -> str | None:
+    """The attribute's text in DER: identifier, one byte of type, one of length, and the text itself."""
+    _before, found, after = certificate.partition(attribute)
+    return after[2 : 2 + after[1]].decode("ascii", errors="replace") if found and len(after) > 2 else None
+
+
+def _bridge(docker: Docker) -> dict[str, bool]:
+    """Whether the bridge for overlays is there, is as the engine makes it, and serves containers."""
     try:
         bridge = docker.inspect_network(BRIDGE)
     except DockerError as error:
         if error.status == NOT_FOUND:
-            return False, False
+            return {}
         raise
     own = (bridge.get("Options") or {}) == BRIDGE_OPTIONS and not bridge.get("Labels")
-    return True, own and set(bridge.get("Containers") or {}) <= BRIDGE_OWN
+    return {"bridge": True, "bridge_own": own, "bridge_used": bool(set(bridge.get("Containers") or {}) - BRIDGE_OWN)}

@@ -8,7 +8,7 @@ from typing import Any
 
 from ._errors import OversshError
 from ._plan import Plan, Step
-from ._swarm_model import DEFAULT_PORT, Desired, Entry, Observed, joined
+from ._swarm_model import DEFAULT_PORT, Desired, Entry, Observed, joined, token_digest
 
 LEFT: dict[str, Any] = {"state": "left"}
 
@@ -115,12 +115,12 @@ def _refuse_unusable(desired: Desired, observed: Observed) -> None:
 
 def _refuse_another_swarm(desired: Desired, observed: Observed) -> None:
     """A node of another swarm is an error, whatever role it has there."""
+    expected = token_digest(desired.join_token)
     if desired.cluster_id and observed.cluster_id:
         same, here, asked = desired.cluster_id == observed.cluster_id, observed.cluster_id, desired.cluster_id
-    elif desired.expected_digest and observed.root_ca_digest:
-        same = desired.expected_digest == observed.root_ca_digest
-        here = f"with the root certificate {observed.root_ca_digest}"
-        asked = f"the one with {desired.expected_digest}"
+    elif expected and observed.root_ca_digest:
+        same = expected == observed.root_ca_digest
+        here, asked = f"{observed.cluster_id or 'with a root certificate of its own'}", "the one of the join token"
     elif desired.remote_managers and observed.managers:
         same = not set(desired.remote_managers).isdisjoint(observed.managers)
         here, asked = f"of {', '.join(observed.managers)}", f"that of {', '.join(desired.remote_managers)}"
@@ -150,7 +150,7 @@ def _differences(desired: Desired, observed: Observed) -> list[str]:
     return found
 
 
-def swarm_wide_differences(desired: Desired, observed: Observed) -> list[str]:
+def _swarm_wide_differences(desired: Desired, observed: Observed) -> list[str]:
     """The differences that belong to the swarm and not to the node: a new join does not cure them."""
     settings = ("data_path_port", "default_addr_pool", "subnet_size")
     return [text for text in _differences(desired, observed) if text.split()[1] in settings]
@@ -158,7 +158,7 @@ def swarm_wide_differences(desired: Desired, observed: Observed) -> list[str]:
 
 def _refuse_change(desired: Desired, observed: Observed, differences: list[str]) -> None:
     what = ", ".join(differences)
-    swarm_wide = [] if desired.founds else swarm_wide_differences(desired, observed)
+    swarm_wide = [] if desired.founds else _swarm_wide_differences(desired, observed)
     if swarm_wide:
         raise OversshError(
             f"this node's swarm has other settings: {', '.join(swarm_wide)}; they are fixed when a swarm is "
@@ -176,18 +176,13 @@ def _refuse_loss(desired: Desired, observed: Observed) -> None:
     """What leaving would destroy needs the operator's word."""
     if desired.force:
         return
-    if observed.local_state == "locked":
-        raise OversshError(
-            "the swarm on this node is locked, and leaving throws away what it holds of it; unlock it first with "
-            "'docker swarm unlock', or set force: true"
-        )
-    if observed.role != "manager":
+    if observed.role != "manager" and observed.local_state != "locked":
         return
     others = _other_managers(observed)
     if observed.own is None:
         raise OversshError(
-            f"the managers of this node's swarm don't agree at present{_says(observed)}, and without this one it may "
-            "be lost; bring the others back, or set force: true to agree"
+            f"this node is a manager of a swarm that does not run here at present{_says(observed)}, and leaving throws "
+            "away what it holds of it; bring the swarm back first, or set force: true to agree"
         )
     if not others:
         left = len(observed.nodes) - 1

@@ -132,7 +132,7 @@ networks:
           type: str
           sample: amkivmq2mhgxfqok2pemblzlo
         service:
-          description: ID of its service, empty for a container attached by hand.
+          description: Name of its service, empty for a container attached by hand.
           type: str
           sample: ""
         container:

@@ -16,8 +16,8 @@ description:
   - Has this host found a swarm, join one as manager or worker, or leave it; or removes the entry of a node that has
     gone.
   - A node of another swarm is an error, never a success. Which swarm is meant is told by O(cluster_id), by
-    O(root_ca_digest), by O(join_token) (which begins with the digest of the swarm's root certificate), or, where
-    nothing else is known, by O(remote_managers).
+    O(join_token) (which begins with a digest of the swarm's root certificate), or, where neither is given, by
+    O(remote_managers).
   - What Docker can't change in a running swarm (addresses, ports, pools) is compared, and a difference is an error that
     says what is and what was asked for; see O(on_change).
   - A join token is used for the join and for nothing else. It never appears in results, diffs or process lists.
@@ -91,13 +91,7 @@ options:
     type: str
   cluster_id:
     description:
-      - ID of the swarm that is meant, as RV(cluster_id) of this module on one of its managers.
-      - Workers don't know the ID of their swarm; see O(root_ca_digest).
-    type: str
-  root_ca_digest:
-    description:
-      - Digest of the root certificate of the swarm that is meant, as RV(root_ca_digest) of this module on any of its
-        nodes. Not a secret. It identifies the swarm on workers too.
+      - ID of the swarm that is meant, as RV(cluster_id) of this module on any of its nodes.
     type: str
   availability:
     description:
@@ -147,7 +141,7 @@ EXAMPLES = r"""
     state: worker
     manager: cloud1
     remote_managers: ["172.30.0.1:2377"]
-    root_ca_digest: "{{ hostvars.cloud1.founded.root_ca_digest }}"
+    cluster_id: "{{ hostvars.cloud1.founded.cluster_id }}"
     advertise_addr: "{{ underlay_address }}"
   when: inventory_hostname != 'cloud1'
 
@@ -210,15 +204,10 @@ hostname:
   type: str
   sample: edge1
 cluster_id:
-  description: The swarm's ID; empty on workers, which are not told.
+  description: The swarm's ID, on workers too.
   returned: where O(state) is not V(removed)
   type: str
   sample: 87y7os2sl5hhzhkufg1ruk5vx
-root_ca_digest:
-  description: Digest of the swarm's root certificate, the same on all its nodes.
-  returned: where O(state) is not V(removed)
-  type: str
-  sample: 59rgxmrroxpiutf98cqin3b8wfe50nnzji2l5z8c92j9g6or8d
 managers:
   description: The managers that this node knows.
   returned: where O(state) is not V(removed)
@@ -307,7 +296,6 @@ def main() -> None:
             "join_token": {"type": "str", "no_log": True},
             "manager": {"type": "str"},
             "cluster_id": {"type": "str"},
-            "root_ca_digest": {"type": "str"},
             "availability": {"type": "str", "choices": ["active", "pause", "drain"]},
             "node": {"type": "str"},
             "force": {"type": "bool", "default": False},

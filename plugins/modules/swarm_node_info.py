@@ -71,15 +71,10 @@ hostname:
   type: str
   sample: cloud1
 cluster_id:
-  description: The swarm's ID; empty on workers, which are not told.
+  description: The swarm's ID, on workers too.
   returned: always
   type: str
   sample: 87y7os2sl5hhzhkufg1ruk5vx
-root_ca_digest:
-  description: Digest of the swarm's root certificate, the same on all its nodes. Not a secret.
-  returned: always
-  type: str
-  sample: 59rgxmrroxpiutf98cqin3b8wfe50nnzji2l5z8c92j9g6or8d
 managers:
   description: The managers that this node knows.
   returned: always
