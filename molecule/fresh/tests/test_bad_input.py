@@ -112,8 +112,8 @@ def test_a_swarm_of_somebody_else():
     finally:
         lab.inside(
             "edge1",
-            "docker swarm leave --force; for try in $(seq 50); do docker network rm docker_gwbridge && exit; sleep 0.2; done;"
-            " exit 1",
+            "docker swarm leave --force; for try in $(seq 50); do"
+            " docker network rm docker_gwbridge && exit; sleep 0.2; done; exit 1",
         )
 
 
