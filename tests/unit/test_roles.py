@@ -65,9 +65,10 @@ def roles_used(node) -> list[tuple[str, str]]:
     found = []
     for key, value in node.items():
         if key == "roles":
-            found += [(role["role"] if isinstance(role, dict) else role, "main") for role in value]
+            found += [(role["role"], "main") for role in value]
         elif key in ("ansible.builtin.include_role", "ansible.builtin.import_role"):
-            found.append((value["name"], value.get("tasks_from", "main")))
+            for item in node.get("loop", [""]):
+                found.append((value["name"].replace("{{ item }}", item), value.get("tasks_from", "main")))
         else:
             found += roles_used(value)
     return found
@@ -75,16 +76,16 @@ def roles_used(node) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS)
 def test_every_role_of_a_playbook_exists_under_its_full_name(playbook):
-    used = roles_used(load(PROJECT / "playbooks" / playbook))
-    for role, tasks in used:
+    for role, tasks in roles_used(load(PROJECT / "playbooks" / playbook)):
         assert role.startswith(f"{COLLECTION}."), role
         name = role.removeprefix(f"{COLLECTION}.")
         assert name in ROLES
         assert tasks in entry_points(name), f"{role} has no entry point {tasks}"
-    imported = [
-        play["ansible.builtin.import_playbook"] for play in load(PROJECT / "playbooks" / playbook) if len(play) < 3
-    ]
-    assert used or imported
+
+
+def test_every_role_is_taken_back_by_teardown_if_it_has_something_to_take_back():
+    with_teardown = {f"{COLLECTION}.{role}" for role in ROLES if "teardown" in entry_points(role)}
+    assert {role for role, _tasks in roles_used(load(PROJECT / "playbooks" / "teardown.yml"))} == with_teardown
 
 
 def test_the_action_group_holds_every_module_and_nothing_else():

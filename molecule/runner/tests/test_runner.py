@@ -73,6 +73,6 @@ def test_site_runs_as_awx_runs_it(job):
         json.loads(path.read_text(encoding="utf-8")) for path in (job / "artifacts/site/job_events").glob("*.json")
     ]
     (stats,) = [event["event_data"] for event in events if event["event"] == "playbook_on_stats"]
-    assert set(stats["ok"]) == set(lab.hosts())
+    assert set(lab.hosts()) <= set(stats["ok"])
     assert (stats["changed"], stats["failures"], stats["dark"]) == ({}, {}, {})
     assert stats["artifact_data"]["overssh_verify"]["ok"] is True

@@ -123,5 +123,5 @@ def test_the_key_of_a_link_opens_nothing_else(attempt):
 def test_check_mode_finds_nothing_left_to_do():
     done = lab.play("overssh.swarm.site", "--check", "--diff")
     assert done.status == 0
-    assert set(done.recap) == set(lab.hosts())
+    assert set(lab.hosts()) <= set(done.recap)
     assert done.total("changed") == 0
