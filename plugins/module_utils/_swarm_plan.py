@@ -28,6 +28,7 @@ def plan_node(desired: Desired, observed: Observed) -> Plan:
         if not differences:
             return _plan_settings(desired, observed)
         _refuse_change(desired, observed, differences)
+    _refuse_loss(desired, observed)
     steps = (*_way_out(desired, observed, comes_back=True), _enter(desired))
     return Plan(_before(observed), _after(desired), steps)
 
@@ -169,7 +170,6 @@ def _refuse_change(desired: Desired, observed: Observed, differences: list[str])
         if differences == ["its role is worker, not manager"]:
             way = f"promote it on a manager with 'docker node promote {observed.node_id}', or {way}"
         raise OversshError(f"this node is in the swarm, but {what}; Docker can't change that in place: {way}")
-    _refuse_loss(desired, observed)
 
 
 def _refuse_loss(desired: Desired, observed: Observed) -> None:

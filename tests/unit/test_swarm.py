@@ -1,0 +1,420 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A node's engine against a Docker engine that remembers: what is asked of it, and what is taken back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from ansible_collections.overssh.swarm.plugins.module_utils import _swarm
+from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer
+from ansible_collections.overssh.swarm.plugins.module_utils._docker import DockerError
+from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._plan import apply, undo
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm import SwarmNode, node_result, nodes_result
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm_entry import SwarmEntry
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm_model import Desired, root_ca_digest
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm_observe import BRIDGE_OPTIONS, observe_node
+
+FIXTURES = Path(__file__).parent / "fixtures" / "swarm"
+ROOT_CA = (FIXTURES / "root-ca.crt").read_text()
+# The prefix of the join tokens that the engine with this root certificate gave out.
+ROOT_CA_DIGEST = "1k8zrkvh9y8qvq65r4qovvq8acrgp64w2ibvx482ljnxz4yvdn"
+SWARM_ID = "ynncy4dlt6ame6wld4b315ov7"
+TOKEN = "SWMTKN-1-" + ROOT_CA_DIGEST + "-secret"
+JOINED_ADDRESS = "172.30.0.1:2377"
+
+
+class Run:
+    """`ip` on a hub with two tunnels, as iproute2 prints them."""
+
+    def __call__(self, argv, data=None, check=True):
+        if argv[2] == "address":
+            links = [
+                {"ifname": "tun1002", "mtu": 9000, "addr_info": [{"local": "172.30.0.1", "address": "172.30.0.2"}]},
+                {"ifname": "tun1003", "mtu": 1500, "addr_info": [{"local": "172.30.0.1", "address": "172.30.0.3"}]},
+            ]
+            return Answer(0, json.dumps(links), "")
+        routes = [{"dst": "default", "dev": "eth0"}, {"dst": "10.9.0.0/16", "dev": "eth1"}]
+        return Answer(0, json.dumps(routes), "")
+
+
+class Engine:
+    """As much of a Docker engine as a node's part in a swarm needs."""
+
+    def __init__(self, state="inactive", manager=False, nodes=()):
+        self.calls = []
+        self.state = state
+        self.manager = manager
+        self.list = {node["ID"]: node for node in nodes}
+        self.bridge = None
+        self.refuses = {}
+
+    def _note(self, name, *what):
+        self.calls.append((name, *what))
+        if name in self.refuses:
+            raise DockerError(self.refuses[name], 503)
+
+    def info(self):
+        swarm = {"LocalNodeState": self.state, "ControlAvailable": self.manager}
+        if self.state != "inactive":
+            swarm.update(NodeID="n1", NodeAddr="172.30.0.1", RemoteManagers=[{"NodeID": "n1", "Addr": JOINED_ADDRESS}])
+        if self.manager:
+            swarm["Cluster"] = {"ID": SWARM_ID, "DataPathPort": 4789, "TLSInfo": {"TrustRoot": ROOT_CA}}
+        return {"Swarm": swarm, "Name": "cloud1", "DockerRootDir": "/nowhere"}
+
+    def nodes(self):
+        return list(self.list.values())
+
+    def inspect_node(self, node_id):
+        if node_id not in self.list:
+            raise DockerError(f"node {node_id} not found", 404)
+        return self.list[node_id]
+
+    def update_node(self, node_id, version, spec):
+        self._note("update_node", node_id, spec)
+        node = self.list[node_id]
+        assert version == node["Version"]["Index"]
+        node["Version"] = {"Index": version + 1}
+        node["Spec"] = spec
+        if spec["Role"] == "worker":
+            node.pop("ManagerStatus", None)
+            if node_id == "n1":
+                self.manager = False
+
+    def remove_node(self, node_id, force):
+        self._note("remove_node", node_id, force)
+        del self.list[node_id]
+
+    def post(self, path, body):
+        self._note(path, body)
+        self.state, self.manager = "active", path == "/swarm/init" or body["JoinToken"] == "manager"
+        self.list.setdefault("n1", _node("n1", "cloud1", manager=self.manager))
+        self.bridge = {"Options": dict(BRIDGE_OPTIONS), "Containers": {"ingress-sbox": {}}}
+
+    def leave_swarm(self, force):
+        self._note("leave", force)
+        self.state, self.manager = "inactive", False
+
+    def inspect_network(self, name):
+        if self.bridge is None:
+            raise DockerError(f"network {name} not found", 404)
+        return self.bridge
+
+    def remove_network(self, name):
+        self._note("remove_network", name)
+        self.bridge = None
+
+
+def _node(node_id, hostname, manager=False, state="ready"):
+    node = {
+        "ID": node_id,
+        "Version": {"Index": 7},
+        "Spec": {"Role": "manager" if manager else "worker", "Availability": "active", "Labels": {}},
+        "Description": {"Hostname": hostname},
+        "Status": {"State": state, "Addr": "172.30.0.1"},
+    }
+    if manager:
+        node["ManagerStatus"] = {"Reachability": "reachable", "Addr": JOINED_ADDRESS, "Leader": node_id == "n1"}
+    return node
+
+
+FOUNDER = Desired(state="manager", advertise_addr="172.30.0.1", default_addr_pool=("10.201.0.0/16",))
+
+
+def _joiner(state="worker", token=TOKEN, **more):
+    managers = ("172.30.0.9:2377", JOINED_ADDRESS)
+    return Desired(state=state, advertise_addr="172.30.0.1", remote_managers=managers, join_token=token, **more)
+
+
+@pytest.fixture(autouse=True)
+def _only_the_second_manager_answers(monkeypatch):
+    monkeypatch.setattr(_swarm, "reaches", lambda address: address == JOINED_ADDRESS)
+
+
+def _do(docker, desired, timeout=0.3):
+    engine = SwarmNode(docker, Run(), desired, timeout)
+    plan = engine.plan(engine.observe())
+    apply(plan, engine.perform)
+    engine.wait()
+    return engine, plan
+
+
+def test_a_swarm_is_founded_on_the_nodes_own_address_only():
+    docker = Engine()
+    engine, _plan = _do(docker, FOUNDER)
+    body = dict(docker.calls)["/swarm/init"]
+    assert body["ListenAddr"] == "172.30.0.1:2377"
+    assert body["AdvertiseAddr"] == body["DataPathAddr"] == "172.30.0.1"
+    assert (body["DefaultAddrPool"], body["SubnetSize"]) == (["10.201.0.0/16"], 24)
+    assert not engine.plan(engine.observe()).changed
+
+
+def test_a_join_goes_to_a_manager_that_answers_and_carries_the_availability():
+    docker = Engine()
+    _do(docker, _joiner(availability="drain"))
+    body = dict(docker.calls)["/swarm/join"]
+    assert body["RemoteAddrs"] == [JOINED_ADDRESS]
+    assert body["Availability"] == "drain"
+    assert body["JoinToken"] == TOKEN
+
+
+def test_an_address_that_the_host_lacks_is_refused_before_docker_is_asked():
+    docker = Engine()
+    with pytest.raises(OversshError, match=r"advertise_addr is 172\.30\.0\.7, and no device of this host has that"):
+        _do(docker, Desired(state="manager", advertise_addr="172.30.0.7"))
+    assert docker.calls == []
+
+
+def test_a_pool_that_hides_a_route_is_refused():
+    with pytest.raises(OversshError, match=r"default_addr_pool 10\.0\.0\.0/8 overlaps the route 10\.9\.0\.0/16.*eth1"):
+        _do(Engine(), Desired(state="manager", advertise_addr="172.30.0.1", default_addr_pool=("10.0.0.0/8",)))
+
+
+def test_no_answer_from_any_manager_names_them_all():
+    desired = Desired(
+        state="worker", advertise_addr="172.30.0.1", remote_managers=("172.30.0.8:2377",), join_token=TOKEN
+    )
+    with pytest.raises(OversshError, match=r"answer from a manager at 172\.30\.0\.8:2377 did not happen.*tunnel is up"):
+        _do(Engine(), desired)
+
+
+def test_a_missing_token_is_told_to_the_controller_before_anything_is_done():
+    engine = SwarmNode(Engine(), Run(), _joiner(token=None), 1)
+    with pytest.raises(OversshError) as caught:
+        engine.plan(engine.observe())
+    assert caught.value.answer == {"join_token_missing": True}
+
+
+def test_a_rehearsal_needs_no_token():
+    engine = SwarmNode(Engine(), Run(), _joiner(token=None), 1, needs_token=False)
+    assert engine.plan(engine.observe()).labels == [
+        "join the swarm at 172.30.0.9:2377, 172.30.0.1:2377 as worker 172.30.0.1"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("docker_says", "meaning"),
+    [
+        ("invalid join token", "the join token is none"),
+        (
+            "rpc error: code = InvalidArgument desc = A valid join token is necessary to join this cluster",
+            "was rotated",
+        ),
+        ("remote CA does not match fingerprint. Expected: d37d", "belongs to another swarm"),
+        ("could not connect to prospective new cluster member using its advertised address: x", "open that port"),
+        ("something else", "Docker says: something else"),
+    ],
+)
+def test_a_refused_join_has_its_own_sentence(docker_says, meaning):
+    docker = Engine()
+    docker.refuses["/swarm/join"] = docker_says
+    with pytest.raises(OversshError) as caught:
+        _do(docker, _joiner())
+    assert meaning in str(caught.value)
+    assert docker_says in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_join_that_goes_on_in_the_background_is_waited_for():
+    class Slow(Engine):
+        def post(self, path, body):
+            super().post(path, body)
+            raise DockerError("Timeout was reached before node joined. It will continue in the background.", 503)
+
+    docker = Slow()
+    engine, _plan = _do(docker, _joiner())
+    assert not engine.plan(engine.observe()).changed
+
+
+def test_a_join_that_never_ends_is_called_off():
+    class Stuck(Engine):
+        def post(self, path, body):
+            self.state = "pending"
+            raise DockerError("Timeout was reached before node joined. It will continue in the background.", 503)
+
+    docker = Stuck()
+    with pytest.raises(OversshError, match=r"did not happen within 0\.3 s; it was called off"):
+        _do(docker, _joiner())
+    assert docker.calls == [("leave", True)]
+
+
+def test_a_managers_join_that_never_ends_is_not_called_off_behind_the_others_backs():
+    class Stuck(Engine):
+        def post(self, path, body):
+            self.state = "pending"
+            raise DockerError("Timeout was reached before node joined. It will continue in the background.", 503)
+
+    docker = Stuck()
+    with pytest.raises(OversshError, match="goes on in the background"):
+        _do(docker, _joiner(state="manager"))
+    assert docker.calls == []
+
+
+def test_another_swarm_than_meant_is_left_again():
+    docker = Engine()
+    engine = SwarmNode(docker, Run(), _joiner(state="manager", token="manager", cluster_id="other"), 1)
+    plan = engine.plan(engine.observe())
+    docker.list["n2"] = _node("n2", "edge1", manager=True)
+    apply(plan, engine.perform)
+    with pytest.raises(OversshError, match=f"in another swarm, {SWARM_ID}, not in other"):
+        engine.wait()
+    assert undo(plan.steps, engine.perform) == " (everything done before was taken back)"
+    done = [call[0] for call in docker.calls]
+    assert done == ["/swarm/join", "update_node", "leave", "remove_network"]
+    assert ("leave", False) in docker.calls
+
+
+def test_a_manager_leaves_as_a_worker_and_the_bridge_goes():
+    docker = Engine("active", True, [_node("n1", "cloud1", True), _node("n2", "edge1", True)])
+    docker.bridge = {"Options": dict(BRIDGE_OPTIONS), "Containers": {"ingress-sbox": {}}}
+    engine, plan = _do(docker, Desired(state="left"))
+    assert len(plan.steps) == 3
+    assert [call[0] for call in docker.calls] == ["update_node", "leave", "remove_network"]
+    assert docker.calls[0][2]["Role"] == "worker"
+    assert docker.calls[1] == ("leave", False)
+    assert not engine.plan(engine.observe()).changed
+
+
+def test_a_leave_that_docker_refuses_names_the_way_out():
+    docker = Engine("active", False)
+    docker.refuses["leave"] = "You are attempting to leave. Use `--force` to suppress this message."
+    with pytest.raises(OversshError, match="set force: true to agree"):
+        _do(docker, Desired(state="left"))
+
+
+def test_what_a_left_swarm_held_cant_be_put_back_and_that_is_said():
+    docker = Engine("active", False)
+    engine, plan = _do(docker, Desired(state="left"))
+    assert "Docker keeps nothing of a swarm that it has left" in undo(plan.steps, engine.perform)
+
+
+def test_availability_is_set_through_the_nodes_own_entry():
+    docker = Engine("active", True, [_node("n1", "cloud1", True)])
+    _do(docker, Desired(state="manager", advertise_addr="172.30.0.1", availability="drain"))
+    assert docker.calls == [("update_node", "n1", {"Role": "manager", "Availability": "drain", "Labels": {}})]
+
+
+def test_a_node_that_is_not_reachable_is_not_called_ready():
+    node = _node("n1", "cloud1", True)
+    node["ManagerStatus"]["Reachability"] = "unreachable"
+    with pytest.raises(
+        OversshError, match=r"part as manager of the swarm did not happen within 0\.3 s.*calls itself active"
+    ):
+        _do(Engine("active", True, [node]), Desired(state="manager", advertise_addr="172.30.0.1"))
+
+
+def _read(record=None):
+    files = {
+        "/nowhere/swarm/docker-state.json": json.dumps(record or {"ListenAddr": "0.0.0.0:2377", "DataPathAddr": ""}),
+        "/nowhere/swarm/certificates/swarm-root-ca.crt": ROOT_CA,
+        "/nowhere/swarm/certificates/swarm-node.crt": (FIXTURES / "manager.crt").read_text(),
+    }
+    return files.get
+
+
+def test_the_engines_record_tells_what_its_api_keeps_back():
+    found = observe_node(Engine("active"), Run(), _read())
+    assert found.listen_addr == "0.0.0.0:2377"
+    assert found.data_path_addr == "172.30.0.1"
+    record = {"ListenAddr": "172.30.0.1:2377", "DataPathAddr": "172.30.0.9"}
+    assert observe_node(Engine("active"), Run(), _read(record)).data_path_addr == "172.30.0.9"
+
+
+def test_a_node_that_may_not_be_read_is_still_observed():
+    def unreadable(path):
+        raise OversshError(f"can't read {path}")
+
+    found = observe_node(Engine("active"), Run(), unreadable)
+    assert (found.listen_addr, found.cluster_id, found.certificate_role) == (None, None, None)
+    assert found.role == "worker"
+
+
+def test_a_worker_knows_its_swarm_from_its_certificate():
+    found = observe_node(Engine("active"), Run(), _read())
+    assert found.cluster_id == SWARM_ID
+    assert found.certificate_role == "manager"
+    assert found.root_ca_digest == ROOT_CA_DIGEST
+    assert not found.settled
+
+
+def test_a_swarm_that_cant_start_still_tells_the_role():
+    assert observe_node(Engine("error"), Run(), _read()).role == "manager"
+
+
+@pytest.mark.parametrize("text", ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", "garbage"])
+def test_a_broken_certificate_tells_nothing(text):
+    found = observe_node(Engine("active"), Run(), {"/nowhere/swarm/certificates/swarm-node.crt": text}.get)
+    assert (found.cluster_id, found.certificate_role) == (None, None)
+
+
+def test_the_digest_is_the_one_in_dockers_join_tokens():
+    assert root_ca_digest(ROOT_CA) == ROOT_CA_DIGEST
+
+
+def test_the_underlays_mtu_is_the_smallest_of_the_tunnels():
+    assert observe_node(Engine("active"), Run(), _read()).underlay_mtu == 1500
+
+
+def test_results_have_no_secret_and_all_fields_everywhere():
+    manager = observe_node(Engine("active", True, [_node("n1", "cloud1", True)]), Run(), _read())
+    absent = observe_node(Engine(), Run(), _read())
+    assert node_result(manager).keys() == node_result(absent).keys()
+    assert node_result(manager)["leader"] is True
+    assert nodes_result(manager)[0]["hostname"] == "cloud1"
+    assert "SWMTKN" not in json.dumps([node_result(manager), nodes_result(manager)])
+
+
+# The managers' list
+
+
+def _clear(docker, node="edge1", force=False):
+    engine = SwarmEntry(docker, node, force, 0.3)
+    plan = engine.plan(engine.observe())
+    apply(plan, engine.perform)
+    return plan, engine.result(engine.observe())
+
+
+def _manager_with(*others):
+    return Engine("active", True, [_node("n1", "cloud1", True), *others])
+
+
+def test_all_entries_of_a_name_that_are_down_go():
+    docker = _manager_with(_node("n2", "edge1", state="down"), _node("n3", "edge1", state="down"))
+    plan, left = _clear(docker)
+    assert len(plan.steps) == 2
+    assert left == {"node": "edge1", "entries": []}
+
+
+def test_an_entry_goes_by_its_id():
+    docker = _manager_with(_node("n2", "edge1", state="down"), _node("n3", "edge1", state="down"))
+    _clear(docker, "n2")
+    assert "n3" in docker.list
+    assert "n2" not in docker.list
+
+
+def test_no_entry_is_unchanged():
+    assert not _clear(_manager_with())[0].changed
+
+
+def test_a_managers_entry_is_made_a_workers_first():
+    docker = _manager_with(_node("n2", "edge1", True, state="down"))
+    _clear(docker)
+    assert [call[0] for call in docker.calls] == ["update_node", "remove_node"]
+
+
+def test_a_live_nodes_entry_needs_force():
+    docker = _manager_with(_node("n2", "edge1"))
+    with pytest.raises(OversshError, match=r"edge1 \(n2\) is still up after 0.3 s; .*state: left.*force: true"):
+        _clear(docker)
+    assert docker.calls == []
+    _clear(docker, force=True)
+    assert ("remove_node", "n2", True) in docker.calls
+
+
+def test_the_node_itself_and_a_worker_are_refused():
+    with pytest.raises(OversshError, match="is the node this runs on"):
+        _clear(_manager_with(), "cloud1")
+    with pytest.raises(OversshError, match="run it on a manager"):
+        _clear(Engine("active", False))

@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A node's plan: what is done, what is refused, and in which words."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm_model import (
+    Desired,
+    Entry,
+    Observed,
+    desired_of,
+    endpoint,
+    token_digest,
+)
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm_plan import plan_node
+from hypothesis import given
+from hypothesis import strategies as st
+
+FRESH = Observed(local_state="inactive")
+FOUNDER = Desired(state="manager", advertise_addr="172.30.0.1", default_addr_pool=("10.201.0.0/16",))
+TOKEN = "SWMTKN-1-aaa-secretsecret"
+SPOKE = Desired(
+    state="worker",
+    advertise_addr="172.30.0.2",
+    remote_managers=("172.30.0.1:2377",),
+    join_token=TOKEN,
+    cluster_id="swarm1",
+)
+
+
+def _manager(node_id, reachability="reachable", **more):
+    return Entry(node_id, node_id, "manager", "active", "ready", "172.30.0.1", reachability, **more)
+
+
+def _in_swarm(*nodes, own="n1", **more):
+    found = {
+        "local_state": "active",
+        "node_id": own,
+        "node_address": "172.30.0.1",
+        "role": "manager",
+        "cluster_id": "swarm1",
+        "listen_addr": "172.30.0.1:2377",
+        "data_path_addr": "172.30.0.1",
+        "data_path_port": 4789,
+        "default_addr_pool": ("10.201.0.0/16",),
+        "subnet_size": 24,
+        "managers": ("172.30.0.1:2377",),
+        "nodes": nodes or (_manager(own, leader=True),),
+        "bridge": True,
+        "bridge_own": True,
+    }
+    return Observed(**{**found, **more})
+
+
+WORKER = _in_swarm(
+    own="n2",
+    node_address="172.30.0.2",
+    role="worker",
+    listen_addr="172.30.0.2:2377",
+    data_path_addr="172.30.0.2",
+    data_path_port=None,
+    default_addr_pool=None,
+    subnet_size=None,
+    nodes=(Entry("other", "x", "worker", "active", "ready", ""),),
+)
+
+
+def _actions(desired, observed):
+    return [step.action for step in plan_node(desired, observed).steps]
+
+
+def test_a_manager_with_nobody_to_join_founds_the_swarm():
+    plan = plan_node(FOUNDER, FRESH)
+    assert plan.labels == ["initialise a swarm on 172.30.0.1:2377"]
+    assert [step.action for step in plan.inverse] == ["leave_again"]
+    assert plan.after["listen_addr"] == "172.30.0.1:2377"
+    assert plan.before == {"state": "left"}
+
+
+def test_others_join():
+    plan = plan_node(SPOKE, FRESH)
+    assert plan.labels == ["join the swarm at 172.30.0.1:2377 as worker 172.30.0.2"]
+    assert [step.action for step in plan.inverse] == ["leave_again"]
+
+
+def test_the_token_is_nowhere_in_a_plan():
+    assert "secretsecret" not in repr(plan_node(SPOKE, FRESH)) + repr(SPOKE)
+
+
+def test_a_node_as_asked_for_is_left_alone():
+    assert not plan_node(FOUNDER, _in_swarm()).changed
+    assert not plan_node(SPOKE, WORKER).changed
+
+
+def test_a_worker_needs_someone_to_join():
+    with pytest.raises(OversshError, match="name one in remote_managers"):
+        plan_node(Desired(state="worker", advertise_addr="172.30.0.2"), FRESH)
+
+
+@pytest.mark.parametrize("state", ["manager", "worker"])
+def test_a_node_of_another_swarm_is_an_error(state):
+    desired = dataclasses.replace(SPOKE, state=state)
+    with pytest.raises(OversshError, match=r"in another swarm, other, not in swarm1; .* state: left"):
+        plan_node(desired, dataclasses.replace(WORKER, cluster_id="other"))
+
+
+def test_the_join_token_tells_another_swarm_by_its_root_certificate():
+    desired = dataclasses.replace(SPOKE, cluster_id=None)
+    assert not plan_node(desired, dataclasses.replace(WORKER, root_ca_digest="aaa")).changed
+    with pytest.raises(OversshError, match="not in the one of the join token"):
+        plan_node(desired, dataclasses.replace(WORKER, root_ca_digest="bbb"))
+
+
+def test_the_managers_known_tell_another_swarm_where_nothing_else_does():
+    desired = dataclasses.replace(SPOKE, cluster_id=None, join_token=None)
+    assert not plan_node(desired, WORKER).changed
+    with pytest.raises(OversshError, match=r"of 10\.0\.0\.9:2377, not in that of 172\.30\.0\.1:2377"):
+        plan_node(desired, dataclasses.replace(WORKER, managers=("10.0.0.9:2377",)))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"advertise_addr": "172.30.0.7"}, "its advertise_addr is 172.30.0.1, not 172.30.0.7"),
+        ({"listen_addr": "172.30.0.1:2378"}, "its listen_addr is 172.30.0.1:2377, not 172.30.0.1:2378"),
+        ({"data_path_addr": "172.30.0.7"}, "its data_path_addr is 172.30.0.1, not 172.30.0.7"),
+        ({"data_path_port": 4790}, "its data_path_port is 4789, not 4790"),
+        ({"default_addr_pool": ("10.9.0.0/16",)}, "its default_addr_pool is 10.201.0.0/16, not 10.9.0.0/16"),
+        ({"subnet_size": 25}, "its subnet_size is 24, not 25"),
+    ],
+)
+def test_what_a_swarm_cant_follow_is_never_ignored(change, words):
+    desired = dataclasses.replace(FOUNDER, **change)
+    with pytest.raises(OversshError) as caught:
+        plan_node(desired, _in_swarm())
+    assert words in str(caught.value)
+    assert "on_change: recreate" in str(caught.value)
+
+
+def test_what_is_not_asked_for_is_not_compared():
+    desired = Desired(state="manager", advertise_addr="172.30.0.1")
+    assert not plan_node(desired, _in_swarm(listen_addr="0.0.0.0:2377", data_path_port=4790)).changed
+
+
+def test_recreating_the_last_manager_needs_force_too():
+    desired = dataclasses.replace(FOUNDER, data_path_port=4790, on_change="recreate")
+    with pytest.raises(OversshError, match=r"last manager of the swarm swarm1.*set force: true"):
+        plan_node(desired, _in_swarm())
+    assert _actions(dataclasses.replace(desired, force=True), _in_swarm()) == ["leave", "init"]
+
+
+def test_a_worker_that_moves_leaves_and_joins_with_consent():
+    desired = dataclasses.replace(SPOKE, advertise_addr="172.30.0.5", on_change="recreate")
+    assert _actions(desired, WORKER) == ["leave", "join"]
+
+
+def test_a_new_join_cant_change_what_the_whole_swarm_has():
+    desired = dataclasses.replace(
+        SPOKE, state="manager", advertise_addr="172.30.0.1", data_path_port=4790, on_change="recreate", force=True
+    )
+    with pytest.raises(OversshError, match="swarm has other settings: its data_path_port is 4789, not 4790"):
+        plan_node(desired, _in_swarm())
+
+
+def test_a_worker_is_not_promoted_from_itself():
+    desired = dataclasses.replace(SPOKE, state="manager")
+    with pytest.raises(OversshError, match="'docker node promote n2', or set on_change: recreate"):
+        plan_node(desired, WORKER)
+    assert _actions(dataclasses.replace(desired, on_change="recreate"), WORKER) == ["leave", "join"]
+
+
+THREE = (_manager("n1"), _manager("n2", leader=True), _manager("n3"))
+
+
+def test_a_manager_among_others_becomes_a_worker():
+    desired = dataclasses.replace(SPOKE, advertise_addr="172.30.0.1")
+    plan = plan_node(desired, _in_swarm(*THREE))
+    assert [step.action for step in plan.steps] == ["demote"]
+    assert (plan.before["state"], plan.after["state"]) == ("manager", "worker")
+
+
+def test_a_manager_is_made_a_worker_before_it_leaves():
+    assert _actions(Desired(state="left"), _in_swarm(*THREE)) == ["demote", "leave", "remove_bridge"]
+
+
+def test_the_last_manager_leaves_only_with_force_and_the_loss_is_named():
+    nodes = (_manager("n1"), Entry("n2", "edge1", "worker", "active", "ready", ""))
+    with pytest.raises(
+        OversshError, match=r"lost with its services.*1 other node in it would stay behind.*force: true"
+    ):
+        plan_node(Desired(state="left"), _in_swarm(*nodes))
+    plan = plan_node(Desired(state="left", force=True), _in_swarm(*nodes))
+    assert [step.action for step in plan.steps] == ["leave", "remove_bridge"]
+    assert plan.steps[0].args["force"] is True
+
+
+def test_a_manager_that_the_quorum_needs_leaves_only_with_force():
+    nodes = (_manager("n1"), _manager("n2"), _manager("n3", "unreachable"))
+    with pytest.raises(OversshError, match="without a quorum: of its 2 other managers only 1 can be reached"):
+        plan_node(Desired(state="left"), _in_swarm(*nodes))
+    # Nobody could agree to make it a worker, so it just goes.
+    assert _actions(Desired(state="left", force=True), _in_swarm(*nodes)) == ["leave", "remove_bridge"]
+
+
+@pytest.mark.parametrize("state", ["locked", "error", "pending"])
+def test_a_manager_that_does_not_run_is_not_thrown_away_without_force(state):
+    observed = Observed(local_state=state, role="manager", error="no leader")
+    with pytest.raises(OversshError, match=r"does not run here at present \(Docker says: no leader\).*force: true"):
+        plan_node(Desired(state="left"), observed)
+    assert _actions(Desired(state="left", force=True), observed) == ["leave"]
+
+
+@pytest.mark.parametrize("state", ["error", "pending"])
+def test_a_worker_that_does_not_run_may_leave(state):
+    assert _actions(Desired(state="left"), Observed(local_state=state, role="worker")) == ["leave"]
+
+
+def test_a_worker_leaves_and_takes_the_bridge_along():
+    assert _actions(Desired(state="left"), WORKER) == ["leave", "remove_bridge"]
+
+
+def test_having_left_is_unchanged_and_a_bridge_in_use_stays():
+    assert not plan_node(Desired(state="left"), FRESH).changed
+    left = Observed(local_state="inactive", bridge=True, bridge_own=True)
+    assert _actions(Desired(state="left"), left) == ["remove_bridge"]
+    assert not plan_node(Desired(state="left"), dataclasses.replace(left, bridge_used=True)).changed
+    assert not plan_node(Desired(state="left"), dataclasses.replace(left, bridge_own=False)).changed
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("locked", "unlock it with 'docker swarm unlock'"),
+        (
+            "pending",
+            r"has not started on it yet \(Docker says: bind failed\).*managers it knows \(172\.30\.0\.9:2377\)",
+        ),
+        ("error", r"can't take part in it \(Docker says: bind failed\).*'systemctl restart docker'"),
+    ],
+)
+def test_each_state_of_an_unusable_swarm_has_its_sentence(state, words):
+    observed = Observed(local_state=state, role="worker", error="bind failed", managers=("172.30.0.9:2377",))
+    with pytest.raises(OversshError, match=words):
+        plan_node(SPOKE, observed)
+
+
+def test_a_broken_swarm_is_left_for_a_new_one_with_consent():
+    desired = dataclasses.replace(SPOKE, on_change="recreate")
+    assert _actions(desired, Observed(local_state="error", role="worker")) == ["leave", "join"]
+    with pytest.raises(OversshError, match="force: true"):
+        plan_node(desired, Observed(local_state="error", role="manager"))
+
+
+def test_availability_is_changed_on_managers_only():
+    desired = dataclasses.replace(FOUNDER, availability="drain")
+    plan = plan_node(desired, _in_swarm())
+    assert plan.labels == ["set this node's availability to drain"]
+    assert plan.inverse[0].args == {"availability": "active"}
+    assert not plan_node(dataclasses.replace(SPOKE, availability="drain"), WORKER).changed
+
+
+def test_a_certificate_that_lags_behind_its_role_is_not_settled():
+    assert WORKER.settled
+    assert not dataclasses.replace(WORKER, certificate_role="manager").settled
+    assert not Observed(local_state="pending").settled
+    assert Observed(local_state="error", role="manager", certificate_role="manager").settled
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("advertise_addr", "tun1001", "advertise_addr is tun1001, which is no IP address"),
+        ("data_path_addr", "edge1", "data_path_addr is edge1, which is no IP address"),
+        ("listen_addr", "172.30.0.1:0", "listen_addr is 172.30.0.1:0; it takes an IP address with a port"),
+        ("listen_addr", "172.30.0.1:many", "listen_addr is 172.30.0.1:many"),
+        ("remote_managers", ["172.30.0.1:2377", "hub"], "remote_managers is hub"),
+        ("default_addr_pool", ["10.201.0.1/16"], "default_addr_pool takes networks"),
+    ],
+)
+def test_a_wrong_option_is_named(option, value, words):
+    with pytest.raises(OversshError) as caught:
+        desired_of({"state": "worker", option: value})
+    assert words in str(caught.value)
+
+
+def test_addresses_have_one_spelling():
+    desired = desired_of(
+        {"state": "worker", "listen_addr": "fd00:0::1", "remote_managers": ["172.30.0.1", "[fd00::2]:2400"]}
+    )
+    assert desired.listen_addr == "[fd00::1]:2377"
+    assert desired.remote_managers == ("172.30.0.1:2377", "[fd00::2]:2400")
+
+
+def test_a_token_without_the_usual_form_says_nothing():
+    assert token_digest("SWMTKN-1-abc-def") == "abc"
+    assert token_digest("SWMTKN-2-1-abc-def") == "abc"
+    assert token_digest("nonsense") is None
+    assert token_digest(None) is None
+
+
+_STATES = st.sampled_from(["inactive", "pending", "active", "error", "locked"])
+
+
+@given(
+    _STATES,
+    st.sampled_from(["manager", "worker", None]),
+    st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), unique_by=lambda one: one[0]),
+)
+def test_no_swarm_is_ever_lost_without_force(state, role, managers):
+    nodes = tuple(_manager(name, "reachable" if up else "unreachable") for name, up in managers)
+    observed = Observed(local_state=state, role=role, node_id="a", nodes=nodes if role == "manager" else ())
+    try:
+        steps = plan_node(Desired(state="left"), observed).steps
+    except OversshError:
+        return
+    if any(step.action == "leave" for step in steps) and role == "manager":
+        others = [up for name, up in managers if name != "a"]
+        assert sum(others) > len(others) / 2
+        assert steps[0].action == "demote"
+    assert not any(step.args.get("force") for step in steps)
+
+
+def test_endpoints_are_split():
+    assert endpoint("172.30.0.1") == ("172.30.0.1", 2377)
+    assert endpoint("172.30.0.1:99") == ("172.30.0.1", 99)
+    assert endpoint("[fd00::1]") == ("fd00::1", 2377)
+    assert endpoint("fd00::1") == ("fd00::1", 2377)
