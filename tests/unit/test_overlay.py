@@ -1,0 +1,420 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Overlay networks: what is made, what is refused, and who is named when one can't be removed."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import json
+
+import pytest
+from ansible_collections.overssh.swarm.plugins.module_utils._addresses import Route
+from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer
+from ansible_collections.overssh.swarm.plugins.module_utils._docker import DockerError
+from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay import Overlay, list_overlays
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay_model import (
+    MANAGED,
+    MTU,
+    Desired,
+    Observed,
+    OverlayNetwork,
+    desired_of,
+    network_of,
+)
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay_plan import plan_network, refuse_overlap
+from ansible_collections.overssh.swarm.plugins.module_utils._plan import apply, undo
+from hypothesis import given
+from hypothesis import strategies as st
+
+VXLAN = "com.docker.network.driver.overlay.vxlanid_list"
+WANTED = Desired(name="o1", subnet="10.200.0.0/24", underlay="172.30.0.0/16")
+MANAGER = Observed(manager=True, state="active", data_path_addr="172.30.0.1", underlay_mtu=1500)
+# As `docker network inspect` of a network that this collection made answers.
+INSPECTED = {
+    "Name": "o1",
+    "Id": "net1",
+    "Scope": "swarm",
+    "Driver": "overlay",
+    "IPAM": {"Driver": "default", "Options": None, "Config": [{"Subnet": "10.200.0.0/24", "Gateway": "10.200.0.1"}]},
+    "Internal": False,
+    "Attachable": True,
+    "Ingress": False,
+    "Options": {MTU: "1500", VXLAN: "4097"},
+    "Labels": {MANAGED: "true"},
+}
+# As it answers while the swarm has found no subnet for it.
+UNALLOCATED = {
+    **INSPECTED,
+    "Driver": "",
+    "IPAM": {"Driver": "", "Options": None, "Config": None},
+    "Options": None,
+}
+THERE = dataclasses.replace(MANAGER, network=network_of(INSPECTED))
+
+
+def test_a_network_is_made_with_the_underlays_mtu_and_our_label():
+    plan = plan_network(WANTED, MANAGER)
+    assert plan.labels == ["make the overlay network o1 on 10.200.0.0/24"]
+    body = plan.steps[0].args["body"]
+    assert body["Options"] == {MTU: "1500"}
+    assert body["Labels"] == {MANAGED: "true"}
+    assert body["IPAM"]["Config"] == [{"Subnet": "10.200.0.0/24"}]
+    assert (body["Driver"], body["Attachable"], body["Internal"]) == ("overlay", True, False)
+    assert plan.inverse[0].args["name"] == "o1"
+
+
+def test_every_option_reaches_the_engine():
+    desired = desired_of(
+        {
+            "name": "o2",
+            "subnet": "10.210.0.0/24",
+            "gateway": "10.210.0.254",
+            "ip_range": "10.210.0.128/25",
+            "attachable": False,
+            "internal": True,
+            "encrypted": True,
+            "mtu": "9000",
+            "labels": {"team": 7},
+            "options": {VXLAN: 5000},
+        }
+    )
+    body = plan_network(desired, MANAGER).steps[0].args["body"]
+    assert body["IPAM"]["Config"] == [
+        {"Subnet": "10.210.0.0/24", "Gateway": "10.210.0.254", "IPRange": "10.210.0.128/25"}
+    ]
+    assert body["Options"] == {VXLAN: "5000", MTU: "9000", "encrypted": ""}
+    assert body["Labels"] == {"team": "7", MANAGED: "true"}
+    assert (body["Attachable"], body["Internal"]) == (False, True)
+
+
+def test_a_network_as_asked_for_is_left_alone_whoever_made_it():
+    assert not plan_network(WANTED, THERE).changed
+    foreign = {**INSPECTED, "Labels": None, "Options": {VXLAN: "4097"}}  # without an MTU, the driver takes 1500
+    assert not plan_network(WANTED, dataclasses.replace(MANAGER, network=network_of(foreign))).changed
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"subnet": "10.200.1.0/24"}, "its subnet is 10.200.0.0/24, not 10.200.1.0/24"),
+        ({"gateway": "10.200.0.9"}, "its gateway is 10.200.0.1, not 10.200.0.9"),
+        ({"ip_range": "10.200.0.128/25"}, "its ip_range is none, not 10.200.0.128/25"),
+        ({"attachable": False}, "its attachable is on, not off"),
+        ({"internal": True}, "its internal is off, not on"),
+        ({"encrypted": True}, "its encrypted is off, not on"),
+        ({"mtu": 9000}, "its mtu is 1500, not 9000"),
+        ({"labels": {"team": "a"}}, "its label team is none, not a"),
+        ({"options": {"x": "y"}}, "its option x is none, not y"),
+    ],
+)
+def test_what_docker_cant_change_needs_consent(change, words):
+    desired = dataclasses.replace(WANTED, **change)
+    with pytest.raises(OversshError) as caught:
+        plan_network(desired, THERE)
+    assert words in str(caught.value)
+    assert "on_change: recreate" in str(caught.value)
+    plan = plan_network(dataclasses.replace(desired, on_change="recreate"), THERE)
+    assert [step.action for step in plan.steps] == ["remove", "create"]
+    again = plan.inverse[-1].args["body"]
+    assert again["IPAM"]["Config"] == INSPECTED["IPAM"]["Config"]
+    assert (again["Options"], again["Labels"]) == (INSPECTED["Options"], INSPECTED["Labels"])
+
+
+def test_auto_follows_the_underlay():
+    with pytest.raises(OversshError, match="its mtu is 1500, not 1400"):
+        plan_network(WANTED, dataclasses.replace(THERE, underlay_mtu=1400))
+
+
+def test_auto_without_a_device_is_refused():
+    with pytest.raises(OversshError, match=r"node's address 172\.30\.0\.1, and no device of this host has it"):
+        plan_network(WANTED, dataclasses.replace(MANAGER, underlay_mtu=None))
+    assert plan_network(dataclasses.replace(WANTED, mtu=1500), dataclasses.replace(MANAGER, underlay_mtu=None)).changed
+
+
+@pytest.mark.parametrize(
+    ("observed", "words"),
+    [
+        (Observed(manager=False, state="active"), "this host is a worker of its swarm"),
+        (Observed(manager=False, state="inactive"), "this host is in no swarm"),
+        (Observed(manager=False, state="locked"), "a swarm whose state here is locked"),
+    ],
+)
+def test_only_managers_make_networks(observed, words):
+    with pytest.raises(OversshError, match=words):
+        plan_network(WANTED, observed)
+
+
+def test_a_rehearsal_takes_the_swarm_for_granted():
+    plan = plan_network(WANTED, Observed(manager=False, state="inactive", rehearsal=True))
+    assert plan.after["mtu"] == "auto"
+    assert plan.changed
+
+
+def test_absent():
+    gone = Desired(name="o1", state="absent")
+    assert not plan_network(gone, MANAGER).changed
+    assert not plan_network(gone, Observed(manager=False, state="inactive")).changed
+    assert plan_network(gone, THERE).labels == ["remove the overlay network o1"]
+
+
+def test_a_foreign_network_is_removed_only_with_consent():
+    gone = Desired(name="o1", state="absent")
+    foreign = dataclasses.replace(MANAGER, network=network_of({**INSPECTED, "Labels": {}}))
+    with pytest.raises(OversshError, match="was not made by this collection"):
+        plan_network(gone, foreign)
+    assert plan_network(dataclasses.replace(gone, on_change="recreate"), foreign).changed
+
+
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_networks_of_the_host_and_ingress_are_never_touched(state):
+    bridge = OverlayNetwork("o1", "b", "bridge", "local", ("10.1.0.0/16",))
+    with pytest.raises(OversshError, match="o1 is a bridge network of this host"):
+        plan_network(
+            dataclasses.replace(WANTED, state=state, on_change="recreate"), dataclasses.replace(MANAGER, network=bridge)
+        )
+    with pytest.raises(OversshError, match="ingress is the engine's own"):
+        plan_network(dataclasses.replace(WANTED, name="ingress", state=state), MANAGER)
+
+
+@pytest.mark.parametrize(
+    ("neighbour", "words"),
+    [
+        (
+            {"others": (OverlayNetwork("b1", "b", "bridge", "local", ("10.200.0.0/16",)),)},
+            "the subnet 10.200.0.0/24 of o1 overlaps 10.200.0.0/16 of the Docker network b1",
+        ),
+        (
+            {"routes": (Route(ipaddress.ip_network("10.200.0.128/25"), "eth1"),)},
+            "overlaps the route 10.200.0.128/25 of this host (device eth1)",
+        ),
+    ],
+)
+@pytest.mark.parametrize("network", [None, network_of(INSPECTED)])
+def test_an_overlap_is_refused_and_both_are_named(neighbour, words, network):
+    with pytest.raises(OversshError) as caught:
+        plan_network(WANTED, dataclasses.replace(MANAGER, network=network, **neighbour))
+    assert words in str(caught.value)
+
+
+def test_the_underlay_is_refused_as_a_subnet():
+    desired = dataclasses.replace(WANTED, subnet="172.30.9.0/24")
+    with pytest.raises(OversshError, match=r"subnet 172\.30\.9\.0/24 of o1 overlaps the underlay 172\.30\.0\.0/16"):
+        plan_network(desired, MANAGER)
+
+
+_NETWORKS = st.tuples(st.integers(0, 2**32 - 1), st.integers(1, 32)).map(
+    lambda pair: ipaddress.ip_network(pair, strict=False)
+)
+
+
+@given(_NETWORKS, _NETWORKS)
+def test_refused_means_that_an_address_is_in_both(one, other):
+    shared = max(one.network_address, other.network_address) <= min(one.broadcast_address, other.broadcast_address)
+    observed = dataclasses.replace(MANAGER, routes=(Route(other, "eth0"),))
+    try:
+        refuse_overlap("o1", [str(one)], None, observed)
+    except OversshError:
+        assert shared
+    else:
+        assert not shared
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"subnet": "10.200.0.1/24"}, "subnet is 10.200.0.1/24"),
+        ({"subnet": "fd00::/64"}, "it takes an IPv4 network"),
+        ({"gateway": "10.200.0.1"}, "give subnet too"),
+        ({"subnet": "10.200.0.0/24", "gateway": "10.201.0.1"}, "not within the subnet 10.200.0.0/24"),
+        ({"subnet": "10.200.0.0/24", "gateway": "hub"}, "gateway is hub"),
+        ({"subnet": "10.200.0.0/24", "ip_range": "10.201.0.0/25"}, "not within the subnet"),
+        ({"mtu": "500"}, "mtu is 500; it takes auto"),
+        ({"mtu": "big"}, "mtu is big"),
+        ({"options": {MTU: "1500"}}, "said with the option mtu"),
+        ({"options": {"encrypted": ""}}, "said with the option encrypted"),
+        ({"underlay": "tun"}, "underlay is tun"),
+    ],
+)
+def test_a_wrong_option_is_named(params, words):
+    with pytest.raises(OversshError) as caught:
+        desired_of({"name": "o1", **params})
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "mtu", "container_mtu"),
+    [({}, 1500, 1450), ({MTU: "9000"}, 9000, 8950), ({MTU: "1499", "encrypted": ""}, 1499, 1420)],
+)
+def test_the_containers_mtu_is_what_the_driver_leaves(options, mtu, container_mtu):
+    network = network_of({**INSPECTED, "Options": options})
+    assert (network.mtu, network.container_mtu) == (mtu, container_mtu)
+
+
+# Against an engine that remembers
+
+
+class Engine:
+    """As much of a manager's Docker engine as networks need. busy: how often a removal meets tasks that use it."""
+
+    def __init__(self, networks=(), busy=0, allocates=True):
+        self.found = list(networks)
+        self.busy = busy
+        self.allocates = allocates
+        self.attached = []
+
+    def info(self):
+        swarm = {"LocalNodeState": "active", "ControlAvailable": True, "NodeAddr": "172.30.0.1"}
+        return {"Swarm": swarm, "DockerRootDir": "/nowhere"}
+
+    def networks(self):
+        return self.found
+
+    def post(self, path, body):
+        made = {**body, "Id": f"id-{body['Name']}"}
+        made["IPAM"] = {"Config": body["IPAM"].get("Config") or [{"Subnet": "10.201.1.0/24"}]}
+        self.found.append(made if self.allocates else {**made, "Driver": "", "IPAM": {"Config": None}})
+
+    def remove_network(self, wanted):
+        if self.busy:
+            self.busy -= 1
+            raise DockerError(f"rpc error: code = FailedPrecondition desc = network {wanted} is in use by task t1", 400)
+        self.found = [one for one in self.found if wanted not in (one["Id"], one["Name"])]
+
+    def inspect_network(self, wanted):
+        for one in self.found:
+            if wanted in (one["Id"], one["Name"]):
+                return {**one, "Peers": [{"Name": "x", "IP": "172.30.0.1"}]}
+        raise DockerError(f"network {wanted} not found", 404)
+
+    def nodes(self):
+        return [{"ID": "n2", "Description": {"Hostname": "edge1"}}]
+
+    def services(self):
+        return [{"ID": "s1", "Spec": {"Name": "web"}}]
+
+    def tasks(self, filters=None):
+        hidden = filters == {"runtime": "attachment"}
+        return [task for task in self.attached if ("ServiceID" not in task) == hidden]
+
+
+class Run:
+    """`ip` on a node whose tunnel has an MTU of 1400."""
+
+    def __call__(self, argv, data=None, check=True):
+        if argv[2] == "address":
+            link = {"ifname": "tun1002", "mtu": 1400, "addr_info": [{"family": "inet", "local": "172.30.0.1"}]}
+            return Answer(0, json.dumps([link]), "")
+        return Answer(0, json.dumps([{"dst": "10.201.0.0/16", "dev": "eth1"}]), "")
+
+
+ATTACHMENT = {
+    "ID": "t1",
+    "NodeID": "n2",
+    "Spec": {
+        "NetworkAttachmentSpec": {"ContainerID": "64ee2551a98c4f5d1d87"},
+        "Networks": [{"Target": "net1"}],
+        "Runtime": "attachment",
+    },
+    "Status": {"State": "running"},
+    "DesiredState": "running",
+    "NetworksAttachments": [{"Network": {"ID": "net1"}, "Addresses": ["10.200.0.2/24"]}],
+}
+TASK = {**ATTACHMENT, "ID": "t2", "ServiceID": "s1", "Spec": {"Networks": [{"Target": "net1"}]}}
+ENDED = {**ATTACHMENT, "ID": "t3", "Status": {"State": "shutdown"}, "DesiredState": "shutdown"}
+ELSEWHERE = {**ATTACHMENT, "ID": "t4", "Spec": {}, "NetworksAttachments": [{"Network": {"ID": "net2"}}]}
+
+
+def _do(docker, desired, timeout=0.5, **more):
+    engine = Overlay(docker, Run(), desired, timeout, **more)
+    plan = engine.plan(engine.observe())
+    apply(plan, engine.perform)
+    return engine, plan
+
+
+def test_a_network_is_there_and_stays_as_it_is():
+    docker = Engine()
+    engine, plan = _do(docker, WANTED)
+    engine.wait()
+    result = engine.result(engine.observe())["network"]
+    assert (result["subnet"], result["mtu"], result["container_mtu"]) == ("10.200.0.0/24", 1400, 1350)
+    assert result["managed"] is True
+    assert not engine.plan(engine.observe()).changed
+    assert undo(plan.steps, engine.perform) == " (everything done before was taken back)"
+    assert docker.found == []
+
+
+def test_a_subnet_that_never_comes_is_told():
+    engine, _plan = _do(Engine(allocates=False), WANTED)
+    with pytest.raises(OversshError, match="allocation of a subnet for the network o1 did not happen"):
+        engine.wait()
+
+
+def test_without_waiting_an_unallocated_network_is_as_good_as_made():
+    engine, _plan = _do(Engine(allocates=False), WANTED, wait=False)
+    engine.wait()
+    assert not engine.plan(engine.observe()).changed
+    assert engine.result(engine.observe())["network"]["allocated"] is False
+
+
+def test_a_subnet_out_of_the_swarms_pool_that_hides_a_route_is_refused():
+    engine, _plan = _do(Engine(), dataclasses.replace(WANTED, subnet=None))
+    with pytest.raises(OversshError, match=r"10\.201\.1\.0/24 of o1 overlaps the route 10\.201\.0\.0/16"):
+        engine.wait()
+
+
+def test_a_removal_waits_for_those_who_use_the_network():
+    docker = Engine([INSPECTED], busy=1)
+    engine, _plan = _do(docker, Desired(name="o1", state="absent"))
+    assert docker.found == []
+    assert engine.result(engine.observe()) == {"network": None}
+
+
+def test_those_who_use_it_are_named():
+    docker = Engine([INSPECTED], busy=1000)
+    docker.attached = [ATTACHMENT, TASK, ENDED, ELSEWHERE]
+    with pytest.raises(OversshError) as caught:
+        _do(docker, Desired(name="o1", state="absent"), timeout=0)
+    words = str(caught.value)
+    assert "container 64ee2551a98c on edge1 (task t1, running), service web on edge1 (task t2, running)" in words
+    assert "t3" not in words
+    assert "t4" not in words
+
+
+def test_the_engines_own_copy_has_to_go_too():
+    class Slow(Engine):
+        asked = 0
+
+        def remove_network(self, wanted):
+            self.asked += 1
+            if self.asked < 2:
+                return  # the swarm has removed it, and a container of this host still holds the engine's copy
+            super().remove_network(wanted)
+
+    docker = Slow([INSPECTED])
+    _do(docker, Desired(name="o1", state="absent"))
+    assert docker.asked == 2
+
+
+def test_a_local_network_of_the_same_name_does_not_hide_the_swarms():
+    docker = Engine([{**INSPECTED, "Id": "local", "Scope": "local", "Driver": "bridge"}, INSPECTED])
+    observed = Overlay(docker, Run(), WANTED, 1).observe()
+    assert observed.network is not None
+    assert observed.network.network_id == "net1"
+
+
+def test_networks_are_listed_with_what_is_attached():
+    docker = Engine(
+        [INSPECTED, UNALLOCATED | {"Name": "o2", "Id": "net2"}, {"Name": "bridge", "Id": "b", "Driver": "bridge"}]
+    )
+    docker.attached = [ATTACHMENT, TASK]
+    listed = list_overlays(docker)
+    assert [one["name"] for one in listed] == ["o1", "o2"]
+    assert [one["allocated"] for one in listed] == [True, False]
+    assert listed[0]["peers"] == ["172.30.0.1"]
+    assert [(one["service"], one["container"], one["addresses"]) for one in listed[0]["endpoints"]] == [
+        ("", "64ee2551a98c", ["10.200.0.2/24"]),
+        ("web", "", ["10.200.0.2/24"]),
+    ]
+    assert listed[0]["vxlan_id"] == 4097
+    assert list_overlays(docker, "o2")[0]["name"] == "o2"
