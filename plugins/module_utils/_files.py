@@ -25,7 +25,7 @@ def write_text(path: str, text: str, mode: int = 0o644) -> None:
     """Replace the file by one rename, so that a reader sees the old text or the new; folders above it are made."""
     folder = os.path.dirname(path)
     try:
-        os.makedirs(folder, mode=0o755, exist_ok=True)
+        _make_folder(folder)
         handle, draft = tempfile.mkstemp(prefix=".overssh-", dir=folder)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as stream:
@@ -39,6 +39,14 @@ def write_text(path: str, text: str, mode: int = 0o644) -> None:
             raise
     except OSError as error:
         raise OversshError(f"can't write {path}: {error}") from error
+
+
+def _make_folder(path: str) -> None:
+    """Make the folder and those above it, readable by all whatever the umask is."""
+    if not os.path.isdir(path):
+        _make_folder(os.path.dirname(path))
+        os.mkdir(path)
+        os.chmod(path, 0o755)  # noqa: S103  # programs of other accounts read what lies in it
 
 
 def remove(path: str) -> None:

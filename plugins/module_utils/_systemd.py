@@ -17,7 +17,8 @@ class UnitState:
     """A unit as found.
 
     text: its file's text, None where we have none; enabled: starts at boot; active: systemd's word ("active",
-    "activating", "inactive", "failed"); restarts: how often systemd restarted it by itself; main_pid: 0 where none.
+    "activating", "inactive", "failed"); restarts: how often systemd restarted it by itself; main_pid: 0 where none;
+    active_since: microseconds of the monotonic clock, 0 where it never was.
     """
 
     text: str | None
@@ -25,6 +26,7 @@ class UnitState:
     active: str
     restarts: int = 0
     main_pid: int = 0
+    active_since: int = 0
 
 
 class Systemd:
@@ -36,7 +38,13 @@ class Systemd:
     def observe(self, unit: str) -> UnitState:
         """The unit as it stands."""
         shown = self._run(
-            ["systemctl", "show", unit, "--property=ActiveState,UnitFileState,NRestarts,MainPID"], check=False
+            [
+                "systemctl",
+                "show",
+                unit,
+                "--property=ActiveState,UnitFileState,NRestarts,MainPID,ActiveEnterTimestampMonotonic",
+            ],
+            check=False,
         ).stdout
         values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
         return UnitState(
@@ -45,6 +53,7 @@ class Systemd:
             active=values.get("ActiveState", "inactive"),
             restarts=int(values.get("NRestarts") or 0),
             main_pid=int(values.get("MainPID") or 0),
+            active_since=int(values.get("ActiveEnterTimestampMonotonic") or 0),
         )
 
     def write(self, unit: str, text: str) -> None:

@@ -1,0 +1,105 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One ICMP echo (IPv4) out of one device, and what comes back through it."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+import time
+from dataclasses import dataclass
+
+from ._errors import OversshError
+
+ECHO_REPLY, UNREACHABLE, ECHO = 0, 3, 8
+ERRORS = (UNREACHABLE, 11, 12)  # these carry the beginning of the packet that they answer
+_HEADER = struct.Struct("!BBHHH")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back: from whom, after how long, and whether it was the echo itself or an ICMP error about it."""
+
+    source: str
+    rtt_ms: float
+    reply: bool
+
+
+def ping(address: str, device: str, timeout: float) -> Answer | None:
+    """Send one echo through the device and wait for an answer that came through it; None where there is none.
+
+    An error from the other side (a firewall's "administratively prohibited") is an answer as well: it has crossed.
+    A device that is missing, down or without a route gives None.
+    """
+    identifier, sequence = struct.unpack("!HH", os.urandom(4))
+    try:
+        link = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    except PermissionError as error:
+        raise OversshError("can't send an ICMP echo: that takes root on the host; set become: true") from error
+    with link:
+        sent = time.monotonic()
+        try:
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
+            link.sendto(echo(identifier, sequence), (address, 0))
+            return _answer(link, identifier, sequence, sent, sent + timeout)
+        except OSError:
+            return None
+
+
+def _answer(link: socket.socket, identifier: int, sequence: int, sent: float, deadline: float) -> Answer | None:
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([link], [], [], left)[0]:
+            return None
+        packet, (source, _port) = link.recvfrom(65535)
+        kind = answer_to(packet, identifier, sequence)
+        if kind is not None:
+            return Answer(source, round((time.monotonic() - sent) * 1000, 3), kind == ECHO_REPLY)
+
+
+def echo(identifier: int, sequence: int) -> bytes:
+    """An echo request, checksum included."""
+    body = b"overssh"
+    draft = _HEADER.pack(ECHO, 0, 0, identifier, sequence) + body
+    return _HEADER.pack(ECHO, 0, checksum(draft), identifier, sequence) + body
+
+
+def answer_to(packet: bytes, identifier: int, sequence: int) -> int | None:
+    """The ICMP type of an IPv4 packet that answers this echo, by a reply or by an error about it; None otherwise."""
+    icmp = _payload(packet)
+    if icmp is None or len(icmp) < _HEADER.size:
+        return None
+    kind, its_id, its_sequence = _fields(icmp)
+    if kind == ECHO_REPLY:
+        return ECHO_REPLY if (its_id, its_sequence) == (identifier, sequence) else None
+    if kind in ERRORS:
+        inner = _payload(icmp[_HEADER.size :])
+        if inner is not None and len(inner) >= _HEADER.size:
+            about, its_id, its_sequence = _fields(inner)
+            if (about, its_id, its_sequence) == (ECHO, identifier, sequence):
+                return kind
+    return None
+
+
+def checksum(data: bytes) -> int:
+    """The Internet checksum (RFC 1071)."""
+    padded = data + b"\0" * (len(data) % 2)
+    total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return 0xFFFF - total
+
+
+def _fields(icmp: bytes) -> tuple[int, int, int]:
+    """Type, identifier and sequence number."""
+    kind, _code, _sum, identifier, sequence = _HEADER.unpack_from(icmp)
+    return kind, identifier, sequence
+
+
+def _payload(packet: bytes) -> bytes | None:
+    """What an IPv4 packet carries, where that is ICMP."""
+    if len(packet) < 20 or packet[0] >> 4 != 4 or packet[9] != socket.IPPROTO_ICMP:
+        return None
+    return packet[(packet[0] & 0xF) * 4 :]

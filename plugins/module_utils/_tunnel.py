@@ -1,0 +1,237 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A link over ssh, kept up by a systemd unit, and proven by packets that cross it."""
+
+from __future__ import annotations
+
+import pwd
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from ._command import Runner
+from ._errors import OversshError
+from ._files import read_text, remove, remove_empty_folder, write_text
+from ._icmp import Answer, ping
+from ._main import Engine
+from ._plan import Plan, Step
+from ._systemd import Systemd, UnitState
+from ._tunnel_explain import Context, attempts_of, explain, silent
+from ._tunnel_model import (
+    FOLDER,
+    Link,
+    checked_name,
+    conf_facts,
+    conf_path,
+    conf_text,
+    fingerprint,
+    known_hosts_path,
+    link_of,
+    texts_of,
+    unit_of,
+)
+from ._tunnel_plan import Observed, plan_link
+from ._wait import WaitError, wait_until
+
+PING_SECONDS = 0.3
+
+Ping = Callable[[str, str, float], "Answer | None"]
+
+
+@dataclass(frozen=True)
+class Desired:
+    """What the user asks for; link: None where the link only has to be down or gone."""
+
+    name: str
+    state: str
+    link: Link | None
+    wait: bool
+    timeout: float
+
+
+def desired_of(params: Mapping[str, Any], run: Runner) -> Desired:
+    """The module's options, checked; ssh itself is asked whether it takes the configuration."""
+    link = None
+    if params["state"] in ("started", "restarted"):
+        known = run(["ssh", "-Q", "cipher"]).stdout.split()
+        link = link_of(params, known, has_aes(read_text("/proc/cpuinfo") or ""))
+        answer = run(["ssh", "-G", "-F", "/dev/stdin", link.name], data=conf_text(link), check=False)
+        if answer.rc != 0:
+            words = (answer.stderr.strip().splitlines() or [f"exit status {answer.rc}"])[0]
+            raise OversshError(f"ssh does not take the link's configuration: {words.replace('/dev/stdin', 'it')}")
+    return Desired(checked_name(params["name"]), params["state"], link, params["wait"], params["wait_timeout"])
+
+
+def has_aes(cpuinfo: str) -> bool:
+    """Whether the processor has instructions for AES."""
+    return any("aes" in line.split() for line in cpuinfo.splitlines() if line.lower().startswith(("flags", "features")))
+
+
+class SshTunnel(Engine[Observed]):
+    """One link on this host."""
+
+    def __init__(self, desired: Desired, run: Runner, ping: Ping = ping) -> None:
+        self._desired = desired
+        self._texts = texts_of(desired.link) if desired.link else None
+        self._run = run
+        self._systemd = Systemd(run)
+        self._ping = ping
+        self._unit = unit_of(desired.name)
+        self._begun = time.time()
+        self._restarted = False
+        self._answer: Answer | None = None
+
+    def observe(self) -> Observed:
+        """The link's files and its unit."""
+        return observe_link(self._desired.name, self._systemd)
+
+    def plan(self, observed: Observed) -> Plan:
+        """What is left to do; a restart that was done is not asked for again."""
+        state = "started" if self._restarted else self._desired.state
+        return plan_link(self._desired.name, state, self._texts, observed)
+
+    def perform(self, step: Step) -> None:
+        """Do one step."""
+        if step.action == "file":
+            self._file(step.args["path"], step.args["text"])
+        elif step.action == "unit":
+            if step.args["text"] is None:
+                self._systemd.delete(self._unit)
+            else:
+                self._systemd.write(self._unit, step.args["text"])
+        elif step.action == "start":
+            self._start()
+        else:
+            {"stop": self._systemd.stop, "enable": self._systemd.enable, "disable": self._systemd.disable}[step.action](
+                self._unit
+            )
+
+    def result(self, observed: Observed) -> dict[str, Any]:
+        """The link in figures."""
+        conf = self._texts.conf if self._texts else observed.conf
+        return {
+            "peer": self._desired.name,
+            **described(self._desired.name, conf, observed.unit),
+            "rtt_ms": self._answer.rtt_ms if self._answer else None,
+        }
+
+    def wait(self) -> None:
+        """Until a packet came back through the device, or ssh says why none can."""
+        link, timeout = self._desired.link, self._desired.timeout
+        if link is None or not self._desired.wait:
+            return
+        try:
+            self._answer = wait_until(lambda: self._crossing(link), timeout, "an answer through the link")
+        except WaitError as error:
+            raise OversshError(f"{self._reason(link)} (waited {timeout:g} s)") from error
+
+    def _crossing(self, link: Link) -> Answer | None:
+        answer = self._ping(link.remote_address, link.device, PING_SECONDS)
+        if answer is None:
+            finding = explain(attempts_of(self._journal()), self._context(link))
+            if finding is not None and finding.final:
+                raise OversshError(finding.sentence)
+        return answer
+
+    def _reason(self, link: Link) -> str:
+        context = self._context(link)
+        finding = explain(attempts_of(self._journal()), context)
+        if finding is not None:
+            return finding.sentence
+        if context.carrier:
+            return silent(context)
+        return f"ssh to {context.peer} has neither connected nor failed; a firewall may drop ssh there"
+
+    def _journal(self) -> str:
+        """What was said for the unit since this run of the module began."""
+        fields = "--output-fields=MESSAGE,_PID,SYSLOG_IDENTIFIER"
+        since = f"--since=@{self._begun:.6f}"
+        return self._run(
+            ["journalctl", "-u", self._unit, since, "-o", "json", fields, "--no-pager"], check=False
+        ).stdout
+
+    def _context(self, link: Link) -> Context:
+        return Context(
+            name=link.name,
+            host=link.host,
+            port=link.port,
+            user=link.user,
+            run_as=link.run_as,
+            identity_file=link.identity_file,
+            device=link.device,
+            remote_device=link.remote_device,
+            remote_address=link.remote_address,
+            fingerprints=tuple(fingerprint(key) for key in link.host_keys),
+            device_owner=device_owner(link.device),
+            carrier=_sysfs(link.device, "carrier") == "1",
+        )
+
+    def _file(self, path: str, text: str | None) -> None:
+        if text is None:
+            remove(path)
+            remove_empty_folder(FOLDER)
+        else:
+            write_text(path, text)
+
+    def _start(self) -> None:
+        try:
+            self._systemd.start(self._unit)
+        except OversshError as error:
+            finding = None
+            if self._desired.link:
+                finding = explain(attempts_of(self._journal()), self._context(self._desired.link))
+            self._systemd.stop(self._unit)
+            raise OversshError(finding.sentence if finding else str(error)) from error
+        self._restarted = True
+
+
+def observe_link(name: str, systemd: Systemd) -> Observed:
+    """A link's files and its unit."""
+    return Observed(read_text(conf_path(name)), read_text(known_hosts_path(name)), systemd.observe(unit_of(name)))
+
+
+def described(name: str, conf: str | None, unit: UnitState) -> dict[str, Any]:
+    """A link as return values, from its configuration and its unit."""
+    facts = conf_facts(conf)
+    return {
+        "host": facts.host,
+        "port": facts.port,
+        "unit": unit_of(name),
+        "device": facts.device,
+        "remote_device": facts.remote_device,
+        "remote_address": facts.remote_address,
+        "active": unit.active == "active",
+        "restarts": unit.restarts,
+        "since": since(unit),
+    }
+
+
+def since(unit: UnitState) -> str | None:
+    """When ssh was started last, in UTC, where it runs."""
+    if unit.active != "active" or not unit.active_since:
+        return None
+    age = time.clock_gettime(time.CLOCK_MONOTONIC) - unit.active_since / 1e6
+    return datetime.fromtimestamp(round(time.time() - age), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def device_owner(device: str) -> str | None:
+    """The account that may open the device: "" where only root may, None where there is no such device."""
+    owner = _sysfs(device, "owner")
+    if owner is None:
+        return None if _sysfs(device, "ifindex") is None else ""
+    if owner == "-1":
+        return ""
+    try:
+        return pwd.getpwuid(int(owner)).pw_name
+    except KeyError:
+        return f"the account of number {owner}"
+
+
+def _sysfs(device: str, attribute: str) -> str | None:
+    try:
+        text = read_text(f"/sys/class/net/{device}/{attribute}")
+    except OversshError:  # "carrier" of a device that is down can't be read
+        return None
+    return None if text is None else text.strip()

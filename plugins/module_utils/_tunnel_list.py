@@ -1,0 +1,63 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The links over ssh that this host keeps."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from typing import Any
+
+from ._command import Runner
+from ._icmp import Answer
+from ._systemd import UNIT_FOLDER, Systemd
+from ._tunnel import described, observe_link
+from ._tunnel_model import FOLDER, unit_of
+
+PING_SECONDS = 1.0
+UNIT = re.compile(r"overssh-link-(?P<name>.+)\.service")
+WARNINGS = {"channel_window_ignored": "peer ignored channel window", "too_much_data": "rcvd too much data"}
+
+
+def links(
+    run: Runner, ping: Callable[[str, str, float], Answer | None], name: str | None = None
+) -> list[dict[str, Any]]:
+    """Every link of ours, or the one of that name, by name."""
+    names = link_names(_entries(FOLDER), _entries(UNIT_FOLDER))
+    return [_link(each, run, ping) for each in names if name in (None, each)]
+
+
+def link_names(files: list[str], units: list[str]) -> list[str]:
+    """The links' names, out of the names of configurations and of units."""
+    of_files = [file[: -len(".conf")] for file in files if file.endswith(".conf") and not file.startswith(".")]
+    of_units = [found["name"] for found in map(UNIT.fullmatch, units) if found]
+    return sorted({*of_files, *of_units})
+
+
+def warnings_of(journal: str) -> dict[str, int]:
+    """How often ssh complained about its channel's window."""
+    return {name: journal.count(words) for name, words in WARNINGS.items()}
+
+
+def _link(name: str, run: Runner, ping: Callable[[str, str, float], Answer | None]) -> dict[str, Any]:
+    observed = observe_link(name, Systemd(run))
+    seen = described(name, observed.conf, observed.unit)
+    device, address = seen["device"], seen["remote_address"]
+    answer = ping(address, device, PING_SECONDS) if device and address else None
+    journal = run(["journalctl", "-u", unit_of(name), "-o", "cat", "--no-pager"], check=False).stdout
+    return {
+        "name": name,
+        **seen,
+        "state": observed.unit.active,
+        "enabled": observed.unit.enabled,
+        "rtt_ms": answer.rtt_ms if answer else None,
+        "warnings": warnings_of(journal),
+    }
+
+
+def _entries(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []

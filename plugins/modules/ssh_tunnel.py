@@ -1,0 +1,267 @@
+#!/usr/bin/python
+# Copyright: overssh.swarm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""ssh_tunnel: documentation and main."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ssh_tunnel
+short_description: A link to another host over ssh -w, kept up by systemd
+version_added: 0.1.0
+author:
+  - overssh.swarm contributors (@overssh)
+description:
+  - Connects a tun device of this host with one of a peer by C(ssh -w), and keeps them connected.
+  - The link is the unit C(overssh-link-NAME.service). It runs as an account without privileges, in a sandbox, and is
+    started again a second after it ended, for ever.
+  - ssh's configuration is C(/etc/overssh/links/NAME.conf), and the peer's host keys are in
+    C(/etc/overssh/links/NAME.known_hosts). No other configuration and no other host keys are read.
+  - Both devices have to be there already, owned by the accounts that ssh and sshd run the link as; see
+    M(overssh.swarm.tun_interface).
+requirements:
+  - OpenSSH 8.3 or later on this host; from 8.5 on a failure is explained in more detail
+  - systemd 240 or later
+extends_documentation_fragment:
+  - overssh.swarm.attributes
+  - overssh.swarm.wait
+options:
+  name:
+    description:
+      - The peer's name. It names the unit and the files, and is what its host keys are known by.
+      - Letters, digits, C(.), C(_) and C(-), with a letter or a digit first.
+    type: str
+    required: true
+  state:
+    description:
+      - V(started) has the link up, now and at boot. A link whose files change is restarted.
+      - V(restarted) restarts it in any case.
+      - V(stopped) has it down, now and at boot, and keeps its files.
+      - V(absent) removes it.
+      - V(stopped) and V(absent) need O(name) only, and an unknown link is fine for both.
+    type: str
+    choices: [started, stopped, restarted, absent]
+    default: started
+  host:
+    description:
+      - Where the peer is dialled, a name or an address. Required to start.
+    type: str
+  port:
+    description:
+      - The port that the peer is dialled at.
+    type: int
+    default: 22
+  user:
+    description:
+      - The account on the peer.
+    type: str
+    default: overssh
+  run_as:
+    description:
+      - The account on this host that ssh runs as.
+    type: str
+    default: overssh
+  identity_file:
+    description:
+      - The private key on this host, without a passphrase, readable by O(run_as) only. Required to start.
+    type: path
+  host_keys:
+    description:
+      - The peer's public host keys, each as a line such as C(ssh-ed25519 AAAA...). Required to start.
+      - A peer that shows another key is not connected to.
+    type: list
+    elements: str
+  device:
+    description:
+      - The tun device of this host. ssh opens devices named C(tunN) only. Required to start.
+    type: str
+  remote_device:
+    description:
+      - The tun device of the peer. Required to start.
+    type: str
+  remote_address:
+    description:
+      - The peer's address in the underlay, which is pinged through O(device). Required to start.
+    type: str
+  keepalive_interval:
+    description:
+      - After how many seconds of silence ssh asks the peer for a sign of life.
+    type: int
+    default: 1
+  keepalive_count:
+    description:
+      - After how many of those without an answer ssh gives up and connects anew.
+    type: int
+    default: 3
+  connect_timeout:
+    description:
+      - How many seconds a connection may take to come about.
+    type: int
+    default: 10
+  ciphers:
+    description:
+      - Ciphers in order of preference. The first that the peer knows too is used.
+      - The default begins with AES-GCM where this host's processor has instructions for AES, and with ChaCha20
+        elsewhere.
+    type: list
+    elements: str
+  extra_options:
+    description:
+      - More options of C(ssh_config(5)), by name, for instance C(ProxyCommand). A list gives the option several times.
+      - They win over what the module sets without an option of its own. What an option of the module says is refused
+        here.
+    type: dict
+    default: {}
+notes:
+  - With O(wait=true) success means that a packet came back through the device. An ICMP error from the peer's firewall
+    counts, as it has crossed the link too.
+  - A wrong host key, a refused key, and a refused tunnel are reported when they were seen twice, without waiting any
+    longer.
+  - From 9.8 on, sshd shuts an address out for some time after failed logins (C(PerSourcePenalties)). All hosts behind
+    one NAT share that address.
+seealso:
+  - module: overssh.swarm.ssh_tunnel_info
+  - module: overssh.swarm.tun_interface
+"""
+
+EXAMPLES = r"""
+- name: Dial the hub
+  overssh.swarm.ssh_tunnel:
+    name: cloud1
+    host: hub.example.org
+    port: 2222
+    identity_file: /etc/overssh/keys/id_ed25519
+    host_keys:
+      - ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINx1xCXDXEWPFn11Cn4wa4G1pykEpmXCUPVRAiSIfU4H
+    device: tun1001
+    remote_device: tun1002
+    remote_address: 172.30.0.1
+
+- name: Dial it through a jump host
+  overssh.swarm.ssh_tunnel:
+    name: cloud1
+    host: 10.0.0.5
+    identity_file: /etc/overssh/keys/id_ed25519
+    host_keys: "{{ hub_host_keys }}"
+    device: tun1001
+    remote_device: tun1002
+    remote_address: 172.30.0.1
+    extra_options:
+      ProxyCommand: ssh -F /etc/overssh/jump.conf -W %h:%p jump
+
+- name: Remove the link
+  overssh.swarm.ssh_tunnel:
+    name: cloud1
+    state: absent
+"""
+
+RETURN = r"""
+steps:
+  description: What was done, or in check mode would be done.
+  returned: always
+  type: list
+  elements: str
+  sample: ["write overssh-link-cloud1.service", "start the link to cloud1"]
+peer:
+  description: O(name).
+  returned: always
+  type: str
+  sample: cloud1
+host:
+  description: Where it is dialled.
+  returned: always
+  type: str
+  sample: hub.example.org
+port:
+  description: At which port.
+  returned: always
+  type: int
+  sample: 2222
+unit:
+  description: The unit that keeps the link.
+  returned: always
+  type: str
+  sample: overssh-link-cloud1.service
+device:
+  description: The device of this host.
+  returned: always
+  type: str
+  sample: tun1001
+remote_device:
+  description: The device of the peer.
+  returned: always
+  type: str
+  sample: tun1002
+remote_address:
+  description: The peer's address in the underlay.
+  returned: always
+  type: str
+  sample: 172.30.0.1
+active:
+  description: Whether ssh runs.
+  returned: always
+  type: bool
+  sample: true
+restarts:
+  description: How often systemd has started ssh again since the link was started.
+  returned: always
+  type: int
+  sample: 0
+since:
+  description: When ssh was started last, where it runs.
+  returned: always
+  type: str
+  sample: "2026-01-31T12:00:00Z"
+rtt_ms:
+  description: How long the packet took that proved the link, in milliseconds; none where O(wait=false).
+  returned: always
+  type: float
+  sample: 0.412
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
+from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._main import run
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel import SshTunnel, desired_of
+from ansible_collections.overssh.swarm.plugins.module_utils._wait import WAIT_OPTIONS
+
+NEEDED = ["host", "identity_file", "host_keys", "device", "remote_device", "remote_address"]
+
+
+def main() -> None:
+    """Wire the options to the engine."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["started", "stopped", "restarted", "absent"], "default": "started"},
+            "host": {"type": "str"},
+            "port": {"type": "int", "default": 22},
+            "user": {"type": "str", "default": "overssh"},
+            "run_as": {"type": "str", "default": "overssh"},
+            "identity_file": {"type": "path"},
+            "host_keys": {"type": "list", "elements": "str", "no_log": False},
+            "device": {"type": "str"},
+            "remote_device": {"type": "str"},
+            "remote_address": {"type": "str"},
+            "keepalive_interval": {"type": "int", "default": 1, "no_log": False},
+            "keepalive_count": {"type": "int", "default": 3, "no_log": False},
+            "connect_timeout": {"type": "int", "default": 10},
+            "ciphers": {"type": "list", "elements": "str"},
+            "extra_options": {"type": "dict", "default": {}},
+            **WAIT_OPTIONS,
+        },
+        required_if=[("state", "started", NEEDED), ("state", "restarted", NEEDED)],
+        supports_check_mode=True,
+    )
+    host = runner(module)
+    try:
+        engine = SshTunnel(desired_of(module.params, host), host)
+    except OversshError as error:
+        module.fail_json(msg=f"{error}.")
+    run(module, engine)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+#!/usr/bin/python
+# Copyright: overssh.swarm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""ssh_tunnel_info: documentation and main."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ssh_tunnel_info
+short_description: Look at a host's links over ssh
+version_added: 0.1.0
+author:
+  - overssh.swarm contributors (@overssh)
+description:
+  - Lists the links that M(overssh.swarm.ssh_tunnel) made on this host, and whether packets cross them.
+extends_documentation_fragment:
+  - overssh.swarm.attributes.info
+options:
+  name:
+    description:
+      - The peer whose link is asked for; all links without it.
+    type: str
+seealso:
+  - module: overssh.swarm.ssh_tunnel
+"""
+
+EXAMPLES = r"""
+- name: Look at the links
+  overssh.swarm.ssh_tunnel_info:
+  register: tunnels
+
+- name: Name those that nothing crosses
+  ansible.builtin.debug:
+    msg: "{{ tunnels.links | selectattr('rtt_ms', 'none') | map(attribute='name') }}"
+"""
+
+RETURN = r"""
+links:
+  description: The links, by name.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The peer's name.
+      type: str
+      sample: cloud1
+    unit:
+      description: The unit that keeps the link.
+      type: str
+      sample: overssh-link-cloud1.service
+    host:
+      description: Where the peer is dialled.
+      type: str
+      sample: hub.example.org
+    port:
+      description: At which port.
+      type: int
+      sample: 2222
+    device:
+      description: The device of this host.
+      type: str
+      sample: tun1001
+    remote_device:
+      description: The device of the peer.
+      type: str
+      sample: tun1002
+    remote_address:
+      description: The peer's address in the underlay.
+      type: str
+      sample: 172.30.0.1
+    state:
+      description: systemd's word for the unit, such as V(active), V(activating) (it tries again) or V(inactive).
+      type: str
+      sample: active
+    active:
+      description: Whether ssh runs.
+      type: bool
+      sample: true
+    enabled:
+      description: Whether the link is started at boot.
+      type: bool
+      sample: true
+    restarts:
+      description: How often systemd has started ssh again since the link was started.
+      type: int
+      sample: 0
+    since:
+      description: When ssh was started last, where it runs.
+      type: str
+      sample: "2026-01-31T12:00:00Z"
+    rtt_ms:
+      description: How long a packet took to the peer and back, in milliseconds; none where nothing came back.
+      type: float
+      sample: 0.412
+    warnings:
+      description: How often ssh complained about the window of its channel, as far back as the journal goes.
+      type: dict
+      contains:
+        channel_window_ignored:
+          description: Times that ssh ended the connection for it.
+          type: int
+          sample: 0
+        too_much_data:
+          description: Times that it dropped packets for it.
+          type: int
+          sample: 0
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
+from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._icmp import ping
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_list import links
+
+
+def main() -> None:
+    """Look, and say what was seen."""
+    module = AnsibleModule(argument_spec={"name": {"type": "str"}}, supports_check_mode=True)
+    try:
+        found = links(runner(module), ping, module.params["name"])
+    except OversshError as error:
+        module.fail_json(msg=f"{error}.")
+    module.exit_json(changed=False, links=found)
+
+
+if __name__ == "__main__":
+    main()

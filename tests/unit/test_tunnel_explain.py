@@ -1,0 +1,212 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sentences out of what OpenSSH 10.0 and systemd 257 really said in each case."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+
+import pytest
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_explain import (
+    Context,
+    Finding,
+    attempts_of,
+    explain,
+)
+
+OFFERED = "SHA256:4hZ8lNlrIuGwFVFetJ36BB00fs3GbqLCq90jpdDOUxo"
+CONTEXT = Context(
+    name="cloud1",
+    host="192.0.2.1",
+    port=2222,
+    user="overssh",
+    run_as="overssh",
+    identity_file="/etc/overssh/keys/id_ed25519",
+    device="tun1001",
+    remote_device="tun1002",
+    remote_address="172.30.0.1",
+    fingerprints=("SHA256:expected",),
+    device_owner="overssh",
+    carrier=False,
+)
+VERSION = "debug1: kex.c:kex_exchange_identification():1286 (bin=ssh, pid=9): Local version string SSH-2.0"
+SERVER_KEY = f"debug1: sshconnect.c:verify_host_key():1514 (bin=ssh, pid=9): Server host key: ssh-ed25519 {OFFERED}"
+CONNECTED = [VERSION, SERVER_KEY, 'Authenticated to 192.0.2.1 ([192.0.2.1]:2222) using "publickey".']
+OPEN = "debug1: port-net.c:sys_tun_open():179 (bin=ssh, pid=9): sys_tun_open: failed to "
+NOT_OPENED = ["Tunnel device open failed.", "Could not request tunnel forwarding."]
+REMOTE = "debug1: packet.c:ssh_packet_read_poll_seqnr():1859 (bin=ssh, pid=9): Remote: "
+REFUSED_OPEN = ["channel 0: open failed: connect failed: open failed", "Tunnel forwarding failed"]
+DENIED = "overssh@192.0.2.1: Permission denied (publickey)."
+PENALTY = [
+    VERSION,
+    "debug1: kex.c:kex_exchange_identification():1369 (bin=ssh, pid=9): banner line 0: Not allowed at this time",
+    "kex.c:kex_exchange_identification():1322 (bin=ssh, pid=9): Connection closed by remote host",
+    "Connection closed by 192.0.2.1 port 2222",
+]
+CHANGED_KEY = [
+    VERSION,
+    SERVER_KEY,
+    "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @",
+    "The fingerprint for the ED25519 key sent by the remote host is",
+    f"{OFFERED}.",
+    "Offending ED25519 key in /etc/overssh/links/cloud1.known_hosts:1",
+    "Host key for cloud1 has changed and you have requested strict checking.",
+    "Host key verification failed.",
+]
+
+
+def journal(*runs: Sequence[str]) -> str:
+    """As journalctl -o json prints it, with systemd's own lines in between."""
+    entries = []
+    for number, run in enumerate(runs):
+        entries.append({"SYSLOG_IDENTIFIER": "systemd", "_PID": "1", "MESSAGE": "Started overssh-link-cloud1.service."})
+        entries += [{"SYSLOG_IDENTIFIER": "ssh", "_PID": str(100 + number), "MESSAGE": line} for line in run]
+    return "\n".join(json.dumps(entry) for entry in entries)
+
+
+def found(*runs: Sequence[str], **changes: object) -> Finding | None:
+    return explain(attempts_of(journal(*runs)), dataclasses.replace(CONTEXT, **changes))
+
+
+@pytest.mark.parametrize(
+    ("run", "part", "certain"),
+    [
+        (CHANGED_KEY, f"shows the host key {OFFERED}, expected is SHA256:expected", True),
+        ([VERSION, DENIED], "refuses the key /etc/overssh/keys/id_ed25519 for the account overssh", True),
+        (
+            ["no such identity: /etc/overssh/keys/id_ed25519: No such file or directory", DENIED],
+            "there is no key /etc/overssh/keys/id_ed25519 on this host",
+            True,
+        ),
+        (['Load key "/etc/overssh/keys/id_ed25519": bad permissions', DENIED], "(bad permissions)", True),
+        (['Load key "/etc/overssh/keys/id_ed25519": Permission denied', DENIED], "(Permission denied)", True),
+        (
+            [*CONNECTED, f"{REMOTE}Server has rejected tunnel device forwarding", *REFUSED_OPEN],
+            "permits no tunnels to the account overssh (Remote: Server has rejected tunnel device forwarding)",
+            True,
+        ),
+        (
+            [*CONNECTED, f"{REMOTE}Failed to open the tunnel device.", *REFUSED_OPEN],
+            "can't open its device tun1002 (Tunnel forwarding failed)",
+            False,
+        ),
+        ([*CONNECTED, *REFUSED_OPEN], "can't open its device tun1002", False),
+        (
+            [*CONNECTED, f'{OPEN}open tunnel control device "/dev/net/tun": Permission denied', *NOT_OPENED],
+            "overssh can't open /dev/net/tun (Permission denied)",
+            True,
+        ),
+        (
+            [*CONNECTED, f"{OPEN}configure tunnel (mode 1): Invalid argument", *NOT_OPENED],
+            "the device tun1001 is no plain tun device",
+            True,
+        ),
+        (
+            [*CONNECTED, f"{OPEN}configure tunnel (mode 1): Device or resource busy", *NOT_OPENED],
+            "another process holds the device tun1001 on this host",
+            False,
+        ),
+        (
+            [
+                "Unable to negotiate with 192.0.2.1 port 2222: no matching key exchange method found. "
+                "Their offer: mlkem768x25519-sha256"
+            ],
+            "have no algorithm in common (no matching key exchange method found. Their offer: mlkem768x25519-sha256)",
+            True,
+        ),
+        (PENALTY, "shuts this host's address out for a while", False),
+        (
+            ["ssh: connect to host 192.0.2.1 port 2222: Connection refused"],
+            "nothing listens at 192.0.2.1 port 2222",
+            False,
+        ),
+        (["ssh: connect to host 192.0.2.1 port 2222: No route to host"], "there is no way to 192.0.2.1", False),
+        (["ssh: connect to host 192.0.2.1 port 2222: Connection timed out"], "does not answer", False),
+        (
+            ["ssh: Could not resolve hostname 192.0.2.1: Name or service not known"],
+            "can't resolve the name 192.0.2.1",
+            False,
+        ),
+        (
+            ["kex_exchange_identification: read: Connection reset by peer", "Connection reset by 192.0.2.1 port 2222"],
+            "takes the connection and ends it (Connection reset by 192.0.2.1 port 2222)",
+            False,
+        ),
+        ([*CONNECTED, "Timeout, server 192.0.2.1 not responding."], "was reached and fell silent", False),
+        (CONNECTED, "172.30.0.1 does not answer through tun1001", False),
+        (["something new"], "ends with: something new", False),
+    ],
+)
+def test_each_case_has_its_sentence(run: list[str], part: str, certain: bool) -> None:
+    once, twice = found(run), found(run, run)
+    assert once is not None
+    assert twice is not None
+    assert part in once.sentence
+    assert not once.final
+    assert twice == Finding(once.sentence, certain)
+
+
+@pytest.mark.parametrize(
+    ("owner", "part"),
+    [
+        (None, "there is no device tun1001 on this host"),
+        ("", "belongs to nobody but root, and has to belong to overssh"),
+        ("alice", "belongs to alice, and has to belong to overssh"),
+    ],
+)
+def test_a_device_that_may_not_be_opened(owner: str | None, part: str) -> None:
+    run = [*CONNECTED, f"{OPEN}configure tunnel (mode 1): Operation not permitted", *NOT_OPENED]
+    finding = found(run, run, device_owner=owner)
+    assert finding is not None
+    assert part in finding.sentence
+    assert finding.final
+
+
+def test_an_older_ssh_that_says_less_is_explained_as_well() -> None:
+    finding = found([CONNECTED[2], *NOT_OPENED])
+    assert finding is not None
+    assert "another process holds the device tun1001" in finding.sentence
+
+
+def test_the_latest_run_decides() -> None:
+    finding = found(CHANGED_KEY, ["ssh: connect to host 192.0.2.1 port 2222: Connection refused"])
+    assert finding is not None
+    assert "nothing listens" in finding.sentence
+
+
+def test_a_run_that_only_began_says_nothing_yet() -> None:
+    assert found([VERSION]) is None
+    finding = found([VERSION, DENIED], [VERSION])
+    assert finding is not None
+    assert "refuses the key" in finding.sentence
+    assert found() is None
+
+
+def test_the_end_of_the_stopped_link_is_no_reason() -> None:
+    assert found(["Killed by signal 15.", "Transferred: sent 7336, received 6304 bytes, in 89.3 seconds"]) is None
+
+
+def test_being_shut_out_is_put_down_to_what_came_before() -> None:
+    finding = found([VERSION, DENIED], PENALTY)
+    assert finding is not None
+    assert "refuses the key" in finding.sentence
+    assert "shuts this host's address out for a while" in finding.sentence
+    assert finding.final
+
+
+def test_an_account_that_is_missing_here() -> None:
+    entry = {
+        "SYSLOG_IDENTIFIER": "(ssh)",
+        "_PID": "3085",
+        "MESSAGE": "overssh-link-cloud1.service: Failed at step USER spawning /usr/bin/ssh: No such process",
+    }
+    finding = explain(attempts_of(json.dumps(entry)), CONTEXT)
+    assert finding is not None
+    assert finding.sentence == "the account overssh does not exist on this host; make it first"
+
+
+def test_bytes_that_are_no_text_are_survived() -> None:
+    entry = {"SYSLOG_IDENTIFIER": "ssh", "_PID": "9", "MESSAGE": [72, 105, 255]}
+    assert [attempt.lines for attempt in attempts_of(json.dumps(entry))] == [("Hi\N{REPLACEMENT CHARACTER}",)]

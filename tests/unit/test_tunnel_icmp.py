@@ -1,0 +1,52 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which packets answer an echo."""
+
+from __future__ import annotations
+
+import os
+import struct
+
+import pytest
+from ansible_collections.overssh.swarm.plugins.module_utils._icmp import answer_to, checksum, echo, ping
+
+
+def ipv4(payload: bytes, protocol: int = 1, options: bytes = b"") -> bytes:
+    header = bytes([0x45 + len(options) // 4, 0]) + struct.pack("!HHHBBH4s4s", 0, 0, 0, 64, protocol, 0, b"", b"")
+    return header + options + payload
+
+
+REPLY = ipv4(struct.pack("!BBHHH", 0, 0, 0, 7, 8))
+PROHIBITED = ipv4(struct.pack("!BBHHH", 3, 13, 0, 0, 0) + ipv4(echo(7, 8)))
+
+
+def test_the_checksum_of_a_packet_with_its_checksum_is_zero() -> None:
+    assert checksum(echo(0x1234, 1)) == 0
+    assert checksum(b"\x00\x01\xf2\x03\xf4\xf5\xf6\xf7") == 0x220D  # RFC 1071's example
+
+
+def test_a_reply_to_this_echo_and_to_no_other() -> None:
+    assert answer_to(REPLY, 7, 8) == 0
+    assert answer_to(REPLY, 7, 9) is None
+    assert answer_to(ipv4(REPLY[20:], options=b"\x94\x04\0\0"), 7, 8) == 0
+
+
+def test_an_error_about_this_echo_and_about_no_other() -> None:
+    assert answer_to(PROHIBITED, 7, 8) == 3
+    assert answer_to(PROHIBITED, 6, 8) is None
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [b"", REPLY[:24], ipv4(echo(7, 8)), ipv4(REPLY[20:], protocol=17), PROHIBITED[:40], b"\x60" + REPLY[1:]],
+)
+def test_anything_else_is_no_answer(packet: bytes) -> None:
+    assert answer_to(packet, 7, 8) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="raw sockets are root's")
+def test_the_loopback_answers_and_a_missing_device_does_not() -> None:
+    answer = ping("127.0.0.1", "lo", 1.0)
+    assert answer is not None
+    assert answer.reply
+    assert ping("127.0.0.1", "tun4040404", 0.1) is None

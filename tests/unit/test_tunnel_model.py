@@ -1,0 +1,177 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A link as asked for: what is taken, what is refused, and the texts that come of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel import has_aes
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_model import (
+    ConfFacts,
+    Link,
+    conf_facts,
+    conf_text,
+    default_ciphers,
+    fingerprint,
+    known_hosts_text,
+    link_of,
+    unit_text,
+)
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+KNOWN = ["3des-cbc", "aes128-ctr", "aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com"]
+PARAMS: dict[str, Any] = {
+    "name": "cloud1",
+    "host": "192.0.2.1",
+    "port": 2222,
+    "user": "overssh",
+    "run_as": "overssh",
+    "identity_file": "/etc/overssh/keys/id_ed25519",
+    "host_keys": [f"{KEY} root@cloud1"],
+    "device": "tun1001",
+    "remote_device": "tun1002",
+    "remote_address": "172.30.0.1",
+    "keepalive_interval": 1,
+    "keepalive_count": 3,
+    "connect_timeout": 10,
+    "ciphers": None,
+    "extra_options": {},
+}
+
+
+def link(**changes: Any) -> Link:
+    return link_of({**PARAMS, **changes}, KNOWN, has_aes=True)
+
+
+def lines(**changes: Any) -> list[str]:
+    return [line.strip() for line in conf_text(link(**changes)).splitlines()]
+
+
+def test_the_configuration_is_for_one_tunnel_and_trusts_one_host() -> None:
+    assert lines()[:3] == [
+        "# Written by overssh.swarm: the link to cloud1, kept by overssh-link-cloud1.service.",
+        "# Its address in the underlay: 172.30.0.1",
+        "Host cloud1",
+    ]
+    assert {
+        "HostName 192.0.2.1",
+        "Port 2222",
+        "Tunnel point-to-point",
+        "TunnelDevice 1001:1002",
+        "ExitOnForwardFailure yes",
+        "HostKeyAlias cloud1",
+        "StrictHostKeyChecking yes",
+        "UserKnownHostsFile /etc/overssh/links/cloud1.known_hosts",
+        "GlobalKnownHostsFile none",
+        "IdentitiesOnly yes",
+        "BatchMode yes",
+        "ServerAliveInterval 1",
+        "ServerAliveCountMax 3",
+    } <= set(lines())
+    # It would clear the tunnel as well.
+    assert not any("ClearAllForwardings" in line for line in lines())
+
+
+def test_host_keys_are_known_by_the_peers_name_without_comments_and_once() -> None:
+    assert known_hosts_text(link(host_keys=[f"{KEY} a", f"{KEY} b"])) == f"cloud1 {KEY}\n"
+
+
+def test_the_fingerprint_is_the_one_that_ssh_prints() -> None:
+    # ssh-keygen -lf says so.
+    assert fingerprint(KEY) == "SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA"
+
+
+def test_what_is_read_back_is_what_was_written() -> None:
+    text = conf_text(link(host="fe80::1%eth0"))
+    assert "HostName fe80::1%%eth0" in text
+    assert conf_facts(text) == ConfFacts("fe80::1%eth0", 2222, "tun1001", "tun1002", "172.30.0.1")
+    assert conf_facts(None) == ConfFacts()
+    assert conf_facts("Host x\n  Port many\n  TunnelDevice any\n") == ConfFacts()
+
+
+def test_percent_and_blanks_of_a_path_reach_ssh() -> None:
+    assert 'IdentityFile "/etc/my 100%% key"' in lines(identity_file="/etc/my 100% key")
+
+
+@pytest.mark.parametrize(("aes", "first"), [(True, "aes128-gcm@openssh.com"), (False, "chacha20-poly1305@openssh.com")])
+def test_the_processor_decides_about_the_first_cipher(aes: bool, first: str) -> None:
+    ciphers = default_ciphers(KNOWN, aes)
+    assert ciphers[0] == first
+    assert set(ciphers) == {"aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes128-ctr"}
+
+
+def test_aes_is_a_word_among_the_processors_flags() -> None:
+    assert has_aes("model name\t: x\nflags\t\t: fpu aes avx\n")
+    assert has_aes("Features\t: fp asimd aes pmull\n")
+    assert not has_aes("model name\t: aes\nflags\t\t: fpu vaes\n")
+
+
+def test_ciphers_keep_the_users_order_and_must_be_known() -> None:
+    assert "Ciphers aes128-ctr,aes128-gcm@openssh.com" in lines(ciphers=["aes128-ctr", "aes128-gcm@openssh.com"])
+    with pytest.raises(OversshError, match="ciphers has rot13, which this host's ssh does not know"):
+        link(ciphers=["rot13"])
+
+
+def test_extra_options_win_over_what_has_no_option_and_may_repeat() -> None:
+    text = lines(extra_options={"compression": True, "loglevel": "ERROR", "SendEnv": ["A", "B"], "RekeyLimit": 5})
+    assert {"compression yes", "LogLevel ERROR", "SendEnv A", "SendEnv B", "RekeyLimit 5"} <= set(text)
+    assert "LogLevel VERBOSE" not in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"name": "../x"}, "name is '../x'"),
+        ({"name": "-x"}, "name is '-x'"),
+        ({"host": "-oProxyCommand=x"}, "host is"),
+        ({"host": "a b"}, "host is"),
+        ({"user": "x\nProxyCommand y"}, "user is"),
+        ({"run_as": "x y"}, "run_as is 'x y', which is no account name"),
+        ({"device": "eth0"}, "device is 'eth0'; ssh opens devices by number only"),
+        ({"device": "tun01"}, "device is 'tun01'"),
+        ({"remote_device": "tun"}, "remote_device is 'tun'"),
+        ({"remote_device": "tun9999999999"}, "remote_device is 'tun9999999999'"),
+        ({"remote_address": "172.30.0"}, "remote_address is '172.30.0', which is no IPv4 address"),
+        ({"remote_address": "fd00::1"}, "which is no IPv4 address"),
+        ({"port": 0}, "port is 0"),
+        ({"keepalive_interval": 0}, "keepalive_interval is 0"),
+        ({"identity_file": "key"}, "give an absolute path"),
+        ({"identity_file": '/a"b'}, "give an absolute path"),
+        ({"host_keys": []}, "host_keys is empty"),
+        ({"host_keys": ["cloud1 " + KEY]}, "which is no public key line"),
+        ({"host_keys": ["ssh-rsa " + KEY.split()[1]]}, "which is no public key line"),
+        ({"host_keys": ["ssh-ed25519"]}, "which is no public key line"),
+        ({"extra_options": {"port": 22}}, "extra_options has port; that is told by port"),
+        ({"extra_options": {"Match": "all"}}, "extra_options has 'Match', which a link can't do with"),
+        ({"extra_options": {"ClearAllForwardings": True}}, "which a link can't do with"),
+        ({"extra_options": {"Proxy Command": "x"}}, "which a link can't do with"),
+        ({"extra_options": {"ProxyCommand": "x\nHost *"}}, "one of several lines"),
+    ],
+)
+def test_what_can_not_be_is_refused(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(OversshError) as caught:
+        link(**changes)
+    assert sentence in str(caught.value)
+
+
+def test_the_unit_waits_for_its_device_and_never_gives_up() -> None:
+    unit = unit_text(link(run_as="links")).splitlines()
+    assert {
+        "After=network-online.target overssh-tun1001.service",
+        "StartLimitIntervalSec=0",
+        "Restart=always",
+        "User=links",
+        "ExecStart=/usr/bin/ssh -F /etc/overssh/links/cloud1.conf -N -T cloud1",
+        "DeviceAllow=/dev/net/tun rw",
+        "NoNewPrivileges=yes",
+        "ProtectHome=yes",
+        "WantedBy=multi-user.target",
+    } <= set(unit)
+    assert unit.index("StartLimitIntervalSec=0") < unit.index("[Service]")
+
+
+def test_a_key_in_a_home_can_be_read() -> None:
+    assert "ProtectHome=read-only" in unit_text(link(identity_file="/home/me/.ssh/id")).splitlines()
