@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple, Union
 
-from ._nft_model import ChainKey, Ruleset, Statement
+from ._nft_model import ChainKey, Ruleset, Statement, several
 
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 Span = tuple[int, int]
@@ -38,7 +38,8 @@ def sure(answer: bool) -> Holds:
 class Packet:
     """A kind of packet: each value is what all of them have in common, None where they differ.
 
-    hook is where the packet is looked at; iif and oif are "" where it has no such interface there.
+    hook is where the packet is looked at; iif and oif are "" where it has no such interface there. A reply is this
+    host's answer to what came in.
     """
 
     family: str
@@ -51,6 +52,7 @@ class Packet:
     source: Network | None = None
     destination: Network | None = None
     forwarded: bool = False
+    reply: bool = False
 
 
 Predicate = Callable[[Packet], Holds]
@@ -83,11 +85,15 @@ UNICAST_PROTOCOLS = frozenset({"tcp", "udp", "icmp", "esp"})
 # The flags of a TCP connection's first packet, and the combinations that later ones have. Those of explicit congestion
 # notification may be there or not.
 KNOWN_TCP_FLAGS = frozenset({"fin", "syn", "rst", "psh", "ack", "urg"})
-_LATER = ("syn ack", "ack", "psh ack", "fin ack", "fin psh ack", "rst", "rst ack")
-TCP_FLAGS = {
-    "new": (frozenset({"syn"}),),
-    "established": tuple(frozenset(f"{flags}{urgent}".split()) for flags in _LATER for urgent in ("", " urg")),
-}
+_FIRST = (frozenset({"syn"}),)
+_LATER = tuple(
+    frozenset(f"{flags}{urgent}".split())
+    for flags in ("syn ack", "ack", "psh ack", "fin ack", "fin psh ack", "rst", "rst ack")
+    for urgent in ("", " urg")
+)
+# What nft calls the state of a packet that no connection is known of, or not yet.
+UNTRACKED = "invalid"
+TCP_FLAGS = {"new": _FIRST, "established": _LATER, UNTRACKED: (*_FIRST, *_LATER)}
 
 
 def always(packet: Packet) -> Holds:
@@ -269,19 +275,24 @@ def _ct(body: Mapping[str, Any]) -> Operand:
     if key == "state":
         return Operand(lambda packet, element: _symbol(packet.state, element), always)
     if key == "direction":
-        return Operand(lambda packet, element: _symbol("original", element), always)
-    return Operand(_may, always)
+        return Operand(lambda packet, element: _symbol("reply" if packet.reply else "original", element), _tracked)
+    return Operand(_may, _tracked)
+
+
+def _tracked(packet: Packet) -> Holds:
+    return sure(packet.state != UNTRACKED)
 
 
 def _fib(body: Mapping[str, Any]) -> Operand:
-    if body.get("result") != "type" or "daddr" not in (body.get("flags") or ()):
+    if body.get("result") != "type" or "daddr" not in several(body.get("flags")):
         return Operand(_may, always)
 
     def compare(packet: Packet, element: Any) -> Holds:
-        kind = "unicast" if packet.forwarded else "local"
+        away = packet.forwarded or packet.reply
+        kind = "unicast" if away else "local"
         if packet.protocol in UNICAST_PROTOCOLS:
             return _symbol(kind, element)
-        return Holds.NO if packet.forwarded and element == "local" else Holds.MAYBE
+        return Holds.NO if away and element == "local" else Holds.MAYBE
 
     return Operand(compare, always)
 

@@ -164,7 +164,7 @@ def parse(listing: str, text: str = "") -> Ruleset:
             rules.setdefault(key, []).append(rule)
         elif "set" in entry or "map" in entry:
             found = entry.get("set") or entry["map"]
-            changing = bool({"dynamic", "timeout"} & set(found.get("flags", ())))
+            changing = not {"dynamic", "timeout"}.isdisjoint(several(found.get("flags")))
             sets[ChainKey(found["family"], found["table"], found["name"])] = NamedSet(
                 tuple(found.get("elem", ())), changing
             )
@@ -198,15 +198,21 @@ def _collect_words(value: Any, found: set[str]) -> None:
             _collect_words(part, found)
 
 
+def several(value: Any) -> tuple[Any, ...]:
+    """The values in a list that nft writes as the value itself where there is only one (from 1.1.4 on more often)."""
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+
+
 def _chain(found: Mapping[str, Any]) -> Chain:
-    devices = found.get("dev", ())
     return Chain(
         key=ChainKey(found["family"], found["table"], found["name"]),
         hook=found.get("hook"),
         kind=found.get("type"),
         priority=int(found.get("prio", 0)),
         policy=found.get("policy", "accept"),
-        devices=(devices,) if isinstance(devices, str) else tuple(devices),
+        devices=several(found.get("dev")),
     )
 
 

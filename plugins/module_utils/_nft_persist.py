@@ -65,12 +65,14 @@ done <"$rules"
 exit $failed
 """
 
+# Each start of the two services starts ours, so systemd's limit on starts would only leave the rules out.
 UNIT_TEXT = f"""\
 [Unit]
 Description=Firewall rules of overssh, put back where they are missing
 After=nftables.service docker.service netfilter-persistent.service
 PartOf=nftables.service docker.service
 ReloadPropagatedFrom=nftables.service
+StartLimitIntervalSec=0
 
 [Service]
 Type=oneshot

@@ -130,6 +130,7 @@ class Arranger:
         is given new ones.
         """
         self._look_at_ingress(accept, notes)
+        self._look_at_replies(accept, notes)
         needs: dict[ChainKey, Need] = {}
         everything = list(self._ways(accept))
         ahead = everything
@@ -162,7 +163,7 @@ class Arranger:
         )
         for hook in PATH_HOOKS[accept.path]:
             for base in self._foreign.base_chains(hook, {*accept.families, "inet"}):
-                for packet in told_apart.packets(hook, _families(accept, base)):
+                for packet in told_apart.packets(hook, base.priority, _families(accept, base)):
                     yield base.key, packet
 
     def _told_apart(self, interfaces: Sequence[str]) -> tuple[str, ...]:
@@ -192,11 +193,21 @@ class Arranger:
         for base in walker.ruleset.base_chains("ingress", {"netdev", "inet"}):
             if accept.in_interfaces and base.devices and set(base.devices).isdisjoint(accept.in_interfaces):
                 continue
-            for packet in accept.packets("ingress", accept.families):
+            for packet in accept.packets("ingress", base.priority, accept.families):
                 event = _first_drop(walker, base, packet, notes)
                 if event is not None:
                     decider = _decider(walker, base, event)
                     notes[f"{decider.text!r} in {decider.key} may drop these packets on arrival; left as it is"] = None
+
+    def _look_at_replies(self, accept: Accept, notes: dict[str, None]) -> None:
+        walker = Walker(self._foreign, self._reader)
+        for hook in ("output", "postrouting"):
+            for base in walker.ruleset.base_chains(hook, {*accept.families, "inet"}):
+                for packet in accept.replies(hook, base.priority, _families(accept, base)):
+                    event = _first_drop(walker, base, packet, {})
+                    if event is not None and event.certain:
+                        decider = _decider(walker, base, event)
+                        notes[f"{decider.text!r} in {decider.key} drops this host's replies; left as it is"] = None
 
     def _with(self, accept: Accept, kept: OwnRules, needs: Mapping[ChainKey, Need]) -> Ruleset:
         """The foreign ruleset, with the rules that stay and those that are needed in their places."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ._errors import OversshError
-from ._nft_match import Network, Packet, Span, address_span, span
-from ._nft_model import MARK, Statement
+from ._nft_match import UNICAST_PROTOCOLS, UNTRACKED, Network, Packet, Span, address_span, span
+from ._nft_model import MARK, Statement, several
 
 COMMENT_LIMIT = 128
 PROTOCOLS = ("tcp", "udp", "icmp", "icmpv6", "esp", "any")
@@ -22,6 +22,8 @@ PATH_HOOKS = {"input": ("prerouting", "input"), "forward": ("prerouting", "forwa
 # Where a packet has no outgoing interface yet.
 BEFORE_ROUTING = frozenset({"ingress", "prerouting", "input"})
 STATES = ("new", "established")
+# Connections are tracked from this priority on; before, every packet is "invalid" to nft.
+TRACKING_PRIORITY = -200
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+-]*")
 INTERFACE = re.compile(r"[^\s/\"'\\*+@]{1,15}")
@@ -29,6 +31,8 @@ PORTS = re.compile(r"(\d+)(?:-(\d+))?")
 KERNEL_PROTOCOL = {"icmpv6": "ipv6-icmp"}
 FAMILY_OF_PROTOCOL = {"icmp": "ip", "icmpv6": "ip6"}
 PLAIN_STATEMENTS = frozenset({"match", "accept"})
+# Whose address the destination is: "local" is this host's.
+LOCALITY = {"fib": {"result": "type", "flags": ["daddr"]}}
 
 
 @dataclass(frozen=True)
@@ -60,13 +64,13 @@ class Accept:
                 possible &= {family_of(network) for network in networks}
         return tuple(sorted(possible))
 
-    def packets(self, hook: str, families: Iterable[str]) -> Iterator[Packet]:
-        """Each kind of packet that it is for, as seen at a hook."""
+    def packets(self, hook: str, priority: int, families: Iterable[str]) -> Iterator[Packet]:
+        """Each kind of packet that it is for, as seen at a hook by a chain of this priority."""
         early = hook in BEFORE_ROUTING
         outgoing: Sequence[str | None] = ("",) if early else (self.out_interfaces or (None,))
         for family in families:
             for state, iif, oif, port, source, destination in itertools.product(
-                STATES,
+                _states(hook, priority),
                 self.in_interfaces or (None,),
                 outgoing,
                 self.ports or (None,),
@@ -86,10 +90,36 @@ class Accept:
                     forwarded=self.path == "forward",
                 )
 
+    def replies(self, hook: str, priority: int, families: Iterable[str]) -> Iterator[Packet]:
+        """This host's answers to its packets, as seen at a hook; a forwarded packet is not answered here."""
+        if self.path == "forward":
+            return
+        for family in families:
+            for oif in self.in_interfaces or (None,):
+                yield Packet(
+                    family=family,
+                    state=_states(hook, priority)[-1],
+                    hook=hook,
+                    iif="",
+                    oif=oif,
+                    protocol=None if self.protocol == "any" else self.protocol,
+                    reply=True,
+                )
+
+
+def _states(hook: str, priority: int) -> tuple[str, ...]:
+    """The states that connections may have where the packets are looked at."""
+    if hook == "ingress" or (hook in {"prerouting", "output"} and priority < TRACKING_PRIORITY):
+        return (UNTRACKED,)
+    return STATES if priority != TRACKING_PRIORITY else (*STATES, UNTRACKED)
+
 
 @dataclass(frozen=True)
 class Piece:
-    """One rule of ours as it stands in a chain, its sets in order; equal pieces accept the same packets."""
+    """One rule of ours as it stands in a chain, its sets in order; equal pieces accept the same packets.
+
+    local: only packets for this host, or only others; None: both.
+    """
 
     comment: str
     protocol: str = "any"
@@ -98,6 +128,7 @@ class Piece:
     out_interfaces: tuple[str, ...] = ()
     source: tuple[Network, ...] = ()
     destination: tuple[Network, ...] = ()
+    local: bool | None = None
 
     @property
     def statements(self) -> tuple[Statement, ...]:
@@ -115,6 +146,8 @@ class Piece:
             found.append(_match(left, [_span_json(ports) for ports in self.ports]))
         elif self.protocol != "any":
             found.append(_match({"meta": {"key": "l4proto"}}, [KERNEL_PROTOCOL.get(self.protocol, self.protocol)]))
+        if self.local is not None:
+            found.append({"match": {"op": "==" if self.local else "!=", "left": LOCALITY, "right": "local"}})
         return (*found, {"accept": None})
 
     @property
@@ -131,6 +164,8 @@ class Piece:
             words += [self.protocol, "dport", _braces([span_text(ports) for ports in self.ports])]
         elif self.protocol != "any":
             words += ["meta l4proto", KERNEL_PROTOCOL.get(self.protocol, self.protocol)]
+        if self.local is not None:
+            words.append("fib daddr type local" if self.local else "fib daddr type != local")
         return " ".join([*words, "accept", f'comment "{self.comment}"'])
 
 
@@ -142,6 +177,7 @@ def pieces(accept: Accept, chain_family: str, hook: str, iptables: bool) -> tupl
         ports=accept.ports,
         in_interfaces=accept.in_interfaces,
         out_interfaces=() if hook in BEFORE_ROUTING else accept.out_interfaces,
+        local=None if iptables else _local(accept, hook),
     )
     found = []
     for family in accept.families if chain_family == "inet" else (chain_family,):
@@ -154,6 +190,18 @@ def pieces(accept: Accept, chain_family: str, hook: str, iptables: bool) -> tupl
         )
     found = list(dict.fromkeys(found))
     return tuple(single for piece in found for single in _singles(piece)) if iptables else tuple(found)
+
+
+def _local(accept: Accept, hook: str) -> bool | None:
+    """Before routing, a chain sees packets for this host and others; an accept is for one kind of them.
+
+    Packets for this host may go to a group's address too, unless their protocol is for one receiver only.
+    """
+    if hook != "prerouting":
+        return None
+    if accept.path == "forward":
+        return False
+    return True if accept.protocol in UNICAST_PROTOCOLS else None
 
 
 def _singles(piece: Piece) -> Iterator[Piece]:
@@ -180,9 +228,12 @@ def read_piece(comment: str, statements: Sequence[Statement]) -> Piece | None:
         if "accept" in statement:
             continue
         match = statement["match"]
+        left, right = match["left"], match["right"]
+        if _is_locality(left) and right == "local" and match.get("op") in {"==", "!="} and "local" not in values:
+            values["local"] = match["op"] == "=="
+            continue
         if match.get("op") != "==":
             return None
-        left, right = match["left"], match["right"]
         elements = right["set"] if isinstance(right, Mapping) and "set" in right else [right]
         read = _read_match(left, elements)
         if read is None or not set(read).isdisjoint(values):
@@ -191,6 +242,11 @@ def read_piece(comment: str, statements: Sequence[Statement]) -> Piece | None:
     if {"accept": None} not in statements:
         return None
     return Piece(comment=comment, **values)
+
+
+def _is_locality(left: Mapping[str, Any]) -> bool:
+    fib = left.get("fib", {})
+    return fib.get("result") == "type" and several(fib.get("flags")) == ("daddr",)
 
 
 def _read_match(left: Mapping[str, Any], elements: list[Any]) -> dict[str, Any] | None:

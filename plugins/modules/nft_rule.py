@@ -21,7 +21,8 @@ description:
   - What can't be told from the ruleset (an expression that isn't understood, a set that packets change) may drop, so
     the accept stands before it, and RV(notes) says so. The narrower the description, the fewer foreign rules it passes.
   - All changes of a task are one transaction of C(nft). Rules of others are never touched, and nothing is ever flushed.
-  - A rule of ours is known by its comment, C(overssh:) and O(name). One that is in effect stays where it is.
+  - A rule of ours is known by its comment, C(overssh:) and O(name). One that is in effect stays where it is, also while
+    nothing would drop its packets.
   - Tables that iptables manages get only rules that iptables can show, so one rule for each interface, port and
     network. Where Docker has a chain C(DOCKER-USER) and forwarded packets come by it, the accept stands there.
 extends_documentation_fragment:
@@ -157,7 +158,7 @@ notes:
     their destination, and an accept that is for any destination has to stand before that.
   - A table of firewalld takes no rules from others; the module then fails and names firewalld.
   - Tables of the families netdev and bridge are left as they are; what may drop the packets at an ingress hook is told
-    in RV(notes).
+    in RV(notes), and so is what drops the host's own replies.
 """
 
 EXAMPLES = r"""

@@ -133,7 +133,9 @@ class TestRecorded:
         assert [chain for chain, _, _ in placed(found, TCP)] == ["inet early prerouting", "inet filter input"]
         arrangement = Arranger(found).arrange(accept_from(TRANSIT))
         early, late = arrangement.added
-        assert early.piece.out_interfaces == ()
+        assert early.text == (
+            'iifname { "tun1002", "tun1003" } fib daddr type != local accept comment "overssh:transit"'
+        )
         assert late.piece.out_interfaces == ("tun1002", "tun1003")
 
     def test_opens_nothing_early_for_all_interfaces(self, version):
@@ -252,6 +254,15 @@ class TestVerdicts:
         assert any("on arrival" in note for note in arrangement.notes)
         assert not Arranger(ruleset(ingress)).arrange(accept_from({**TCP, "in_interfaces": ["tun9"]})).notes
 
+    def test_dropped_replies_are_told(self):
+        output = {"family": "inet", "table": "t", "name": "output", "type": "filter", "hook": "output", "prio": 0}
+        chain = {"chain": {**output, "policy": "drop"}}
+        arrangement = Arranger(ruleset(chain)).arrange(accept_from(TCP))
+        assert arrangement.notes == ("'policy drop' in inet t output drops this host's replies; left as it is",)
+        replies = rule(1, match({"ct": {"key": "state"}}, "established", "in"), ACCEPT, chain="output")
+        assert not Arranger(ruleset(chain, replies)).arrange(accept_from(TCP)).notes
+        assert not Arranger(ruleset(chain)).arrange(accept_from(TRANSIT)).notes
+
     def test_firewalld_is_named(self):
         base = {"family": "inet", "table": "firewalld", "name": "filter_INPUT", "type": "filter", "hook": "input"}
         found = ruleset({"chain": {**base, "prio": 10, "policy": "drop"}})
@@ -327,6 +338,29 @@ class TestConditions:
         new = match({"ct": {"key": "state"}}, "new", "in")
         assert before(ruleset(rule(1, match(masked, "syn", "!="), new, DROP), rule(2, DROP))) == [2]
         assert before(ruleset(rule(1, match(masked, "syn"), new, DROP), rule(2, DROP))) == [1]
+
+
+RAW = {"family": "inet", "table": "t", "name": "raw", "type": "filter", "hook": "prerouting", "policy": "accept"}
+
+
+class TestStatesBeforeTracking:
+    """Before connections are tracked, nft calls every packet invalid."""
+
+    @pytest.mark.parametrize(("priority", "place"), [(-300, [1]), (-200, [1]), (-150, [2])])
+    def test_invalid(self, priority, place):
+        invalid = match({"ct": {"key": "state"}}, "invalid", "in")
+        rules = (rule(1, invalid, DROP, chain="raw"), rule(2, DROP, chain="raw"))
+        assert before(ruleset({"chain": {**RAW, "prio": priority}}, *rules)) == place
+
+    def test_established_is_not_accepted_there(self):
+        established = match({"ct": {"key": "state"}}, "established", "in")
+        found = ruleset(
+            {"chain": {**RAW, "prio": -300}},
+            rule(1, established, ACCEPT, chain="raw"),
+            rule(2, match({"ct": {"key": "direction"}}, "original"), DROP, chain="raw"),
+            rule(3, DROP, chain="raw"),
+        )
+        assert before(found) == [3]
 
 
 class TestOwnRules:

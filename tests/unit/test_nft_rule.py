@@ -58,8 +58,29 @@ def test_a_rule_without_ports_names_the_protocol():
     assert texts({**TCP, "ports": [], "protocol": "any"}) == ['iifname "tun1" accept comment "overssh:x"']
 
 
+def test_before_routing_a_rule_says_whose_packets_it_means():
+    assert texts(TCP, hook="prerouting") == [
+        'iifname "tun1" tcp dport 2377 fib daddr type local accept comment "overssh:x"'
+    ]
+    forwarded = {**TCP, "path": "forward", "out_interfaces": ["tun2"]}
+    assert texts(forwarded, hook="prerouting") == [
+        'iifname "tun1" tcp dport 2377 fib daddr type != local accept comment "overssh:x"'
+    ]
+    # Neighbours are looked for at a group's address; iptables can't show the condition.
+    assert "fib" not in texts({**TCP, "ports": [], "protocol": "icmpv6"}, hook="prerouting")[0]
+    assert "fib" not in texts(TCP, family="ip", hook="prerouting", iptables=True)[0]
+
+
 def test_ports_that_touch_are_one_range():
     assert accept_from({**TCP, "ports": ["5-7", 8, 2, "1-2"]}).ports == ((1, 2), (5, 8))
+
+
+def test_flags_may_come_as_a_list_or_alone():
+    for flags in ("daddr", ["daddr"]):
+        local = {"match": {"op": "==", "left": {"fib": {"result": "type", "flags": flags}}, "right": "local"}}
+        assert read_piece("overssh:x", [local, {"accept": None}]).local is True
+    both = {"match": {"op": "==", "left": {"fib": {"result": "type", "flags": ["daddr", "iif"]}}, "right": "local"}}
+    assert read_piece("overssh:x", [both, {"accept": None}]) is None
 
 
 PORT = st.integers(1, 65535)
@@ -67,11 +88,11 @@ RANGES = st.lists(st.tuples(PORT, PORT).map(sorted).map(lambda ends: f"{ends[0]}
 NETWORKS = st.lists(st.ip_addresses().map(str), max_size=4)
 
 
-@given(ports=RANGES, source=NETWORKS, iptables=st.booleans())
-def test_a_rule_reads_back_as_it_was_written(ports, source, iptables):
+@given(ports=RANGES, source=NETWORKS, iptables=st.booleans(), hook=st.sampled_from(["prerouting", "input"]))
+def test_a_rule_reads_back_as_it_was_written(ports, source, iptables, hook):
     accept = accept_from({**TCP, "ports": ports, "source": source})
     for family in accept.families:
-        for piece in pieces(accept, family, "input", iptables):
+        for piece in pieces(accept, family, hook, iptables):
             assert read_piece(piece.comment, piece.statements) == piece
 
 
