@@ -57,7 +57,17 @@ def netlink() -> Iterator[Any]:
 
 def read_devices(kernel: Any) -> list[Device]:
     """Every tun device of this host, those of others too."""
-    return [_device(kernel, link) for link in kernel.get_links() if os.path.exists(_sys(_name(link), "tun_flags"))]
+    return [_device(kernel, link) for link in kernel.get_links() if _is_tun(_name(link))]
+
+
+def read_device(kernel: Any, name: str) -> Device | None:
+    """The tun device of that name alone: a hub has hundreds. None where there is none."""
+    index = read_text(_sys(name, "ifindex"))
+    return _device(kernel, kernel.get_links(int(index))[0]) if index and _is_tun(name) else None
+
+
+def _is_tun(name: str) -> bool:
+    return os.path.exists(_sys(name, "tun_flags"))
 
 
 def _name(link: Any) -> str:
@@ -139,10 +149,10 @@ class TunEngine(Engine[Observed]):
     def observe(self) -> Observed:
         """The device and its unit as they stand."""
         with netlink() as kernel:
-            found = {device.name: device for device in read_devices(kernel)}
-        if self._desired.name not in found and os.path.exists(_sys(self._desired.name, "")):
+            found = read_device(kernel, self._desired.name)
+        if found is None and os.path.exists(_sys(self._desired.name, "")):
             raise OversshError(f"{self._desired.name} exists and is no tun device; take another number")
-        return Observed(found.get(self._desired.name), self._systemd.observe(self._unit))
+        return Observed(found, self._systemd.observe(self._unit))
 
     def plan(self, observed: Observed) -> Plan:
         """See plan_tun."""
@@ -181,6 +191,8 @@ class TunEngine(Engine[Observed]):
     def _on_device(self, kind: str, step: Step) -> None:
         if kind == "create":
             _tun_device.create(self._desired.name, _uid(step.args["owner"]), _gid(step.args["group"]))
+        elif kind == "restore":
+            raise OversshError("only the program that made it can make it again")
         else:
             with netlink() as kernel:
                 kernel.link("del", index=self._index(kernel))

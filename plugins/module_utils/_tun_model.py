@@ -19,6 +19,10 @@ ALIAS = "overssh "
 # OpenSSH's channel buffer: a larger packet is dropped in silence, and everything after it (CHAN_RBUF - 4).
 LARGEST_MTU = 16380
 SMALLEST_MTU = 576
+# IFALIASZ of linux/if.h, less the zero at the end.
+LONGEST_ALIAS = 255
+# A unit's command line would take these for more than letters.
+UNFIT = frozenset("\"'\\%$")
 # What the kernel gives a tun device that it has just made.
 NEW_MTU = 1500
 NEW_TXQUEUELEN = 500
@@ -83,7 +87,7 @@ class Device:
     """A device as the kernel has it; owner and group: names, or numbers where there is no name, None where anybody's.
 
     is_tun: made for whole IP packets without a header before them, as OpenSSH needs it; offload: hands out packets
-    without checksums, a rest of another program; busy: a process has it open.
+    without checksums, a rest of another program; forwarding: None where the kernel is yet to say.
     """
 
     name: str
@@ -97,7 +101,7 @@ class Device:
     routes: tuple[Route, ...] = ()
     up: bool = False
     carrier: bool = False
-    forwarding: bool = False
+    forwarding: bool | None = False
     offload: bool = False
 
     @property
@@ -127,6 +131,18 @@ def check(desired: Desired) -> None:
         )
     if desired.txqueuelen < 1:
         raise OversshError(f"txqueuelen is {desired.txqueuelen}; it takes 1 or more packets")
+    if not desired.description.isprintable() or UNFIT & set(desired.description):
+        raise OversshError(
+            f"description is {desired.description!r}; it takes one line of text without quotes, backslash, % and $"
+        )
+    if len(desired.alias.encode()) > LONGEST_ALIAS:
+        raise OversshError(f"description is too long; it takes {LONGEST_ALIAS - len(ALIAS)} bytes")
+    places = [(route.destination, route.metric) for route in desired.routes]
+    for destination, metric in places:
+        if places.count((destination, metric)) > 1:
+            raise OversshError(
+                f"routes has two to {destination} with metric {metric}, and the kernel keeps one; give them two metrics"
+            )
 
 
 def address_from(options: Mapping[str, Any]) -> Address:
@@ -169,14 +185,19 @@ def plan_tun(desired: Desired, observed: Observed, unit: str, unit_text: str) ->
         steps = [*_without_unit(desired, observed.unit, unit), *_without_device(desired, found)]
         return Plan(before, {"state": "absent"}, tuple(steps))
     steps = []
-    if found is not None and not (found.ours and found.is_tun):
-        if found.ours:
-            _refuse_flags(desired)
-        steps.append(Step("delete_device", f"remove the device {desired.name} that was there"))
+    if found is not None and not (found.ours and _serves(desired, found)):
+        steps.append(
+            Step(
+                "delete_device",
+                f"remove the device {desired.name} that was there",
+                inverse=Step("restore_device", f"bring the device {desired.name} back that was there"),
+            )
+        )
         found = None
     if found is None:
         steps.append(_create(desired))
-        found = Device(desired.name, owner=desired.owner, group=desired.group)
+        # The kernel gives a new device the host's default for forwarding, which Docker changes.
+        found = Device(desired.name, owner=desired.owner, group=desired.group, forwarding=None)
     steps += _device_steps(desired, found)
     steps += _with_unit(desired, observed.unit, unit, unit_text)
     return Plan(before, _after(desired, found), tuple(steps))
@@ -190,12 +211,19 @@ def _refuse_foreign(desired: Desired) -> None:
         )
 
 
-def _refuse_flags(desired: Desired) -> None:
+def _serves(desired: Desired, found: Device) -> bool:
+    """Whether our device can become the one that is wanted; False where the user agreed to have it replaced."""
+    if not found.is_tun:
+        reason = "was made with other flags than OpenSSH needs (IFF_TUN and IFF_NO_PI)"
+    elif found.owner is not None and desired.owner is None:
+        reason = f"belongs to {found.owner}, and the kernel takes an owner away only together with the device"
+    elif found.group is not None and desired.group is None:
+        reason = f"belongs to the group {found.group}, and the kernel takes a group away only together with the device"
+    else:
+        return True
     if desired.on_change != "recreate":
-        raise OversshError(
-            f"{desired.name} was made with other flags than OpenSSH needs (IFF_TUN and IFF_NO_PI); set on_change: "
-            "recreate to have it replaced"
-        )
+        raise OversshError(f"{desired.name} {reason}; set on_change: recreate to have it replaced")
+    return False
 
 
 def _create(desired: Desired) -> Step:

@@ -38,8 +38,9 @@ def _commands(desired: Desired, ip: str) -> Iterator[str]:
     name = desired.name
     owner = f" user {desired.owner}" if desired.owner else ""
     group = f" group {desired.group}" if desired.group else ""
-    # It exists already where the unit is started again; the next line fails where it could not be made.
-    yield f"-{ip} tuntap add dev {name} mode tun{owner}{group}"
+    # It exists already where the unit is started again.
+    add = f"exec {ip} tuntap add dev {name} mode tun{owner}{group}"
+    yield f"/bin/sh -c 'test -e /sys/class/net/{name} || {add}'"
     yield f'{ip} link set dev {name} alias "{desired.alias}" mtu {desired.mtu} txqueuelen {desired.txqueuelen}'
     for address in desired.addresses:
         yield f"{ip} address replace {address} dev {name}{' nodad' if ':' in address.address else ''}"

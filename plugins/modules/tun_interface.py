@@ -39,6 +39,7 @@ options:
   description:
     description:
       - What the device is for, such as the name of the node at its other end; the default is its own name.
+      - One line without quotes, backslash, C(%) and C($), of at most 247 bytes.
     type: str
     default: ""
   owner:
@@ -110,6 +111,8 @@ options:
     description:
       - Whether IPv4 packets that come in over this device may be forwarded to others, whatever the host does elsewhere.
       - Left as it is, unless given.
+      - On a host that did not forward before, Docker switches forwarding on for every device when it starts. So V(false)
+        lasts until the next boot there, and the next run says it again.
     type: bool
   persist:
     description:
@@ -118,8 +121,8 @@ options:
     default: true
   on_change:
     description:
-      - What to do where a device of that name exists that is not ours, or that was made with other flags than OpenSSH
-        needs.
+      - What to do where a device of that name exists that is not ours, that was made with other flags than OpenSSH
+        needs, or that has an O(owner) or O(group) and shall have none.
       - V(fail) names it. V(recreate) replaces it.
     type: str
     choices: [fail, recreate]
@@ -231,8 +234,8 @@ def main() -> None:
     try:
         desired = Desired(
             present=options.pop("state") == "present",
-            addresses=tuple(address_from(each) for each in options.pop("addresses")),
-            routes=tuple(route_from(each) for each in options.pop("routes")),
+            addresses=tuple(dict.fromkeys(map(address_from, options.pop("addresses")))),
+            routes=tuple(dict.fromkeys(map(route_from, options.pop("routes")))),
             **options,
         )
     except OversshError as error:

@@ -106,6 +106,13 @@ def test_a_device_comes_about_and_is_found_as_it_was_wanted(there: Namespace) ->
     assert "172.30.0.0/16 dev tun1001 proto static scope link src 172.30.0.2" in there.run("ip", "route")
 
 
+def test_a_new_device_does_not_forward_where_the_host_does(there: Namespace) -> None:
+    there.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+    found = there.tun(addresses=PAIR, forwarding=False)
+    assert found.get("again") == [], found
+    assert found["device"]["forwarding"] is False
+
+
 def test_what_differs_is_reconciled(there: Namespace) -> None:
     there.tun(addresses=PAIR, routes=BEHIND)
     there.run("ip", "address", "add", "10.9.9.9/32", "dev", "tun1001")
@@ -161,6 +168,20 @@ def test_a_device_in_use_keeps_its_owner_and_says_why(there: Namespace) -> None:
         "could not set owner of tun1001 to nobody: tun1001 is in use by another process; stop the link that runs over "
         "it first"
     )
+
+
+def test_an_owner_is_taken_away_by_making_the_device_anew(there: Namespace) -> None:
+    there.tun(addresses=PAIR, owner="nobody", group="games")
+    assert "belongs to nobody" in there.tun(addresses=PAIR)["error"]
+    found = there.tun(addresses=PAIR, on_change="recreate")
+    assert found.get("again") == [], found
+    assert (found["device"]["owner"], found["device"]["group"]) == (None, None)
+
+
+def test_a_replacement_that_fails_says_that_the_old_device_is_gone(there: Namespace) -> None:
+    there.run("ip", "tuntap", "add", "dev", "tun1001", "mode", "tun")
+    found = there.tun(owner="no-such-account", on_change="recreate")
+    assert "left behind: could not bring the device tun1001 back that was there" in found["error"]
 
 
 def test_an_unknown_owner_leaves_no_device(there: Namespace) -> None:

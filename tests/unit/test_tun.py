@@ -81,7 +81,7 @@ def test_no_carrier_is_no_difference() -> None:
     [
         ({"mtu": 9000}, ["set_mtu", "write_unit", "restart_unit"]),
         ({"txqueuelen": 1000}, ["set_txqueuelen", "write_unit", "restart_unit"]),
-        ({"owner": None}, ["set_owner", "write_unit", "restart_unit"]),
+        ({"owner": "nobody"}, ["set_owner", "write_unit", "restart_unit"]),
         ({"group": "overssh"}, ["set_group", "write_unit", "restart_unit"]),
         ({"forwarding": True}, ["set_forwarding", "write_unit", "restart_unit"]),
         ({"forwarding": None}, []),
@@ -142,6 +142,30 @@ def test_a_device_with_other_flags_is_replaced_with_the_users_word() -> None:
     assert actions(replace(DESIRED, on_change="recreate"), tap)[0] == "delete_device"
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"), [({"owner": "overssh"}, "belongs to overssh"), ({"group": "net"}, "belongs to the group net")]
+)
+def test_an_owner_is_taken_away_only_with_the_users_word(change: dict[str, Any], reason: str) -> None:
+    anybodys = replace(DESIRED, owner=None)
+    found = Observed(replace(DEVICE, **{"owner": None, **change}), FINISHED.unit)
+    with pytest.raises(OversshError, match=f"tun1001 {reason}.*on_change: recreate"):
+        plan(anybodys, found)
+    steps = plan(replace(anybodys, on_change="recreate"), found)
+    assert [step.action for step in steps.steps][:2] == ["delete_device", "create_device"]
+    assert steps.inverse[-1].action == "restore_device"
+
+
+@pytest.mark.parametrize("description", ["two\nlines", 'a "quote"', "50%", "$HOME", "x" * 248])
+def test_a_description_that_the_unit_can_not_hold_is_refused(description: str) -> None:
+    with pytest.raises(OversshError, match="description is "):
+        plan(replace(DESIRED, description=description), Observed(None))
+
+
+def test_two_routes_of_which_the_kernel_keeps_one_are_refused() -> None:
+    with pytest.raises(OversshError, match=r"routes has two to 172\.30.0.0/16 with metric 0"):
+        plan(replace(DESIRED, routes=(ROUTE, replace(ROUTE, source=None))), Observed(None))
+
+
 def test_absent_removes_unit_and_device_and_is_quiet_without() -> None:
     gone = replace(DESIRED, present=False)
     assert actions(gone, FINISHED) == ["stop_unit", "disable_unit", "delete_unit", "delete_device"]
@@ -161,7 +185,7 @@ def test_an_mtu_that_openssh_can_not_carry_is_refused(mtu: int) -> None:
 
 
 def test_the_unit_says_the_same_as_the_module() -> None:
-    assert "ExecStart=-/sbin/ip tuntap add dev tun1001 mode tun user overssh\n" in TEXT
+    assert "|| exec /sbin/ip tuntap add dev tun1001 mode tun user overssh'\n" in TEXT
     assert "ExecStart=/sbin/ip address replace 172.30.0.2 peer 172.30.0.1/32 dev tun1001\n" in TEXT
     assert "ExecStart=/sbin/ip route replace 172.30.0.0/16 src 172.30.0.2 dev tun1001 proto static\n" in TEXT
     assert "Before=network.target docker.service" in TEXT
