@@ -13,6 +13,7 @@ from typing import Any
 from ._errors import OversshError
 from ._files import read_text
 
+IMPORT_ERROR = ""
 try:
     import docker
 except ImportError as error:

@@ -137,9 +137,13 @@ def endpoints(docker: Docker, network: str) -> list[dict[str, Any]]:
     )
 
 
-def list_overlays(docker: Docker, name: str | None = None) -> list[dict[str, Any]]:
+def is_manager(docker: Docker) -> bool:
+    """Whether this engine may change networks of the swarm, and knows what is attached to them."""
+    return bool((docker.info().get("Swarm") or {}).get("ControlAvailable"))
+
+
+def list_overlays(docker: Docker, manager: bool, name: str | None = None) -> list[dict[str, Any]]:
     """All overlay networks that this engine knows, with their endpoints where it is a manager."""
-    manager = bool((docker.info().get("Swarm") or {}).get("ControlAvailable"))
     listed = []
     for found in docker.networks():
         network = network_of(found)

@@ -85,7 +85,7 @@ class SwarmNode(Engine[Observed]):
         actions: dict[str, Callable[[], None]] = {
             "init": self._init,
             "join": self._join,
-            "demote": lambda: self._update_self("Role", "worker"),
+            "demote": self._demote,
             "promote": lambda: _impossible(f"run 'docker node promote {args['node_id']}' on another manager"),
             "set_availability": lambda: self._update_self("Availability", args["availability"]),
             "leave": lambda: self._leave(args["force"], args["comes_back"]),
@@ -171,6 +171,14 @@ class SwarmNode(Engine[Observed]):
         except DockerError as error:
             hint = "" if force or "force" not in str(error) else "; set force: true to agree"
             raise OversshError(f"Docker says: {error}{hint}") from error
+
+    def _demote(self) -> None:
+        try:
+            self._update_self("Role", "worker")
+        except OversshError:
+            # Where all managers leave at once, nobody is left to agree; with force, the leave does without.
+            if not (self._desired.force and self._desired.state == "left"):
+                raise
 
     def _leave_again(self) -> None:
         """Out of a swarm that this run brought the node into, with nothing of it left."""

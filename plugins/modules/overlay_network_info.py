@@ -47,6 +47,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+manager:
+  description: Whether this host is a manager, and can make and remove networks.
+  returned: always
+  type: bool
+  sample: true
 networks:
   description: The networks, by name.
   returned: always
@@ -157,7 +162,7 @@ networks:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._docker import connect
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._overlay import list_overlays
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay import is_manager, list_overlays
 
 
 def main() -> None:
@@ -167,11 +172,13 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        found = list_overlays(connect(), module.params["name"])
+        docker = connect()
+        manager = is_manager(docker)
+        found = list_overlays(docker, manager, module.params["name"])
     except OversshError as error:
         module.fail_json(msg=f"{error}.")
     ours = [network for network in found if network["managed"] or not module.params["managed"]]
-    module.exit_json(changed=False, networks=ours)
+    module.exit_json(changed=False, manager=manager, networks=ours)
 
 
 if __name__ == "__main__":

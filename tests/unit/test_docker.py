@@ -150,6 +150,6 @@ def test_a_library_that_does_not_fit_its_requests_is_named(monkeypatch):
 
 def test_a_missing_library_names_the_interpreter_and_the_package(monkeypatch):
     monkeypatch.setattr(_docker, "docker", None)
-    monkeypatch.setattr(_docker, "IMPORT_ERROR", "No module named 'docker'", raising=False)
+    monkeypatch.setattr(_docker, "IMPORT_ERROR", "No module named 'docker'")
     with pytest.raises(OversshError, match=r"docker is missing for .*python.* install the package python3-docker"):
         _docker.connect()

@@ -408,7 +408,7 @@ def test_networks_are_listed_with_what_is_attached():
         [INSPECTED, UNALLOCATED | {"Name": "o2", "Id": "net2"}, {"Name": "bridge", "Id": "b", "Driver": "bridge"}]
     )
     docker.attached = [ATTACHMENT, TASK]
-    listed = list_overlays(docker)
+    listed = list_overlays(docker, True)
     assert [one["name"] for one in listed] == ["o1", "o2"]
     assert [one["allocated"] for one in listed] == [True, False]
     assert listed[0]["peers"] == ["172.30.0.1"]
@@ -417,4 +417,4 @@ def test_networks_are_listed_with_what_is_attached():
         ("web", "", ["10.200.0.2/24"]),
     ]
     assert listed[0]["vxlan_id"] == 4097
-    assert list_overlays(docker, "o2")[0]["name"] == "o2"
+    assert list_overlays(docker, False, "o2")[0]["endpoints"] == []

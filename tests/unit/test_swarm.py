@@ -277,6 +277,17 @@ def test_a_manager_leaves_as_a_worker_and_the_bridge_goes():
     assert not engine.plan(engine.observe()).changed
 
 
+def test_managers_that_all_leave_at_once_dont_wait_for_each_other():
+    docker = Engine("active", True, [_node("n1", "cloud1", True), _node("n2", "edge1", True)])
+    docker.refuses["update_node"] = "attempting to demote the last manager of the swarm"
+    _do(docker, Desired(state="left", force=True))
+    assert docker.calls[-1] == ("leave", True)
+    docker = Engine("active", True, [_node("n1", "cloud1", True), _node("n2", "edge1", True)])
+    docker.refuses["update_node"] = "attempting to demote the last manager of the swarm"
+    with pytest.raises(OversshError, match="could not make this manager a worker: attempting to demote the last"):
+        _do(docker, Desired(state="left"))
+
+
 def test_a_leave_that_docker_refuses_names_the_way_out():
     docker = Engine("active", False)
     docker.refuses["leave"] = "You are attempting to leave. Use `--force` to suppress this message."
