@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import pwd
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from ._systemd import Systemd, UnitState
 from ._tunnel_explain import Context, attempts_of, explain, silent
 from ._tunnel_model import (
     FOLDER,
+    ConfFacts,
     Link,
     checked_name,
     conf_facts,
@@ -36,6 +38,9 @@ from ._tunnel_plan import Observed, plan_link
 from ._wait import WaitError, wait_until
 
 PING_SECONDS = 0.3
+SETTLING_SECONDS = 5.0
+IFF_UP = 1
+PLACE = re.compile(r"^/dev/stdin:? (line \d+: )?")
 
 Ping = Callable[[str, str, float], "Answer | None"]
 
@@ -60,7 +65,7 @@ def desired_of(params: Mapping[str, Any], run: Runner) -> Desired:
         answer = run(["ssh", "-G", "-F", "/dev/stdin", link.name], data=conf_text(link), check=False)
         if answer.rc != 0:
             words = (answer.stderr.strip().splitlines() or [f"exit status {answer.rc}"])[0]
-            raise OversshError(f"ssh does not take the link's configuration: {words.replace('/dev/stdin', 'it')}")
+            raise OversshError(f"ssh does not take extra_options: {PLACE.sub('', words).rstrip('.')}")
     return Desired(checked_name(params["name"]), params["state"], link, params["wait"], params["wait_timeout"])
 
 
@@ -140,7 +145,7 @@ class SshTunnel(Engine[Observed]):
         finding = explain(attempts_of(self._journal()), context)
         if finding is not None:
             return finding.sentence
-        if context.carrier:
+        if context.carrier or not context.device_up:
             return silent(context)
         return f"ssh to {context.peer} has neither connected nor failed; a firewall may drop ssh there"
 
@@ -165,6 +170,7 @@ class SshTunnel(Engine[Observed]):
             remote_address=link.remote_address,
             fingerprints=tuple(fingerprint(key) for key in link.host_keys),
             device_owner=device_owner(link.device),
+            device_up=bool(int(_sysfs(link.device, "flags") or "0", 16) & IFF_UP),
             carrier=_sysfs(link.device, "carrier") == "1",
         )
 
@@ -189,7 +195,15 @@ class SshTunnel(Engine[Observed]):
 
 def observe_link(name: str, systemd: Systemd) -> Observed:
     """A link's files and its unit."""
-    return Observed(read_text(conf_path(name)), read_text(known_hosts_path(name)), systemd.observe(unit_of(name)))
+    conf, unit = read_text(conf_path(name)), systemd.observe(unit_of(name))
+    return Observed(conf, read_text(known_hosts_path(name)), unit, _astray(conf_facts(conf), unit))
+
+
+def _astray(facts: ConfFacts, unit: UnitState) -> bool:
+    """Whether ssh had its time to open its device, and nobody holds it."""
+    if facts.device is None or unit.active != "active" or _age(unit) < facts.connect_timeout + SETTLING_SECONDS:
+        return False
+    return _sysfs(facts.device, "carrier") == "0"
 
 
 def described(name: str, conf: str | None, unit: UnitState) -> dict[str, Any]:
@@ -212,12 +226,15 @@ def since(unit: UnitState) -> str | None:
     """When ssh was started last, in UTC, where it runs."""
     if unit.active != "active" or not unit.active_since:
         return None
-    age = time.clock_gettime(time.CLOCK_MONOTONIC) - unit.active_since / 1e6
-    return datetime.fromtimestamp(round(time.time() - age), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(round(time.time() - _age(unit)), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _age(unit: UnitState) -> float:
+    return time.clock_gettime(time.CLOCK_MONOTONIC) - unit.active_since / 1e6
 
 
 def device_owner(device: str) -> str | None:
-    """The account that may open the device: "" where only root may, None where there is no such device."""
+    """The account that the device belongs to: "" where it is nobody's, None where there is no such device."""
     owner = _sysfs(device, "owner")
     if owner is None:
         return None if _sysfs(device, "ifindex") is None else ""

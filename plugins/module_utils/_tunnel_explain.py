@@ -22,8 +22,9 @@ CONTROL = '"/dev/net/tun"'
 class Context:
     """What the sentence is about.
 
-    fingerprints: of the host keys that are expected; device_owner: the account that may open the local device, ""
-    where only root may, None where there is no such device; carrier: whether a process holds that device.
+    fingerprints: of the host keys that are expected; device_owner: the account that the local device belongs to, ""
+    where it belongs to nobody, None where there is no such device; device_up: whether it is up; carrier: whether a
+    process holds it.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Context:
     remote_address: str
     fingerprints: tuple[str, ...]
     device_owner: str | None
+    device_up: bool
     carrier: bool
 
     @property
@@ -188,20 +190,24 @@ def _rejected(attempt: Attempt, context: Context) -> _Cause | None:
         return None
     return _Cause(
         "rejected",
-        f"{context.peer} permits no tunnels to the account {context.user} ({line}); set PermitTunnel point-to-point "
-        "for it in sshd's configuration there",
+        f"{context.peer} permits no tunnels to the account {context.user} ({_bare(line)}); set PermitTunnel "
+        "point-to-point for it in sshd's configuration there",
         True,
     )
 
 
 def _remote_device(attempt: Attempt, context: Context) -> _Cause | None:
-    line = attempt.having("Failed to open the tunnel device", "open failed: ", "Tunnel forwarding failed")
+    line = (
+        attempt.having("Failed to open the tunnel device")
+        or attempt.having("open failed: ")
+        or attempt.having("Tunnel forwarding failed")
+    )
     if line is None:
         return None
     return _Cause(
         "remote device",
-        f"{context.peer} can't open its device {context.remote_device} ({line}): it is missing there, or does not "
-        f"belong to {context.user}, or the authorized key is for another one, or an earlier connection still holds it",
+        f"{context.peer} can't open its device {context.remote_device} ({_bare(line)}): it is missing there, or does "
+        f"not belong to {context.user}, or the authorized key is for another one, or an earlier connection still holds it",
         False,
     )
 
@@ -212,7 +218,7 @@ def _local_device(attempt: Attempt, context: Context) -> _Cause | None:
     line = attempt.having("sys_tun_open: failed") or ""
     device = context.device
     if context.device_owner is None:
-        return _Cause("local device", f"there is no device {device} on this host; make it first", True)
+        return _Cause("local device", _no_device(context), True)
     if CONTROL in line:
         why = line.rsplit(": ", 1)[-1]
         return _Cause(
@@ -222,12 +228,12 @@ def _local_device(attempt: Attempt, context: Context) -> _Cause | None:
         )
     if "Invalid argument" in line:
         return _Cause("local device", f"the device {device} is no plain tun device (a tap or one of many queues)", True)
-    if "busy" in line or context.device_owner == context.run_as:
+    if "busy" in line or (not line and context.device_owner in ("", context.run_as)):
         return _Cause("local busy", f"another process holds the device {device} on this host", False)
-    owner = context.device_owner or "nobody but root"
+    owner = context.device_owner or "no account"
     return _Cause(
         "local device",
-        f"the device {device} on this host belongs to {owner}, and has to belong to {context.run_as}",
+        f"{context.run_as} may not open the device {device} on this host, which belongs to {owner}; give it that owner",
         True,
     )
 
@@ -268,8 +274,21 @@ def _own_words(attempt: Attempt, context: Context) -> _Cause | None:
     return _Cause("other", f"ssh to {context.peer} ends with: {spoken[-1].rstrip('.')}", False)
 
 
+def _no_device(context: Context) -> str:
+    return f"there is no device {context.device} on this host; make it first"
+
+
+def _bare(line: str) -> str:
+    """The peer's own words."""
+    return line.replace("Remote: ", "", 1).rstrip(".")
+
+
 def silent(context: Context) -> str:
     """The sentence for a link that is connected, and nothing comes back."""
+    if context.device_owner is None:
+        return _no_device(context)
+    if not context.device_up:
+        return f"the device {context.device} on this host is down; set it up"
     return (
         f"ssh is connected to {context.peer}, but {context.remote_address} does not answer through {context.device}: "
         f"the device {context.remote_device} there may be down or have no such address, or a firewall there may drop "

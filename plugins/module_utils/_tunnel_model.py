@@ -151,6 +151,7 @@ class ConfFacts:
     device: str | None = None
     remote_device: str | None = None
     remote_address: str | None = None
+    connect_timeout: int = 0
 
 
 def unit_of(name: str) -> str:
@@ -301,13 +302,14 @@ def conf_facts(text: str | None) -> ConfFacts:
             keyword, _, value = line.strip().partition(" ")
             values.setdefault(keyword.lower(), value.strip())
     local, _, remote = values.get("tunneldevice", "").partition(":")
-    port = values.get("port", "")
+    port, patience = values.get("port", ""), values.get("connecttimeout", "")
     return ConfFacts(
         host=values["hostname"].replace("%%", "%") if "hostname" in values else None,
         port=int(port) if port.isdigit() else None,
         device=f"tun{local}" if local.isdigit() else None,
         remote_device=f"tun{remote}" if remote.isdigit() else None,
         remote_address=remote_address,
+        connect_timeout=int(patience) if patience.isdigit() else 0,
     )
 
 

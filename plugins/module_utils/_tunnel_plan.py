@@ -17,11 +17,15 @@ RUNNING = ("active", "activating", "reloading")
 
 @dataclass(frozen=True)
 class Observed:
-    """A link as found on the host."""
+    """A link as found on the host.
+
+    astray: ssh runs without its device. It stays connected for ever when a device under it was removed.
+    """
 
     conf: str | None
     known_hosts: str | None
     unit: UnitState
+    astray: bool = False
 
     @property
     def running(self) -> bool:
@@ -64,7 +68,7 @@ def _up(name: str, texts: Texts, observed: Observed, restart: bool) -> Iterator[
         *_file("the host keys", known_hosts_path(name), texts.known_hosts, observed.known_hosts),
         *_unit(name, texts.unit, observed.unit.text),
     ]
-    again = observed.running and (restart or bool(files))
+    again = observed.running and (restart or observed.astray or bool(files))
     # Stop and start instead of a restart: taken back last one first, the old files are there before the old start.
     if again:
         yield _stop(name)

@@ -29,6 +29,7 @@ CONTEXT = Context(
     remote_address="172.30.0.1",
     fingerprints=("SHA256:expected",),
     device_owner="overssh",
+    device_up=True,
     carrier=False,
 )
 VERSION = "debug1: kex.c:kex_exchange_identification():1286 (bin=ssh, pid=9): Local version string SSH-2.0"
@@ -84,12 +85,12 @@ def found(*runs: Sequence[str], **changes: object) -> Finding | None:
         (['Load key "/etc/overssh/keys/id_ed25519": Permission denied', DENIED], "(Permission denied)", True),
         (
             [*CONNECTED, f"{REMOTE}Server has rejected tunnel device forwarding", *REFUSED_OPEN],
-            "permits no tunnels to the account overssh (Remote: Server has rejected tunnel device forwarding)",
+            "permits no tunnels to the account overssh (Server has rejected tunnel device forwarding)",
             True,
         ),
         (
             [*CONNECTED, f"{REMOTE}Failed to open the tunnel device.", *REFUSED_OPEN],
-            "can't open its device tun1002 (Tunnel forwarding failed)",
+            "can't open its device tun1002 (Failed to open the tunnel device)",
             False,
         ),
         ([*CONNECTED, *REFUSED_OPEN], "can't open its device tun1002", False),
@@ -152,8 +153,9 @@ def test_each_case_has_its_sentence(run: list[str], part: str, certain: bool) ->
     ("owner", "part"),
     [
         (None, "there is no device tun1001 on this host"),
-        ("", "belongs to nobody but root, and has to belong to overssh"),
-        ("alice", "belongs to alice, and has to belong to overssh"),
+        ("", "overssh may not open the device tun1001 on this host, which belongs to no account"),
+        ("alice", "overssh may not open the device tun1001 on this host, which belongs to alice"),
+        ("overssh", "overssh may not open the device tun1001 on this host"),  # its group keeps it out
     ],
 )
 def test_a_device_that_may_not_be_opened(owner: str | None, part: str) -> None:
@@ -162,6 +164,19 @@ def test_a_device_that_may_not_be_opened(owner: str | None, part: str) -> None:
     assert finding is not None
     assert part in finding.sentence
     assert finding.final
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"device_up": False}, "the device tun1001 on this host is down"),
+        ({"device_owner": None}, "there is no device tun1001 on this host"),
+    ],
+)
+def test_a_connected_link_whose_own_device_is_not_ready(changes: dict[str, object], part: str) -> None:
+    finding = found(CONNECTED, **changes)
+    assert finding is not None
+    assert part in finding.sentence
 
 
 def test_an_older_ssh_that_says_less_is_explained_as_well() -> None:

@@ -87,7 +87,7 @@ def test_the_fingerprint_is_the_one_that_ssh_prints() -> None:
 def test_what_is_read_back_is_what_was_written() -> None:
     text = conf_text(link(host="fe80::1%eth0"))
     assert "HostName fe80::1%%eth0" in text
-    assert conf_facts(text) == ConfFacts("fe80::1%eth0", 2222, "tun1001", "tun1002", "172.30.0.1")
+    assert conf_facts(text) == ConfFacts("fe80::1%eth0", 2222, "tun1001", "tun1002", "172.30.0.1", 10)
     assert conf_facts(None) == ConfFacts()
     assert conf_facts("Host x\n  Port many\n  TunnelDevice any\n") == ConfFacts()
 

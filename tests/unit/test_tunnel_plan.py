@@ -99,6 +99,12 @@ def test_a_link_as_desired_is_left_alone() -> None:
     ).changed
 
 
+def test_a_link_without_its_device_is_restarted() -> None:
+    astray = Observed("conf\n", "keys\n", UnitState("unit\n", True, "active"), astray=True)
+    labels = ["stop the link to cloud1", "start the link to cloud1"]
+    assert plan_link("cloud1", "started", TEXTS, astray).labels == labels
+
+
 def test_a_restart_is_always_a_change() -> None:
     assert plan_link("cloud1", "restarted", TEXTS, UP).labels == ["stop the link to cloud1", "start the link to cloud1"]
 
