@@ -207,7 +207,8 @@ def _remote_device(attempt: Attempt, context: Context) -> _Cause | None:
     return _Cause(
         "remote device",
         f"{context.peer} can't open its device {context.remote_device} ({_bare(line)}): it is missing there, or does "
-        f"not belong to {context.user}, or the authorized key is for another one, or an earlier connection still holds it",
+        f"not belong to {context.user}, or the authorized key is for another one, or an earlier connection "
+        "still holds it",
         False,
     )
 
