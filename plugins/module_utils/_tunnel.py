@@ -151,11 +151,11 @@ class SshTunnel(Engine[Observed]):
 
     def _journal(self) -> str:
         """What was said for the unit since this run of the module began."""
+        # Older systemd's --unit leaves out what a child says that could not become ssh.
+        whose = [f"_SYSTEMD_UNIT={self._unit}", "+", f"UNIT={self._unit}"]
         fields = "--output-fields=MESSAGE,_PID,SYSLOG_IDENTIFIER"
         since = f"--since=@{self._begun:.6f}"
-        return self._run(
-            ["journalctl", "-u", self._unit, since, "-o", "json", fields, "--no-pager"], check=False
-        ).stdout
+        return self._run(["journalctl", *whose, since, "-o", "json", fields, "--no-pager"], check=False).stdout
 
     def _context(self, link: Link) -> Context:
         return Context(
