@@ -43,7 +43,8 @@ def job(tmp_path):
     if os.geteuid() == 0:
         subprocess.run(["mount", "--bind", "--options", "ro", project, project], check=True)
         yield tmp_path
-        subprocess.run(["umount", project], check=True)
+        # Lazily: ssh's connections to the nodes stay for a minute, and stand in that folder.
+        subprocess.run(["umount", "--lazy", project], check=True)
     else:
         project.chmod(0o555)
         yield tmp_path
@@ -54,10 +55,9 @@ def test_site_runs_as_awx_runs_it(job):
     with pytest.raises(OSError):
         (job / "project" / "reports").mkdir()
 
-    search = os.pathsep.join(os.environ[name] for name in ("PATH",))
     done = subprocess.run(
         [sys.executable, "-m", "ansible_runner", "run", job, "--playbook", "site.yml", "--ident", "site"],
-        env={"PATH": search, "HOME": str(job / "home"), "LANG": "C.UTF-8", "ANSIBLE_HOST_PATTERN_MISMATCH": "error"},
+        env={"PATH": os.environ["PATH"], "HOME": str(job / "home"), "LANG": "C.UTF-8"},
         cwd=job,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
