@@ -51,13 +51,21 @@ lab-down: $(READY) ## Remove the lab
 unit: $(READY) ## Test everything pure, in seconds
 	pytest tests/unit
 
-.PHONY: lint
-lint: $(READY) ## Check style, types, playbooks, and with Ansible's own tests the plugins
+.PHONY: lint style types playbook-lint sanity
+lint: style types playbook-lint sanity ## Check style, types, playbooks, and with Ansible's own tests the plugins
+
+style: $(READY)
 	ruff check
 	ruff format --check
+
+types: $(READY)
 	MYPYPATH=$(COLLECTIONS) mypy --package ansible_collections.overssh.swarm.plugins
 	mypy tests molecule docs
+
+playbook-lint: $(READY)
 	ansible-lint
+
+sanity: $(READY)
 	python tests/sanity/run.py
 
 .PHONY: netns
