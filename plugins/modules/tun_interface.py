@@ -111,8 +111,8 @@ options:
     description:
       - Whether IPv4 packets that come in over this device may be forwarded to others, whatever the host does elsewhere.
       - Left as it is, unless given.
-      - On a host that did not forward before, Docker switches forwarding on for every device when it starts. So V(false)
-        lasts until the next boot there, and the next run says it again.
+      - On a host that did not forward before, Docker switches forwarding on for every device when it starts. There
+        V(false) lasts until the next boot, and the next run sets it again.
     type: bool
   persist:
     description:
