@@ -160,7 +160,7 @@ def _rule_steps(decision: Decision, ruleset: Ruleset) -> list[Step]:
         return []
     words = [f"remove from {key}: {rule.text or rule.comment}" for key, rule in decision.removed]
     words += [f"add to {placement.key}: {placement.piece.text}" for placement in decision.added]
-    gone = {rule.handle for _, rule in decision.removed}
+    gone = {rule.handle for _key, rule in decision.removed}
     back = [
         _insertion(key, _follower(ruleset, key, rule, gone), rule.statements, rule.comment)
         for key, rule in decision.removed
@@ -228,7 +228,7 @@ def _state(observed: Firewall, decision: Decision | None) -> dict[str, Any]:
         rules += [(placement.key, placement.piece.text, 0) for placement in decision.added]
         lines = decision.lines
     return {
-        "rules": sorted(f"{key}: {text}" for key, text, _ in rules),
+        "rules": sorted(f"{key}: {text}" for key, text, _handle in rules),
         "kept_for_boot": sorted(f"{line.key}: {line.rule}" for line in lines),
     }
 

@@ -113,7 +113,7 @@ class Ruleset:
 
     def foreign(self) -> Ruleset:
         """The ruleset without the rules of ours."""
-        ours = {key for key, _ in self.our_rules()}
+        ours = {key for key, _rule in self.our_rules()}
         return self.with_rules({key: [rule for rule in self.chains[key].rules if rule.name is None] for key in ours})
 
     def words(self) -> frozenset[str]:

@@ -113,7 +113,7 @@ class Reader:
 
     def __init__(self, ruleset: Ruleset) -> None:
         self.calls = tuple(called_chains(ruleset))
-        self.references = Counter(target for _, target in self.calls)
+        self.references = Counter(target for _caller, target in self.calls)
         self._ruleset = ruleset
         self._conditions: dict[tuple[str, str], Conditions] = {}
         self._outcomes: dict[tuple[ChainKey, int], list[Outcome]] = {}

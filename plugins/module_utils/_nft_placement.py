@@ -134,7 +134,7 @@ class Arranger:
         needs: dict[ChainKey, Need] = {}
         everything = list(self._ways(accept))
         ahead = everything
-        for _ in range(2 * len(self._foreign.chains) + 2):
+        for _round in range(2 * len(self._foreign.chains) + 2):
             walker = Walker(self._with(accept, kept, needs), self._reader)
             dropped = []
             late = set()

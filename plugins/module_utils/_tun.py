@@ -165,7 +165,7 @@ class TunEngine(Engine[Observed]):
 
     def perform(self, step: Step) -> None:
         """One step."""
-        kind, _, what = step.action.partition("_")
+        kind, _underline, what = step.action.partition("_")
         if what == "unit":
             self._on_unit(kind, step)
         elif what == "device":
