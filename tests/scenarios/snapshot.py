@@ -13,6 +13,7 @@ import re
 from . import lab
 
 FRESH = lab.STATE / "fresh.json"
+RULESET = "nft list ruleset"
 
 # Ansible's own folder, and the copies that useradd and its kin keep of what they change.
 LEFT_OUT = (
@@ -22,7 +23,7 @@ LEFT_OUT = (
 PLACES = "/etc /home /opt /root /usr/lib/systemd /usr/local /var/spool"
 
 SCRIPTS = {
-    "nft list ruleset": "nft -s list ruleset",
+    RULESET: "nft -s list ruleset",
     "ip link": "ip -o link | sed -E 's/^[0-9]+: //'",
     "ip address": "ip -o address | sed -E 's/^[0-9]+: //'",
     "ip route": "ip -4 route show table all; ip -6 route show table all",
@@ -44,15 +45,31 @@ SCRIPTS = {
 PASSING = re.compile(
     r"^(session-|user@|user-runtime-dir@|user-\d|systemd-(hostnamed|timedated|tmpfiles-clean|localed)\.service)"
 )
-ORDERED = {"nft list ruleset"}
+
+
+def ruleset(text: str) -> list[str]:
+    """The rules of a listing, chain by chain; their order counts, that of tables and chains does not."""
+    table = block = ""
+    found = []
+    for line in text.splitlines():
+        if line.startswith("table "):
+            table, block = line.rstrip(" {"), ""
+            found.append((table, "(table)"))
+        elif line.startswith("\t") and line.endswith(" {"):
+            block = line.strip("\t {")
+        elif line.startswith("\t\t"):
+            found.append((f"{table} {block}".strip(), line.strip()))
+        elif line == "\t}":
+            found.append((f"{table} {block}", "(end)"))
+    return [f"{place}: {line}" for place, line in sorted(found, key=lambda item: item[0])]
 
 
 def take(node: str, aspect: str) -> list[str]:
     """The lines of one aspect of a node, as it is now."""
-    lines = lab.inside(node, SCRIPTS[aspect]).splitlines()
-    if aspect in ORDERED:
-        return lines
-    return sorted(line.strip() for line in lines if not PASSING.match(line))
+    text = lab.inside(node, SCRIPTS[aspect])
+    if aspect == RULESET:
+        return ruleset(text)
+    return sorted(line.strip() for line in text.splitlines() if not PASSING.match(line))
 
 
 def fresh(node: str, aspect: str) -> list[str]:
