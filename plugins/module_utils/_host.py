@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from . import _gossip
 from ._command import Runner
 from ._errors import OversshError
 from ._files import read_text
@@ -21,6 +22,8 @@ LIBRARIES = {"docker": "python3-docker", "pyroute2": "python3-pyroute2"}
 PROGRAMS = {"ip": "iproute2", "nft": "nftables", "ssh": "openssh-client", "ssh-keygen": "openssh-client"}
 OLDEST_PYTHON = (3, 9)
 TUN_DEVICE = "/dev/net/tun"
+# Where the role tunnel has a node's key made; its other half stays there.
+PUBLIC_KEY = "/etc/overssh/keys/id_ed25519.pub"
 
 
 def missing_basics(
@@ -145,6 +148,7 @@ class Host:
             lambda library: importlib.util.find_spec(library) is not None,
         )
         answer: dict[str, Any] = {"devices": [], "routes": [], "docker": {}, "sshd": {}}
+        answer["public_key"] = (read_text(PUBLIC_KEY) or "").strip()
         if self._finds("ip"):
             answer["devices"] = parse_devices(self._run(["ip", "-json", "-details", "address", "show"]).stdout)
             answer["routes"] = parse_routes(self._run(["ip", "-json", "-4", "route", "show", "table", "all"]).stdout)
@@ -168,7 +172,13 @@ class Host:
             "swarm": swarm.get("LocalNodeState"),
             "swarm_address": swarm.get("NodeAddr") or "",
         }
-        return answer, docker_problems(info)
+        problems = docker_problems(info)
+        if answer["swarm"] == "inactive" and _gossip.listens(_gossip.EVERYWHERE):
+            problems.append(
+                f"something listens on port {_gossip.PORT}, which the swarm's gossip needs; an engine that has left a "
+                f"swarm sometimes keeps it, then {_gossip.WAY_OUT}."
+            )
+        return answer, problems
 
     def _sshd(self, user: str) -> tuple[dict[str, Any], list[str]]:
         """What the server side of a link has to know of this host's sshd."""

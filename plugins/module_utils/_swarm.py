@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 from collections.abc import Callable
 from typing import Any
 
+from . import _gossip
 from ._addresses import carriers, read_devices, read_routes
 from ._command import Runner
 from ._docker import NOT_FOUND, Docker, DockerError
@@ -16,7 +18,7 @@ from ._errors import OversshError
 from ._main import Engine
 from ._plan import Plan, Step
 from ._swarm_model import Desired, Observed, endpoint
-from ._swarm_observe import BRIDGE, observe_node
+from ._swarm_observe import BRIDGE, BRIDGE_LABELS, BRIDGE_OPTIONS, observe_node
 from ._swarm_plan import listen_addr, plan_node
 from ._wait import WaitError, wait_until
 
@@ -25,6 +27,8 @@ DEFAULT_POOL = ("10.0.0.0/8",)
 DEFAULT_SUBNET_SIZE = 24
 PROBE_SECONDS = 3
 BRIDGE_SECONDS = 10
+# An engine's last word to its peers takes at most one second.
+GOSSIP_SECONDS = 5
 # The engine answers so when it goes on joining by itself.
 STILL_JOINING = "will continue in the background"
 # Words of the engine when a join fails, and what they mean to the operator.
@@ -55,18 +59,14 @@ class SwarmNode(Engine[Observed]):
         self._timeout = timeout
         self._wait = wait
         self._needs_token = needs_token
-        self._bridge_was_there: bool | None = None
         self._entered = False
 
     def observe(self) -> Observed:
         """The node when it has settled: a starting engine says "pending" for a moment."""
         try:
-            found = wait_until(self._settled, self._timeout if self._wait else 0, "the swarm's start")
+            return wait_until(self._settled, self._timeout if self._wait else 0, "the swarm's start")
         except WaitError:
-            found = observe_node(self._docker, self._run)
-        if self._bridge_was_there is None:
-            self._bridge_was_there = found.bridge
-        return found
+            return observe_node(self._docker, self._run)
 
     def plan(self, observed: Observed) -> Plan:
         """See plan_node; a join without a token is refused here, before anything is done."""
@@ -91,6 +91,7 @@ class SwarmNode(Engine[Observed]):
             "leave": lambda: self._leave(args["force"], args["comes_back"]),
             "leave_again": self._leave_again,
             "go_back": lambda: _impossible("Docker keeps nothing of a swarm that it has left"),
+            "make_bridge": self._make_bridge,
             "remove_bridge": self._remove_bridge,
         }
         actions[step.action]()
@@ -102,6 +103,7 @@ class SwarmNode(Engine[Observed]):
             return
         if self._wait:
             self._wait_until_part_of_it()
+            self._wait_for_gossip()
         if self._entered:
             self.plan(self.observe())
 
@@ -116,6 +118,7 @@ class SwarmNode(Engine[Observed]):
     def _init(self) -> None:
         desired = self._desired
         self._require_addresses()
+        self._require_free_gossip_port()
         self._require_free_pool()
         body: dict[str, Any] = {
             **self._addresses(),
@@ -132,6 +135,7 @@ class SwarmNode(Engine[Observed]):
 
     def _join(self) -> None:
         self._require_addresses()
+        self._require_free_gossip_port()
         manager = self._reachable_manager()
         # The engine tries the first address only, so it is given one that answers.
         body: dict[str, Any] = {
@@ -166,11 +170,15 @@ class SwarmNode(Engine[Observed]):
             self._require_addresses()
             if not self._desired.founds:
                 self._reachable_manager()
+        address = self._node_address()
         try:
             self._docker.leave_swarm(force=force)
         except DockerError as error:
             hint = "" if force or "force" not in str(error) else "; set force: true to agree"
             raise OversshError(f"Docker says: {error}{hint}") from error
+        # Whoever leaves next has to be told of this one first. A port that stays taken is told by the next join.
+        with contextlib.suppress(WaitError):
+            wait_until(lambda: not _gossip.listens(address), GOSSIP_SECONDS, "the end of the gossip")
 
     def _demote(self) -> None:
         try:
@@ -186,8 +194,10 @@ class SwarmNode(Engine[Observed]):
         if found.role == "manager" and not self._desired.founds:
             self._update_self("Role", "worker")
         self._docker.leave_swarm(force=self._desired.founds)
-        if not self._bridge_was_there:
-            self._remove_bridge()
+
+    def _make_bridge(self) -> None:
+        """The bridge as the engine itself would make it, with a label that tells whose it is when the node leaves."""
+        self._docker.create_network(BRIDGE, driver="bridge", options=BRIDGE_OPTIONS, labels=BRIDGE_LABELS)
 
     def _remove_bridge(self) -> None:
         """Once the swarm's own sandbox has let go of it; a container of the host that stays on it keeps it."""
@@ -230,6 +240,27 @@ class SwarmNode(Engine[Observed]):
     def _is_worker(self) -> bool:
         found = observe_node(self._docker, self._run)
         return found.settled and found.local_state == "active" and found.role == "worker"
+
+    def _node_address(self) -> str:
+        return str((self._docker.info().get("Swarm") or {}).get("NodeAddr") or "")
+
+    def _require_free_gossip_port(self) -> None:
+        address = str(self._desired.advertise_addr)
+        if _gossip.listens(address):
+            raise OversshError(
+                f"something on this host listens on {address} port {_gossip.PORT} already, which the swarm's gossip "
+                f"needs; an engine that has left a swarm sometimes keeps it, then {_gossip.WAY_OUT}"
+            )
+
+    def _wait_for_gossip(self) -> None:
+        try:
+            address = self._node_address()
+            wait_until(lambda: _gossip.listens(address), self._timeout, "the start of the swarm's gossip")
+        except WaitError as error:
+            raise OversshError(
+                f"{error}: nothing listens on {address} port {_gossip.PORT}, and containers here would reach nobody; "
+                "see 'journalctl -u docker' for 'agentInit'"
+            ) from error
 
     def _local_state(self) -> str:
         return str((self._docker.info().get("Swarm") or {}).get("LocalNodeState"))

@@ -64,8 +64,8 @@ class Observed:
     local_state: the engine's word (inactive, pending, active, error, locked). role, cluster_id and the swarm's own
     settings are known where the engine tells them, most of them on managers only; cluster_id and certificate_role also
     stand in the node's certificate. listen_addr and data_path_addr are what the engine was started with, None where it
-    keeps that from us. bridge: the bridge that the engine makes for overlays is there; bridge_own: it is as the engine
-    makes it; bridge_used: containers are on it.
+    keeps that from us. bridge: the bridge that overlays need is there; bridge_own: we made it; bridge_used: containers
+    are on it.
     """
 
     local_state: str
@@ -101,7 +101,7 @@ class Observed:
 
     @property
     def leftover_bridge(self) -> bool:
-        """Whether the bridge goes with the swarm: it is the engine's, and serves nobody once the node has left."""
+        """Whether the bridge goes with the swarm: it is ours, and serves nobody once the node has left."""
         return self.bridge_own and (self.local_state != "inactive" or not self.bridge_used)
 
     @property

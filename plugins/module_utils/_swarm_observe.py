@@ -16,12 +16,14 @@ from ._files import read_text
 from ._swarm_model import Entry, Observed, endpoint, joined, root_ca_digest
 
 BRIDGE = "docker_gwbridge"
-# What the engine makes the bridge with where nobody made one before.
+# What the engine itself would make the bridge with.
 BRIDGE_OPTIONS = {
     "com.docker.network.bridge.enable_icc": "false",
     "com.docker.network.bridge.enable_ip_masquerade": "true",
     "com.docker.network.bridge.name": BRIDGE,
 }
+# It is made before the engine does, so that it can be told from one that was there before us.
+BRIDGE_LABELS = {"overssh.managed": "true"}
 # The engine's own end on the bridge, which goes with the swarm.
 BRIDGE_OWN = {"ingress-sbox"}
 # Object identifiers in DER, as they stand in a certificate's subject; its issuer has neither.
@@ -130,12 +132,12 @@ def _subject(certificate: bytes, attribute: bytes) -> str | None:
 
 
 def _bridge(docker: Docker) -> dict[str, bool]:
-    """Whether the bridge for overlays is there, is as the engine makes it, and serves containers."""
+    """Whether the bridge for overlays is there, is ours, and serves containers."""
     try:
         bridge = docker.inspect_network(BRIDGE)
     except DockerError as error:
         if error.status == NOT_FOUND:
             return {}
         raise
-    own = (bridge.get("Options") or {}) == BRIDGE_OPTIONS and not bridge.get("Labels")
+    own = BRIDGE_LABELS.items() <= (bridge.get("Labels") or {}).items()
     return {"bridge": True, "bridge_own": own, "bridge_used": bool(set(bridge.get("Containers") or {}) - BRIDGE_OWN)}

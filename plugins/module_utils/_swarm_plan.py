@@ -20,7 +20,7 @@ def plan_node(desired: Desired, observed: Observed) -> Plan:
     if desired.state == "worker" and not desired.remote_managers:
         raise OversshError("a worker joins through a manager; name one in remote_managers, such as 172.30.0.1:2377")
     if observed.local_state == "inactive":
-        return Plan(LEFT, _after(desired), (_enter(desired),))
+        return Plan(LEFT, _after(desired), _enter(desired, observed))
     _refuse_unusable(desired, observed)
     if observed.local_state == "active":
         _refuse_another_swarm(desired, observed)
@@ -29,7 +29,7 @@ def plan_node(desired: Desired, observed: Observed) -> Plan:
             return _plan_settings(desired, observed)
         _refuse_change(desired, observed, differences)
     _refuse_loss(desired, observed)
-    steps = (*_way_out(desired, observed, comes_back=True), _enter(desired))
+    steps = (*_way_out(desired, observed, comes_back=True), *_enter(desired, observed))
     return Plan(_before(observed), _after(desired), steps)
 
 
@@ -39,7 +39,7 @@ def _plan_left(desired: Desired, observed: Observed) -> Plan:
         _refuse_loss(desired, observed)
         steps += _way_out(desired, observed)
     if observed.leftover_bridge:
-        steps.append(Step("remove_bridge", "remove the bridge docker_gwbridge that Docker made for the swarm"))
+        steps.append(Step("remove_bridge", "remove the bridge docker_gwbridge that was made for the swarm"))
     return Plan(_before(observed), LEFT, tuple(steps))
 
 
@@ -68,13 +68,19 @@ def _plan_settings(desired: Desired, observed: Observed) -> Plan:
     return Plan(before, after, tuple(steps))
 
 
-def _enter(desired: Desired) -> Step:
-    """Found the swarm or join it."""
+def _enter(desired: Desired, observed: Observed) -> tuple[Step, ...]:
+    """Found the swarm or join it, on a bridge that is known as ours where there was none."""
     out = Step("leave_again", "leave the swarm again")
-    if desired.founds:
-        return Step("init", f"initialise a swarm on {listen_addr(desired)}", inverse=out)
     through = ", ".join(desired.remote_managers)
-    return Step("join", f"join the swarm at {through} as {desired.state} {desired.advertise_addr}", inverse=out)
+    if desired.founds:
+        enter = Step("init", f"initialise a swarm on {listen_addr(desired)}", inverse=out)
+    else:
+        label = f"join the swarm at {through} as {desired.state} {desired.advertise_addr}"
+        enter = Step("join", label, inverse=out)
+    if observed.bridge:
+        return (enter,)
+    unmake = Step("remove_bridge", "remove the bridge docker_gwbridge")
+    return Step("make_bridge", "make the bridge docker_gwbridge that overlay networks need", inverse=unmake), enter
 
 
 def _way_out(desired: Desired, observed: Observed, comes_back: bool = False) -> list[Step]:

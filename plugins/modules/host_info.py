@@ -66,6 +66,10 @@ host:
       type: list
       elements: dict
       sample: [{"destination": "192.168.7.0/24", "device": "eth0"}]
+    public_key:
+      description: The public half of the key that this node dials with; empty where there is none yet.
+      type: str
+      sample: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample overssh:edge1
     docker:
       description: Its engine's version, its part in a swarm as the engine calls it, and its address there.
       type: dict

@@ -36,7 +36,7 @@ options:
       - A worker can't become a manager by itself. V(manager) on a worker is an error that says how a manager promotes
         it; with O(on_change=recreate) it leaves and joins again as manager.
       - V(left) takes this host out of whatever swarm it is in. A manager is made a worker first. The bridge
-        docker_gwbridge goes too, where it is as Docker makes it and serves nobody.
+        docker_gwbridge goes too, where this module made it and it serves nobody.
       - V(removed) works on the list that managers keep, and runs on one of them. It removes the entries of O(node),
         which stay behind as C(Down) when a node leaves. A manager's entry is made a worker's first.
     type: str

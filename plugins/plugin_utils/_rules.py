@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -14,32 +14,21 @@ def wanted(node: Mapping[str, Any], settings: Mapping[str, Any]) -> list[dict[st
     The cluster's management port is opened on managers only, and traffic between tunnels on the hub only.
     """
     devices = [device["name"] for device in node["devices"]]
+    # Addresses too are said, so that a rule of the host that looks at addresses is known not to be about these packets.
+    here = {"in_interfaces": devices, "source": [settings["underlay"]], "destination": [node["address"]]}
     tcp = [7946, settings["swarm_port"]] if node["manager"] else [7946]
     rules = [
-        _accept("swarm-tcp", "tcp", tcp, devices),
-        _accept("swarm-udp", "udp", [settings["data_path_port"], 7946], devices),
-        _accept("icmp", "icmp", [], devices),
+        _accept("swarm-tcp", "tcp", here, tcp),
+        _accept("swarm-udp", "udp", here, [settings["data_path_port"], 7946]),
+        _accept("icmp", "icmp", here),
     ]
     if any(network["encrypted"] for network in settings["overlays"]):
-        rules.append(_accept("esp", "esp", [], devices))
+        rules.append(_accept("esp", "esp", here))
     if node["hub"]:
-        rules.append(_accept("transit", "any", [], devices, path="forward", out_interfaces=devices))
+        through = {**here, "destination": [settings["underlay"]], "out_interfaces": devices}
+        rules.append({**_accept("transit", "any", through), "path": "forward"})
     return rules
 
 
-def _accept(
-    name: str,
-    protocol: str,
-    ports: list[int],
-    in_interfaces: list[str],
-    path: str = "input",
-    out_interfaces: list[str] | None = None,
-) -> dict[str, Any]:
-    return {
-        "name": f"fleet-{name}",
-        "path": path,
-        "protocol": protocol,
-        "ports": ports,
-        "in_interfaces": in_interfaces,
-        "out_interfaces": out_interfaces or [],
-    }
+def _accept(name: str, protocol: str, packets: Mapping[str, list[str]], ports: Sequence[int] = ()) -> dict[str, Any]:
+    return {"name": f"fleet-{name}", "path": "input", "protocol": protocol, "ports": list(ports), **packets}

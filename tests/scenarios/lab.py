@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,19 @@ def inside(node: str, script: str) -> str:
     if done.returncode:
         raise AssertionError(f"on {node}, status {done.returncode}: {script}\n{done.stderr}")
     return done.stdout
+
+
+def wait_for(node: str, script: str, timeout: float = 60) -> None:
+    """Until a shell script succeeds on a node, at most timeout seconds."""
+    deadline = time.monotonic() + timeout
+    while True:
+        command = ["docker", "exec", "--interactive", container(node), "sh", "-eu"]
+        done = subprocess.run(command, input=script, capture_output=True, text=True, check=False, timeout=60)
+        if not done.returncode:
+            return
+        if time.monotonic() > deadline:
+            raise AssertionError(f"on {node}, after {timeout:g} s still: {script}\n{done.stdout}{done.stderr}")
+        time.sleep(0.5)
 
 
 @dataclass(frozen=True)

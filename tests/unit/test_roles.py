@@ -67,8 +67,10 @@ def roles_used(node) -> list[tuple[str, str]]:
         if key == "roles":
             found += [(role["role"], "main") for role in value]
         elif key in ("ansible.builtin.include_role", "ansible.builtin.import_role"):
+            variable = node.get("loop_control", {}).get("loop_var", "item")
             for item in node.get("loop", [""]):
-                found.append((value["name"].replace("{{ item }}", item), value.get("tasks_from", "main")))
+                name = value["name"].replace(f"{{{{ {variable} }}}}", item)
+                found.append((name, value.get("tasks_from", "main")))
         else:
             found += roles_used(value)
     return found

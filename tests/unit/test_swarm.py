@@ -15,7 +15,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._plan import apply, 
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm import SwarmNode, node_result, nodes_result
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm_entry import SwarmEntry
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm_model import Desired, root_ca_digest
-from ansible_collections.overssh.swarm.plugins.module_utils._swarm_observe import BRIDGE_OPTIONS, observe_node
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm_observe import BRIDGE_LABELS, observe_node
 
 FIXTURES = Path(__file__).parent / "fixtures" / "swarm"
 ROOT_CA = (FIXTURES / "root-ca.crt").read_text()
@@ -91,7 +91,12 @@ class Engine:
         self._note(path, body)
         self.state, self.manager = "active", path == "/swarm/init" or body["JoinToken"] == "manager"
         self.list.setdefault("n1", _node("n1", "cloud1", manager=self.manager))
-        self.bridge = {"Options": dict(BRIDGE_OPTIONS), "Containers": {"ingress-sbox": {}}}
+        assert self.bridge is not None, "the bridge has to be there before the engine makes one of its own"
+        self.bridge["Containers"] = {"ingress-sbox": {}}
+
+    def create_network(self, name, driver, options, labels):
+        self._note("create_network", name)
+        self.bridge = {"Options": options, "Labels": labels, "Containers": {}}
 
     def leave_swarm(self, force):
         self._note("leave", force)
@@ -133,6 +138,22 @@ def _only_the_second_manager_answers(monkeypatch):
     monkeypatch.setattr(_swarm, "reaches", lambda address: address == JOINED_ADDRESS)
 
 
+@pytest.fixture(autouse=True)
+def gossip(monkeypatch):
+    """Whether the gossip's port is taken: by an engine that is in a swarm, and by what a test puts there."""
+    found = {"engines": [], "stuck": False}
+    made = Engine.__init__
+
+    def remember(self, *args, **kwargs):
+        made(self, *args, **kwargs)
+        found["engines"].append(self)
+
+    monkeypatch.setattr(Engine, "__init__", remember)
+    taken = lambda address: found["stuck"] or found["engines"][-1].state == "active"  # noqa: E731
+    monkeypatch.setattr(_swarm._gossip, "listens", taken)
+    return found
+
+
 def _do(docker, desired, timeout=0.3):
     engine = SwarmNode(docker, Run(), desired, timeout)
     plan = engine.plan(engine.observe())
@@ -160,11 +181,37 @@ def test_a_join_goes_to_a_manager_that_answers_and_carries_the_availability():
     assert body["JoinToken"] == TOKEN
 
 
-def test_an_address_that_the_host_lacks_is_refused_before_docker_is_asked():
+def test_an_address_that_the_host_lacks_is_refused_before_docker_is_asked_to_join():
     docker = Engine()
     with pytest.raises(OversshError, match=r"advertise_addr is 172\.30\.0\.7, and no device of this host has that"):
         _do(docker, Desired(state="manager", advertise_addr="172.30.0.7"))
-    assert docker.calls == []
+    assert [call[0] for call in docker.calls] == ["create_network", "remove_network"]
+
+
+@pytest.mark.parametrize("desired", [FOUNDER, _joiner()])
+def test_a_gossip_port_that_an_engine_kept_is_told_before_docker_is_asked_to_join(gossip, desired):
+    gossip["stuck"] = True
+    docker = Engine()
+    with pytest.raises(OversshError, match=r"listens on 172\.30\.0\.1 port 7946 already.*'systemctl restart docker'"):
+        _do(docker, desired)
+    assert [call[0] for call in docker.calls] == ["create_network", "remove_network"]
+
+
+def test_a_node_without_gossip_is_not_part_of_the_swarm(monkeypatch):
+    docker = Engine()
+    engine = SwarmNode(docker, Run(), FOUNDER, 0.3)
+    monkeypatch.setattr(_swarm._gossip, "listens", lambda address: False)
+    apply(engine.plan(engine.observe()), engine.perform)
+    with pytest.raises(OversshError, match=r"the start of the swarm's gossip did not happen.*agentInit"):
+        engine.wait()
+
+
+def test_a_bridge_that_was_there_before_us_stays():
+    docker = Engine()
+    docker.bridge = {"Labels": {}, "Containers": {}}
+    _do(docker, FOUNDER)
+    _do(docker, Desired(state="left", force=True))
+    assert [call[0] for call in docker.calls] == ["/swarm/init", "leave"]
 
 
 def test_a_pool_that_hides_a_route_is_refused():
@@ -190,7 +237,8 @@ def test_a_missing_token_is_told_to_the_controller_before_anything_is_done():
 def test_a_rehearsal_needs_no_token():
     engine = SwarmNode(Engine(), Run(), _joiner(token=None), 1, needs_token=False)
     assert engine.plan(engine.observe()).labels == [
-        "join the swarm at 172.30.0.9:2377, 172.30.0.1:2377 as worker 172.30.0.1"
+        "make the bridge docker_gwbridge that overlay networks need",
+        "join the swarm at 172.30.0.9:2377, 172.30.0.1:2377 as worker 172.30.0.1",
     ]
 
 
@@ -237,7 +285,7 @@ def test_a_join_that_never_ends_is_called_off():
     docker = Stuck()
     with pytest.raises(OversshError, match=r"did not happen within 0\.3 s; it was called off"):
         _do(docker, _joiner())
-    assert docker.calls == [("leave", True)]
+    assert [call[0] for call in docker.calls] == ["create_network", "leave", "remove_network"]
 
 
 def test_a_managers_join_that_never_ends_is_not_called_off_behind_the_others_backs():
@@ -249,7 +297,7 @@ def test_a_managers_join_that_never_ends_is_not_called_off_behind_the_others_bac
     docker = Stuck()
     with pytest.raises(OversshError, match="goes on in the background"):
         _do(docker, _joiner(state="manager"))
-    assert docker.calls == []
+    assert "leave" not in [call[0] for call in docker.calls]
 
 
 def test_another_swarm_than_meant_is_left_again():
@@ -262,13 +310,13 @@ def test_another_swarm_than_meant_is_left_again():
         engine.wait()
     assert undo(plan.steps, engine.perform) == " (everything done before was taken back)"
     done = [call[0] for call in docker.calls]
-    assert done == ["/swarm/join", "update_node", "leave", "remove_network"]
+    assert done == ["create_network", "/swarm/join", "update_node", "leave", "remove_network"]
     assert ("leave", False) in docker.calls
 
 
 def test_a_manager_leaves_as_a_worker_and_the_bridge_goes():
     docker = Engine("active", True, [_node("n1", "cloud1", True), _node("n2", "edge1", True)])
-    docker.bridge = {"Options": dict(BRIDGE_OPTIONS), "Containers": {"ingress-sbox": {}}}
+    docker.bridge = {"Labels": dict(BRIDGE_LABELS), "Containers": {"ingress-sbox": {}}}
     engine, plan = _do(docker, Desired(state="left"))
     assert len(plan.steps) == 3
     assert [call[0] for call in docker.calls] == ["update_node", "leave", "remove_network"]

@@ -68,22 +68,29 @@ WORKER = _in_swarm(
 )
 
 
+BRIDGE = "make the bridge docker_gwbridge that overlay networks need"
+
+
 def _actions(desired, observed):
     return [step.action for step in plan_node(desired, observed).steps]
 
 
 def test_a_manager_with_nobody_to_join_founds_the_swarm():
     plan = plan_node(FOUNDER, FRESH)
-    assert plan.labels == ["initialise a swarm on 172.30.0.1:2377"]
-    assert [step.action for step in plan.inverse] == ["leave_again"]
+    assert plan.labels == [BRIDGE, "initialise a swarm on 172.30.0.1:2377"]
+    assert [step.action for step in plan.inverse] == ["leave_again", "remove_bridge"]
     assert plan.after["listen_addr"] == "172.30.0.1:2377"
     assert plan.before == {"state": "left"}
 
 
 def test_others_join():
     plan = plan_node(SPOKE, FRESH)
-    assert plan.labels == ["join the swarm at 172.30.0.1:2377 as worker 172.30.0.2"]
-    assert [step.action for step in plan.inverse] == ["leave_again"]
+    assert plan.labels == [BRIDGE, "join the swarm at 172.30.0.1:2377 as worker 172.30.0.2"]
+    assert [step.action for step in plan.inverse] == ["leave_again", "remove_bridge"]
+
+
+def test_a_bridge_that_is_there_is_taken_as_it_is():
+    assert _actions(FOUNDER, dataclasses.replace(FRESH, bridge=True)) == ["init"]
 
 
 def test_the_token_is_nowhere_in_a_plan():
@@ -249,7 +256,7 @@ def test_each_state_of_an_unusable_swarm_has_its_sentence(state, words):
 
 def test_a_broken_swarm_is_left_for_a_new_one_with_consent():
     desired = dataclasses.replace(SPOKE, on_change="recreate")
-    assert _actions(desired, Observed(local_state="error", role="worker")) == ["leave", "join"]
+    assert _actions(desired, Observed(local_state="error", role="worker", bridge=True)) == ["leave", "join"]
     with pytest.raises(OversshError, match="force: true"):
         plan_node(desired, Observed(local_state="error", role="manager"))
 

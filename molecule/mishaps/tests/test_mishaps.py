@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A finished fleet in trouble: verify names what is broken, and site mends what is ours."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+
+from tests.scenarios import lab
+
+# Seconds that each check of a broken pair may take.
+PATIENCE = ("--extra-vars", '{"verify_timeout": 8}')
+
+
+@contextlib.contextmanager
+def rule(node: str, text: str) -> Iterator[None]:
+    """The node has this rule meanwhile, ahead of all others, in a table of its own."""
+    lab.inside(
+        node,
+        "nft 'add table inet mishap; add chain inet mishap first { type filter hook prerouting priority -400; };"
+        f" add rule inet mishap first {text}'",
+    )
+    try:
+        yield
+    finally:
+        lab.inside(node, "nft delete table inet mishap")
+
+
+def report() -> dict:
+    return json.loads(lab.REPORT.read_text(encoding="utf-8"))
+
+
+def broken(check: str) -> set[tuple[str, str]]:
+    """The pairs that a check failed for."""
+    return {(pair["from"], pair["to"]) for pair in report()["pairs"] if not pair["checks"][check]["ok"]}
+
+
+def left_behind() -> dict[str, str]:
+    """What a verification left on the nodes."""
+    script = (
+        "docker ps -aq --filter label=overssh.verify; docker images -q overssh-verify; ls -d /run/overssh 2>&- || true"
+    )
+    return {node: found for node in lab.hosts() if (found := lab.inside(node, script))}
+
+
+def test_a_node_that_loses_vxlan_is_named():
+    with rule("edge2", "iifname tun1001 udp dport 4789 drop"):
+        done = lab.play("overssh.swarm.verify", *PATIENCE)
+    assert done.status != 0
+    said = " ".join(done.output.split())
+    assert "edge1 does not reach edge2 on overssh by icmp, tcp, udp" in said
+    assert "edge1 does not reach cloud1" not in said
+    with_edge2 = {
+        (one, other) for one in lab.hosts() for other in lab.hosts() if one != other and "edge2" in (one, other)
+    }
+    assert broken("icmp") == broken("tcp") == broken("udp") == with_edge2
+    assert report()["ok"] is False
+    assert left_behind() == {}
+
+
+def test_a_node_that_loses_large_packets_is_named():
+    # The outer packet is 50 bytes larger; 1200 and less still pass.
+    with rule("edge2", "iifname tun1001 udp dport 4789 meta length > 1300 drop"):
+        done = lab.play("overssh.swarm.verify", *PATIENCE)
+    assert done.status != 0
+    assert broken("icmp") == broken("tcp") == broken("udp") == set()
+    assert ("edge1", "edge2") in broken("mtu")
+    assert "by mtu: packets over 1250 bytes are lost, the interface's MTU is 1450." in " ".join(done.output.split())
+    assert left_behind() == {}
+
+
+def test_a_node_whose_probe_can_not_start_is_named_and_the_others_are_measured():
+    lab.inside(
+        "edge1",
+        "docker run --detach --name overssh-verify-edge1 --network none $(printf '' | docker import -) x || true",
+    )
+    try:
+        done = lab.play("overssh.swarm.verify", *PATIENCE)
+    finally:
+        lab.inside("edge1", "docker rm --force overssh-verify-edge1; docker image prune --force --all >/dev/null")
+    assert done.status != 0
+    assert "a container named overssh-verify-edge1 exists that overssh.swarm did not make" in " ".join(
+        done.output.split()
+    )
+    assert ("cloud1", "edge2") not in broken("icmp")
+    assert ("edge1", "cloud1") in broken("icmp")
+    assert left_behind() == {}
+
+
+def test_what_is_ours_is_mended_and_nothing_else_is_touched():
+    lab.inside("edge1", "systemctl stop overssh-link-cloud1; ip address flush dev tun1001")
+    lab.inside("cloud1", "ip link set tun1003 down")
+    done = lab.play("overssh.swarm.site")
+    assert done.status == 0
+    assert done.recap["edge2"]["changed"] == 0
+    again = lab.play("overssh.swarm.site")
+    assert (again.status, again.total("changed")) == (0, 0)
+
+
+def test_a_reboot_brings_the_tunnel_back_with_no_play():
+    lab.inside("edge1", "systemctl reboot")
+    lab.wait_for("edge1", "systemctl is-system-running --wait && ping -c 1 -W 1 172.30.0.1")
+    done = lab.play("overssh.swarm.verify")
+    assert done.status == 0
+    assert lab.play("overssh.swarm.site").total("changed") == 0

@@ -1,0 +1,33 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The port over which the nodes of a swarm gossip about who is where; without it a node has no overlay networks.
+
+An engine that leaves a swarm while its peers leave too may keep the port: its last word finds nobody within a second,
+and the listener is then never closed (moby, libnetwork/networkdb, clusterLeave). When it joins again it calls itself
+active, but its gossip can't start, and no container on it reaches any other. Only a restart of the engine frees it.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+PORT = 7946
+EVERYWHERE = "0.0.0.0"  # noqa: S104 (it is asked about, not listened on)
+WAY_OUT = "restart the engine there with 'systemctl restart docker'"
+
+
+def listens(address: str) -> bool:
+    """Whether something on this host listens there, on EVERYWHERE for any address.
+
+    An address that the host does not have is no trouble here.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as attempt:
+        # Connections that have just ended are no listener.
+        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            attempt.bind((address, PORT))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
