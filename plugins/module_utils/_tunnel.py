@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import pwd
 import re
 import time
@@ -134,6 +135,8 @@ class SshTunnel(Engine[Observed]):
 
     def _crossing(self, link: Link) -> Answer | None:
         answer = self._ping(link.remote_address, link.device, PING_SECONDS)
+        if answer is not None and not holds(self._systemd.observe(self._unit).main_pid, link.device):
+            answer = None  # it came over another link
         if answer is None:
             finding = explain(attempts_of(self._journal()), self._context(link))
             if finding is not None and finding.final:
@@ -200,10 +203,19 @@ def observe_link(name: str, systemd: Systemd) -> Observed:
 
 
 def _astray(facts: ConfFacts, unit: UnitState) -> bool:
-    """Whether ssh had its time to open its device, and nobody holds it."""
+    """Whether ssh had its time to open its device, and does not hold it."""
     if facts.device is None or unit.active != "active" or _age(unit) < facts.connect_timeout + SETTLING_SECONDS:
         return False
-    return _sysfs(facts.device, "carrier") == "0"
+    return not holds(unit.main_pid, facts.device)
+
+
+def holds(pid: int, device: str) -> bool:
+    """Whether the process has the tun device open."""
+    try:
+        with os.scandir(f"/proc/{pid}/fdinfo") as files:
+            return any(f"iff:\t{device}\n" in (read_text(file.path) or "") for file in files)
+    except (OSError, OversshError):  # it ends meanwhile
+        return False
 
 
 def described(name: str, conf: str | None, unit: UnitState) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 from ._command import Runner
 from ._icmp import Answer
 from ._systemd import UNIT_FOLDER, Systemd
-from ._tunnel import described, observe_link
+from ._tunnel import described, holds, observe_link
 from ._tunnel_model import FOLDER, unit_of
 
 PING_SECONDS = 1.0
@@ -44,7 +44,8 @@ def _link(name: str, run: Runner, ping: Callable[[str, str, float], Answer | Non
     observed = observe_link(name, Systemd(run))
     seen = described(name, observed.conf, observed.unit)
     device, address = seen["device"], seen["remote_address"]
-    answer = ping(address, device, PING_SECONDS) if device and address else None
+    held = device and address and holds(observed.unit.main_pid, device)
+    answer = ping(address, device, PING_SECONDS) if held else None
     journal = run(["journalctl", "-u", unit_of(name), "-o", "cat", "--no-pager"], check=False).stdout
     return {
         "name": name,
