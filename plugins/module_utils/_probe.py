@@ -61,8 +61,8 @@ class Observed:
 
 
 def plan_probe(desired: Desired, observed: Observed, agent: str) -> Plan:
-    """The steps to a running probe, or to nothing left of one; a stale container is replaced."""
-    if observed.container and not observed.ours:
+    """The steps to a running probe, or to nothing left of one; a stale container is replaced, a foreign one never."""
+    if observed.container and not observed.ours and desired.network is not None:
         raise OversshError(
             f"a container named {desired.name} exists that overssh.swarm did not make; rename it or remove it with "
             f"'docker rm -f {desired.name}'"
@@ -96,7 +96,7 @@ def plan_probe(desired: Desired, observed: Observed, agent: str) -> Plan:
 
 def _removal(desired: Desired, observed: Observed) -> list[Step]:
     steps = []
-    if observed.container:
+    if observed.container and observed.ours:
         steps.append(Step("remove_container", f"remove the container {desired.name}"))
     if observed.image:
         steps.append(Step("remove_image", f"remove the image {IMAGE}"))

@@ -55,10 +55,11 @@ def test_absent_leaves_nothing_and_is_quiet_where_nothing_is() -> None:
     assert actions(_probe.Desired(NAME, None), _probe.Observed()) == []
 
 
-@pytest.mark.parametrize("network", ["net", None])
-def test_a_container_of_somebody_else_is_left_alone(network: str | None) -> None:
+def test_a_container_of_somebody_else_is_left_alone() -> None:
+    foreign = _probe.Observed("id", ours=False, image=True)
     with pytest.raises(OversshError, match="did not make"):
-        actions(_probe.Desired(NAME, network), _probe.Observed("id", ours=False))
+        actions(_probe.Desired(NAME, "net"), foreign)
+    assert actions(_probe.Desired(NAME, None), foreign) == ["remove_image"]
 
 
 def test_the_image_holds_links_and_nothing_else(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from tests.scenarios import lab
 
 # Seconds that each check of a broken pair may take.
-PATIENCE = ("--extra-vars", '{"verify_timeout": 8}')
+PATIENCE = ("--extra-vars", '{"verify_timeout": 5}')
 
 
 @contextlib.contextmanager
