@@ -299,9 +299,9 @@ def conf_facts(text: str | None) -> ConfFacts:
         if line.startswith(REMOTE_ADDRESS):
             remote_address = line[len(REMOTE_ADDRESS) :].strip()
         elif not line.startswith("#"):
-            keyword, _, value = line.strip().partition(" ")
+            keyword, _space, value = line.strip().partition(" ")
             values.setdefault(keyword.lower(), value.strip())
-    local, _, remote = values.get("tunneldevice", "").partition(":")
+    local, _colon, remote = values.get("tunneldevice", "").partition(":")
     port, patience = values.get("port", ""), values.get("connecttimeout", "")
     return ConfFacts(
         host=values["hostname"].replace("%%", "%") if "hostname" in values else None,

@@ -31,7 +31,7 @@ VXLAN = "com.docker.network.driver.overlay.vxlanid_list"
 WANTED = Desired(name="o1", subnet="10.200.0.0/24", underlay="172.30.0.0/16")
 MANAGER = Observed(manager=True, state="active", data_path_addr="172.30.0.1", underlay_mtu=1500)
 # As `docker network inspect` of a network that this collection made answers.
-INSPECTED = {
+INSPECTED: dict = {
     "Name": "o1",
     "Id": "net1",
     "Scope": "swarm",

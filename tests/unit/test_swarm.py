@@ -141,7 +141,7 @@ def _only_the_second_manager_answers(monkeypatch):
 @pytest.fixture(autouse=True)
 def gossip(monkeypatch):
     """Whether the gossip's port is taken: by an engine that is in a swarm, and by what a test puts there."""
-    found = {"engines": [], "stuck": False}
+    found: dict = {"engines": [], "stuck": False}
     made = Engine.__init__
 
     def remember(self, *args, **kwargs):
