@@ -76,10 +76,14 @@ host:
       sample: {"version": "26.1.5", "swarm": "active", "swarm_address": "172.30.0.2"}
     sshd:
       description: >-
-        Where O(dialled=true), the server's public host keys, the name of its service, and whether it reads drop-in
-        files.
+        Where O(dialled=true), the server's public host keys, the name of its service, whether it reads drop-in files,
+        and whether it can end connections that carry nothing.
       type: dict
-      sample: {"host_keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample"], "service": "ssh", "drop_ins": true}
+      sample:
+        host_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample]
+        service: ssh
+        drop_ins: true
+        ends_unused: true
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -167,7 +167,7 @@ def _overlay(item: Any) -> dict[str, Any]:
 
 
 SETTINGS = (
-    Setting("group", "overssh", text, "The inventory group that holds the fleet's hosts; said on the command line, with -e."),
+    Setting("group", "overssh", text, "The inventory group of the fleet's hosts; said on the command line, with -e."),
     Setting(
         "underlay",
         "172.30.0.0/16",
