@@ -193,13 +193,13 @@ class Host:
         problems = sshd_problems(effective, user)
         if not host_keys:
             problems.append("sshd's public host keys can't be read; make them with ssh-keygen -A.")
-        answer = {
+        found = {
             "host_keys": host_keys,
             "drop_ins": _includes_drop_ins(),
             "service": _ssh_service(),
             "ends_unused": "unusedconnectiontimeout" in effective,
         }
-        return answer, problems
+        return found, problems
 
 
 def _includes_drop_ins() -> bool:
