@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import _gossip
+from ._addresses import read_routes
 from ._command import Runner
 from ._errors import OversshError
 from ._files import read_text
@@ -120,15 +121,6 @@ def parse_devices(text: str) -> list[dict[str, Any]]:
     return devices
 
 
-def parse_routes(text: str) -> list[dict[str, str]]:
-    """The destinations of `ip -json -4 route show table all`, without default routes."""
-    return [
-        {"destination": route["dst"], "device": route.get("dev", "")}
-        for route in json.loads(text or "[]")
-        if route.get("dst") != "default" and route.get("type") not in ("broadcast", "multicast", "unreachable", "throw")
-    ]
-
-
 class Host:
     """This host, looked at with its own programs."""
 
@@ -151,7 +143,9 @@ class Host:
         answer["public_key"] = (read_text(PUBLIC_KEY) or "").strip()
         if self._finds("ip"):
             answer["devices"] = parse_devices(self._run(["ip", "-json", "-details", "address", "show"]).stdout)
-            answer["routes"] = parse_routes(self._run(["ip", "-json", "-4", "route", "show", "table", "all"]).stdout)
+            answer["routes"] = [
+                {"destination": str(route.destination), "device": route.device} for route in read_routes(self._run)
+            ]
         if not problems:
             answer["docker"], found = self._engine()
             problems += found

@@ -1,0 +1,74 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host lacks, as sentences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.overssh.swarm.plugins.module_utils import _host
+
+FINE: dict[str, Any] = {
+    "euid": 0,
+    "python": (3, 11),
+    "systemd": True,
+    "tun": True,
+    "finds": lambda program: True,
+    "imports": lambda library: True,
+}
+
+
+def test_a_host_that_has_all_lacks_nothing() -> None:
+    assert _host.missing_basics(**FINE) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"euid": 1000}, "set ansible_become: true."),
+        ({"python": (3, 8)}, "Python 3.8 is too old; set ansible_python_interpreter to 3.9 or later."),
+        ({"systemd": False}, "systemd does not run here"),
+        ({"tun": False}, "/dev/net/tun is missing; load the kernel module tun."),
+        ({"finds": lambda program: program != "nft"}, "the program nft is missing; install the package nftables."),
+        ({"imports": lambda library: library != "docker"}, "install the package python3-docker."),
+    ],
+)
+def test_what_is_missing_is_said_with_the_way_out(change: dict[str, Any], sentence: str) -> None:
+    (said,) = _host.missing_basics(**{**FINE, **change})
+    assert sentence in said
+
+
+def test_engines_that_refuse_swarm_mode_are_told_by_their_setting() -> None:
+    assert _host.docker_problems({"LiveRestoreEnabled": False, "FirewallBackend": {"Driver": "iptables"}}) == []
+    assert "live-restore" in _host.docker_problems({"LiveRestoreEnabled": True})[0]
+    assert "firewall-backend" in _host.docker_problems({"FirewallBackend": {"Driver": "nftables+firewalld"}})[0]
+
+
+def test_an_sshd_that_leaves_the_account_out_is_told_by_its_line() -> None:
+    effective = _host.parse_sshd(
+        "port 22\nallowusers root\nallowusers ops@10.0.0.*\nallowgroups wheel\ndenyusers over*\n"
+    )
+    assert effective["allowusers"] == ["root", "ops@10.0.0.*"]
+    assert [said.split()[1] for said in _host.sshd_problems(effective, "overssh")] == ["AllowUsers", "AllowGroups"]
+    assert _host.sshd_problems({"allowusers": ["overssh"], "allowgroups": ["overssh"]}, "overssh") == []
+    assert "DenyUsers" in _host.sshd_problems({"denyusers": ["overssh"]}, "overssh")[0]
+
+
+def test_tun_devices_are_read_with_their_peers() -> None:
+    text = """[
+      {"ifname": "lo", "addr_info": [{"family": "inet", "local": "127.0.0.1"}]},
+      {"ifname": "tun1001", "ifalias": "overssh cloud1", "linkinfo": {"info_kind": "tun"}, "addr_info": [
+        {"family": "inet", "local": "172.30.0.2", "address": "172.30.0.1", "prefixlen": 32},
+        {"family": "inet6", "local": "fe80::1"}]},
+      {"ifname": "tunnel", "linkinfo": {"info_kind": "tun"}, "addr_info": []}
+    ]"""
+    assert _host.parse_devices(text) == [
+        {
+            "name": "tun1001",
+            "alias": "overssh cloud1",
+            "addresses": [{"address": "172.30.0.2", "peer": "172.30.0.1"}],
+        },
+        {"name": "tunnel", "alias": "", "addresses": []},
+    ]
+    assert _host.parse_devices("") == []
