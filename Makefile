@@ -85,6 +85,10 @@ molecule: $(READY) ## Run the playbooks on fresh nodes, from check mode to teard
 	@rm -rf build/molecule/$(MOLECULE_LAB) # what is left of a broken run would pass for a fresh lab
 	molecule test --no-command-borders $(SCENARIOS:%=--scenario-name %) $(MOLECULE_ARGS)
 
+.PHONY: bench
+bench: $(READY) ## Time site on fresh and on finished nodes beside a plain shell script; nothing passes or fails
+	python tests/bench/site.py $(BENCH_ARGS)
+
 .PHONY: test
 test: lint unit netns molecule ## Everything that guards the project
 .NOTPARALLEL: test

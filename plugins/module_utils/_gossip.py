@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The port over which the nodes of a swarm gossip about who is where; without it a node has no overlay networks.
 
-An engine that leaves a swarm while its peers leave too may keep the port: its last word finds nobody within a second,
-and the listener is then never closed (moby, libnetwork/networkdb, clusterLeave). When it joins again it calls itself
+An engine that leaves a swarm has one second for its last word to its peers. To a single peer the word takes 0.8 s and
+more (four rounds of gossip), and where peers leave at the same time it may find nobody. When the second is over, the
+engine gives up without closing the port (moby, libnetwork/networkdb, clusterLeave). It may join again and call itself
 active, but its gossip can't start, and no container on it reaches any other. Only a restart of the engine frees it.
 """
 

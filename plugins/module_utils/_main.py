@@ -33,7 +33,7 @@ class Engine(ABC, Generic[Observed]):
 
     @abstractmethod
     def result(self, observed: Observed) -> dict[str, Any]:
-        """The module's return values for a host as observed."""
+        """The module's return values for a host as observed; "warnings", a list, is shown and not returned."""
 
     def wait(self) -> None:
         """Wait until the change is in effect, where the user asked for it; OversshError takes the change back."""
@@ -51,7 +51,10 @@ def run(module: AnsibleModule, engine: Engine[Any]) -> None:
             _carry_out(engine, plan)
             observed = engine.observe()
             _confirm(engine, plan, observed)
-        module.exit_json(**answer, **engine.result(observed))
+        result = engine.result(observed)
+        for words in result.pop("warnings", []):
+            module.warn(words)
+        module.exit_json(**answer, **result)
     except OversshError as error:
         module.fail_json(msg=_sentence(str(error)), **error.answer)
 

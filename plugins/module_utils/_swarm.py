@@ -27,7 +27,7 @@ DEFAULT_POOL = ("10.0.0.0/8",)
 DEFAULT_SUBNET_SIZE = 24
 PROBE_SECONDS = 3
 BRIDGE_SECONDS = 10
-# An engine's last word to its peers takes at most one second.
+# An engine's last word to its peers takes at most one second; to a single peer it takes almost that long.
 GOSSIP_SECONDS = 5
 # The engine answers so when it goes on joining by itself.
 STILL_JOINING = "will continue in the background"
@@ -60,6 +60,7 @@ class SwarmNode(Engine[Observed]):
         self._wait = wait
         self._needs_token = needs_token
         self._entered = False
+        self.warnings: list[str] = []
 
     def observe(self) -> Observed:
         """The node when it has settled: a starting engine says "pending" for a moment."""
@@ -108,8 +109,8 @@ class SwarmNode(Engine[Observed]):
             self.plan(self.observe())
 
     def result(self, observed: Observed) -> dict[str, Any]:
-        """See node_result."""
-        return node_result(observed)
+        """See node_result; with what the operator should know besides."""
+        return {**node_result(observed), **({"warnings": self.warnings} if self.warnings else {})}
 
     def _settled(self) -> Observed | None:
         found = observe_node(self._docker, self._run)
@@ -176,9 +177,31 @@ class SwarmNode(Engine[Observed]):
         except DockerError as error:
             hint = "" if force or "force" not in str(error) else "; set force: true to agree"
             raise OversshError(f"Docker says: {error}{hint}") from error
-        # Whoever leaves next has to be told of this one first. A port that stays taken is told by the next join.
+        self._let_go_of_gossip(address)
+
+    def _let_go_of_gossip(self, address: str) -> None:
+        """Until the engine has closed its gossip's port; where it never will, it is restarted if nobody notices."""
         with contextlib.suppress(WaitError):
             wait_until(lambda: not _gossip.listens(address), GOSSIP_SECONDS, "the end of the gossip")
+            return
+        kept = f"Docker kept port {_gossip.PORT} of the swarm that it left, by a fault of its own"
+        affected = containers_that_a_restart_touches(self._docker)
+        if affected:
+            self.warnings.append(
+                f"{kept}, and can't join another until it is restarted; do that with 'systemctl restart docker' when "
+                f"the containers on this host may be interrupted: {', '.join(affected)}"
+            )
+            return
+        self._run(["systemctl", "restart", "docker"])
+        wait_until(self._answers, self._timeout, "Docker's restart")
+        self.warnings.append(f"{kept}, and was restarted; no container was running")
+
+    def _answers(self) -> bool:
+        try:
+            self._docker.info()
+        except DockerError:
+            return False
+        return True
 
     def _demote(self) -> None:
         try:
@@ -194,6 +217,7 @@ class SwarmNode(Engine[Observed]):
         if found.role == "manager" and not self._desired.founds:
             self._update_self("Role", "worker")
         self._docker.leave_swarm(force=self._desired.founds)
+        self._let_go_of_gossip(found.node_address)
 
     def _make_bridge(self) -> None:
         """The bridge as the engine itself would make it, with a label that tells whose it is when the node leaves."""
@@ -325,6 +349,16 @@ class SwarmNode(Engine[Observed]):
             return wait_until(lambda: next(filter(reaches, managers), None), self._timeout if self._wait else 0, what)
         except WaitError as error:
             raise OversshError(f"{error}; see that the tunnel is up and that the port is open there") from error
+
+
+def containers_that_a_restart_touches(docker: Docker) -> list[str]:
+    """Names of the containers that run, and of those that a start of the engine would start."""
+    found = []
+    for container in docker.containers(all=True):
+        policy = (docker.inspect_container(container["Id"])["HostConfig"].get("RestartPolicy") or {}).get("Name")
+        if container.get("State") == "running" or policy == "always":
+            found.append(str(container["Names"][0]).lstrip("/"))
+    return found
 
 
 def reaches(address: str) -> bool:

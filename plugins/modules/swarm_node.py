@@ -37,6 +37,9 @@ options:
         it; with O(on_change=recreate) it leaves and joins again as manager.
       - V(left) takes this host out of whatever swarm it is in. A manager is made a worker first. The bridge
         docker_gwbridge goes too, where this module made it and it serves nobody.
+      - An engine sometimes keeps the port of its gossip when it leaves, by a fault of its own, and can't join any swarm
+        then. Where no container runs on it, V(left) restarts it and says so in a warning. Otherwise the warning says
+        what to do.
       - V(removed) works on the list that managers keep, and runs on one of them. It removes the entries of O(node),
         which stay behind as C(Down) when a node leaves. A manager's entry is made a worker's first.
     type: str

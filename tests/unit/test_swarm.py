@@ -325,6 +325,47 @@ def test_a_manager_leaves_as_a_worker_and_the_bridge_goes():
     assert not engine.plan(engine.observe()).changed
 
 
+class Host(Run):
+    """`ip` and `systemctl`; a restart of the engine frees the port that it kept."""
+
+    def __init__(self, gossip):
+        self._gossip = gossip
+        self.restarts = 0
+
+    def __call__(self, argv, data=None, check=True):
+        if argv[0] == "systemctl":
+            assert list(argv) == ["systemctl", "restart", "docker"]
+            self.restarts += 1
+            self._gossip["stuck"] = False
+            return Answer(0, "", "")
+        return super().__call__(argv, data, check)
+
+
+@pytest.mark.parametrize(
+    ("state", "policy", "restarts", "words"),
+    [
+        ("exited", "no", 1, "and was restarted; no container was running"),
+        ("running", "no", 0, "when the containers on this host may be interrupted: web"),
+        ("exited", "always", 0, "when the containers on this host may be interrupted: web"),
+    ],
+)
+def test_an_engine_that_keeps_its_gossip_is_restarted_where_nobody_notices(
+    monkeypatch, gossip, state, policy, restarts, words
+):
+    monkeypatch.setattr(_swarm, "GOSSIP_SECONDS", 0.1)
+    docker = Engine("active", False)
+    docker.containers = lambda **_: [{"Id": "c", "Names": ["/web"], "State": state}]
+    docker.inspect_container = lambda _id: {"HostConfig": {"RestartPolicy": {"Name": policy}}}
+    gossip["stuck"] = True
+    host = Host(gossip)
+    engine = SwarmNode(docker, host, Desired(state="left"), 1)
+    apply(engine.plan(engine.observe()), engine.perform)
+    assert host.restarts == restarts
+    (warning,) = engine.result(engine.observe())["warnings"]
+    assert warning.startswith("Docker kept port 7946 of the swarm that it left")
+    assert words in warning
+
+
 def test_managers_that_all_leave_at_once_dont_wait_for_each_other():
     docker = Engine("active", True, [_node("n1", "cloud1", True), _node("n2", "edge1", True)])
     docker.refuses["update_node"] = "attempting to demote the last manager of the swarm"

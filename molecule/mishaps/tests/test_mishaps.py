@@ -105,3 +105,19 @@ def test_a_reboot_brings_the_tunnel_back_with_no_play():
     done = lab.play("overssh.swarm.verify")
     assert done.status == 0
     assert lab.play("overssh.swarm.site").total("changed") == 0
+
+
+def test_a_node_that_left_comes_back_and_its_token_is_nowhere_to_be_read():
+    lab.inside("edge1", "docker swarm leave")
+    lab.wait_for("edge1", "! ss -Hlnt 'sport = :7946' | grep -q .")
+    done = lab.play("overssh.swarm.swarm", "-vvvv")
+    assert done.status == 0
+    assert done.recap["edge1"]["changed"] == 1
+    assert "SWMTKN" not in done.output
+    assert lab.play("overssh.swarm.verify").status == 0
+
+
+def test_every_way_in_which_a_link_can_fail_is_told():
+    done = lab.play(str(lab.PROJECT / "molecule" / "resources" / "link_errors.yml"))
+    assert done.status == 0
+    assert done.recap["edge1"]["ok"] > 100
