@@ -49,6 +49,7 @@ class Engine:
         self.manager = manager
         self.list = {node["ID"]: node for node in nodes}
         self.bridge = None
+        self.hosted = []
         self.refuses = {}
 
     def _note(self, name, *what):
@@ -101,6 +102,12 @@ class Engine:
     def leave_swarm(self, force):
         self._note("leave", force)
         self.state, self.manager = "inactive", False
+
+    def containers(self, **_filters):
+        return self.hosted
+
+    def inspect_container(self, container_id):
+        return next(found for found in self.hosted if found["Id"] == container_id)
 
     def inspect_network(self, name):
         if self.bridge is None:
@@ -354,8 +361,8 @@ def test_an_engine_that_keeps_its_gossip_is_restarted_where_nobody_notices(
 ):
     monkeypatch.setattr(_swarm, "GOSSIP_SECONDS", 0.1)
     docker = Engine("active", False)
-    docker.containers = lambda **_: [{"Id": "c", "Names": ["/web"], "State": state}]
-    docker.inspect_container = lambda _id: {"HostConfig": {"RestartPolicy": {"Name": policy}}}
+    kept = {"RestartPolicy": {"Name": policy}}
+    docker.hosted = [{"Id": "c", "Names": ["/web"], "State": state, "HostConfig": kept}]
     gossip["stuck"] = True
     host = Host(gossip)
     engine = SwarmNode(docker, host, Desired(state="left"), 1)
