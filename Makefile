@@ -62,8 +62,9 @@ types: $(READY)
 	MYPYPATH=$(COLLECTIONS) mypy --package ansible_collections.overssh.swarm.plugins
 	mypy tests molecule docs
 
+# Without a lab there is no host for a play to match, and its syntax is looked at all the same.
 playbook-lint: $(READY)
-	ansible-lint
+	ANSIBLE_HOST_PATTERN_MISMATCH=warning ansible-lint
 
 sanity: $(READY)
 	python tests/sanity/run.py
