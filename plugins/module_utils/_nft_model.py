@@ -27,8 +27,6 @@ IPTABLES_CHAINS = {
     "POSTROUTING": "postrouting",
 }
 
-HOOK_ORDER = ("ingress", "prerouting", "input", "forward", "output", "postrouting", "egress")
-
 
 class ChainKey(NamedTuple):
     """What names a chain on a host."""

@@ -44,8 +44,6 @@ JOIN_TROUBLE = (
     ("connection refused", "no manager listens there; see 'docker info' on it"),
 )
 
-Reach = Callable[[str], bool]
-
 
 class SwarmNode(Engine[Observed]):
     """This node, through its own engine. needs_token: False where nothing is going to be done (check mode)."""
