@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from .apt_sources import carried_options, debian_lines, read_sources
@@ -54,17 +55,17 @@ _CHANGES = (f'CMD ["{_BOOT}"]',)
 _FREE_BYTES = 3 * 1024**3
 
 
-def packages(release: str) -> list[str]:
+def packages(release: str, more: Sequence[str] = ()) -> list[str]:
     """What a node of this release has installed."""
-    return sorted([*_PACKAGES, *_RELEASE_PACKAGES[release]])
+    return sorted({*_PACKAGES, *_RELEASE_PACKAGES[release], *more})
 
 
-def recipe(release: str) -> dict[str, object]:
+def recipe(release: str, more: Sequence[str] = ()) -> dict[str, object]:
     """Everything that makes the image what it is, apart from the day's package versions."""
     return {
         "release": release,
         "machine": platform.machine(),
-        "packages": packages(release),
+        "packages": packages(release, more),
         "left out": _LEFT_OUT,
         "changes": _CHANGES,
         "boot": (FILES / "lab-boot").read_text(encoding="utf-8"),
@@ -72,9 +73,9 @@ def recipe(release: str) -> dict[str, object]:
     }
 
 
-def tag(release: str) -> str:
+def tag(release: str, more: Sequence[str] = ()) -> str:
     """The image's name, which changes with its recipe."""
-    digest = hashlib.sha256(json.dumps(recipe(release), sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps(recipe(release, more), sort_keys=True).encode()).hexdigest()
     return f"{REPOSITORY}:{release}-{digest[:12]}"
 
 
@@ -85,19 +86,19 @@ def check_space(*directories: Path) -> None:
             raise LabError(f"{directory} has {free / 1024**3:.1f} GiB free, the lab needs 3: make room there")
 
 
-def _build_command(release: str, lines: list[str], apt_options: list[str]) -> list[str]:
+def _build_command(settings: Settings, lines: list[str], apt_options: list[str]) -> list[str]:
     """mmdebstrap's command; the files go in through the hook's text, as it may run as a user who can't read them."""
     boot = shlex.quote((FILES / "lab-boot").read_text(encoding="utf-8"))
     hook = f'printf %s {boot} >"$1{_BOOT}"\n' + (FILES / "customize.sh").read_text(encoding="utf-8")
     return [
         "mmdebstrap",
         "--variant=apt",
-        f"--include={','.join(packages(release))}",
+        f"--include={','.join(packages(settings.release, settings.packages))}",
         *(f"--aptopt={option}" for option in apt_options),
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT),
         f"--customize-hook={hook}",
         "--format=tar",
-        release,
+        settings.release,
         "-",
         *lines,
     ]
@@ -111,7 +112,7 @@ def _build(settings: Settings, name: str) -> None:
     log = settings.state / "image.log"
     with log.open("wb") as written:
         maker = subprocess.Popen(
-            _build_command(settings.release, lines, options),
+            _build_command(settings, lines, options),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=written,
@@ -149,7 +150,7 @@ def _reason(log: str) -> str:
 
 def ensure_image(settings: Settings, engine_root: Path) -> tuple[str, str]:
     """The image's name and id, making it first when this recipe was never made on this engine."""
-    name = tag(settings.release)
+    name = tag(settings.release, settings.packages)
     found = inspect("image", name)
     if not found:
         check_space(engine_root, Path(tempfile.gettempdir()))

@@ -30,6 +30,7 @@ class Settings:
     edge_subnet: ipaddress.IPv4Network | None
     mirror: str | None
     project: Path
+    packages: tuple[str, ...] = ()
 
     @property
     def state(self) -> Path:
@@ -78,6 +79,14 @@ def _subnet(environment: Mapping[str, str], variable: str, nodes: int) -> ipaddr
     return subnet
 
 
+def _packages(environment: Mapping[str, str]) -> tuple[str, ...]:
+    words = environment.get("LAB_PACKAGES", "").split()
+    for word in words:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", word):
+            raise LabError(f"LAB_PACKAGES has {word}, which is no Debian package's name; separate names by spaces")
+    return tuple(sorted(set(words)))
+
+
 def read_settings(environment: Mapping[str, str], project: Path) -> Settings:
     """Check every variable before anything is done with any of them."""
     name = environment.get("LAB_NAME") or DEFAULT_NAME
@@ -93,4 +102,5 @@ def read_settings(environment: Mapping[str, str], project: Path) -> Settings:
     edge = _subnet(environment, "LAB_EDGE_SUBNET", int(count))
     if cloud is not None and edge is not None and cloud.overlaps(edge):
         raise LabError(f"LAB_CLOUD_SUBNET={cloud} and LAB_EDGE_SUBNET={edge} overlap: give each its own")
-    return Settings(name, int(count), release, cloud, edge, environment.get("LAB_MIRROR") or None, project)
+    mirror = environment.get("LAB_MIRROR") or None
+    return Settings(name, int(count), release, cloud, edge, mirror, project, _packages(environment))

@@ -10,7 +10,7 @@ import pytest
 
 from tests.lab import image
 from tests.lab.docker_engine import is_debian_family
-from tests.lab.settings import RELEASES
+from tests.lab.settings import RELEASES, read_settings
 from tests.lab.shell import LabError
 
 Usage = namedtuple("Usage", "total used free")
@@ -31,6 +31,14 @@ def test_every_release_has_a_docker_client(release: str) -> None:
     assert "docker.io" in image.packages(release)
 
 
+def test_more_packages_make_another_image() -> None:
+    settings = read_settings({"LAB_PACKAGES": "socat docker.io"}, Path("/project"))
+    included = next(word for word in image._build_command(settings, [], []) if word.startswith("--include="))
+    assert included.count("docker.io") == 1
+    assert "socat" in included
+    assert image.tag("trixie", settings.packages) != image.tag("trixie")
+
+
 def test_too_little_space_names_the_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(10, 10, 2 * 1024**3))
     with pytest.raises(LabError, match=f"{tmp_path} has 2.0 GiB free"):
@@ -43,7 +51,8 @@ def test_the_first_error_is_the_reason() -> None:
 
 
 def test_the_boot_script_arrives_as_it_is(tmp_path: Path) -> None:
-    command = image._build_command("trixie", ["deb http://m.test/debian trixie main"], ['Acquire::Retries "3";'])
+    settings = read_settings({}, Path("/project"))
+    command = image._build_command(settings, ["deb http://m.test/debian trixie main"], ['Acquire::Retries "3";'])
     hook = next(word for word in command if word.startswith("--customize-hook=")).partition("=")[2]
     (tmp_path / "usr/local/sbin").mkdir(parents=True)
     first = hook[: hook.index("# SPDX", hook.index('lab-boot"\n'))]

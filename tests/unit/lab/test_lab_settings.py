@@ -47,6 +47,8 @@ def test_a_named_lab_has_its_own_state_and_shares_the_engine() -> None:
         ("LAB_CLOUD_SUBNET", "10.1.2.3/24"),
         ("LAB_EDGE_SUBNET", "fd00::/64"),
         ("LAB_EDGE_SUBNET", "10.1.2.0/30"),
+        ("LAB_PACKAGES", "socat --force-yes"),
+        ("LAB_PACKAGES", "socat,tmux"),
     ],
 )
 def test_a_bad_value_is_one_sentence_with_the_variable_in_it(variable: str, value: str) -> None:
