@@ -8,6 +8,9 @@ import glob
 import importlib.util
 import json
 import os
+import re
+import stat
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -23,6 +26,13 @@ LIBRARIES = {"docker": "python3-docker", "pyroute2": "python3-pyroute2"}
 PROGRAMS = {"ip": "iproute2", "nft": "nftables", "ssh": "openssh-client", "ssh-keygen": "openssh-client"}
 OLDEST_PYTHON = (3, 9)
 TUN_DEVICE = "/dev/net/tun"
+SHELL = "/bin/sh"
+# Any interpreter understands this, also one that is far too old.
+ASK_VERSION = "import sys; print('%d.%d.%d' % tuple(sys.version_info[:3]))"
+VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\Z")
+# An account that owns nothing, to try as it what accounts without privileges may do.
+NOBODY = 65534
+FOR_ALL = stat.S_IROTH | stat.S_IWOTH
 # Where the role tunnel has a node's key made; its other half stays there.
 PUBLIC_KEY = "/etc/overssh/keys/id_ed25519.pub"
 
@@ -31,11 +41,12 @@ def missing_basics(
     euid: int,
     python: tuple[int, int],
     systemd: bool,
-    tun: bool,
+    tun: int | None,
     finds: Callable[[str], bool],
     imports: Callable[[str], bool],
+    shell: bool,
 ) -> list[str]:
-    """Sentences on what every host needs and this one lacks."""
+    """Sentences on what every host needs and this one lacks; tun: the mode of its tun device, None for no device."""
     said = []
     if euid != 0:
         said.append("the play does not run as root here; set ansible_become: true.")
@@ -43,8 +54,15 @@ def missing_basics(
         said.append(f"Python {python[0]}.{python[1]} is too old; set ansible_python_interpreter to 3.9 or later.")
     if not systemd:
         said.append("systemd does not run here; it has to be process 1, so that tunnels come back by themselves.")
-    if not tun:
+    if tun is None:
         said.append(f"{TUN_DEVICE} is missing; load the kernel module tun.")
+    elif tun & FOR_ALL != FOR_ALL:
+        said.append(
+            f"{TUN_DEVICE} has the mode {tun:04o}, so tunnels can't open it without being root; give it back the mode "
+            f"0666 that udev gives it, with chmod 0666 {TUN_DEVICE} and in the rules of /etc/udev/rules.d."
+        )
+    if not shell:
+        said.append(f"{SHELL} is missing, which the tunnels' account needs; install a POSIX shell there.")
     said += [
         f"the program {program} is missing; install the package {package}."
         for program, package in PROGRAMS.items()
@@ -56,6 +74,32 @@ def missing_basics(
         if not imports(library)
     ]
     return said
+
+
+def ask_python(path: str) -> dict[str, str]:
+    """An interpreter's path, its version, or why an account without privileges can't run it."""
+    account: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+    try:
+        answer = subprocess.run(
+            [path, "-E", "-s", "-c", ASK_VERSION],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            cwd="/",
+            timeout=30,
+            check=False,
+            **account,
+        )
+    except OSError as error:
+        return {"path": path, "version": "", "error": error.strerror or str(error)}
+    except (subprocess.SubprocessError, ValueError) as error:
+        return {"path": path, "version": "", "error": str(error)}
+    version = answer.stdout.strip()
+    if answer.returncode == 0 and VERSION.match(version):
+        return {"path": path, "version": version, "error": ""}
+    words = [line.strip() for line in (answer.stderr.strip() or version).splitlines()]
+    return {"path": path, "version": "", "error": words[-1] if words else f"exit status {answer.returncode}"}
 
 
 def docker_problems(info: Mapping[str, Any]) -> list[str]:
@@ -129,17 +173,24 @@ class Host:
         self._finds = finds
         self._docker = docker
 
-    def observe(self, dialled: bool, user: str) -> dict[str, Any]:
-        """All of it; dialled: other nodes open connections to this host's sshd, as the account user."""
+    def observe(self, dialled: bool, user: str, python: str) -> dict[str, Any]:
+        """All of it.
+
+        dialled: other nodes open connections to this host's sshd, as the account user; python: the interpreter that
+        the helper of the stream transport would run with.
+        """
         problems = missing_basics(
             os.geteuid(),
             sys.version_info[:2],
             os.path.isdir("/run/systemd/system"),
-            os.path.exists(TUN_DEVICE),
+            _mode(TUN_DEVICE),
             self._finds,
             lambda library: importlib.util.find_spec(library) is not None,
+            os.access(SHELL, os.X_OK),
         )
-        answer: dict[str, Any] = {"devices": [], "routes": [], "docker": {}, "sshd": {}}
+        answer: dict[str, Any] = {"devices": [], "routes": [], "docker": {}, "sshd": {}, "python": {}}
+        if sys.version_info >= OLDEST_PYTHON:  # an older one can't run it as somebody else
+            answer["python"] = ask_python(python)
         answer["public_key"] = (read_text(PUBLIC_KEY) or "").strip()
         if self._finds("ip"):
             answer["devices"] = parse_devices(self._run(["ip", "-json", "-details", "address", "show"]).stdout)
@@ -194,6 +245,14 @@ class Host:
             "ends_unused": "unusedconnectiontimeout" in effective,
         }
         return found, problems
+
+
+def _mode(path: str) -> int | None:
+    """A file's permissions, None where there is no such file."""
+    try:
+        return stat.S_IMODE(os.stat(path).st_mode)
+    except OSError:
+        return None
 
 
 def _includes_drop_ins() -> bool:

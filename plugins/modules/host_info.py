@@ -29,6 +29,11 @@ options:
       - The account that tunnels log in to.
     type: str
     default: overssh
+  python:
+    description:
+      - The interpreter that the helper of the stream transport would run with.
+    type: str
+    default: /usr/bin/python3
 """
 
 EXAMPLES = r"""
@@ -66,6 +71,12 @@ host:
       type: list
       elements: dict
       sample: [{"destination": "192.168.7.0/24", "device": "eth0"}]
+    python:
+      description: >-
+        The interpreter of O(python), its version, and in C(error) why an account without privileges can't run it; empty
+        where it can.
+      type: dict
+      sample: {"path": "/usr/bin/python3", "version": "3.13.5", "error": ""}
     public_key:
       description: The public half of the key that this node dials with; empty where there is none yet.
       type: str
@@ -99,12 +110,13 @@ def main() -> None:
         argument_spec={
             "dialled": {"type": "bool", "default": False},
             "user": {"type": "str", "default": "overssh"},
+            "python": {"type": "str", "default": "/usr/bin/python3"},
         },
         supports_check_mode=True,
     )
     host = Host(runner(module), lambda program: module.get_bin_path(program) is not None, connect)
     try:
-        found = host.observe(dialled=module.params["dialled"], user=module.params["user"])
+        found = host.observe(**module.params)
     except OversshError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, host=found)

@@ -21,7 +21,7 @@ LONGEST_NAME = 64
 
 @dataclass(frozen=True)
 class Member:
-    """One node as far as the plan has to know it."""
+    """One node as far as the plan has to know it; transport, lanes: of the link that it dials; mtu: None for auto."""
 
     name: str
     hub: bool
@@ -29,6 +29,28 @@ class Member:
     address: str | None
     dial_host: str
     dial_port: int
+    transport: str
+    lanes: int
+    mtu: int | None
+    python: str
+
+
+@dataclass(frozen=True)
+class Link:
+    """A spoke's link with its hub."""
+
+    spoke: Member
+    hub: Member
+
+    @property
+    def mtu(self) -> int:
+        """What the dialling end says or what is best for its transport, and no more than the hub allows."""
+        mine = _settings.BEST_MTU[self.spoke.transport] if self.spoke.mtu is None else self.spoke.mtu
+        return mine if self.hub.mtu is None else min(mine, self.hub.mtu)
+
+    def other(self, member: Member) -> Member:
+        """The other end."""
+        return self.hub if member is self.spoke else self.spoke
 
 
 def plan(hosts: Mapping[str, Mapping[str, Any]], found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -39,16 +61,20 @@ def plan(hosts: Mapping[str, Mapping[str, Any]], found: Mapping[str, Mapping[str
     """
     settings, own, problems = _settings.read(hosts)
     members = [_member(name, variables, own[name]) for name, variables in hosts.items()]
+    links = _links(members)
     problems += _shape(members)
+    problems += [sentence for link in links for sentence in _transport(link)]
     problems += _hosts.problems(found, settings)
+    problems += _hosts.helper_problems(found, _streams(links))
     problems += _hosts.collisions(found, settings)
     addresses, address_problems = assign(members, settings["underlay"], _hosts.held(found, settings["underlay"]))
     problems += address_problems
-    problems += _own_devices(members, addresses, settings, found)
+    problems += _own_devices(links, addresses, settings, found)
     answer: dict[str, Any] = {"problems": problems, "settings": settings, "addresses": addresses, "nodes": {}}
     if not problems:
-        answer["nodes"] = {node["name"]: node for node in _nodes(members, addresses, settings)}
+        answer["nodes"] = {node["name"]: node for node in _nodes(members, links, addresses, settings, found)}
         answer["founder"] = _founder(members, found)
+        answer["underlay_mtu"] = min(link.mtu for link in links)
     return answer
 
 
@@ -66,7 +92,40 @@ def _member(name: str, variables: Mapping[str, Any], own: Mapping[str, Any]) -> 
         address=own["address"],
         dial_host=own["dial_host"] or str(variables.get("ansible_host") or name),
         dial_port=own["dial_port"] or int(variables.get("ansible_port") or 22),
+        transport=own["transport"],
+        lanes=own["lanes"],
+        mtu=None if own["mtu"] == "auto" else own["mtu"],
+        python=own["python"],
     )
+
+
+def _links(members: list[Member]) -> list[Link]:
+    """Every spoke dials every hub, of which a fleet has one."""
+    hubs = [member for member in members if member.hub]
+    return [Link(member, hub) for member in members if not member.hub for hub in hubs]
+
+
+def _streams(links: list[Link]) -> set[str]:
+    """The nodes that a stream begins or ends on."""
+    return {member.name for link in links if link.spoke.transport == "stream" for member in (link.spoke, link.hub)}
+
+
+def _transport(link: Link) -> list[str]:
+    """What a link's transport can't do."""
+    if link.spoke.transport != "tun":
+        return []
+    name, found = link.spoke.name, []
+    if link.spoke.lanes > 1:
+        found.append(
+            f"{name}: overssh_lanes is {link.spoke.lanes}, and the transport tun has one lane only; set "
+            "overssh_transport: stream, or leave overssh_lanes out."
+        )
+    if link.mtu > _settings.LARGEST_TUN_MTU:
+        found.append(
+            f"{name}: overssh_mtu is {link.spoke.mtu}, and the transport tun loses everything from the first packet "
+            f"over {_settings.LARGEST_TUN_MTU} bytes on; set overssh_mtu: auto, or overssh_transport: stream."
+        )
+    return found
 
 
 def _shape(members: list[Member]) -> list[str]:
@@ -159,73 +218,90 @@ def device_for(peer_address: str, settings: Mapping[str, Any]) -> str:
 
 
 def _own_devices(
-    members: list[Member],
+    links: list[Link],
     addresses: Mapping[str, str],
     settings: Mapping[str, Any],
     found: Mapping[str, Mapping[str, Any]],
 ) -> list[str]:
     """The devices of the plan that somebody else has on a host already."""
+    ends = [(member, link.other(member)) for link in links for member in (link.spoke, link.hub)]
+    foreign = {member.name: _hosts.foreign_devices(found.get(member.name, {})) for member, _peer in ends}
     problems = []
-    for member in members:
-        foreign = _hosts.foreign_devices(found.get(member.name, {}))
-        for peer in _peers(member, members):
-            if peer.name in addresses and device_for(addresses[peer.name], settings) in foreign:
-                problems.append(
-                    f"{member.name}: {device_for(addresses[peer.name], settings)} exists and is not ours; "
-                    f"set overssh_tun_base to a number with free devices above it."
-                )
+    for member, peer in ends:
+        if peer.name in addresses and device_for(addresses[peer.name], settings) in foreign[member.name]:
+            problems.append(
+                f"{member.name}: {device_for(addresses[peer.name], settings)} exists and is not ours; "
+                f"set overssh_tun_base to a number with free devices above it."
+            )
     return problems
 
 
-def _peers(member: Member, members: list[Member]) -> list[Member]:
-    """Whom a member has a link with: a spoke with the hub, the hub with all."""
-    return [peer for peer in members if peer is not member and (peer.hub or member.hub)]
-
-
 def _nodes(
-    members: list[Member], addresses: Mapping[str, str], settings: Mapping[str, Any]
+    members: list[Member],
+    links: list[Link],
+    addresses: Mapping[str, str],
+    settings: Mapping[str, Any],
+    found: Mapping[str, Mapping[str, Any]],
 ) -> Iterator[dict[str, Any]]:
+    own: dict[str, list[Link]] = {member.name: [] for member in members}
+    for link in links:
+        own[link.spoke.name].append(link)
+        own[link.hub.name].append(link)
     for member in members:
-        mine = addresses[member.name]
-        peers = _peers(member, members)
-        devices = [_device(member, mine, addresses[peer.name], peer, settings) for peer in peers]
+        ours = _hosts.own_devices(found[member.name])
         node = {
             "name": member.name,
-            "address": mine,
+            "address": addresses[member.name],
             "hub": member.hub,
             "manager": member.manager,
-            "devices": devices,
-            "links": [] if member.hub else [_link(peer, mine, addresses[peer.name], settings) for peer in peers],
-            "accepts": [
-                {"peer": peer.name, "device": device_for(addresses[peer.name], settings)}
-                for peer in peers
-                if member.hub
-            ],
+            "devices": [_device(member, link, addresses, settings, ours) for link in own[member.name]],
+            "links": [_dialled(link, addresses, settings) for link in own[member.name] if member is link.spoke],
+            "accepts": [_accepted(link, addresses, settings) for link in own[member.name] if member is link.hub],
         }
         node["rules"] = _rules.wanted(node, settings)
         yield node
 
 
-def _device(member: Member, mine: str, theirs: str, peer: Member, settings: Mapping[str, Any]) -> dict[str, Any]:
-    route = {"destination": settings["underlay"], "source": mine}
+def _device(
+    member: Member, link: Link, addresses: Mapping[str, str], settings: Mapping[str, Any], ours: set[str]
+) -> dict[str, Any]:
+    mine, theirs = addresses[member.name], addresses[link.other(member).name]
+    name = device_for(theirs, settings)
     return {
-        "name": device_for(theirs, settings),
-        "peer": peer.name,
+        "name": name,
+        "peer": link.other(member).name,
         "addresses": [{"address": mine, "peer": theirs}],
-        "mtu": settings["mtu"],
-        "routes": [] if member.hub else [route],
+        "mtu": link.mtu,
+        "multi_queue": link.spoke.lanes > 1,
+        # A device of ours may be replaced; one that somebody else makes from now on stays.
+        "on_change": "recreate" if name in ours else "fail",
+        "routes": [] if member.hub else [{"destination": settings["underlay"], "source": mine}],
         "forwarding": member.hub,
     }
 
 
-def _link(hub: Member, mine: str, theirs: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _dialled(link: Link, addresses: Mapping[str, str], settings: Mapping[str, Any]) -> dict[str, Any]:
+    mine, theirs = addresses[link.spoke.name], addresses[link.hub.name]
     return {
-        "peer": hub.name,
-        "host": hub.dial_host,
-        "port": hub.dial_port,
+        "peer": link.hub.name,
+        "host": link.hub.dial_host,
+        "port": link.hub.dial_port,
         "device": device_for(theirs, settings),
         "remote_device": device_for(mine, settings),
         "remote_address": theirs,
+        "transport": link.spoke.transport,
+        "lanes": link.spoke.lanes,
+        "python": link.spoke.python,
+    }
+
+
+def _accepted(link: Link, addresses: Mapping[str, str], settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "peer": link.spoke.name,
+        "device": device_for(addresses[link.spoke.name], settings),
+        "transport": link.spoke.transport,
+        "lanes": link.spoke.lanes,
+        "python": link.hub.python,
     }
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 OUR_ALIAS = "overssh "
+OLDEST_PYTHON = (3, 9)
 
 
 def problems(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]) -> list[str]:
@@ -31,6 +32,31 @@ def problems(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]
             said += [f"{name}: {sentence}" for sentence in host["host"]["problems"]]
             said += _foreign_swarm(name, host, ipaddress.IPv4Network(settings["underlay"]))
     return said
+
+
+def helper_problems(found: Mapping[str, Mapping[str, Any]], streams: set[str]) -> list[str]:
+    """Why the helper of the stream transport can't run on one of the hosts that it has to run on."""
+    said = []
+    for name, answer in found.items():
+        python = answer.get("host", {}).get("python")
+        if name not in streams or not python:
+            continue
+        way_out = "name one of version 3.9 or later with overssh_python"
+        if python["error"]:
+            said.append(
+                f"{name}: {python['path']}, which is to run the helper of the stream transport, can't be run by an "
+                f"account without privileges ({python['error']}); {way_out}."
+            )
+        elif _version(python["version"]) < OLDEST_PYTHON:
+            said.append(
+                f"{name}: {python['path']} is Python {python['version']}, which is too old for the helper of the "
+                f"stream transport; {way_out}."
+            )
+    return said
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split("."))
 
 
 def in_swarm(answer: Mapping[str, Any]) -> bool:
@@ -62,6 +88,11 @@ def devices(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def ours(device: Mapping[str, Any]) -> bool:
     """Whether this collection made the device; its alias says so."""
     return str(device.get("alias") or "").startswith(OUR_ALIAS)
+
+
+def own_devices(answer: Mapping[str, Any]) -> set[str]:
+    """The names of the devices that are ours."""
+    return {device["name"] for device in devices(answer) if ours(device)}
 
 
 def foreign_devices(answer: Mapping[str, Any]) -> set[str]:

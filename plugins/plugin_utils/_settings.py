@@ -18,8 +18,12 @@ from typing import Any
 PREFIX = "overssh_"
 # OpenSSH's channel drops itself in silence above this packet size (CHAN_RBUF - 4).
 LARGEST_TUN_MTU = 16380
-SMALLEST_MTU = 576
+SMALLEST_MTU, LARGEST_MTU = 576, 65535
+# What a link gets where nobody says anything else: the fastest there, by the benchmark.
+BEST_MTU = {"stream": 65000, "tun": 9000}
 NETWORK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
+# It becomes a word of a shell's command and of a unit's.
+PROGRAM = re.compile(r"/[A-Za-z0-9_.+/-]+\Z")
 
 
 class SettingError(ValueError):
@@ -64,6 +68,17 @@ def whole_number(low: int, high: int) -> Callable[[Any], int]:
     return check
 
 
+def one_of(*words: str) -> Callable[[Any], str]:
+    """A check for one of some words."""
+
+    def check(value: Any) -> str:
+        if value not in words:
+            raise SettingError(" or ".join(words))
+        return str(value)
+
+    return check
+
+
 def network(value: Any) -> str:
     """An IPv4 network in CIDR form, its host bits zero."""
     try:
@@ -90,6 +105,13 @@ def text(value: Any) -> str:
     return word
 
 
+def program(value: Any) -> str:
+    """Where a program lies."""
+    if not isinstance(value, str) or not PROGRAM.match(value):
+        raise SettingError("an absolute path such as /usr/bin/python3, of letters, digits, '/', '_', '.', '+' and '-'")
+    return value
+
+
 def optional_text(value: Any) -> str:
     """A string, which may be empty."""
     if isinstance(value, (list, tuple, Mapping)):
@@ -114,7 +136,7 @@ def mtu_or_auto(value: Any) -> str | int:
     if value == "auto":
         return "auto"
     try:
-        return whole_number(SMALLEST_MTU, LARGEST_TUN_MTU)(value)
+        return whole_number(SMALLEST_MTU, LARGEST_MTU)(value)
     except SettingError as error:
         raise SettingError(f"auto, or {error}") from error
 
@@ -173,12 +195,6 @@ SETTINGS = (
         "172.30.0.0/16",
         network,
         "The network of tunnel addresses; every node gets one of it, for life, and no host may have a route into it.",
-    ),
-    Setting(
-        "mtu",
-        1500,
-        whole_number(SMALLEST_MTU, LARGEST_TUN_MTU),
-        "The largest packet on the tunnels, in bytes; more of it means more throughput.",
     ),
     Setting(
         "tun_base",
@@ -245,6 +261,41 @@ SETTINGS = (
         None,
         optional(whole_number(1, 65535)),
         "The TCP port at which the others dial this node; unset, ansible_port, or 22.",
+        per_host=True,
+    ),
+    Setting(
+        "transport",
+        "stream",
+        one_of("stream", "tun"),
+        "How packets cross the link that this node dials (the hub, which dials nobody, takes what comes): stream is "
+        "the fast way, by a helper on both ends that needs Python there; tun is `ssh -w`, which needs none.",
+        per_host=True,
+    ),
+    Setting(
+        "lanes",
+        1,
+        whole_number(1, 16),
+        "How many ssh connections the link that this node dials consists of; more of them use more cores and more TCP "
+        "windows. tun has one only.",
+        per_host=True,
+    ),
+    Setting(
+        "mtu",
+        "auto",
+        mtu_or_auto,
+        "The largest packet on the link that this node dials, in bytes, and on the hub the largest on any of its "
+        f"links. auto is the fastest: {BEST_MTU['stream']} for stream and {BEST_MTU['tun']} for tun, which takes up to "
+        f"{LARGEST_TUN_MTU}. Set 1500 on a node whose uplink is slower than about 20 Mbit/s: one packet of 65000 bytes "
+        "occupies such a line for 26 ms and more, and every other packet waits for it. Overlay networks with the MTU "
+        "auto follow the smallest link of the fleet.",
+        per_host=True,
+    ),
+    Setting(
+        "python",
+        "/usr/bin/python3",
+        program,
+        "The Python, 3.9 or later, that the helper of stream runs with on this node; every account has to be allowed "
+        "to run it.",
         per_host=True,
     ),
 )

@@ -21,7 +21,15 @@ THREE: dict[str, dict[str, Any]] = {
 
 
 def host(**more: Any) -> dict[str, Any]:
-    found = {"problems": [], "devices": [], "routes": [], "docker": {"swarm": "inactive"}, "sshd": {}}
+    python = {"path": "/usr/bin/python3", "version": "3.13.5", "error": ""}
+    found = {
+        "problems": [],
+        "devices": [],
+        "routes": [],
+        "docker": {"swarm": "inactive"},
+        "sshd": {},
+        "python": python,
+    }
     return {"host": {**found, **more}}
 
 
@@ -59,13 +67,20 @@ def test_three_hosts_with_nothing_but_a_hub_make_a_fleet() -> None:
             "device": "tun1001",
             "remote_device": "tun1002",
             "remote_address": "172.30.0.1",
+            "transport": "stream",
+            "lanes": 1,
+            "python": "/usr/bin/python3",
         }
     ]
     assert edge["devices"][0]["routes"] == [{"destination": "172.30.0.0/16", "source": "172.30.0.2"}]
     assert not edge["devices"][0]["forwarding"]
     hub = plan["nodes"]["cloud1"]
     assert hub["links"] == []
-    assert hub["accepts"] == [{"peer": "edge1", "device": "tun1002"}, {"peer": "edge2", "device": "tun1003"}]
+    stream = {"transport": "stream", "lanes": 1, "python": "/usr/bin/python3"}
+    assert hub["accepts"] == [
+        {"peer": "edge1", "device": "tun1002", **stream},
+        {"peer": "edge2", "device": "tun1003", **stream},
+    ]
     assert all(each["forwarding"] for each in hub["devices"])
 
 
@@ -78,6 +93,102 @@ def test_both_ends_of_a_link_name_the_same_devices_and_addresses() -> None:
             assert near["addresses"][0]["peer"] == far["addresses"][0]["address"] == link["remote_address"]
             assert far["addresses"][0]["peer"] == near["addresses"][0]["address"]
             assert near["mtu"] == far["mtu"]
+            assert near["multi_queue"] == far["multi_queue"] == (link["lanes"] > 1)
+            (accepted,) = (
+                entry for entry in plan["nodes"][link["peer"]]["accepts"] if entry["device"] == link["remote_device"]
+            )
+            assert (accepted["peer"], accepted["transport"], accepted["lanes"]) == (
+                node["name"],
+                link["transport"],
+                link["lanes"],
+            )
+
+
+def test_each_link_is_as_its_dialling_end_says() -> None:
+    plan = planned(
+        {
+            "cloud1": {"overssh_hub": True, "overssh_transport": "tun", "overssh_python": "/opt/python3.12"},
+            "edge1": {"overssh_lanes": "2", "overssh_python": "/usr/local/bin/python3"},
+            "edge2": {"overssh_transport": "tun"},
+        }
+    )
+    assert plan["problems"] == []
+    says = {
+        name: [(link["transport"], link["lanes"], link["python"]) for link in node["links"] or node["accepts"]]
+        for name, node in plan["nodes"].items()
+    }
+    assert says == {
+        "cloud1": [("stream", 2, "/opt/python3.12"), ("tun", 1, "/opt/python3.12")],
+        "edge1": [("stream", 2, "/usr/local/bin/python3")],
+        "edge2": [("tun", 1, "/usr/bin/python3")],
+    }
+    assert [device["multi_queue"] for device in plan["nodes"]["cloud1"]["devices"]] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("change", "mtus"),
+    [
+        ({}, [65000, 65000]),
+        ({"edge2": {"overssh_transport": "tun"}}, [65000, 9000]),
+        ({"edge2": {"overssh_transport": "tun", "overssh_mtu": 16380}}, [65000, 16380]),
+        ({"edge2": {"overssh_mtu": 1500}}, [65000, 1500]),
+        ({"edge2": {"overssh_mtu": 65535}}, [65000, 65535]),
+        ({"cloud1": {"overssh_mtu": 20000}, "edge2": {"overssh_transport": "tun"}}, [20000, 9000]),
+        ({"cloud1": {"overssh_mtu": 1400}, "edge1": {"overssh_mtu": 1300}}, [1300, 1400]),
+        (everywhere(overssh_mtu="auto"), [65000, 65000]),
+        (everywhere(overssh_mtu=1500), [1500, 1500]),
+    ],
+)
+def test_the_mtu_of_a_link_is_what_its_dialling_end_says_and_the_hub_allows(
+    change: dict[str, dict[str, Any]], mtus: list[int]
+) -> None:
+    plan = planned({name: {**variables, **change.get(name, {})} for name, variables in THREE.items()})
+    assert plan["problems"] == []
+    assert [device["mtu"] for device in plan["nodes"]["cloud1"]["devices"]] == mtus
+    assert [plan["nodes"][name]["devices"][0]["mtu"] for name in ("edge1", "edge2")] == mtus
+    assert plan["underlay_mtu"] == min(mtus)
+    assert "mtu" not in plan["settings"]
+
+
+def test_a_device_is_replaced_only_where_ours_was_there_before() -> None:
+    mine = host(devices=[device("tun1001", "overssh cloud1", "172.30.0.2", "172.30.0.1")])
+    nodes = planned(THREE, edge1=mine)["nodes"]
+    assert nodes["edge1"]["devices"][0]["on_change"] == "recreate"
+    assert [each["on_change"] for each in nodes["cloud1"]["devices"]] == ["fail", "fail"]
+
+
+def python_of(version: str = "", error: str = "") -> dict[str, Any]:
+    return host(python={"path": "/opt/python", "version": version, "error": error})
+
+
+@pytest.mark.parametrize(
+    ("change", "found", "sentences"),
+    [
+        (
+            {},
+            {"edge1": python_of("3.8.10")},
+            [
+                "edge1: /opt/python is Python 3.8.10, which is too old for the helper of the stream transport; name "
+                "one of version 3.9 or later with overssh_python."
+            ],
+        ),
+        (
+            {"edge1": {"overssh_transport": "tun"}},
+            {"cloud1": python_of(error="Permission denied")},
+            [
+                "cloud1: /opt/python, which is to run the helper of the stream transport, can't be run by an account "
+                "without privileges (Permission denied); name one of version 3.9 or later with overssh_python."
+            ],
+        ),
+        ({"edge1": {"overssh_transport": "tun"}}, {"edge1": python_of("2.7.18")}, []),
+        (everywhere(overssh_transport="tun"), {"cloud1": python_of(error="No such file or directory")}, []),
+        ({}, {"cloud1": python_of("3.9.0"), "edge1": python_of("3.10.1"), "edge2": host(python={})}, []),
+    ],
+)
+def test_python_counts_where_a_stream_begins_or_ends(
+    change: dict[str, dict[str, Any]], found: dict[str, dict[str, Any]], sentences: list[str]
+) -> None:
+    assert problems(change, **found) == sentences
 
 
 def test_the_management_port_is_opened_on_managers_and_transit_on_the_hub() -> None:
@@ -146,8 +257,21 @@ def test_the_founder_is_a_manager_that_has_the_swarm() -> None:
         (everywhere(overssh_underlay="172.30.0.0/31"), "overssh_underlay 172.30.0.0/31 has no free address"),
         (everywhere(overssh_underlay="172.30.0.0/30"), "edge2: overssh_underlay 172.30.0.0/30 has no free address"),
         (everywhere(overssh_underlay="172.30.0.1/16"), "overssh_underlay is '172.30.0.1/16'; it takes an IPv4 network"),
-        (everywhere(overssh_mtu=20000), "overssh_mtu is 20000; it takes a whole number from 576 to 16380."),
-        ({"edge1": {"overssh_mtu": 9000}}, "edge1: overssh_mtu is 9000, but 1500 on cloud1; set it once"),
+        ({"edge1": {"overssh_mtu": 70000}}, "overssh_mtu is 70000; it takes auto, or a whole number from 576 to"),
+        (
+            {"edge1": {"overssh_mtu": 16381, "overssh_transport": "tun"}},
+            "edge1: overssh_mtu is 16381, and the transport tun loses everything from the first packet over 16380 "
+            "bytes on; set overssh_mtu: auto, or overssh_transport: stream.",
+        ),
+        (
+            {"edge1": {"overssh_lanes": 2, "overssh_transport": "tun"}},
+            "edge1: overssh_lanes is 2, and the transport tun has one lane only; set overssh_transport: stream, or "
+            "leave overssh_lanes out.",
+        ),
+        ({"edge1": {"overssh_lanes": 17}}, "edge1: overssh_lanes is 17; it takes a whole number from 1 to 16."),
+        ({"edge1": {"overssh_transport": "udp"}}, "edge1: overssh_transport is 'udp'; it takes stream or tun."),
+        ({"edge1": {"overssh_python": "python3"}}, "edge1: overssh_python is 'python3'; it takes an absolute path"),
+        ({"edge1": {"overssh_python": "/bin/sh -c x"}}, "edge1: overssh_python is '/bin/sh -c x'; it takes an"),
         (
             everywhere(overssh_overlays=[{"name": "a", "subnet": "172.30.4.0/24"}]),
             "overssh_overlays: a 172.30.4.0/24 overlaps overssh_underlay 172.30.0.0/16",

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +16,10 @@ FINE: dict[str, Any] = {
     "euid": 0,
     "python": (3, 11),
     "systemd": True,
-    "tun": True,
+    "tun": 0o666,
     "finds": lambda program: True,
     "imports": lambda library: True,
+    "shell": True,
 }
 
 
@@ -29,7 +33,9 @@ def test_a_host_that_has_all_lacks_nothing() -> None:
         ({"euid": 1000}, "set ansible_become: true."),
         ({"python": (3, 8)}, "Python 3.8 is too old; set ansible_python_interpreter to 3.9 or later."),
         ({"systemd": False}, "systemd does not run here"),
-        ({"tun": False}, "/dev/net/tun is missing; load the kernel module tun."),
+        ({"tun": None}, "/dev/net/tun is missing; load the kernel module tun."),
+        ({"tun": 0o660}, "/dev/net/tun has the mode 0660, so tunnels can't open it without being root;"),
+        ({"shell": False}, "/bin/sh is missing, which the tunnels' account needs;"),
         ({"finds": lambda program: program != "nft"}, "the program nft is missing; install the package nftables."),
         ({"imports": lambda library: library != "docker"}, "install the package python3-docker."),
     ],
@@ -37,6 +43,51 @@ def test_a_host_that_has_all_lacks_nothing() -> None:
 def test_what_is_missing_is_said_with_the_way_out(change: dict[str, Any], sentence: str) -> None:
     (said,) = _host.missing_basics(**{**FINE, **change})
     assert sentence in said
+
+
+def script(folder: Path, text: str) -> str:
+    """A program that every account may run."""
+    folder.chmod(0o755)
+    path = folder / "python"
+    path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_an_interpreter_says_its_own_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = _host.ask_python("/usr/bin/python3")
+    assert (found["path"], found["error"]) == ("/usr/bin/python3", "")
+    assert _host.VERSION.match(found["version"])
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("echo first >&2; echo 'Unknown option: -E' >&2; exit 2", "Unknown option: -E"),
+        ("echo hello", "hello"),
+        ("exit 3", "exit status 3"),
+    ],
+)
+def test_what_is_no_python_says_so(text: str, error: str) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        found = _host.ask_python(script(Path(folder), text))
+    assert (found["version"], found["error"]) == ("", error)
+
+
+def test_an_interpreter_that_is_not_there_or_not_for_everybody() -> None:
+    assert _host.ask_python("/nowhere/python3")["error"] == "No such file or directory"
+    assert _host.ask_python("/etc/passwd")["error"] == "Permission denied"
+    assert _host.ask_python("/usr/bin/\0")["error"] == "embedded null byte"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can try it as somebody else")
+def test_an_interpreter_in_a_private_folder_is_not_for_everybody() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        path = script(Path(folder), "echo 3.11.2")
+        assert _host.ask_python(path)["version"] == "3.11.2"
+        Path(folder).chmod(0o700)
+        assert _host.ask_python(path)["error"] == "Permission denied"
 
 
 def test_engines_that_refuse_swarm_mode_are_told_by_their_setting() -> None:

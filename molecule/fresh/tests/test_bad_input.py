@@ -27,7 +27,24 @@ EVERYWHERE = [
         id="overlay-in-underlay",
     ),
     pytest.param({"overssh_overlays": [{"name": "a"}]}, "networks that all have a subnet", id="no-subnet"),
-    pytest.param({"overssh_mtu": 65000}, "overssh_mtu is 65000; it takes a whole number from 576", id="mtu"),
+    pytest.param({"overssh_mtu": 70000}, "overssh_mtu is 70000; it takes auto, or a whole number", id="mtu"),
+    pytest.param(
+        {"overssh_transport": "tun", "overssh_mtu": 65000},
+        "edge1: overssh_mtu is 65000, and the transport tun loses everything from the first packet over 16380 bytes on",
+        id="mtu-of-tun",
+    ),
+    pytest.param(
+        {"overssh_transport": "tun", "overssh_lanes": 2},
+        "edge1: overssh_lanes is 2, and the transport tun has one lane only",
+        id="lanes-of-tun",
+    ),
+    pytest.param({"overssh_transport": "udp"}, "overssh_transport is 'udp'; it takes stream or tun", id="transport"),
+    pytest.param(
+        {"overssh_python": "/usr/bin/python3.5"},
+        "cloud1: /usr/bin/python3.5, which is to run the helper of the stream transport, can't be run by an account "
+        "without privileges (No such file or directory); name one",
+        id="python",
+    ),
     pytest.param({"overssh_hubs": 1}, "there is no variable overssh_hubs; did you mean overssh_hub?", id="misspelt"),
     pytest.param({"overssh_group": "nosuch"}, "The inventory has no group 'nosuch'", id="no-group"),
 ]
@@ -94,6 +111,14 @@ def test_an_unreachable_host_is_named():
 def test_a_host_that_lacks_something(path, sentence):
     with without("edge1", path):
         assert sentence in refused()
+
+
+def test_a_tun_device_for_root_only():
+    lab.inside("edge1", "chmod 0600 /dev/net/tun")
+    try:
+        assert "edge1: /dev/net/tun has the mode 0600, so tunnels can't open it without being root" in refused()
+    finally:
+        lab.inside("edge1", "chmod 0666 /dev/net/tun")
 
 
 def test_a_host_without_its_docker_engine():
