@@ -1,0 +1,627 @@
+#!/usr/bin/python3
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One end of a stream link: whole packets between a tun device and the standard input and output of an ssh session.
+
+    stream.py dial --device tun1001 --lanes 1 --silence 2.5 --peer cloud1 -- ssh -F cloud1.conf -T cloud1
+    stream.py serve --device tun1002 --lanes 1
+
+The dialling end runs ssh, once for each lane; the serving end is the command that ssh's key is bound to there. Each
+says hello with a line, then frames go both ways: four bytes, of which the first is the kind and the rest the length,
+and for a packet what the tun device gives and takes, a virtio-net header and the packet (linux/virtio_net.h). Thanks to
+that header a packet may be a TCP segment of 64 KiB that nobody has cut or summed up yet (linux/if_tun.h).
+
+A peer that says nothing for a while is gone, as each end says at least that it is alive. Whatever goes wrong ends the
+process with one line on standard error; whoever runs it starts it again.
+
+Nothing but the standard library, and nothing that Python 3.6 can't read, so that it can say there what it needs.
+"""
+
+import argparse
+import contextlib
+import errno
+import fcntl
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import stat
+import struct
+import subprocess
+import sys
+import syslog
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+# What the two ends speak; both have to have the same.
+VERSION = "1"
+OLDEST_PYTHON = (3, 9)
+
+HELLO = b"OVERSSH-STREAM "
+LONGEST_HELLO = 4096
+# ssh has its own time-out for the connection; this one is for everything until the far end's helper answers.
+HELLO_SECONDS = 60.0
+SERVE_SECONDS = 60.0
+TAKE_OVER_SECONDS = 5.0
+
+HEAD = struct.Struct("!I")
+PACKET, BEAT = 0x50, 0x42
+LENGTH = 0xFFFFFF
+VNET_HEADER = 10
+LARGEST = VNET_HEADER + 65535
+SMALLEST = VNET_HEADER + 1
+
+# Packets are read off the device until there is none left or so many bytes are together, and written at once.
+BATCH = 128 * 1024
+TURNS = 512
+INBOUND_ROOM = 512 * 1024
+# A queue holds what goes out in this time at the rate that was measured, within these bounds, and the pipe behind it
+# less than that: a full queue delays everything that comes after it.
+QUEUE_SECONDS, PIPE_SECONDS = 0.005, 0.002
+QUEUE_LEAST, QUEUE_MOST = 32 * 1024, 2 * 1024 * 1024
+PIPE_LEAST, PIPE_MOST = 64 * 1024, 1024 * 1024
+# A full queue still takes packets as small as those that keep a swarm together, up to so much more.
+SMALL, SMALL_ROOM = 1500, 64 * 1024
+TUNE_SECONDS = 0.1
+# How often an end says within the allowed silence that it is alive, if it has nothing else to say.
+BEATS = 5
+
+# linux/if_tun.h, linux/fcntl.h
+CLONE_DEVICE = "/dev/net/tun"
+TUNSETIFF, TUNSETOFFLOAD, TUNSETVNETHDRSZ, TUNSETVNETLE = 0x400454CA, 0x400454D0, 0x400454D8, 0x400454DC
+IFF_TUN, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE = 0x0001, 0x1000, 0x4000, 0x0100
+TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6 = 0x01, 0x02, 0x04
+F_SETPIPE_SZ = 1031
+
+
+class RefusedError(Exception):
+    """Why this can't work; trying again brings the same."""
+
+
+class EndedError(Exception):
+    """Why the session is over; another one may last longer."""
+
+
+class ClosedError(EndedError):
+    """The session ended under this end."""
+
+
+class StoppedError(Exception):
+    """Somebody told this process to end."""
+
+
+class Outbound:
+    """Packets on their way from the device into the session.
+
+    Two buffers take turns: one is written while the other one fills, so nothing is ever moved. While the session takes
+    nothing, packets go on being read and are dropped beyond a limit in bytes, as a router does it. Left in the device's
+    own queue, which counts packets and not bytes, they would delay all that follow.
+    """
+
+    def __init__(self, device: int, sink: int, least: int) -> None:
+        room = QUEUE_MOST + SMALL_ROOM + HEAD.size + LARGEST
+        self._device, self._sink, self._least = device, sink, least
+        self._filling, self._leaving = bytearray(room), bytearray(room)
+        self._end = self._begin = self._stop = 0
+        self._limit, self._pipe, self._rate = least, 0, 0.0
+        self.sent = self.dropped = 0
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the session has not taken everything yet."""
+        return self._begin < self._stop
+
+    def gather(self) -> None:
+        """Read what the device has."""
+        buffer, end, blocked, limit = self._filling, self._end, self.blocked, self._limit
+        view = memoryview(buffer)
+        for _turn in range(TURNS):
+            if not blocked and end >= BATCH:
+                break
+            try:
+                length = os.readv(self._device, [view[end + 4 :]])
+            except BlockingIOError:
+                break
+            if not blocked or end < limit or (length <= SMALL and end < limit + SMALL_ROOM):
+                HEAD.pack_into(buffer, end, PACKET << 24 | length)
+                end += 4 + length
+            else:
+                self.dropped += 1
+        self._end = end
+
+    def flush(self) -> None:
+        """Write until everything is gone or the session takes no more."""
+        while self.blocked or self._end:
+            if not self.blocked:
+                self._filling, self._leaving = self._leaving, self._filling
+                self._begin, self._stop, self._end = 0, self._end, 0
+            try:
+                written = os.write(self._sink, memoryview(self._leaving)[self._begin : self._stop])
+            except BlockingIOError:
+                return
+            self._begin += written
+            self.sent += written
+            if self.blocked:
+                return  # it took a part, so it is full
+
+    def beat(self) -> None:
+        """Say that this end is alive, where it has nothing else to say."""
+        if not self.blocked and not self._end:
+            HEAD.pack_into(self._filling, 0, BEAT << 24)
+            self._end = HEAD.size
+            self.flush()
+
+    def tune(self, rate: float) -> None:
+        """Fit the queue and the pipe behind it to a rate in bytes per second, which falls slowly, as traffic pauses."""
+        self._rate = max(rate, self._rate * 0.7)
+        self._limit = int(min(max(self._rate * QUEUE_SECONDS, self._least), QUEUE_MOST))
+        pipe = 1 << int(min(max(self._rate * PIPE_SECONDS, PIPE_LEAST), PIPE_MOST)).bit_length() - 1
+        if pipe != self._pipe and resize(self._sink, pipe):
+            self._pipe = pipe
+
+
+class Inbound:
+    """Packets on their way from the session to the device."""
+
+    def __init__(self, source: int, device: int, who: str) -> None:
+        self._source, self._device, self._who = source, device, who
+        self._view = memoryview(bytearray(INBOUND_ROOM))
+        self._begin = self._end = 0
+        self.received = self.unfit = 0
+
+    def turn(self) -> bool:
+        """Read once and deliver every packet that is whole; whether there was anything."""
+        try:
+            got = os.readv(self._source, [self._view[self._end :]])
+        except BlockingIOError:
+            return False
+        if not got:
+            where = " inside a frame" if self._begin < self._end else ""
+            raise ClosedError(f"the session with {self._who} was closed{where}")
+        self._end += got
+        self.received += got
+        self._deliver()
+        return True
+
+    def _deliver(self) -> None:
+        view, begin, end = self._view, self._begin, self._end
+        while end - begin >= 4:
+            (head,) = HEAD.unpack_from(view, begin)
+            length = head & LENGTH
+            if head >> 24 == PACKET and SMALLEST <= length <= LARGEST:
+                after = begin + 4 + length
+                if after > end:
+                    break
+                try:
+                    os.write(self._device, view[begin + 4 : after])
+                except OSError as error:
+                    self._undelivered(error)
+                begin = after
+            elif head == BEAT << 24:
+                begin += 4
+            else:
+                raise EndedError(f"{self._who} sent {head:08x} where a frame begins, and none begins so")
+        if begin == end:
+            begin = end = 0
+        elif len(view) - begin < 4 + LARGEST:
+            view[: end - begin] = view[begin:end]
+            begin, end = 0, end - begin
+        self._begin, self._end = begin, end
+
+    def _undelivered(self, error: OSError) -> None:
+        """A device that is down, or a packet that is none, costs that packet; a device that was removed is the end."""
+        if error.errno == errno.EBADFD:
+            raise error
+        self.unfit += 1
+
+
+class Lane:
+    """One session with who and its queue of the device. silence: for how many seconds who may say nothing."""
+
+    def __init__(self, device: int, source: int, sink: int, who: str, silence: float, mtu: int) -> None:
+        for descriptor in (device, source, sink):
+            os.set_blocking(descriptor, False)
+        self._device, self._source, self._sink = device, source, sink
+        self._who, self._silence = who, silence
+        self.outbound = Outbound(device, sink, max(QUEUE_LEAST, 2 * mtu))
+        self.inbound = Inbound(source, device, who)
+
+    def run(self, on_beat: "Callable[[], None]") -> NoReturn:
+        """Move packets until something ends it; on_beat is called five times within the silence."""
+        try:
+            self._run(on_beat)
+        except OSError as error:
+            if error.errno == errno.EBADFD:
+                raise EndedError("the device was removed on this host") from error
+            raise ClosedError(f"the session with {self._who} was closed ({error.strerror})") from error
+
+    def _run(self, on_beat: "Callable[[], None]") -> NoReturn:
+        outbound, inbound, every = self.outbound, self.inbound, self._silence / BEATS
+        poll = select.poll()
+        poll.register(self._device, select.POLLIN)
+        poll.register(self._source, select.POLLIN)
+        waiting, sent_at_tuning, sent_at_beat = False, 0, 0
+        heard = tuned = beaten = time.monotonic()
+        while True:
+            ready = [descriptor for descriptor, _event in poll.poll(every * 1000)]
+            now = time.monotonic()
+            if self._source in ready and inbound.turn():
+                heard = now
+            if self._sink in ready:
+                outbound.flush()
+            if self._device in ready or self._sink in ready:
+                outbound.gather()
+                if not outbound.blocked:
+                    outbound.flush()
+            if outbound.blocked != waiting:
+                # While the session takes nothing there is no hurry to read what can't leave.
+                waiting = not waiting
+                poll.unregister(self._device if waiting else self._sink)
+                poll.register(*((self._sink, select.POLLOUT) if waiting else (self._device, select.POLLIN)))
+            if now - tuned >= TUNE_SECONDS:
+                outbound.tune((outbound.sent - sent_at_tuning) / (now - tuned))
+                tuned, sent_at_tuning = now, outbound.sent
+            if now - beaten >= every:
+                if outbound.sent == sent_at_beat:
+                    outbound.beat()
+                beaten, sent_at_beat = now, outbound.sent
+                on_beat()
+            if now - heard > self._silence:
+                raise EndedError(f"{self._who} has been silent for {self._silence:g} s")
+
+
+def resize(descriptor: int, size: int) -> bool:
+    """Give a pipe or a socket room for so many bytes; False where it keeps what it has for now."""
+    mode = os.fstat(descriptor).st_mode
+    try:
+        if stat.S_ISFIFO(mode):
+            fcntl.fcntl(descriptor, F_SETPIPE_SZ, size)
+        elif stat.S_ISSOCK(mode):
+            with socket.socket(fileno=os.dup(descriptor)) as own:
+                own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+    except OSError:
+        return False
+    return True
+
+
+def mtu_of(device: str) -> int:
+    """The device's MTU in bytes; RefusedError where there is no such device."""
+    try:
+        with open(f"/sys/class/net/{device}/mtu", encoding="ascii") as text:
+            return int(text.read())
+    except OSError as error:
+        raise RefusedError(f"there is no device {device} on this host") from error
+
+
+def open_device(device: str, lanes: int) -> int:
+    """One queue of the device, which hands out and takes whole segments."""
+    mtu_of(device)  # without this the kernel would be asked to make a device of that name
+    try:
+        descriptor = os.open(CLONE_DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise RefusedError(
+            f"{CLONE_DEVICE} can't be opened on this host ({error.strerror}); its mode has to be 0666"
+        ) from error
+    flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | (IFF_MULTI_QUEUE if lanes > 1 else 0)
+    try:
+        fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH22x", device.encode(), flags))
+        fcntl.ioctl(descriptor, TUNSETVNETHDRSZ, struct.pack("i", VNET_HEADER))
+        fcntl.ioctl(descriptor, TUNSETVNETLE, struct.pack("i", 1))
+        fcntl.ioctl(descriptor, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno == errno.EBUSY:
+            raise EndedError(f"the device {device} is in use by another process on this host") from error
+        if error.errno == errno.EINVAL:
+            kind = "one queue" if lanes > 1 else "several queues"
+            raise RefusedError(
+                f"the device {device} on this host was made for {kind}, and the link has lanes: {lanes}"
+            ) from error
+        raise RefusedError(
+            f"the device {device} on this host can't be opened ({error.strerror}); it has to belong to the "
+            "account that the link runs as"
+        ) from error
+    return descriptor
+
+
+def release(descriptor: int) -> None:
+    """Close the device; offloads that stay on it would make a plain ssh -w lose every TCP packet."""
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(descriptor, TUNSETOFFLOAD, 0)
+    os.close(descriptor)
+
+
+def discard(descriptor: int) -> None:
+    """Throw away what the device held before the link was complete.
+
+    From there on each flow keeps to one lane: while queues are still added, the kernel moves flows between them.
+    """
+    scratch = bytearray(LARGEST)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.readv(descriptor, [scratch])
+
+
+def holders(device: str) -> "Iterator[int]":
+    """The other processes of this account that have the device open."""
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != os.getpid():
+            with contextlib.suppress(OSError):  # it ended meanwhile, or is none of ours to look at
+                if os.stat(f"/proc/{name}").st_uid == os.getuid() and _has_open(name, device):
+                    yield int(name)
+
+
+def _has_open(process: str, device: str) -> bool:
+    for descriptor in os.listdir(f"/proc/{process}/fdinfo"):
+        with open(f"/proc/{process}/fdinfo/{descriptor}", encoding="utf-8", errors="replace") as text:
+            if f"iff:\t{device}\n" in text.read():
+                return True
+    return False
+
+
+def take_over(device: str) -> None:
+    """End what an earlier session of the same key left behind: it holds the device, and may do so for long."""
+    deadline = time.monotonic() + TAKE_OVER_SECONDS
+    left = list(holders(device))
+    for process in left:
+        with contextlib.suppress(OSError):
+            os.kill(process, signal.SIGKILL)
+    while left and time.monotonic() < deadline:
+        time.sleep(0.01)
+        left = list(holders(device))
+
+
+def say_hello(sink: int, **facts: "Any") -> None:
+    """Write the line that an end begins with."""
+    os.write(sink, HELLO + json.dumps({"version": VERSION, **facts}).encode() + b"\n")
+
+
+def hear_hello(source: int, who: str, seconds: float) -> "dict[str, Any]":
+    """The other end's line as data."""
+    line = b""
+    deadline = time.monotonic() + seconds
+    while not line.endswith(b"\n"):
+        if not _readable(source, deadline - time.monotonic()):
+            raise EndedError(f"{who} has said nothing for {seconds:g} s")
+        got = os.read(source, LONGEST_HELLO)
+        if not got:
+            raise ClosedError(f"the session with {who} ended before its helper answered")
+        line += got
+        if line[: len(HELLO)] != HELLO[: len(line)] or len(line) > LONGEST_HELLO:
+            raise _foreign(line, who)
+    try:
+        facts = json.loads(line[len(HELLO) :].decode())
+    except ValueError:
+        facts = None
+    if not isinstance(facts, dict):
+        raise _foreign(line, who)
+    return facts
+
+
+def _readable(source: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(source, select.POLLIN)
+    return bool(poll.poll(max(0.0, seconds) * 1000))
+
+
+def _foreign(line: bytes, who: str) -> RefusedError:
+    words = line.decode(errors="replace").strip().split("\n")[0][:80].strip()
+    return RefusedError(
+        f"{who} printed {words!r} before the first frame; a startup file of the account's shell there may do that, and "
+        "has to be silent"
+    )
+
+
+def check_hello(facts: "dict[str, Any]", lanes: int, who: str) -> None:
+    """RefusedError where the other end speaks something else."""
+    if facts.get("version") != VERSION:
+        raise RefusedError(
+            f"the helper at {who} has version {facts.get('version')!r} and this one {VERSION!r}; install the same "
+            "one on both ends"
+        )
+    if facts.get("lanes") != lanes:
+        raise RefusedError(f"{who} has lanes: {facts.get('lanes')!r} and this end lanes: {lanes}; both need the same")
+
+
+def serve(options: argparse.Namespace) -> NoReturn:
+    """The serving end of one lane, on standard input and output."""
+    who = "the dialling end"
+    facts = hear_hello(0, who, HELLO_SECONDS)
+    try:
+        check_hello(facts, options.lanes, who)
+        lane, silence = facts.get("lane"), facts.get("silence")
+        if not isinstance(lane, int) or not isinstance(silence, (int, float)) or not 0.1 <= silence <= 86400:
+            raise RefusedError(f"the hello of {who} makes no sense")
+        mtu = mtu_of(options.device)
+        if lane == 0:
+            take_over(options.device)
+        device = open_device(options.device, options.lanes)
+    except (RefusedError, EndedError) as reason:
+        say_hello(1, **{"refused" if isinstance(reason, RefusedError) else "ended": str(reason)})
+        raise
+    try:
+        say_hello(1, lanes=options.lanes)
+        # The first frame says that all lanes are there.
+        if not _readable(0, HELLO_SECONDS):
+            raise EndedError(f"{who} has said nothing for {HELLO_SECONDS:g} s")
+        discard(device)
+        Lane(device, 0, 1, who, silence, mtu).run(lambda: None)
+    finally:
+        release(device)
+
+
+class Session:
+    """An ssh with a pipe to it and a pipe from it."""
+
+    def __init__(self, command: "list[str]") -> None:
+        theirs, self.sink = os.pipe()
+        self.source, back = os.pipe()
+        try:
+            self.process = subprocess.Popen(command, stdin=theirs, stdout=back)
+        except OSError as error:
+            raise RefusedError(f"{command[0]} can't be started ({error.strerror})") from error
+        finally:
+            os.close(theirs)
+            os.close(back)
+
+
+class Dialler:
+    """The dialling end: an ssh for each lane, and once all of them are there a process for each lane."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._device, self._lanes, self._peer = str(options.device), int(options.lanes), str(options.peer)
+        self._silence, self._command = float(options.silence), list(options.command)
+        self._sessions: list[Session] = []
+        self._queues: list[int] = []
+        self._workers: list[int] = []
+
+    def run(self) -> NoReturn:
+        """Connect every lane, then move packets."""
+        mtu = mtu_of(self._device)
+        for number in range(self._lanes):
+            self._connect(number)
+        # Not before: an open device has a carrier, and routes through it are taken.
+        self._queues = [open_device(self._device, self._lanes) for _session in self._sessions]
+        lanes = [
+            Lane(queue, session.source, session.sink, self._peer, self._silence, mtu)
+            for queue, session in zip(self._queues, self._sessions)
+        ]
+        for queue, lane in zip(self._queues, lanes):
+            discard(queue)
+            lane.outbound.beat()
+        say(f"connected to {self._peer}, {self._lanes} lane{'s' * (self._lanes > 1)}")
+        for lane in lanes[1:]:
+            self._begin_worker(lane)
+        lanes[0].run(self._check_workers)
+
+    def close(self) -> None:
+        """End every process that was started, and let the device go."""
+        for worker in self._workers:
+            with contextlib.suppress(OSError):
+                os.kill(worker, signal.SIGTERM)
+        for session in self._sessions:
+            session.process.terminate()
+        for queue in self._queues:
+            release(queue)
+
+    def ssh_status(self) -> "int | None":
+        """What an ssh that ended by itself ended with."""
+        for session in self._sessions:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return session.process.wait(1.0)
+        return None
+
+    def _connect(self, number: int) -> None:
+        session = Session(self._command)
+        self._sessions.append(session)
+        with contextlib.suppress(BrokenPipeError):  # its own words say why
+            say_hello(session.sink, lanes=self._lanes, lane=number, silence=self._silence)
+        facts = hear_hello(session.source, self._peer, HELLO_SECONDS)
+        if "refused" in facts:
+            raise RefusedError(f"{self._peer} says: {facts['refused']}")
+        if "ended" in facts:
+            raise EndedError(f"{self._peer} says: {facts['ended']}")
+        check_hello(facts, self._lanes, self._peer)
+
+    def _begin_worker(self, lane: Lane) -> None:
+        parent = os.getpid()
+        worker = os.fork()
+        if worker:
+            self._workers.append(worker)
+            return
+        try:
+            lane.run(lambda: _require_parent(parent))
+        except EndedError as reason:
+            say(f"ended: {reason}")
+        except StoppedError:
+            pass
+        finally:
+            os._exit(1)  # what the parent opened is the parent's to close
+
+    def _check_workers(self) -> None:
+        for worker in self._workers:
+            if os.waitpid(worker, os.WNOHANG)[0]:
+                raise EndedError("one of the lanes has ended, and all of them begin anew")
+
+
+def _require_parent(parent: int) -> None:
+    if os.getppid() != parent:
+        raise EndedError("the process of the first lane has gone")
+
+
+def dial(options: argparse.Namespace) -> NoReturn:
+    """The dialling end."""
+    dialler = Dialler(options)
+    try:
+        dialler.run()
+    except ClosedError as reason:
+        status = dialler.ssh_status()
+        raise EndedError(f"{reason} (ssh's exit status {status})") from reason
+    finally:
+        dialler.close()
+
+
+def say(text: str) -> None:
+    """One line for whoever reads the log: at the far end, that is the dialling end's."""
+    where = " (far end)" if sys.argv[1:2] == ["serve"] else ""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"overssh-stream{where}: {text}\n")
+    if where:
+        syslog.syslog(syslog.LOG_WARNING, text)
+
+
+def _stop(_signal: int, _frame: "Any") -> NoReturn:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    raise StoppedError
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="One end of an overssh stream link.")
+    ends = parser.add_subparsers(dest="end", required=True)
+    ends.add_parser("version", help="print what this helper speaks")
+    for end in ("dial", "serve"):
+        arguments = ends.add_parser(end)
+        arguments.add_argument("--device", required=True, help="the tun device of this end")
+        arguments.add_argument("--lanes", type=int, default=1, help="how many sessions share the device")
+        if end == "dial":
+            arguments.add_argument("--peer", required=True, help="the far end's name")
+            arguments.add_argument("--silence", type=float, default=2.5, help="seconds that an end may say nothing")
+            arguments.add_argument("command", nargs="+", help="ssh and its arguments, after --")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run one end; 0 when it was told to stop, 1 when the session ended, 2 when there can't be one."""
+    if sys.version_info < OLDEST_PYTHON:
+        say(
+            "refused: it takes Python {}.{} or later, and {} is {}.{}".format(
+                *OLDEST_PYTHON, sys.executable, *sys.version_info
+            )
+        )
+        return 2
+    options = _options()
+    if options.end == "version":
+        sys.stdout.write(f"{VERSION}\n")
+        return 0
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _stop)
+    gc.disable()  # nothing here makes cycles, and a pause would hold packets up
+    syslog.openlog("overssh-stream", syslog.LOG_PID, syslog.LOG_DAEMON)
+    try:
+        {"dial": dial, "serve": serve}[options.end](options)
+    except StoppedError:
+        return 0
+    except RefusedError as reason:
+        say(f"refused: {reason}")
+        return 2
+    except (EndedError, OSError) as reason:
+        say(f"ended: {reason}")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
