@@ -350,11 +350,13 @@ def holders(device: str) -> "Iterator[int]":
     for name in os.listdir("/proc"):
         if name.isdigit() and int(name) != os.getpid():
             with contextlib.suppress(OSError):  # it ended meanwhile, or is none of ours to look at
-                if os.stat(f"/proc/{name}").st_uid == os.getuid() and _has_open(name, device):
+                if os.stat(f"/proc/{name}").st_uid == os.getuid() and _holds(name, device):
                     yield int(name)
 
 
-def _has_open(process: str, device: str) -> bool:
+def _holds(process: str, device: str) -> bool:
+    if os.readlink(f"/proc/{process}/ns/net") != os.readlink("/proc/self/ns/net"):
+        return False  # a device of that name there is another one
     for descriptor in os.listdir(f"/proc/{process}/fdinfo"):
         with open(f"/proc/{process}/fdinfo/{descriptor}", encoding="utf-8", errors="replace") as text:
             if f"iff:\t{device}\n" in text.read():

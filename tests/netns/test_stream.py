@@ -1,0 +1,440 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The stream helper on the real kernel: two network namespaces with a tun device each, and a pipe in ssh's place."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+HELPER = Path(__file__).resolve().parents[2] / "roles" / "tunnel" / "files" / "stream.py"
+PYTHON = [sys.executable, "-I"]
+SILENCE = 2.5
+HELLO = 'OVERSSH-STREAM {"version": "1", "lanes": 1}'
+
+# Both programs run inside a namespace. The receiver says what arrived.
+RECEIVE = """
+import hashlib, socket, sys
+listening = socket.create_server((sys.argv[1], 5000), family=socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET)
+print("ready", flush=True)
+taken, _ = listening.accept()
+digest = hashlib.sha256()
+while got := taken.recv(1 << 20):
+    digest.update(got)
+print(digest.hexdigest(), flush=True)
+"""
+SEND = """
+import socket, sys
+sending, content = socket.create_connection((sys.argv[1], 5000)), sys.stdin.buffer.read()
+for _time in range(int(sys.argv[2])):
+    sending.sendall(content)
+sending.close()
+"""
+COUNT = """
+import select, socket, sys
+sockets = []
+for flow in range(int(sys.argv[2])):
+    taken = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    taken.bind((sys.argv[1], 6000 + flow))
+    sockets.append(taken)
+numbers = {taken: [] for taken in sockets}
+print("ready", flush=True)
+wait = 30
+while ready := select.select(sockets, [], [], wait)[0]:
+    for taken in ready:
+        numbers[taken].append(int(taken.recv(1500)[:8]))
+    wait = 2
+for found in numbers.values():
+    print(len(found), int(found == sorted(found)), flush=True)
+"""
+SEND_NUMBERED = """
+import socket, sys
+flows, each = int(sys.argv[2]), int(sys.argv[3])
+sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _flow in range(flows)]
+for number in range(each):
+    for flow, sending in enumerate(sockets):
+        sending.sendto(b"%08d" % number + bytes(100), (sys.argv[1], 6000 + flow))
+"""
+
+
+HOLD = """
+import fcntl, os, struct, sys, time
+device = os.open("/dev/net/tun", os.O_RDWR)
+fcntl.ioctl(device, 0x400454CA, struct.pack("16sH22x", sys.argv[1].encode(), 0x1001))
+print("held", flush=True)
+time.sleep(600)
+"""
+FLOOD = """
+import socket, sys, time
+sending, end = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), time.monotonic() + 3
+while time.monotonic() < end:
+    sending.sendto(bytes(60000), (sys.argv[1], 7000))
+"""
+OFFLOADS = """
+import sys
+from ansible_collections.overssh.swarm.plugins.module_utils import _tun_device
+print(_tun_device.offloads(sys.argv[1]))
+"""
+
+
+class Side:
+    """A network namespace with one tun device."""
+
+    def __init__(self, name: str, device: str, mine: str, theirs: str) -> None:
+        self.name, self.device, self.address, self._theirs = name, device, mine, theirs
+
+    def run(self, *argv: str, check: bool = True, data: str | None = None) -> subprocess.CompletedProcess[str]:
+        command = ["ip", "netns", "exec", self.name, *argv]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=check, input=data)
+
+    def start(self, *argv: str) -> subprocess.Popen[str]:
+        command = ["ip", "netns", "exec", self.name, *argv]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def make_device(self, lanes: int = 1, mtu: int = 65000, owner: int = 0) -> None:
+        self.run("ip", "link", "delete", self.device, check=False)
+        kind = ["multi_queue"] if lanes > 1 else []
+        self.run("ip", "tuntap", "add", "dev", self.device, "mode", "tun", "user", str(owner), *kind)
+        self.run("ip", "link", "set", self.device, "mtu", str(mtu), "up")
+        self.run("ip", "address", "add", self.address, "peer", self._theirs, "dev", self.device)
+
+    def serving(self, lanes: int = 1) -> list[str]:
+        words = [*PYTHON, str(HELPER), "serve", "--device", self.device, "--lanes", str(lanes)]
+        return ["ip", "netns", "exec", self.name, *words]
+
+
+def offloads(side: Side) -> bool:
+    """Whether the kernel leaves checksums to whoever reads the side's device."""
+    return side.run(sys.executable, "-c", OFFLOADS, side.device).stdout == "True\n"
+
+
+class Dialling:
+    """A dialling helper, and the file that it and what it runs write their words to."""
+
+    def __init__(self, command: list[str], log: Path) -> None:
+        self._log = log
+        with log.open("w") as words:
+            self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=words)
+
+    @property
+    def said(self) -> str:
+        return self._log.read_text(encoding="utf-8")
+
+    @property
+    def runs(self) -> bool:
+        return self.process.poll() is None
+
+    def status(self) -> int:
+        """How it ends, which it has to do by itself."""
+        return self.process.wait(60)
+
+
+class Pair:
+    def __init__(self, folder: Path) -> None:
+        self.near = Side("overssh-near", "tun801", "192.0.2.1", "192.0.2.2")
+        self.far = Side("overssh-far", "tun802", "192.0.2.2", "192.0.2.1")
+        self._folder = folder
+        self._dialled: list[Dialling] = []
+
+    def make_devices(self, lanes: int = 1, mtu: int = 65000) -> None:
+        self.near.make_device(lanes, mtu)
+        self.far.make_device(lanes, mtu)
+
+    def dial(self, lanes: int = 1, command: list[str] | None = None, silence: float = SILENCE) -> Dialling:
+        words = ["dial", "--device", self.near.device, "--lanes", str(lanes), "--peer", "far"]
+        helper = [*PYTHON, str(HELPER), *words, "--silence", str(silence), "--", *(command or self.far.serving(lanes))]
+        log = self._folder / f"dial{len(self._dialled)}.log"
+        self._dialled.append(Dialling(["ip", "netns", "exec", self.near.name, *helper], log))
+        return self._dialled[-1]
+
+    def connect(self, lanes: int = 1) -> Dialling:
+        dialling = self.dial(lanes)
+        self.until_it_crosses(dialling)
+        return dialling
+
+    def crosses(self) -> bool:
+        return self.near.run("ping", "-c1", "-W1", self.far.address, check=False).returncode == 0
+
+    def until_it_crosses(self, dialling: Dialling) -> None:
+        until(lambda: not dialling.runs or self.crosses())
+        assert dialling.runs, dialling.said
+
+    def send(self, megabytes: int, backwards: bool = False) -> None:
+        """One TCP connection over the link, its content compared by digest."""
+        source, target = (self.far, self.near) if backwards else (self.near, self.far)
+        receiver = target.start(sys.executable, "-c", RECEIVE, target.address)
+        assert receiver.stdout is not None
+        assert receiver.stdout.readline() == "ready\n"
+        content = os.urandom(1 << 20)
+        command = ["ip", "netns", "exec", source.name, sys.executable, "-c", SEND, target.address, str(megabytes)]
+        subprocess.run(command, input=content, check=True, timeout=120)
+        digest = hashlib.sha256(content * megabytes)
+        assert receiver.communicate(timeout=60)[0].strip() == digest.hexdigest()
+
+    def helpers(self, end: str) -> list[int]:
+        """The helpers' processes of an end, dial or serve."""
+        command = ["pgrep", "-f", f"^{sys.executable} -I {HELPER} {end} "]
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+        return [int(word) for word in found.stdout.split()]
+
+    def end(self) -> None:
+        for end in ("dial", "serve"):
+            for process in self.helpers(end):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+        for dialling in self._dialled:
+            dialling.process.kill()
+            dialling.process.wait()
+
+
+def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    if os.geteuid() != 0:
+        pytest.fail("these tests make network namespaces, so they have to be run by root")
+    made = Pair(tmp_path)
+    for side in (made.near, made.far):
+        subprocess.run(["ip", "netns", "add", side.name], check=True)
+        side.run("ip", "link", "set", "lo", "up")
+    try:
+        yield made
+    finally:
+        made.end()
+        for side in (made.near, made.far):
+            subprocess.run(["ip", "netns", "delete", side.name], check=True)
+
+
+def memory_mb(process: int) -> float:
+    """The most memory that a process has had."""
+    status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert found is not None
+    return int(found[1]) / 1024
+
+
+@pytest.mark.parametrize("mtu", [1280, 1500, 9000, 65000, 65535])
+def test_connections_cross_intact_both_ways_at_any_mtu(pair, mtu):
+    pair.make_devices(mtu=mtu)
+    pair.connect()
+    pair.send(24)
+    pair.send(24, backwards=True)
+    pair.near.run("ping", "-c2", "-M", "do", "-s", str(min(mtu, 65535) - 28), pair.far.address)
+
+
+def test_ipv6_crosses_as_well(pair):
+    pair.make_devices()
+    for side, address in ((pair.near, "2001:db8::1/64"), (pair.far, "2001:db8::2/64")):
+        side.run("ip", "address", "add", address, "dev", side.device, "nodad")
+        side.address = address.partition("/")[0]
+    pair.connect()
+    pair.send(8)
+
+
+def test_packets_that_the_kernel_segments_are_large_and_few(pair):
+    """With the vnet header a segment crosses uncut, 64 KiB of it, also where the MTU is 1500."""
+    pair.make_devices(mtu=1500)
+    pair.connect()
+    counter = ["cat", f"/sys/class/net/{pair.near.device}/statistics/tx_packets"]
+    before = int(pair.near.run(*counter).stdout)
+    pair.send(24)
+    packets = int(pair.near.run(*counter).stdout) - before
+    assert packets < 24 * (1 << 20) / 1448 / 5
+
+
+def test_two_lanes_carry_and_keep_each_flow_in_order(pair):
+    pair.make_devices(lanes=2)
+    pair.connect(lanes=2)
+    assert len(pair.helpers("dial")) == len(pair.helpers("serve")) == 2
+    pair.send(24)
+    pair.send(24, backwards=True)
+    flows, each = 8, 2000
+    counting = pair.far.start(sys.executable, "-c", COUNT, pair.far.address, str(flows))
+    assert counting.stdout is not None
+    assert counting.stdout.readline() == "ready\n"
+    pair.near.run(sys.executable, "-c", SEND_NUMBERED, pair.far.address, str(flows), str(each))
+    lines = [line.split() for line in counting.communicate(timeout=120)[0].splitlines()]
+    assert len(lines) == flows
+    assert all(int(count) > each / 2 for count, _sorted in lines)
+    assert [in_order for _count, in_order in lines] == ["1"] * flows
+
+
+def test_one_lane_that_ends_ends_all_of_them(pair):
+    pair.make_devices(lanes=2)
+    dialling = pair.connect(lanes=2)
+    os.kill(pair.helpers("serve")[1], signal.SIGKILL)
+    assert dialling.status() == 1
+    assert "overssh-stream: ended: " in dialling.said
+    until(lambda: pair.helpers("dial") == pair.helpers("serve") == [])
+
+
+def test_a_helper_that_is_told_to_stop_leaves_the_devices_as_plain_ssh_needs_them(pair):
+    pair.make_devices()
+    dialling = pair.connect()
+    assert offloads(pair.near)
+    assert offloads(pair.far)
+    dialling.process.terminate()
+    assert dialling.status() == 0
+    assert dialling.said.splitlines()[0] == "overssh-stream: connected to far, 1 lane"
+    assert "overssh-stream: ended" not in dialling.said
+    assert not offloads(pair.near)
+    until(lambda: not offloads(pair.far))
+
+
+def test_a_far_end_that_stands_still_is_given_up_and_taken_over(pair):
+    """Its process is stopped, so it answers nothing and holds the device: the next session ends it."""
+    pair.make_devices()
+    dialling = pair.connect()
+    (still,) = pair.helpers("serve")
+    os.kill(still, signal.SIGSTOP)
+    assert dialling.status() == 1
+    assert f"overssh-stream: ended: far has been silent for {SILENCE:g} s" in dialling.said
+    pair.connect()
+    assert still not in pair.helpers("serve")
+
+
+def test_a_dialling_end_that_stands_still_is_given_up(pair):
+    pair.make_devices()
+    dialling = pair.connect()
+    os.kill(dialling.process.pid, signal.SIGSTOP)
+    until(lambda: pair.helpers("serve") == [])
+    os.kill(dialling.process.pid, signal.SIGCONT)
+    assert dialling.status() == 1
+    assert "overssh-stream (far end): ended: the dialling end has been silent for 2.5 s" in dialling.said
+    assert "overssh-stream: ended: the session with far was closed" in dialling.said
+
+
+def test_a_link_that_is_full_stays_within_its_memory(pair):
+    """A far end that takes nothing for a while costs packets, not memory, and goes on where it was."""
+    pair.make_devices()
+    dialling = pair.dial(silence=60)
+    pair.until_it_crosses(dialling)
+    (serving,) = pair.helpers("serve")
+    os.kill(serving, signal.SIGSTOP)
+    pair.near.run(sys.executable, "-c", FLOOD, pair.far.address)
+    os.kill(serving, signal.SIGCONT)
+    pair.until_it_crosses(dialling)
+    pair.send(64)
+    pair.send(64, backwards=True)
+    assert max(memory_mb(dialling.process.pid), memory_mb(serving)) < 40
+
+
+def test_a_device_that_is_removed_ends_the_link(pair):
+    pair.make_devices()
+    dialling = pair.connect()
+    pair.near.run("ip", "link", "delete", pair.near.device)
+    assert dialling.status() == 1
+    assert "ended: the device was removed on this host" in dialling.said
+
+
+def test_a_device_that_is_down_loses_packets_and_not_the_link(pair):
+    pair.make_devices()
+    dialling = pair.connect()
+    pair.far.run("ip", "link", "set", pair.far.device, "down")
+    assert not pair.crosses()
+    pair.far.run("ip", "link", "set", pair.far.device, "up")
+    pair.until_it_crosses(dialling)
+
+
+def refusal(pair: Pair, **how) -> str:
+    """The line with which a link that can't be is refused."""
+    dialling = pair.dial(**how)
+    assert dialling.status() == 2, dialling.said
+    (line,) = [line for line in dialling.said.splitlines() if line.startswith("overssh-stream: refused: ")]
+    return line
+
+
+def test_a_device_that_is_in_use_is_named(pair):
+    pair.make_devices()
+    holding = pair.near.start(sys.executable, "-c", HOLD, pair.near.device)
+    assert holding.stdout is not None
+    assert holding.stdout.readline() == "held\n"
+    dialling = pair.dial()
+    assert dialling.status() == 1
+    assert f"ended: the device {pair.near.device} is in use by another process on this host" in dialling.said
+    holding.kill()
+    holding.communicate()
+
+
+def test_a_device_that_is_missing_at_the_far_end_is_named_from_there(pair):
+    pair.near.make_device()
+    assert f"far says: there is no device {pair.far.device} on this host" in refusal(pair)
+
+
+def test_lanes_that_the_ends_disagree_on_are_named(pair):
+    pair.make_devices(lanes=2)
+    said = refusal(pair, lanes=2, command=pair.far.serving(lanes=1))
+    assert "far says: the dialling end has lanes: 2 and this end lanes: 1" in said
+
+
+@pytest.mark.parametrize(("made", "asked", "kind"), [(1, 2, "one queue"), (2, 1, "several queues")])
+def test_a_device_of_the_wrong_kind_is_named(pair, made, asked, kind):
+    pair.near.make_device(lanes=asked)
+    pair.far.make_device(lanes=made)
+    assert f"far says: the device {pair.far.device} on this host was made for {kind}" in refusal(pair, lanes=asked)
+
+
+@pytest.mark.parametrize(
+    ("mode", "sentence"),
+    [
+        (0o666, "far says: the device tun802 on this host can't be opened (Operation not permitted); it has to belong"),
+        (0o600, "far says: /dev/net/tun can't be opened on this host (Permission denied); its mode has to be 0666"),
+    ],
+)
+def test_what_an_account_may_not_open_is_named(pair, tmp_path, mode, sentence):
+    pair.make_devices()
+    node = tmp_path / "tun"
+    os.mknod(node, 0o020000 | mode, os.stat("/dev/net/tun").st_rdev)
+    node.chmod(mode)
+    as_nobody = "setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all --bounding-set=-all"
+    # A namespace of `ip netns exec` has mounts of its own.
+    script = f'mount --bind {node} /dev/net/tun && exec {as_nobody} "$@"'
+    serving = pair.far.serving()
+    assert sentence in refusal(pair, command=[*serving[:4], "sh", "-c", script, "sh", *serving[4:]])
+
+
+def test_another_version_at_the_far_end_is_named(pair, tmp_path):
+    pair.make_devices()
+    other = tmp_path / "stream.py"
+    text = HELPER.read_text(encoding="utf-8").replace('\nVERSION = "1"\n', '\nVERSION = "0"\n')
+    assert text != HELPER.read_text(encoding="utf-8")
+    other.write_text(text, encoding="utf-8")
+    serving = [str(other) if word == str(HELPER) else word for word in pair.far.serving()]
+    assert "the helper at the dialling end has version '1' and this one '0'" in refusal(pair, command=serving)
+
+
+def test_a_banner_before_the_first_frame_is_shown(pair):
+    pair.make_devices()
+    chatty = ["sh", "-c", 'echo "Welcome to far"; exec "$@"', "sh", *pair.far.serving()]
+    assert "far printed 'Welcome to far' before the first frame" in refusal(pair, command=chatty)
+
+
+def test_a_far_end_without_a_helper_is_told_with_its_status(pair):
+    pair.make_devices()
+    dialling = pair.dial(command=["sh", "-c", "exit 127"])
+    assert dialling.status() == 1
+    assert "ended: the session with far ended before its helper answered (ssh's exit status 127)" in dialling.said
+
+
+def test_garbage_in_the_session_ends_it_with_a_line(pair):
+    pair.make_devices()
+    liar = ["sh", "-c", f"echo '{HELLO}'; head -c 4 >/dev/null; echo this is no frame; exec cat >/dev/null"]
+    dialling = pair.dial(command=liar)
+    assert dialling.status() == 1
+    assert "overssh-stream: ended: far sent 74686973 where a frame begins" in dialling.said

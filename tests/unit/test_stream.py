@@ -1,0 +1,502 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The stream helper: frames, queue, first words. A socket that keeps messages apart stands for the device."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+HELPER = Path(__file__).resolve().parents[2] / "roles" / "tunnel" / "files" / "stream.py"
+
+
+def load():
+    spec = importlib.util.spec_from_file_location("overssh_stream", HELPER)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+stream = load()
+
+
+def frame(packet: bytes) -> bytes:
+    return (0x50000000 | len(packet)).to_bytes(4, "big") + packet
+
+
+BEAT = bytes([0x42, 0, 0, 0])
+
+
+class Device:
+    """Two ends of a socket that keeps messages apart: `kernel` is where packets come from and go to."""
+
+    def __init__(self) -> None:
+        self.kernel, self._helper = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for end in (self.kernel, self._helper):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+            end.setblocking(False)
+        self.descriptor = self._helper.fileno()
+
+    def given(self) -> list[bytes]:
+        """The packets that the helper has delivered since the last time."""
+        found = []
+        while True:
+            try:
+                found.append(self.kernel.recv(1 << 17))
+            except BlockingIOError:
+                return found
+
+    def close(self) -> None:
+        self.kernel.close()
+        self._helper.close()
+
+
+@pytest.fixture
+def device():
+    made = Device()
+    yield made
+    made.close()
+
+
+class Pipe:
+    def __init__(self) -> None:
+        self.out, self.into = os.pipe()
+        os.set_blocking(self.out, False)
+        os.set_blocking(self.into, False)
+
+    def read(self) -> bytes:
+        found = b""
+        while True:
+            try:
+                got = os.read(self.out, 1 << 20)
+            except BlockingIOError:
+                return found
+            if not got:
+                return found
+            found += got
+
+    def close(self) -> None:
+        for end in (self.out, self.into):
+            with contextlib.suppress(OSError):
+                os.close(end)
+
+
+@pytest.fixture
+def pipe():
+    made = Pipe()
+    yield made
+    made.close()
+
+
+def reference(data: bytes) -> tuple[list[bytes], str]:
+    """What a reader of frames has to make of these bytes: the packets, and whether it ends inside, well, or wrongly."""
+    packets = []
+    while len(data) >= 4:
+        kind, length = data[0], int.from_bytes(data[1:4], "big")
+        if kind == 0x50 and 11 <= length <= 65545:
+            if len(data) < 4 + length:
+                return packets, "inside"
+            packets.append(data[4 : 4 + length])
+            data = data[4 + length :]
+        elif data[:4] == BEAT:
+            data = data[4:]
+        else:
+            return packets, "wrong"
+    return packets, "inside" if data else "well"
+
+
+def feed(pieces: list[bytes]) -> tuple[list[bytes], str]:
+    """What the helper makes of bytes that arrive in these pieces, after which the session is closed."""
+    device, pipe = Device(), Pipe()
+    inbound = stream.Inbound(pipe.out, device.descriptor, "cloud1")
+    packets: list[bytes] = []
+    try:
+        for piece in pieces:
+            rest = piece
+            while rest:
+                rest = rest[os.write(pipe.into, rest[: 1 << 15]) :]
+                inbound.turn()
+                packets += device.given()
+        os.close(pipe.into)
+        while True:
+            inbound.turn()
+            packets += device.given()
+    except stream.ClosedError as reason:
+        return packets, "inside" if "inside a frame" in str(reason) else "well"
+    except stream.EndedError as reason:
+        assert "cloud1 sent " in str(reason)
+        return packets + device.given(), "wrong"
+    finally:
+        device.close()
+        pipe.close()
+
+
+lengths = st.one_of(st.integers(11, 100), st.sampled_from([1510, 9010, 65545, 65544]))
+frames = st.one_of(
+    lengths.flatmap(lambda length: st.binary(min_size=1, max_size=8).map(lambda b: frame((b * length)[:length]))),
+    st.just(BEAT),
+)
+garbage = st.one_of(
+    st.binary(min_size=1, max_size=64),
+    st.just((0x50000000 | 65546).to_bytes(4, "big") + bytes(70000)),  # one byte more than there can be
+    st.just(frame(bytes(10))),  # a header without a packet
+    st.just(b"\x42\x00\x00\x01x"),  # a beat that carries something
+    lengths.map(lambda length: frame(bytes(length))[:-1]),
+)
+
+
+@given(st.lists(frames, max_size=12), st.lists(st.integers(1, 70000), max_size=12))
+def test_whatever_the_pieces_every_packet_arrives_whole_and_in_order(parts, cuts):
+    data = b"".join(parts)
+    pieces, at = [], 0
+    for cut in cuts:
+        pieces.append(data[at : at + cut])
+        at += cut
+    pieces.append(data[at:])
+    assert feed(pieces) == reference(data)
+    assert reference(data) == ([part[4:] for part in parts if part != BEAT], "well")
+
+
+@given(st.lists(st.one_of(frames, garbage), max_size=8))
+def test_garbage_ends_the_session_and_delivers_nothing_that_was_no_frame(parts):
+    data = b"".join(parts)
+    assert feed([data]) == reference(data)
+
+
+def test_a_session_that_ends_inside_a_frame_says_so():
+    assert feed([frame(bytes(100))[:50]]) == ([], "inside")
+    assert feed([frame(bytes(100))]) == ([bytes(100)], "well")
+
+
+def test_a_packet_that_the_device_refuses_costs_that_packet_only(pipe):
+    down = os.open("/dev/full", os.O_RDWR)
+    inbound = stream.Inbound(pipe.out, down, "cloud1")
+    os.write(pipe.into, frame(bytes(40)) + frame(bytes(50)))
+    assert inbound.turn()
+    assert inbound.unfit == 2
+    os.close(down)
+
+
+def outbound_of(device: Device, pipe: Pipe, least: int = 128 * 1024):
+    return stream.Outbound(device.descriptor, pipe.into, least)
+
+
+def packets_in(data: bytes) -> list[bytes]:
+    packets, end = reference(data)
+    assert end == "well", "what was written are whole frames"
+    return packets
+
+
+def test_packets_leave_in_batches_and_in_order(device, pipe):
+    outbound = outbound_of(device, pipe)
+    sent = [bytes([number]) * (20 + number) for number in range(100)]
+    for packet in sent:
+        device.kernel.send(packet)
+    outbound.gather()
+    outbound.flush()
+    assert not outbound.blocked
+    assert packets_in(pipe.read()) == sent
+
+
+def test_a_session_that_takes_nothing_costs_large_packets_first_and_bounded_memory(device, pipe):
+    outbound = outbound_of(device, pipe)
+    large, small = bytes(60000), bytes(200)
+    taken = b""
+    for _turn in range(200):
+        device.kernel.send(large)
+        outbound.gather()
+        outbound.flush()
+    assert outbound.blocked
+    assert outbound.dropped > 150
+    dropped = outbound.dropped
+    for _turn in range(50):
+        device.kernel.send(small)
+        outbound.gather()
+    assert outbound.dropped == dropped, "small packets still find room"
+    for _turn in range(5000):
+        device.kernel.send(small)
+        outbound.gather()
+    assert outbound.dropped > dropped, "but not without end"
+    while outbound.blocked:
+        taken += pipe.read()
+        outbound.flush()
+    taken += pipe.read()
+    packets = packets_in(taken)
+    assert [len(packet) for packet in packets] == sorted((len(packet) for packet in packets), reverse=True)
+    assert packets.count(large) + packets.count(small) == len(packets) == 5250 - outbound.dropped
+    assert len(taken) < 600_000
+
+
+@given(st.lists(st.tuples(st.integers(11, 60000), st.integers(0, 200_000)), max_size=40))
+def test_whatever_the_session_takes_packets_stay_whole_and_in_order(steps):
+    device, pipe = Device(), Pipe()
+    outbound = outbound_of(device, pipe)
+    taken = b""
+    for number, (length, takes) in enumerate(steps):
+        device.kernel.send(number.to_bytes(11, "big") + bytes(length - 11))
+        outbound.gather()
+        if not outbound.blocked:
+            outbound.flush()
+        if takes:
+            with contextlib.suppress(BlockingIOError):
+                taken += os.read(pipe.out, takes)
+            outbound.flush()
+    while outbound.blocked:
+        taken += pipe.read()
+        outbound.flush()
+    taken += pipe.read()
+    device.close()
+    pipe.close()
+    numbers = [int.from_bytes(packet[:11], "big") for packet in packets_in(taken)]
+    assert numbers == sorted(set(numbers))
+    assert len(numbers) + outbound.dropped == len(steps)
+    lengths_of = {number: length for number, (length, _takes) in enumerate(steps)}
+    assert [len(packet) for packet in packets_in(taken)] == [lengths_of[number] for number in numbers]
+
+
+def test_the_queue_and_the_pipe_follow_the_rate_within_bounds(device, pipe):
+    outbound = outbound_of(device, pipe, least=40_000)
+    sizes = []
+    for rate in (0, 50e6, 500e6, 5e9):
+        outbound.tune(rate)
+        sizes.append((outbound._limit, outbound._pipe))
+    assert sizes == [(40_000, 65536), (250_000, 65536), (2097152, 524288), (2097152, 1048576)]
+    for _turn in range(60):
+        outbound.tune(0)
+    assert (outbound._limit, outbound._pipe) == (40_000, 65536)
+
+
+def test_an_end_that_has_nothing_to_say_says_that_it_is_alive(device, pipe):
+    outbound = outbound_of(device, pipe)
+    outbound.beat()
+    assert pipe.read() == BEAT
+    device.kernel.send(bytes(50))
+    outbound.gather()
+    outbound.beat()
+    assert pipe.read() == b"", "a packet that waits is sign enough"
+    outbound.flush()
+    assert packets_in(pipe.read()) == [bytes(50)]
+
+
+class Ends:
+    """Two lanes joined by a socket, as ssh joins them, each in a thread."""
+
+    def __init__(self, silence: float = 5.0) -> None:
+        self.devices = [Device(), Device()]
+        self.sockets = list(socket.socketpair())
+        self.reasons: dict[int, BaseException] = {}
+        self.lanes = [
+            stream.Lane(device.descriptor, end.fileno(), end.fileno(), f"end{1 - number}", silence, 1500)
+            for number, (device, end) in enumerate(zip(self.devices, self.sockets, strict=True))
+        ]
+        self.beats = [0, 0]
+        self.threads: list[threading.Thread] = []
+
+    def start(self, number: int) -> None:
+        thread = threading.Thread(target=self._run, args=(number,), daemon=True)
+        self.threads.append(thread)
+        thread.start()
+
+    def _run(self, number: int) -> None:
+        def beat() -> None:
+            self.beats[number] += 1
+
+        try:
+            self.lanes[number].run(beat)
+        except stream.EndedError as reason:
+            self.reasons[number] = reason
+            self.sockets[number].shutdown(socket.SHUT_RDWR)
+
+    def crosses(self, packet: bytes, source: int) -> bool:
+        self.devices[source].kernel.send(packet)
+        return wait(lambda: packet in self.devices[1 - source].given())
+
+    def finish(self) -> None:
+        for end in self.sockets:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        for thread in self.threads:
+            thread.join(10)
+        for device in self.devices:
+            device.close()
+        for end in self.sockets:
+            end.close()
+
+
+def wait(condition, seconds: float = 20.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.005)
+    return False
+
+
+@pytest.fixture
+def ends():
+    made: list[Ends] = []
+
+    def make(silence: float = 5.0) -> Ends:
+        made.append(Ends(silence))
+        return made[0]
+
+    yield make
+    for each in made:
+        each.finish()
+
+
+def test_packets_cross_both_ways_and_idle_ends_stay_connected(ends):
+    link = ends(silence=0.5)
+    link.start(0)
+    link.start(1)
+    assert link.crosses(b"there, a packet", 0)
+    assert link.crosses(b"and one back", 1)
+    assert wait(lambda: min(link.beats) > 12), "that is well over twice the silence that is allowed"
+    assert link.reasons == {}
+    assert link.crosses(b"there, another", 0)
+
+
+def test_an_end_that_falls_silent_is_given_up(ends):
+    link = ends(silence=0.4)
+    link.start(0)
+    begun = time.monotonic()
+    assert wait(lambda: 0 in link.reasons)
+    assert str(link.reasons[0]) == "end1 has been silent for 0.4 s"
+    assert time.monotonic() - begun >= 0.4
+
+
+def test_a_session_that_is_closed_is_said_to_be(ends):
+    link = ends()
+    link.start(0)
+    link.sockets[1].close()
+    assert wait(lambda: 0 in link.reasons)
+    assert str(link.reasons[0]).startswith("the session with end1 was closed")
+
+
+def hello_of(data: bytes, close: bool = True, seconds: float = 5.0):
+    pipe = Pipe()
+    os.write(pipe.into, data)
+    if close:
+        os.close(pipe.into)
+    try:
+        return stream.hear_hello(pipe.out, "cloud1", seconds)
+    finally:
+        pipe.close()
+
+
+def test_a_hello_is_heard_as_it_was_said(pipe):
+    stream.say_hello(pipe.into, lanes=2, lane=0, silence=2.5)
+    assert stream.hear_hello(pipe.out, "cloud1", 5) == {
+        "version": stream.VERSION,
+        "lanes": 2,
+        "lane": 0,
+        "silence": 2.5,
+    }
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        b"Welcome to Debian!\nOVERSSH-STREAM {}\n",
+        b"Welcome to Debian!",
+        b"OVERSSH but something else\n",
+        b"OVERSSH-STREAM no facts\n",
+        b"OVERSSH-STREAM []\n",
+        b"\xff\xfe\x00\n",
+        b"OVERSSH-STREAM " + b"x" * 5000,
+    ],
+)
+def test_whatever_is_printed_before_the_hello_is_shown(printed):
+    with pytest.raises(stream.RefusedError, match=r"cloud1 printed .* before the first frame; a startup file"):
+        hello_of(printed)
+
+
+def test_a_banner_is_named_by_its_first_line():
+    with pytest.raises(stream.RefusedError, match="cloud1 printed 'Welcome to Debian!' before"):
+        hello_of(b"Welcome to Debian!\nIt is sunny.\n")
+
+
+def test_an_end_without_a_helper_answers_nothing():
+    with pytest.raises(stream.ClosedError, match="the session with cloud1 ended before its helper answered"):
+        hello_of(b"")
+
+
+def test_an_end_that_says_nothing_is_not_waited_for_without_end():
+    with pytest.raises(stream.EndedError, match=r"cloud1 has said nothing for 0\.1 s"):
+        hello_of(b"OVERSSH-", close=False, seconds=0.1)
+
+
+def test_both_ends_need_the_same_version_and_lanes():
+    stream.check_hello({"version": stream.VERSION, "lanes": 2}, 2, "cloud1")
+    with pytest.raises(stream.RefusedError, match="helper at cloud1 has version '0' and this one"):
+        stream.check_hello({"version": "0", "lanes": 2}, 2, "cloud1")
+    with pytest.raises(stream.RefusedError, match="cloud1 has lanes: 1 and this end lanes: 2"):
+        stream.check_hello({"version": stream.VERSION, "lanes": 1}, 2, "cloud1")
+
+
+def test_a_device_that_is_not_there_is_not_made():
+    with pytest.raises(stream.RefusedError, match="there is no device tun4711 on this host"):
+        stream.open_device("tun4711", 1)
+
+
+def test_it_can_be_read_by_a_python_that_is_too_old_and_says_so_there(monkeypatch, capsys):
+    ast.parse(HELPER.read_text(encoding="utf-8"), feature_version=(3, 6))
+    old = load()
+    monkeypatch.setattr(old, "sys", SimpleNamespace(**{**vars(sys), "version_info": (3, 6, 8), "argv": ["stream.py"]}))
+    assert old.main() == 2
+    assert "overssh-stream: refused: it takes Python 3.9 or later" in capsys.readouterr().err
+
+
+def test_annotations_are_not_looked_at_when_it_is_read():
+    """`list[int]` and `int | None` would end an old Python before it could say what it needs."""
+    for node in ast.walk(ast.parse(HELPER.read_text(encoding="utf-8"))):
+        annotations = []
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            annotations = [node.returns, *(argument.annotation for argument in node.args.args)]
+        for annotation in filter(None, annotations):
+            assert isinstance(annotation, (ast.Name, ast.Constant, ast.Attribute)), ast.unparse(annotation)
+
+
+def helper(*words: str, **options) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-I", str(HELPER), *words]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, **options)
+
+
+def test_it_says_its_version():
+    done = helper("version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{stream.VERSION}\n", "")
+
+
+def test_a_dialling_end_without_its_device_says_so():
+    done = helper("dial", "--device", "tun4711", "--peer", "cloud1", "--", "true")
+    assert done.returncode == 2
+    assert done.stderr == "overssh-stream: refused: there is no device tun4711 on this host\n"
+
+
+def test_a_serving_end_says_what_is_wrong_to_the_dialling_end():
+    hello = f'OVERSSH-STREAM {{"version": "{stream.VERSION}", "lanes": 1, "lane": 0, "silence": 2.5}}\n'
+    done = helper("serve", "--device", "tun4711", input=hello)
+    assert done.returncode == 2
+    assert '"refused": "there is no device tun4711 on this host"' in done.stdout
+    assert done.stderr.startswith("overssh-stream (far end): refused: there is no device tun4711")
+
+
+@pytest.mark.parametrize("silence", ['"x"', "0", "-1", "1e9", "null"])
+def test_a_serving_end_trusts_no_figure(silence):
+    hello = f'OVERSSH-STREAM {{"version": "{stream.VERSION}", "lanes": 1, "lane": 0, "silence": {silence}}}\n'
+    done = helper("serve", "--device", "lo", input=hello)
+    assert done.returncode == 2
+    assert "makes no sense" in done.stdout
