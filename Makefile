@@ -60,7 +60,7 @@ style: $(READY)
 
 types: $(READY)
 	MYPYPATH=$(COLLECTIONS) mypy --package ansible_collections.overssh.swarm.plugins
-	mypy tests molecule docs
+	mypy tests molecule docs roles/tunnel/files
 
 # Without a lab there is no host for a play to match, and its syntax is looked at all the same.
 playbook-lint: $(READY)
@@ -87,16 +87,17 @@ molecule: $(READY) ## Run the playbooks on fresh nodes, from check mode to teard
 	molecule test --no-command-borders $(SCENARIOS:%=--scenario-name %) $(MOLECULE_ARGS)
 
 .PHONY: bench
-bench: $(READY) ## Time site on fresh and on finished nodes beside a plain shell script; nothing passes or fails
-	python tests/bench/site.py $(BENCH_ARGS)
+bench: $(READY) ## Compare the transports with others, and site with a shell script (half an hour; BENCH_ARGS=--quick: two minutes)
+	python -m tests.bench $(BENCH_ARGS)
 
 .PHONY: test
 test: lint unit netns molecule ## Everything that guards the project
 .NOTPARALLEL: test
 
 .PHONY: docs
-docs: $(READY) ## Write docs/settings.md from the settings' declarations
+docs: $(READY) ## Write docs/settings.md from the settings' declarations, and the figures of docs/transports.md from docs/bench.json
 	@python docs/make_settings.py
+	@python -m tests.bench.page
 
 .PHONY: clean
 clean: ## Remove what was made here, except the lab

@@ -25,6 +25,8 @@ HELPER = Path(__file__).resolve().parents[2] / "roles" / "tunnel" / "files" / "s
 
 def load():
     spec = importlib.util.spec_from_file_location("overssh_stream", HELPER)
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -103,7 +105,7 @@ def pipe():
 
 def reference(data: bytes) -> tuple[list[bytes], str]:
     """What a reader of frames has to make of these bytes: the packets, and whether it ends inside, well, or wrongly."""
-    packets = []
+    packets: list[bytes] = []
     while len(data) >= 4:
         kind, length = data[0], int.from_bytes(data[1:4], "big")
         if kind == 0x50 and 11 <= length <= 65545:
