@@ -9,41 +9,32 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from .nodes import ROOT, lab
+
 LAB = "bench"
 STATE = ROOT / ".lab" / LAB
 # The aims of the project: ratios within one run, and seconds on two cores.
 FIRST_RUN_RATIO, SECOND_RUN_SECONDS = 3.0, 15.0
 
 
-def lab(*words: str) -> None:
-    """Start or remove the bench's own lab."""
-    environment = {**os.environ, "LAB_NAME": LAB}
-    subprocess.run(
-        [sys.executable, "-m", "tests.lab", *words], cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL
-    )
-
-
 def fresh() -> None:
     """Nodes that nobody has touched."""
-    lab("down")
-    lab("up")
+    lab(LAB, "down")
+    lab(LAB, "up")
 
 
 def timed(argv: list[str]) -> tuple[float, str]:
     """Seconds that a command takes, and what it prints; it has to succeed."""
     started = time.monotonic()
-    answer = subprocess.run(argv, cwd=ROOT, check=False, capture_output=True, text=True)
+    answer = subprocess.run(argv, cwd=ROOT, check=False, capture_output=True, text=True, timeout=600)
     seconds = time.monotonic() - started
     if answer.returncode != 0:
         sys.exit(f"{' '.join(argv)} failed:\n{answer.stdout[-3000:]}{answer.stderr[-2000:]}")
@@ -73,11 +64,8 @@ def tasks_per_host(output: str) -> dict[str, int]:
     }
 
 
-def main() -> None:
+def run(rounds: int) -> None:
     """Run the rounds and print and keep the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
     scripts, firsts, seconds = [], [], []
     output = ""
     try:
@@ -91,7 +79,7 @@ def main() -> None:
             sys.stdout.write(f"script {scripts[-1]:.1f} s, site {firsts[-1]:.1f} s, again {seconds[-1]:.1f} s\n")
             sys.stdout.flush()
     finally:
-        lab("down")
+        lab(LAB, "down")
     figures = {
         "rounds": rounds,
         "script_s": round(statistics.median(scripts), 1),
@@ -108,4 +96,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    run(parser.parse_args().rounds)

@@ -1,0 +1,173 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the bench runs inside a node; standard library only. Every command prints one line of JSON.
+
+All nodes of the lab are on one kernel: its clock and its count of busy processor time are everybody's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import signal
+import statistics
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+STAMP = struct.Struct("!d")
+# As much as a pipe holds, and no less than what ssh reads at once.
+BLOCK = 64 * 1024
+
+
+def busy_seconds() -> float:
+    """Processor time of the whole machine that was not idle, since it was started."""
+    with Path("/proc/stat").open(encoding="ascii") as stat:
+        user, nice, system, _idle, _iowait, irq, softirq = map(int, stat.readline().split()[1:8])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
+def within(namespace: str) -> list[str]:
+    """The words that run a command in the network of a process, given by its id; none for this node's own."""
+    return ["nsenter", f"--target={namespace}", "--net"] if namespace else []
+
+
+def round_trips(text: str) -> list[float]:
+    """The milliseconds of every answer that ping printed."""
+    return [float(found) for found in re.findall(r"time=([\d.]+) ms", text)]
+
+
+def ping(namespace: str, target: str, seconds: float, interval: float) -> subprocess.Popen[str]:
+    """A ping that runs for so long, lost packets or not."""
+    words = ["ping", "-n", "-i", str(interval), "-w", str(max(1, round(seconds))), target]
+    return subprocess.Popen([*within(namespace), *words], stdout=subprocess.PIPE, text=True)
+
+
+def idle(namespace: str, target: str, seconds: float) -> dict[str, Any]:
+    """Round trips while nothing else is going on."""
+    return {"pings": round_trips(ping(namespace, target, seconds, 0.01).communicate()[0])}
+
+
+def transfer(namespace: str, target: str, seconds: float, streams: int, *more: str) -> dict[str, Any]:
+    """One iperf3 run with a ping beside it; the processor's time from its first to its last moment."""
+    words = [*within(namespace), "iperf3", "--client", target, "--json", "--interval", "0"]
+    words += ["--connect-timeout", "3000", "--time", f"{seconds:g}", "--parallel", str(streams), *more]
+    pinging = ping(namespace, target, seconds, 0.03)
+    before, started = busy_seconds(), time.monotonic()
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=seconds + 10, check=False)
+        report: dict[str, Any] = json.loads(done.stdout or "{}")
+    except (subprocess.TimeoutExpired, ValueError):
+        report = {"error": "iperf3 came to no end"}
+    took, after = time.monotonic() - started, busy_seconds()
+    pings = round_trips(pinging.communicate()[0])
+    keep = ("sum_received", "sum_received_bidir_reverse")
+    ends = {key: report["end"][key] for key in keep if key in report.get("end", {})}
+    return {"error": report.get("error"), "end": ends, "busy": after - before, "seconds": took, "pings": pings}
+
+
+def pipe(seconds: float, ssh: list[str]) -> dict[str, Any]:
+    """Zeros through ssh, into nothing, once the session is there: `dd | ssh HOST 'cat >/dev/null'`."""
+    sink = subprocess.Popen([*ssh, "echo; cat >/dev/null"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert sink.stdin is not None and sink.stdout is not None
+    sink.stdout.readline()
+    before, started = busy_seconds(), time.monotonic()
+    source = subprocess.Popen(["dd", "if=/dev/zero", "bs=64k"], stdout=sink.stdin, stderr=subprocess.PIPE)
+    sink.stdin.close()
+    time.sleep(seconds)
+    source.send_signal(signal.SIGINT)
+    told = source.communicate()[1]
+    sink.wait(30)
+    took, after = time.monotonic() - started, busy_seconds()
+    copied = re.search(rb"^(\d+) bytes", told, re.MULTILINE)
+    return {"bytes": int(copied[1]) if copied else 0, "busy": after - before, "seconds": took}
+
+
+def echo(count: int, ssh: list[str]) -> dict[str, Any]:
+    """Round trips of single bytes through an ssh with `cat` at its far end."""
+    trips = []
+    with subprocess.Popen([*ssh, "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as session:
+        assert session.stdin is not None and session.stdout is not None
+        for _ in range(count + 1):
+            started = time.monotonic()
+            session.stdin.write(b"x")
+            session.stdout.read(1)
+            trips.append((time.monotonic() - started) * 1000)
+            time.sleep(0.005)
+        session.stdin.close()
+    return {"pings": trips[1:]}  # the first one waited for the session
+
+
+def delay(seconds: float, bits_per_second: float, ssh: list[str]) -> dict[str, Any]:
+    """How long blocks take through an ssh that carries so much; 0 for all that it can."""
+    with subprocess.Popen([*ssh], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as session:
+        assert session.stdin is not None and session.stdout is not None
+        session.stdout.readline()  # the far end is there
+        block, pause = bytearray(BLOCK), BLOCK * 8 / bits_per_second if bits_per_second else 0.0
+        due = time.monotonic()
+        end = due + seconds
+        while due < end:
+            wait = due - time.monotonic()
+            if wait > 0:
+                time.sleep(wait)
+            STAMP.pack_into(block, 0, time.monotonic())
+            view = memoryview(block)
+            while view:
+                view = view[session.stdin.write(view) or 0 :]
+            due = max(due + pause, time.monotonic() - pause)  # what was missed is not made up for in a burst
+        session.stdin.close()
+        answer: dict[str, Any] = json.loads(session.stdout.read())
+    return answer
+
+
+def sink() -> dict[str, Any]:
+    """The far end of delay."""
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    source = io.BufferedReader(io.FileIO(0), BLOCK)
+    block, delays, started = bytearray(BLOCK), [], time.monotonic()
+    while source.readinto(block) == BLOCK:
+        delays.append((time.monotonic() - STAMP.unpack_from(block)[0]) * 1000)
+    took = time.monotonic() - started
+    return {"delays_median": statistics.median(delays), "gbit_s": len(delays) * BLOCK * 8 / took / 1e9}
+
+
+def rest(seconds: float) -> dict[str, Any]:
+    """How busy the machine is without us."""
+    before, started = busy_seconds(), time.monotonic()
+    time.sleep(seconds)
+    return {"busy": busy_seconds() - before, "seconds": time.monotonic() - started}
+
+
+def memory(word: str) -> dict[str, Any]:
+    """The peak resident memory, in MB, of each process that has this word on its command line."""
+    peaks = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            peak = re.search(r"VmHWM:\s+(\d+) kB", (process / "status").read_text(encoding="utf-8"))
+            if peak and word in words and "python" in words[0]:
+                peaks.append(round(int(peak[1]) / 1000, 1))
+    return {"peaks": peaks}
+
+
+COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
+    "idle": idle,
+    "transfer": transfer,
+    "pipe": pipe,
+    "echo": echo,
+    "delay": delay,
+    "sink": sink,
+    "rest": rest,
+    "memory": memory,
+}
+
+if __name__ == "__main__":
+    json.dump(COMMANDS[sys.argv[1]](*json.loads(sys.argv[2])), sys.stdout)

@@ -1,0 +1,77 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real swarm on the underlay addresses, and one container on each node with an overlay network for each MTU.
+
+The swarm stays while the link under it changes: for Docker only a route does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from .cases import Case
+from .nodes import BenchError, Node, Pair
+
+# How long a swarm may take to notice that a link is back.
+SETTLE_SECONDS = 30.0
+# Out of the way of the addresses that Docker takes for itself, from the lowest on.
+CLOUD, EDGE = 200, 201
+
+
+class Overlay:
+    """The containers, and how to reach one from the other."""
+
+    def __init__(self, pair: Pair, mtus: Iterable[int]) -> None:
+        """Form the swarm over whatever carries the underlay now."""
+        self._pair = pair
+        self._subnets = {mtu: f"10.210.{number}" for number, mtu in enumerate(sorted(set(mtus)))}
+        self._form()
+        self.namespace = pair.edge.sh("docker inspect --format '{{.State.Pid}}' bench")
+
+    def _form(self) -> None:
+        cloud, edge = self._pair.both
+        token = cloud.sh(f"""
+            docker swarm init {_addresses(cloud)} --default-addr-pool 10.201.0.0/16 >/dev/null
+            docker swarm join-token --quiet worker
+        """)
+        edge.sh(f"docker swarm join --token {token} {_addresses(edge)} {cloud.underlay}:2377")
+        for mtu, subnet in self._subnets.items():
+            cloud.sh(
+                f"docker network create --driver overlay --attachable --subnet {subnet}.0/24 "
+                f"--opt com.docker.network.driver.mtu={mtu} bench{mtu}"
+            )
+        for number, node in zip((CLOUD, EDGE), self._pair.both, strict=True):
+            networks = [f"--ip {subnet}.{number} bench{mtu}" for mtu, subnet in self._subnets.items()]
+            node.sh(_IMAGE)
+            node.sh(_CONTAINER.format(network=networks[0].replace(" bench", " --network bench")))
+            for network in networks[1:]:
+                node.sh(f"docker network connect {network} bench")
+
+    def target(self, case: Case) -> str:
+        """The address of the far container on the network that fits a case."""
+        return f"{self._subnets[case.mtu]}.{CLOUD}"
+
+    def settle(self, case: Case) -> None:
+        """Wait until the far container answers."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while not self._pair.edge.ask("idle", self.namespace, self.target(case), 1)["pings"]:
+            if time.monotonic() > deadline:
+                raise BenchError(f"{case.label}: no packet from container to container in {SETTLE_SECONDS:.0f} s")
+
+
+def _addresses(node: Node) -> str:
+    """Docker's own words for where a node is."""
+    return f"--advertise-addr {node.underlay} --listen-addr {node.underlay}:2377 --data-path-addr {node.underlay}"
+
+
+# An empty image with the node's own programs in it; there is no registry.
+_IMAGE = """
+    cd "$(mktemp -d)"
+    ln -s usr/bin bin && ln -s usr/lib lib && ln -s usr/lib64 lib64
+    tar -c . | docker import - bench >/dev/null
+"""
+_CONTAINER = """
+    docker run --detach --name bench {network} --sysctl net.ipv4.tcp_no_metrics_save=1 --tmpfs /tmp \\
+        --volume /usr:/usr:ro bench /usr/bin/iperf3 --server --rcv-timeout 3000 >/dev/null
+"""

@@ -1,0 +1,235 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The bench's pure parts: what it reads out of the tools' answers, ratios, aims, chart, page."""
+
+from __future__ import annotations
+
+import operator
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.bench import agent, page
+from tests.bench.__main__ import options
+from tests.bench.cases import CASES, PIPE, RAW, RECIPE, STREAM, TUN
+from tests.bench.chart import draw
+from tests.bench.measure import Sample, median, p95, per_gbyte, received
+from tests.bench.nodes import BenchError
+from tests.bench.report import aims, paired, rows
+
+PING = """\
+PING 172.31.0.1 (172.31.0.1) 56(84) bytes of data.
+64 bytes from 172.31.0.1: icmp_seq=1 ttl=64 time=0.541 ms
+64 bytes from 172.31.0.1: icmp_seq=3 ttl=64 time=12.0 ms
+
+--- 172.31.0.1 ping statistics ---
+3 packets transmitted, 2 received, 33.3333% packet loss, time 20ms
+rtt min/avg/max/mdev = 0.541/6.270/12.000/5.729 ms
+"""
+
+
+def sample(
+    case: str, number: int, gbit_s: float | None, path: str = "overlay", streams: int = 1, **more: float
+) -> Sample:
+    return Sample(case, path, streams, number, gbit_s=gbit_s, **more)  # type: ignore[arg-type]
+
+
+def test_round_trips_are_those_that_came_back() -> None:
+    assert agent.round_trips(PING) == [0.541, 12.0]
+    assert agent.round_trips("") == []
+
+
+def test_a_program_runs_in_the_network_of_a_process_or_at_home() -> None:
+    assert agent.within("12") == ["nsenter", "--target=12", "--net"]
+    assert agent.within("") == []
+
+
+def test_both_directions_count() -> None:
+    end = {"bytes": 500, "seconds": 2.0}
+    assert received({"error": None, "end": {"sum_received": end}}) == (500.0, 2.0)
+    both = {"sum_received": end, "sum_received_bidir_reverse": {"bytes": 700, "seconds": 2.5}}
+    assert received({"error": None, "end": both}) == (1200.0, 2.5)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"error": "unable to connect", "end": {}},
+        {"error": None, "end": {}},
+        {"error": None, "end": {"sum_received": {"bytes": 0, "seconds": 3.0}}},
+    ],
+)
+def test_a_transfer_that_brought_nothing_is_no_figure(answer: dict) -> None:
+    with pytest.raises(BenchError, match="iperf3"):
+        received(answer)
+
+
+def test_what_the_machine_does_anyway_is_not_charged() -> None:
+    assert per_gbyte(busy=5.0, seconds=2.0, rest=0.5, count=2e9) == 2.0
+    assert per_gbyte(busy=0.1, seconds=2.0, rest=0.5, count=2e9) == 0.0
+
+
+def test_the_middle_and_the_far_end() -> None:
+    assert median([]) is None
+    assert p95([]) is None
+    assert median([3.0, 1.0, 2.0]) == 2.0
+    assert p95([float(number) for number in range(100)]) == 95.0
+
+
+def test_ratios_are_taken_within_a_round() -> None:
+    """The second round ran on a machine half as fast: the ratio does not see it."""
+    found = [
+        sample("recipe", 0, 0.4),
+        sample("stream", 0, 4.0),
+        sample("recipe", 1, 0.2),
+        sample("stream", 1, 2.0),
+        sample("stream", 2, 9.0),  # its pair failed
+        sample("recipe", 2, None),
+    ]
+    stream, recipe = ("stream", "overlay", 1), ("recipe", "overlay", 1)
+    assert paired(found, stream, recipe) == pytest.approx(10.0)
+    assert paired(found, stream, recipe, compare=operator.sub) == pytest.approx(2.7)
+    assert paired(found, stream, ("recipe", "bare", 1)) is None
+
+
+def test_a_row_compares_with_the_recipe_on_the_same_path_and_with_the_one_pipe() -> None:
+    found = [
+        sample("recipe", 0, 0.5, streams=8),
+        sample("stream", 0, 5.0, streams=8, rtt_idle_ms=0.5, restarts=1),
+        sample("pipe", 0, 6.25, path="bare"),
+    ]
+    table = {row["case"]: row for row in rows(found)}
+    assert list(table) == ["recipe", "stream", "pipe"]
+    row = table["stream"]
+    assert (row["path"], row["streams"], row["gbit_s"]) == ("overlay", 8, 5.0)
+    assert (row["ratio_to_recipe"], row["ratio_to_pipe"], row["rtt_idle_ms"]) == (10.0, 0.8, 0.5)
+    assert (row["restarts"], row["failed"], row["rtt_loaded_ms"]) == (1, 0, None)
+    assert table["pipe"]["ratio_to_pipe"] == 1.0
+
+
+def test_every_row_has_the_keys_that_were_promised() -> None:
+    promised = "case path streams gbit_s ratio_to_recipe ratio_to_pipe rtt_idle_ms rtt_loaded_ms cpu_s_per_gbyte"
+    (row,) = rows([Sample("tun", "bare", 8, 0, error="iperf3: no figures")])
+    assert set(promised.split()) <= set(row)
+    assert (row["gbit_s"], row["failed"]) == (None, 1)
+
+
+def verdicts(found: list[Sample], soak: dict | None = None, helper: float | None = 25.0) -> dict[str, dict]:
+    return {aim["aim"]: aim for aim in aims(found, soak, helper)}
+
+
+def test_an_aim_is_met_or_missed_by_so_much() -> None:
+    found = [
+        sample("recipe", 0, 0.4),
+        sample("stream", 0, 5.0, cpu_s_per_gbyte=4.0),
+        sample("pipe", 0, 10.0, path="bare", cpu_s_per_gbyte=2.0),
+    ]
+    told = verdicts(found)
+    times = told["overlay, 1 stream: times the recipe"]
+    assert (times["got"], times["met"], times["by_percent"]) == (12.5, True, 25.0)
+    share = told["overlay, 1 stream: share of ssh cat"]
+    assert (share["got"], share["met"]) == (0.5, False)
+    assert share["by_percent"] == pytest.approx(-16.7)
+    cost = told["overlay, 1 stream: CPU per gigabyte, times ssh cat's"]
+    assert (cost["got"], cost["met"], cost["by_percent"]) == (2.0, False, -25.0)
+    assert told["overlay, 8 streams: times the recipe"]["met"] is None
+    assert told["peak memory of a helper, MB"]["met"] is True
+
+
+def test_a_soak_has_to_stay_connected() -> None:
+    told = verdicts([], {"disconnects": 1, "restarts": 0}, None)
+    assert (told["soak: disconnects"]["met"], told["soak: restarts"]["met"]) == (False, True)
+    assert told["peak memory of a helper, MB"]["met"] is None
+
+
+def table() -> list[dict]:
+    found = []
+    for number, case in enumerate(CASES):
+        for path in ("bare", "overlay") if case != PIPE else ("bare",):
+            found += [
+                sample(case.name, 0, 0.5 + number, path, streams) for streams in ((1, 8) if case != PIPE else (1,))
+            ]
+    return rows(found)
+
+
+def test_the_chart_shows_each_case_but_the_raw_link_and_the_pipe_as_a_line() -> None:
+    chart = draw(table())
+    ElementTree.fromstring(chart)  # noqa: S314 - our own text
+    for case in CASES:
+        assert (f">{case.label}<" in chart) == (case not in (RAW, PIPE))
+    assert 'class="pipe"' in chart
+    assert "ssh cat 7.50" in chart
+    assert chart.count('<rect class="s8" x="160"') == len(CASES) - 2
+
+
+def test_the_chart_stands_without_figures() -> None:
+    ElementTree.fromstring(draw([]))  # noqa: S314 - our own text
+    ElementTree.fromstring(draw(rows([sample(TUN.name, 0, None)])))  # noqa: S314 - our own text
+
+
+def report() -> dict:
+    facts = {
+        "cpus": 2,
+        "cpu": "x",
+        "memory_gib": 24.0,
+        "kernel": "6",
+        "load_before": [0.1],
+        "versions": {"openssh": "10"},
+    }
+    return {
+        "rows": table(),
+        "aims": aims([], None, 25.0),
+        "soak": {"streams": 8, "minutes": 10, "gbit_s": 3.0, "disconnects": 0, "restarts": 0},
+        "machine": facts,
+        "settings": {case.name: case.settings for case in CASES},
+        "rounds": 5,
+        "seconds_per_transfer": 3,
+    }
+
+
+def test_the_page_is_filled_in_its_marked_parts_only_and_the_same_each_time() -> None:
+    text = "Words.\n<!-- bench: overlay -->\nold\n<!-- end -->\nMore.\n<!-- bench: soak -->\n<!-- end -->\n"
+    filled = page.filled(text, page.parts(report()))
+    assert filled.startswith("Words.\n<!-- bench: overlay -->\n| transport |")
+    assert "old" not in filled
+    assert "\nMore.\n" in filled
+    assert f"| {STREAM.label} | 3.50 | 3.50 |" in filled
+    assert f"| {PIPE.label} |" not in filled  # no overlay without packets
+    assert "0 disconnects" in filled
+    assert page.filled(filled, page.parts(report())) == filled
+
+
+def test_a_part_without_figures_stays_as_it_is() -> None:
+    text = "<!-- bench: window -->\nold\n<!-- end -->\n"
+    assert page.filled(text, page.parts(report())) == text
+
+
+def test_how_long_a_tunnel_lived() -> None:
+    lived = [
+        {"mtu": 9000, "share": None, "lived_s": 11.4, "ended": True},
+        {"mtu": 9000, "share": 0.5, "lived_s": 180.2, "ended": False},
+    ]
+    told = page.window({"carried": [{"mtu": 9000, "bare_1": 2.71, "overlay_1": None}], "lived": lived})
+    assert told.splitlines()[0].endswith("| lived unshaped | shaped to 50% |")
+    assert told.splitlines()[2] == "| 9000 | 2.71 | - | 11 s | 180 s and on |"
+
+
+def test_the_page_has_every_part() -> None:
+    text = page.PAGE.read_text(encoding="utf-8")
+    for part in ("overlay", "bare", "aims", "soak", "setting", "window"):
+        assert f"<!-- bench: {part} -->\n" in text
+    assert "(bench.svg)" in text
+
+
+def test_only_a_complete_run_is_kept_for_the_docs() -> None:
+    assert options([]).complete
+    assert not options(["--quick"]).complete
+    assert not options(["--soak-minutes", "0"]).complete
+    some = options(["--cases", "stream,recipe", "--rounds", "2"])
+    assert (some.cases, some.rounds, some.complete) == ((RECIPE, STREAM), 2, False)
+
+
+def test_a_case_that_does_not_exist_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        options(["--cases", "carrier-pigeon"])
+    assert "carrier-pigeon" in capsys.readouterr().err
