@@ -62,9 +62,10 @@ def received(answer: dict[str, Any]) -> tuple[float, float]:
     return float(count), float(seconds)
 
 
-def per_gbyte(busy: float, seconds: float, rest: float, count: float) -> float:
-    """Processor seconds that 10^9 bytes cost, without what the machine does anyway."""
-    return max(0.0, busy - seconds * rest) / (count / 1e9)
+def per_gbyte(busy: float, seconds: float, rest: float, count: float) -> float | None:
+    """Processor seconds that 10^9 bytes cost, without what the machine does anyway; None where that was all it did."""
+    ours = busy - seconds * rest
+    return ours / (count / 1e9) if ours > 0 else None
 
 
 class Meter:

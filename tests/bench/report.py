@@ -31,9 +31,10 @@ def paired(
     other: Key,
     field: str = "gbit_s",
     compare: Callable[[float, float], float] = operator.truediv,
+    other_field: str | None = None,
 ) -> float | None:
-    """The median of what comparing two figures of the same round gives."""
-    ours, theirs = of(samples, one, field), of(samples, other, field)
+    """The median of what comparing two figures of the same round gives; other_field: the other one's, if not the same."""
+    ours, theirs = of(samples, one, field), of(samples, other, other_field or field)
     return median([compare(ours[number], theirs[number]) for number in ours.keys() & theirs.keys()])
 
 
@@ -124,6 +125,12 @@ def aims(samples: Sequence[Sample], soak: dict[str, Any] | None, helper_mb: floa
                 "at most",
                 2,
                 paired(samples, bare, pipe, "rtt_loaded_ms"),
+            ),
+            _aim(
+                f"bare, {words}: round trip under load, times that of an ssh pipe kept full",
+                "at most",
+                2,
+                paired(samples, bare, pipe, "rtt_loaded_ms", other_field="rtt_full_ms"),
             ),
         ]
     for path in ("bare", "overlay"):

@@ -66,7 +66,7 @@ def test_a_transfer_that_brought_nothing_is_no_figure(answer: dict) -> None:
 
 def test_what_the_machine_does_anyway_is_not_charged() -> None:
     assert per_gbyte(busy=5.0, seconds=2.0, rest=0.5, count=2e9) == 2.0
-    assert per_gbyte(busy=0.1, seconds=2.0, rest=0.5, count=2e9) == 0.0
+    assert per_gbyte(busy=0.1, seconds=2.0, rest=0.5, count=2e9) is None
 
 
 def test_the_middle_and_the_far_end() -> None:
@@ -122,7 +122,8 @@ def test_an_aim_is_met_or_missed_by_so_much() -> None:
     found = [
         sample("recipe", 0, 0.4),
         sample("stream", 0, 5.0, cpu_s_per_gbyte=4.0),
-        sample("pipe", 0, 10.0, path="bare", cpu_s_per_gbyte=2.0),
+        sample("stream", 0, 5.0, path="bare", rtt_loaded_ms=3.0),
+        sample("pipe", 0, 10.0, path="bare", cpu_s_per_gbyte=2.0, rtt_loaded_ms=0.5, rtt_full_ms=4.0),
     ]
     told = verdicts(found)
     times = told["overlay, 1 stream: times the recipe"]
@@ -132,6 +133,8 @@ def test_an_aim_is_met_or_missed_by_so_much() -> None:
     assert share["by_percent"] == pytest.approx(-16.7)
     cost = told["overlay, 1 stream: CPU per gigabyte, times ssh cat's"]
     assert (cost["got"], cost["met"], cost["by_percent"]) == (2.0, False, -25.0)
+    delay = "bare, 1 stream: round trip under load, times that of an ssh pipe "
+    assert [told[delay + kind]["got"] for kind in ("at the same rate", "kept full")] == [6.0, 0.75]
     assert told["overlay, 8 streams: times the recipe"]["met"] is None
     assert told["peak memory of a helper, MB"]["met"] is True
 
