@@ -33,7 +33,7 @@ def paired(
     compare: Callable[[float, float], float] = operator.truediv,
     other_field: str | None = None,
 ) -> float | None:
-    """The median of what comparing two figures of the same round gives; other_field: the other one's, if not the same."""
+    """The median of what comparing figures of the same round gives; other_field: the other's, if not the same."""
     ours, theirs = of(samples, one, field), of(samples, other, other_field or field)
     return median([compare(ours[number], theirs[number]) for number in ours.keys() & theirs.keys()])
 
