@@ -291,6 +291,7 @@ def _dialled(link: Link, addresses: Mapping[str, str], settings: Mapping[str, An
         "remote_address": theirs,
         "transport": link.spoke.transport,
         "lanes": link.spoke.lanes,
+        "mtu": link.mtu,
         "python": link.spoke.python,
     }
 

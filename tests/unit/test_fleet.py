@@ -69,6 +69,7 @@ def test_three_hosts_with_nothing_but_a_hub_make_a_fleet() -> None:
             "remote_address": "172.30.0.1",
             "transport": "stream",
             "lanes": 1,
+            "mtu": 65000,
             "python": "/usr/bin/python3",
         }
     ]
