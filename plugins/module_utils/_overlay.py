@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,14 +13,25 @@ from ._command import Runner
 from ._docker import NOT_FOUND, Docker, DockerError, swarm_record
 from ._errors import OversshError
 from ._main import Engine
+from ._overlay_mesh import nodes_without, publishers, tell, tell_again
 from ._overlay_model import VXLAN_IDS, Desired, Observed, OverlayNetwork, network_of
+from ._overlay_mtu import fitting_mtu, remarks
 from ._overlay_plan import plan_network, refuse_overlap
 from ._plan import Plan, Step
 from ._wait import WaitError, wait_until
 
 # How the engine says that containers or services still use a network.
 IN_USE = ("in use by", "active endpoints")
+# How it says that the swarm has no such network any more, where it still holds its own copy; the status is 500 then.
+GONE = "not found"
+REMOVAL_PAUSE = 0.1
 ENDED = {"complete", "shutdown", "failed", "rejected", "remove", "orphaned"}
+# Nodes take part in the network for published ports within half a second, and after a boot or a joining within three.
+NODES_SECONDS = 15
+GRACE_SECONDS = 5
+NODES_PAUSE = 0.1
+# How many looks a node has before it is told again.
+PATIENCE = 3
 
 
 class Overlay(Engine[Observed]):
@@ -34,18 +46,20 @@ class Overlay(Engine[Observed]):
         self._timeout = timeout
         self._wait = wait
         self._rehearsal = rehearsal
+        self._given_up: frozenset[str] = frozenset()
 
     def observe(self) -> Observed:
         """The network, its neighbours, and what lies under it."""
         info = self._docker.info()
         swarm = info.get("Swarm") or {}
+        manager = bool(swarm.get("ControlAvailable"))
         networks = [network_of(found) for found in self._docker.networks()]
-        same = [one for one in networks if one.name == self._desired.name]
-        # A local network can have the same name on one host; the swarm's own is the one that is meant.
-        mine = next((one for one in same if one.scope == "swarm"), same[0] if same else None)
+        mine = self._mine(networks)
+        mesh = self._desired.ingress and manager
+        missing = self._still_missing(mine) if mesh and mine else set()
         address = data_path_address(info)
         return Observed(
-            manager=bool(swarm.get("ControlAvailable")),
+            manager=manager,
             state=swarm.get("LocalNodeState") or "inactive",
             rehearsal=self._rehearsal,
             network=mine,
@@ -53,6 +67,9 @@ class Overlay(Engine[Observed]):
             routes=read_routes(self._run),
             data_path_addr=address,
             underlay_mtu=smallest_mtu(read_devices(self._run), address) if address else None,
+            publishers=publishers(self._docker) if mesh else (),
+            missing=tuple(sorted(missing - self._given_up)),
+            given_up=tuple(sorted(missing & self._given_up)),
         )
 
     def plan(self, observed: Observed) -> Plan:
@@ -63,8 +80,12 @@ class Overlay(Engine[Observed]):
         """Ask the engine; it makes a network whole, or refuses."""
         if step.action == "create":
             self._docker.post("/networks/create", step.args["body"])
-        else:
+            if self._desired.ingress:
+                tell(self._docker)
+        elif step.action == "remove":
             self._remove(step.args["name"], step.args["network_id"])
+        else:
+            tell(self._docker)
 
     def wait(self) -> None:
         """The engine says "created" before the swarm has found a subnet for it, and never says if it finds none."""
@@ -78,37 +99,106 @@ class Overlay(Engine[Observed]):
                 f"{error}; another network of the swarm has its subnet or its VXLAN ID, or the pool is used up: see "
                 "'docker network ls' on a manager"
             ) from error
-        refuse_overlap(name, list(found.subnets), self._desired.underlay, self.observe())
+        if self._desired.ingress:
+            self._await_nodes(found)
+        if self._desired.subnet or not self._desired.ingress:  # else it has the subnet that it had
+            refuse_overlap(name, list(found.subnets), self._desired.underlay, self.observe())
 
     def result(self, observed: Observed) -> dict[str, Any]:
-        """The network, or None where there is none."""
+        """The network, or None where there is none, and what fits under it."""
         found = observed.network
-        return {"network": network_result(found) if found and found.is_overlay else None}
+        network = {"network": network_result(found) if found and found.is_overlay else None}
+        if self._desired.state == "absent":
+            return network
+        return {
+            **network,
+            "underlay_mtu": fitting_mtu(self._desired, observed),
+            "warnings": remarks(self._desired, observed),
+        }
+
+    def _mine(self, networks: list[OverlayNetwork]) -> OverlayNetwork | None:
+        if self._desired.ingress:
+            return next((one for one in networks if one.ingress), None)
+        same = [one for one in networks if one.name == self._desired.name]
+        # A local network can have the same name on one host; the swarm's own is the one that is meant.
+        return next((one for one in same if one.scope == "swarm"), same[0] if same else None)
+
+    def _still_missing(self, network: OverlayNetwork) -> set[str]:
+        """The nodes that take no part in the network for published ports, where that matters.
+
+        One that has just joined, or come back, is waited for: it needs nobody's help.
+        """
+        if not (self._wait and self._desired.state == "present" and network.allocated):
+            return set()
+
+        def only_given_up() -> bool:
+            return self._given_up.issuperset(nodes_without(self._docker, network.network_id).values())
+
+        with contextlib.suppress(WaitError):
+            wait_until(only_given_up, min(self._timeout, GRACE_SECONDS), f"the use of {network.name}", NODES_PAUSE)
+        return set(nodes_without(self._docker, network.network_id).values())
+
+    def _await_nodes(self, network: OverlayNetwork) -> None:
+        """A node that does not come is told of in the end, and changes nothing for the others."""
+        looks = 0
+
+        def complete() -> bool:
+            nonlocal looks
+            looks += 1
+            missing = nodes_without(self._docker, network.network_id)
+            if looks % PATIENCE == 0:
+                for node_id in missing:
+                    tell_again(self._docker, node_id)
+            return not missing
+
+        try:
+            wait_until(complete, min(self._timeout, NODES_SECONDS), f"the use of {network.name}", pause=NODES_PAUSE)
+        except WaitError:
+            self._given_up = frozenset(nodes_without(self._docker, network.network_id).values())
 
     def _allocated(self) -> OverlayNetwork | None:
-        found = self.observe().network
+        found = self._mine([network_of(found) for found in self._docker.networks()])
         return found if found and found.allocated else None
 
     def _remove(self, name: str, network_id: str | None) -> None:
-        """Wait for those who use it, and then for the copy that this engine keeps while a container of its own ends."""
-        wanted = network_id or name
+        """Wait for those who use it, and then for the copy that this engine keeps while a container of its own ends.
+
+        The network for published ports is different. The swarm lets it go while tasks still end on it, and nodes then
+        keep their copies for ever. Otherwise the copies go by themselves, and asking again is an error.
+        """
+        wanted, ingress, let_go = network_id or name, self._desired.ingress, False
 
         def removed() -> bool:
-            try:
-                self._docker.remove_network(wanted)
-            except DockerError as error:
-                if any(words in str(error) for words in IN_USE):
+            nonlocal let_go
+            if not (ingress and let_go):
+                if ingress and endpoints(self._docker, wanted):
                     return False
-                if error.status != NOT_FOUND:
-                    raise
-            return not any(wanted in (one["Id"], one["Name"]) for one in self._docker.networks())
+                let_go = self._let_go(wanted)
+            return let_go and not any(wanted in (one["Id"], one["Name"]) for one in self._docker.networks())
 
         try:
-            wait_until(removed, self._timeout, f"the end of all use of the network {name}")
+            wait_until(removed, self._timeout, f"the end of all use of the network {name}", pause=REMOVAL_PAUSE)
         except WaitError as error:
+            if ingress and let_go:
+                raise OversshError(
+                    f"{error}; the swarm has let it go, and the engine on this host has not: the swarm has no network "
+                    "for published ports until that engine is restarted with 'systemctl restart docker' and this is "
+                    "run again"
+                ) from error
             users = endpoints(self._docker, wanted)
             named = ", ".join(_user(one) for one in users) or "a task that the managers don't list any more"
             raise OversshError(f"{error}; it is used by {named}: remove what uses it, and run this again") from error
+
+    def _let_go(self, wanted: str) -> bool:
+        """Ask the swarm to remove the network; False where somebody uses it."""
+        try:
+            self._docker.remove_network(wanted)
+        except DockerError as error:
+            if any(words in str(error) for words in IN_USE):
+                return False
+            if error.status != NOT_FOUND and GONE not in str(error):
+                raise
+        return True
 
 
 def data_path_address(info: Mapping[str, Any]) -> str:

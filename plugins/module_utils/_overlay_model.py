@@ -27,10 +27,15 @@ LARGEST_MTU = 65535
 
 @dataclass(frozen=True)
 class Desired:
-    """What the operator wants; None where the operator does not care. mtu: of the underlay, None for auto."""
+    """What the operator wants; None where the operator does not care.
+
+    ingress: the swarm's network for published ports is meant, whatever its name is. mtu: of the underlay, None for
+    auto. underlay_mtus: what other nodes have.
+    """
 
     name: str
     state: str = "present"
+    ingress: bool = False
     subnet: str | None = None
     gateway: str | None = None
     ip_range: str | None = None
@@ -38,6 +43,7 @@ class Desired:
     internal: bool = False
     encrypted: bool = False
     mtu: int | None = None
+    underlay_mtus: tuple[int, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
     underlay: str | None = None
@@ -108,6 +114,9 @@ class Observed:
     manager: whether this engine may change networks of the swarm. state: the engine's word for its part in it.
     rehearsal: a swarm that is not there yet may be taken for granted. underlay_mtu: the smallest MTU of the devices
     that carry the node's data path address. others: the engine's other networks.
+
+    Where the network for published ports is meant: publishers are the services that publish through it, missing the
+    nodes that take no part in it, given_up those of which that was too much to ask.
     """
 
     manager: bool
@@ -118,6 +127,9 @@ class Observed:
     routes: tuple[Route, ...] = ()
     data_path_addr: str = ""
     underlay_mtu: int | None = None
+    publishers: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    given_up: tuple[str, ...] = ()
 
     @property
     def to_come(self) -> bool:
@@ -162,13 +174,15 @@ def desired_of(params: Mapping[str, Any]) -> Desired:
     return Desired(
         name=params["name"],
         state=params.get("state") or "present",
+        ingress=bool(params.get("ingress")),
         subnet=subnet,
         gateway=gateway,
         ip_range=ip_range,
         attachable=bool(params.get("attachable", True)),
         internal=bool(params.get("internal")),
         encrypted=bool(params.get("encrypted")),
-        mtu=_mtu(params.get("mtu")),
+        mtu=None if params.get("mtu") in (None, "", AUTO) else _mtu("mtu", f"{AUTO} or ", params["mtu"]),
+        underlay_mtus=tuple(_mtu("underlay_mtus", "", one) for one in params.get("underlay_mtus") or ()),
         labels={key: str(value) for key, value in (params.get("labels") or {}).items()},
         options=options,
         underlay=_network("underlay", params.get("underlay")),
@@ -195,13 +209,13 @@ def _gateway(text: str, subnet: ipaddress.IPv4Network) -> str:
     return str(address)
 
 
-def _mtu(value: Any) -> int | None:
-    if value in (None, "", AUTO):
-        return None
+def _mtu(option: str, besides: str, value: Any) -> int:
     try:
         number = int(str(value))
     except ValueError:
         number = 0
     if not SMALLEST_MTU <= number <= LARGEST_MTU:
-        raise OversshError(f"mtu is {value}; it takes {AUTO} or a number of bytes from {SMALLEST_MTU} to {LARGEST_MTU}")
+        raise OversshError(
+            f"{option} is {value}; it takes {besides}a number of bytes from {SMALLEST_MTU} to {LARGEST_MTU}"
+        )
     return number

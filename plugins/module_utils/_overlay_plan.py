@@ -5,20 +5,28 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from typing import Any
 
 from ._errors import OversshError
-from ._overlay_model import AUTO, DRIVER_MTU, ENCRYPTED, MANAGED, MTU, VXLAN_IDS, Desired, Observed, OverlayNetwork
+from ._overlay_model import AUTO, ENCRYPTED, MANAGED, MTU, VXLAN_IDS, Desired, Observed, OverlayNetwork
+from ._overlay_mtu import mtu_difference, wanted_mtu
 from ._plan import Plan, Step
 
 ABSENT: dict[str, Any] = {"state": "absent"}
+INGRESS = "ingress"
+# What the engine makes with every new swarm.
+NEW_INGRESS = OverlayNetwork(name=INGRESS, network_id="", driver="overlay", scope="swarm", ingress=True)
 
 
 def plan_network(desired: Desired, observed: Observed) -> Plan:
     """The plan; OversshError where it would take what the operator has not agreed to."""
-    if desired.name == "ingress":
-        raise OversshError("the network ingress is the engine's own; choose another name")
     found = observed.network
+    if not desired.ingress and (desired.name == INGRESS or (found and found.ingress)):
+        raise OversshError(
+            f"the network {desired.name} is the engine's own, for published ports; choose another name, or set "
+            "ingress: true to manage that one"
+        )
     if desired.state == "absent" and observed.state == "inactive" and not (found and found.is_overlay):
         return Plan(ABSENT, ABSENT)
     _refuse_elsewhere(observed)
@@ -27,23 +35,26 @@ def plan_network(desired: Desired, observed: Observed) -> Plan:
             f"{found.name} is a {found.driver} network of this host, which is not touched; choose another name"
         )
     if desired.state == "absent":
-        return _plan_absent(desired, found)
+        return _plan_absent(desired, observed)
     refuse_overlap(desired.name, [desired.subnet] if desired.subnet else [], desired.underlay, observed)
-    body = creation(desired, observed)
-    after = _described(network_of_creation(body))
-    if desired.mtu is None and observed.to_come:
+    if desired.ingress:
+        found = NEW_INGRESS if found is None and observed.to_come else found
+        desired = _kept(desired, found)
+    wanted = _wanted(desired, observed)
+    after = _described(wanted)
+    if MTU not in wanted.options:
         after["mtu"] = AUTO
     if found is None:
-        return Plan(ABSENT, after, (_create(body),))
+        return Plan(ABSENT, after, (_create(wanted),))
     differences = _differences(desired, observed, found)
     if not differences:
-        return Plan(_described(found), _described(found))
-    if desired.on_change != "recreate":
+        return _plan_nodes(observed, found)
+    if desired.on_change != "recreate" or observed.publishers:
         raise OversshError(
-            f"the network {found.name} is there, but {', '.join(differences)}; Docker can't change that in place: set "
-            "on_change: recreate to have it removed and made anew, once no container uses it"
+            f"the network {found.name} is there, but {', '.join(differences)}; Docker can't change that in place: "
+            f"{_way(desired, observed)}"
         )
-    return Plan(_described(found), after, (_remove(found), _create(body)))
+    return Plan(_described(found), after, (_remove(found), _create(wanted)))
 
 
 def refuse_overlap(name: str, subnets: list[str], underlay: str | None, observed: Observed) -> None:
@@ -67,45 +78,81 @@ def refuse_overlap(name: str, subnets: list[str], underlay: str | None, observed
                 )
 
 
-def creation(desired: Desired, observed: Observed) -> dict[str, Any]:
-    """What the engine is asked for."""
-    ipam: dict[str, Any] = {"Driver": "default"}
-    if desired.subnet:
-        config = {"Subnet": desired.subnet}
-        if desired.gateway:
-            config["Gateway"] = desired.gateway
-        if desired.ip_range:
-            config["IPRange"] = desired.ip_range
-        ipam["Config"] = [config]
+def _wanted(desired: Desired, observed: Observed) -> OverlayNetwork:
+    """The network to ask the engine for."""
     options = dict(desired.options)
-    if desired.mtu is not None or not observed.to_come:
-        options[MTU] = str(_mtu(desired, observed))
+    mtu = wanted_mtu(desired, observed)
+    if mtu is not None:
+        options[MTU] = str(mtu)
     if desired.encrypted:
         options[ENCRYPTED] = ""
-    return _body(desired.name, ipam, desired.attachable, desired.internal, {**desired.labels, MANAGED: "true"}, options)
-
-
-def network_of_creation(body: dict[str, Any]) -> OverlayNetwork:
-    """The network that such a request makes, as far as it says."""
-    config = (body["IPAM"].get("Config") or [{}])[0]
     return OverlayNetwork(
-        name=body["Name"],
+        name=desired.name,
         network_id="",
         driver="overlay",
         scope="swarm",
-        subnets=(config["Subnet"],) if config else (),
-        gateway=config.get("Gateway"),
-        ip_range=config.get("IPRange"),
-        attachable=body["Attachable"],
-        internal=body["Internal"],
-        labels=body["Labels"],
-        options=body["Options"],
+        subnets=(desired.subnet,) if desired.subnet else (),
+        gateway=desired.gateway,
+        ip_range=desired.ip_range,
+        attachable=desired.attachable,
+        internal=desired.internal,
+        ingress=desired.ingress,
+        labels={**desired.labels, MANAGED: "true"},
+        options=options,
     )
 
 
-def _plan_absent(desired: Desired, found: OverlayNetwork | None) -> Plan:
+def _kept(desired: Desired, found: OverlayNetwork | None) -> Desired:
+    """The swarm's network for published ports as asked for, and in all else as it is, its addresses above all.
+
+    It can't be attachable. Its VXLAN ID may still be in use on nodes while they let the old one go.
+    """
+    if found is None:
+        return replace(desired, attachable=False)
+    left = {key: value for key, value in found.options.items() if key not in (MTU, ENCRYPTED, VXLAN_IDS)}
+    kept = replace(
+        desired,
+        name=found.name,
+        attachable=False,
+        internal=found.internal,
+        encrypted=desired.encrypted or found.encrypted,
+        labels={**found.labels, **desired.labels},
+        options={**left, **desired.options},
+    )
+    if desired.subnet:
+        return kept
+    return replace(kept, subnet=found.subnet, gateway=found.gateway, ip_range=found.ip_range)
+
+
+def _plan_nodes(observed: Observed, found: OverlayNetwork) -> Plan:
+    """The network is as asked for, and nodes may have to be told of it once more."""
+    described = _described(found)
+    if not observed.missing:
+        return Plan(described, described)
+    step = Step("spread", f"have {', '.join(observed.missing)} take part in {found.name}")
+    return Plan({**described, "missing": list(observed.missing)}, {**described, "missing": []}, (step,))
+
+
+def _way(desired: Desired, observed: Observed) -> str:
+    if observed.publishers:
+        return (
+            "it has to be made anew, which Docker refuses while services publish ports through it, as now "
+            f"{', '.join(observed.publishers)}; have them publish in mode host, or remove them, and run this again "
+            "with on_change: recreate"
+        )
+    users = "service publishes ports through it" if desired.ingress else "container uses it"
+    return f"set on_change: recreate to have it removed and made anew, once no {users}"
+
+
+def _plan_absent(desired: Desired, observed: Observed) -> Plan:
+    found = observed.network
     if found is None:
         return Plan(ABSENT, ABSENT)
+    if observed.publishers:
+        raise OversshError(
+            f"the network {found.name} can't be removed while services publish ports through it, as now "
+            f"{', '.join(observed.publishers)}"
+        )
     if not found.ours and desired.on_change != "recreate":
         raise OversshError(
             f"the network {found.name} was not made by this collection (it has no label {MANAGED}); remove it with "
@@ -136,47 +183,32 @@ def _differences(desired: Desired, observed: Observed, found: OverlayNetwork) ->
             ("gateway", found.gateway, desired.gateway),
             ("ip_range", found.ip_range, desired.ip_range),
             ("encrypted", found.encrypted, desired.encrypted),
-            ("mtu", found.mtu, _mtu(desired, observed)),
         ]
         asked += [(f"option {key}", found.options.get(key), value) for key, value in desired.options.items()]
     asked += [(f"label {key}", found.labels.get(key), value) for key, value in desired.labels.items()]
-    return [
+    differences = [
         f"its {name} is {_word(is_)}, not {_word(wanted)}"
         for name, is_, wanted in asked
         if wanted is not None and is_ != wanted
     ]
+    too_much_or_little = mtu_difference(desired, observed, found)
+    return [*differences, too_much_or_little] if too_much_or_little else differences
 
 
-def _mtu(desired: Desired, observed: Observed) -> int:
-    """As asked for, or that of the devices under the data path address: Docker itself never looks at them."""
-    if desired.mtu is not None:
-        return desired.mtu
-    if observed.underlay_mtu is None:
-        raise OversshError(
-            f"mtu: auto follows the device with the node's address {observed.data_path_addr or '(unknown)'}, and no "
-            f"device of this host has it; bring the tunnel up, or give mtu as a number (Docker takes {DRIVER_MTU})"
-        )
-    return observed.underlay_mtu
-
-
-def _create(body: dict[str, Any]) -> Step:
-    name = body["Name"]
-    subnet = (body["IPAM"].get("Config") or [{}])[0].get("Subnet", "the swarm's pool")
+def _create(wanted: OverlayNetwork) -> Step:
+    name, subnet = wanted.name, wanted.subnet or "the swarm's pool"
     return Step(
         "create",
         f"make the overlay network {name} on {subnet}",
-        {"name": name, "body": body},
+        {"name": name, "body": _body(wanted)},
         Step("remove", f"remove the overlay network {name} again", {"name": name, "network_id": None}),
     )
 
 
 def _remove(found: OverlayNetwork) -> Step:
-    """The inverse asks for the same network again, VXLAN ID included."""
-    ipam: dict[str, Any] = {"Driver": "default"}
-    if found.subnet:
-        config = {"Subnet": found.subnet, "Gateway": found.gateway, "IPRange": found.ip_range}
-        ipam["Config"] = [{key: value for key, value in config.items() if value}]
-    body = _body(found.name, ipam, found.attachable, found.internal, dict(found.labels), dict(found.options))
+    """The inverse asks for the same network again, VXLAN ID included; see _kept for why not always."""
+    options = {key: value for key, value in found.options.items() if not (found.ingress and key == VXLAN_IDS)}
+    body = _body(replace(found, options=options))
     return Step(
         "remove",
         f"remove the overlay network {found.name}",
@@ -185,19 +217,23 @@ def _remove(found: OverlayNetwork) -> Step:
     )
 
 
-def _body(
-    name: str, ipam: dict[str, Any], attachable: bool, internal: bool, labels: dict[str, str], options: dict[str, str]
-) -> dict[str, Any]:
+def _body(network: OverlayNetwork) -> dict[str, Any]:
+    """What the engine is asked for."""
+    ipam: dict[str, Any] = {"Driver": "default"}
+    if network.subnet:
+        config = {"Subnet": network.subnet, "Gateway": network.gateway, "IPRange": network.ip_range}
+        ipam["Config"] = [{key: value for key, value in config.items() if value}]
     return {
-        "Name": name,
+        "Name": network.name,
         "Driver": "overlay",
         "Scope": "swarm",
         "CheckDuplicate": True,
-        "Attachable": attachable,
-        "Internal": internal,
+        "Attachable": network.attachable,
+        "Internal": network.internal,
+        "Ingress": network.ingress,
         "IPAM": ipam,
-        "Labels": labels,
-        "Options": options,
+        "Labels": dict(network.labels),
+        "Options": dict(network.options),
     }
 
 

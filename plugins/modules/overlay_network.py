@@ -19,6 +19,7 @@ description:
   - Docker can't change a network in place. One that is there with other settings is an error that names the
     differences; see O(on_change). One that is there as asked for is left as it is, whoever made it.
   - Every network made here has the label C(overssh.managed=true).
+  - With O(ingress=true), it is about the one network of a swarm that published ports go through.
 requirements:
   - Docker 19.03 or later
   - Python library C(docker) 5.0 or later (Debian's package python3-docker)
@@ -39,6 +40,21 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  ingress:
+    description:
+      - Whether the swarm's network for published ports (its routing mesh) is meant. Docker makes it with every swarm,
+        with an MTU of 1500 whatever lies under it.
+      - A swarm has only one. It is found by what it is and keeps its name; O(name) is what it is called where there is
+        none.
+      - It keeps its O(subnet), O(gateway), O(ip_range), O(internal), O(encrypted), O(labels) and O(options) where
+        nothing else is asked for. O(attachable) is of no use for it.
+      - Docker removes it only while no service publishes ports through it. Where it is to be made anew and services do,
+        it stays as it is. An MTU too large is then an error that names the services, one too small a warning.
+      - Docker does not tell the nodes of a network for published ports that was made anew, so that ports published on
+        the nodes without a task of the service are not answered. This module tells them, and waits up to 15 seconds
+        for each node that is up. For a moment, a node that has to be told twice has the label C(overssh.told).
+    type: bool
+    default: false
   subnet:
     description:
       - Its IPv4 network, such as V(10.200.0.0/24). Without it, the swarm cuts one from its address pool.
@@ -70,10 +86,19 @@ options:
   mtu:
     description:
       - The MTU of the underlay, in bytes, from which Docker itself takes off what VXLAN needs.
-      - V(auto) is the smallest MTU of the devices on this host that have the node's data path address. Docker itself
-        never looks at them and takes 1500.
+      - V(auto) is the smallest of O(underlay_mtus) and of the MTUs of the devices on this host that have the node's
+        data path address. Docker itself never looks at them and takes 1500.
+      - With V(auto), a network that is there with a larger MTU counts as different, because it loses large packets. One
+        with a smaller MTU works, and more slowly than it could. It brings a warning, and counts as different only with
+        O(on_change=recreate).
     type: str
     default: auto
+  underlay_mtus:
+    description:
+      - The MTUs that other nodes have under the network, as RV(overssh.swarm.swarm_node_info#module:underlay_mtu).
+    type: list
+    elements: int
+    default: []
   labels:
     description:
       - Labels of the network.
@@ -107,11 +132,23 @@ EXAMPLES = r"""
     subnet: 10.200.0.0/24
     underlay: 172.30.0.0/16
 
-- name: The same with a larger MTU, after the tunnels got one
+- name: Look at what lies under each node
+  overssh.swarm.swarm_node_info:
+  register: part
+
+- name: The same with the largest MTU that all nodes can take, after the tunnels got a larger one
   overssh.swarm.overlay_network:
     name: overssh
     subnet: 10.200.0.0/24
-    mtu: 9000
+    underlay_mtus: "{{ ansible_play_hosts | map('extract', hostvars, ['part', 'underlay_mtu']) }}"
+    on_change: recreate
+  when: part.role == 'manager' and part.leader
+
+- name: Published ports through tunnels of 1300 bytes
+  overssh.swarm.overlay_network:
+    name: ingress
+    ingress: true
+    underlay_mtus: [1300]
     on_change: recreate
 
 - name: No network any more
@@ -127,6 +164,11 @@ steps:
   type: list
   elements: str
   sample: ["make the overlay network overssh on 10.200.0.0/24"]
+underlay_mtu:
+  description: The smallest MTU under any node, as far as known.
+  returned: where O(state=present)
+  type: int
+  sample: 1500
 network:
   description: The network as it is now; none where there is none.
   returned: always
@@ -214,6 +256,7 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "ingress": {"type": "bool", "default": False},
             "subnet": {"type": "str"},
             "gateway": {"type": "str"},
             "ip_range": {"type": "str"},
@@ -221,6 +264,7 @@ def main() -> None:
             "internal": {"type": "bool", "default": False},
             "encrypted": {"type": "bool", "default": False},
             "mtu": {"type": "str", "default": "auto"},
+            "underlay_mtus": {"type": "list", "elements": "int", "default": []},
             "labels": {"type": "dict", "default": {}},
             "options": {"type": "dict", "default": {}},
             "underlay": {"type": "str"},

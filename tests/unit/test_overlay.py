@@ -22,6 +22,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._overlay_model impor
     desired_of,
     network_of,
 )
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay_mtu import remarks
 from ansible_collections.overssh.swarm.plugins.module_utils._overlay_plan import plan_network, refuse_overlap
 from ansible_collections.overssh.swarm.plugins.module_utils._plan import apply, undo
 from hypothesis import given
@@ -121,9 +122,46 @@ def test_what_docker_cant_change_needs_consent(change, words):
     assert (again["Options"], again["Labels"]) == (INSPECTED["Options"], INSPECTED["Labels"])
 
 
-def test_auto_follows_the_underlay():
-    with pytest.raises(OversshError, match="its mtu is 1500, not 1400"):
-        plan_network(WANTED, dataclasses.replace(THERE, underlay_mtu=1400))
+def test_auto_follows_the_smallest_underlay_of_all_nodes():
+    others = dataclasses.replace(WANTED, underlay_mtus=(1400, 9000))
+    assert plan_network(others, MANAGER).steps[0].args["body"]["Options"][MTU] == "1400"
+    own = dataclasses.replace(MANAGER, underlay_mtu=1300)
+    assert plan_network(others, own).steps[0].args["body"]["Options"][MTU] == "1300"
+    exact = dataclasses.replace(others, mtu=9000)
+    assert plan_network(exact, own).steps[0].args["body"]["Options"][MTU] == "9000"
+
+
+def test_auto_needs_no_node_of_its_own_in_a_rehearsal():
+    others = dataclasses.replace(WANTED, underlay_mtus=(65000, 1500))
+    plan = plan_network(others, Observed(manager=False, state="inactive", rehearsal=True))
+    assert plan.after["mtu"] == 1500
+
+
+def test_a_network_that_loses_large_packets_is_a_difference():
+    desired = dataclasses.replace(WANTED, underlay_mtus=(1300,))
+    with pytest.raises(OversshError, match="its mtu is 1500 where only 1300 fits through the underlay, so that large"):
+        plan_network(desired, THERE)
+    assert plan_network(dataclasses.replace(desired, on_change="recreate"), THERE).after["mtu"] == 1300
+
+
+def test_a_network_that_could_be_faster_is_a_difference_only_with_consent():
+    wide = dataclasses.replace(THERE, underlay_mtu=9000)
+    assert not plan_network(WANTED, wide).changed
+    (words,) = remarks(WANTED, wide)
+    assert "o1 has an MTU of 1500 where 9000 fits" in words
+    assert "on_change: recreate" in words
+    agreed = dataclasses.replace(WANTED, on_change="recreate")
+    assert plan_network(agreed, wide).after["mtu"] == 9000
+    assert remarks(agreed, wide) == []
+
+
+@pytest.mark.parametrize("mtu", [576, 1300, 1500, 9000, 65535])
+def test_one_that_fits_or_is_to_be_exact_brings_no_remark(mtu):
+    there = dataclasses.replace(THERE, underlay_mtu=1500)
+    assert remarks(dataclasses.replace(WANTED, mtu=mtu), there) == []
+    assert remarks(WANTED, there) == []
+    assert remarks(dataclasses.replace(WANTED, state="absent"), dataclasses.replace(there, underlay_mtu=None)) == []
+    assert remarks(WANTED, dataclasses.replace(MANAGER, underlay_mtu=9000)) == []
 
 
 def test_auto_without_a_device_is_refused():
@@ -173,8 +211,11 @@ def test_networks_of_the_host_and_ingress_are_never_touched(state):
         plan_network(
             dataclasses.replace(WANTED, state=state, on_change="recreate"), dataclasses.replace(MANAGER, network=bridge)
         )
-    with pytest.raises(OversshError, match="ingress is the engine's own"):
+    with pytest.raises(OversshError, match=r"ingress is the engine's own, .* set ingress: true"):
         plan_network(dataclasses.replace(WANTED, name="ingress", state=state), MANAGER)
+    renamed = dataclasses.replace(MANAGER, network=network_of({**INSPECTED, "Ingress": True}))
+    with pytest.raises(OversshError, match="o1 is the engine's own"):
+        plan_network(dataclasses.replace(WANTED, state=state), renamed)
 
 
 @pytest.mark.parametrize(
@@ -231,6 +272,7 @@ def test_refused_means_that_an_address_is_in_both(one, other):
         ({"subnet": "10.200.0.0/24", "ip_range": "10.201.0.0/25"}, "not within the subnet"),
         ({"mtu": "500"}, "mtu is 500; it takes auto"),
         ({"mtu": "big"}, "mtu is big"),
+        ({"underlay_mtus": [1500, 68]}, "underlay_mtus is 68; it takes a number of bytes from 576"),
         ({"options": {MTU: "1500"}}, "said with the option mtu"),
         ({"options": {"encrypted": ""}}, "said with the option encrypted"),
         ({"underlay": "tun"}, "underlay is tun"),
@@ -368,6 +410,11 @@ def test_a_removal_waits_for_those_who_use_the_network():
     engine, _plan = _do(docker, Desired(name="o1", state="absent"))
     assert docker.found == []
     assert engine.result(engine.observe()) == {"network": None}
+
+
+def test_what_fits_is_told():
+    engine = Overlay(Engine(), Run(), dataclasses.replace(WANTED, underlay_mtus=(1350, 9000)), 1)
+    assert engine.result(engine.observe()) == {"network": None, "underlay_mtu": 1350, "warnings": []}
 
 
 def test_those_who_use_it_are_named():
