@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Sequence
 
 from .cases import OPENVPN, RAW, RECIPE, STREAM, STREAM2, TUN, WIREGUARD, Case
-from .nodes import ROOT, BenchError, Pair, route
+from .nodes import PLAYBOOK, ROOT, BenchError, Pair, route
 
 KEYS = "/etc/bench"
 
@@ -111,7 +111,7 @@ def _collection(pair: Pair, cases: list[Case]) -> None:
     variables = json.dumps({"links": links, "dial": pair.cloud.address})
     inventory = str(ROOT / ".lab" / pair.name / "inventory.yml")
     playbook = str(ROOT / "tests/bench/links.yml")
-    words = ["ansible-playbook", "--inventory", inventory, "--extra-vars", variables, playbook]
+    words = [PLAYBOOK, "--inventory", inventory, "--extra-vars", variables, playbook]
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode:

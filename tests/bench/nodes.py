@@ -19,6 +19,7 @@ from tests.lab.docker_engine import docker, inspect
 from tests.lab.shell import LabError, run
 
 ROOT = Path(__file__).resolve().parents[2]
+PLAYBOOK = str(Path(sys.executable).with_name("ansible-playbook"))
 AGENT = "/usr/local/lib/bench-agent.py"
 PACKAGES = "openssl openvpn wireguard-go wireguard-tools"
 # The addresses that are measured, and that the swarm stands on. Which link carries them is a question of one route.

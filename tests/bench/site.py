@@ -17,7 +17,7 @@ import time
 
 import yaml
 
-from .nodes import ROOT, lab
+from .nodes import PLAYBOOK, ROOT, lab
 
 LAB = "bench"
 STATE = ROOT / ".lab" / LAB
@@ -53,7 +53,7 @@ def plain() -> float:
 def site() -> tuple[float, str]:
     """The playbook, once."""
     inventory = str(STATE / "inventory.yml")
-    return timed(["ansible-playbook", "-i", inventory, "overssh.swarm.site", "-e", "overssh_report=''"])
+    return timed([PLAYBOOK, "-i", inventory, "overssh.swarm.site", "-e", "overssh_report=''"])
 
 
 def tasks_per_host(output: str) -> dict[str, int]:
