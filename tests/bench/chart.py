@@ -29,7 +29,7 @@ def draw(rows: list[dict[str, Any]]) -> str:
     most = int(max([*(bars[key] for key in bars if key[0] in labels), pipe or 0.0, 0.5])) + 1
     scale = WIDTH / most
     bottom = TOP + len(shown) * (len(STREAMS) * BAR + GAP)
-    parts = [_text(LEFT, 18, "Container to container, Gbit/s", "title"), *_legend()]
+    parts = [_text(12, 18, "Container to container, Gbit/s", "title"), *_legend()]
     for tick in range(most + 1):
         x = LEFT + tick * scale
         parts.append(f'<line class="grid" x1="{x:.0f}" x2="{x:.0f}" y1="{TOP - 6}" y2="{bottom}"/>')
@@ -46,7 +46,7 @@ def draw(rows: list[dict[str, Any]]) -> str:
         x = LEFT + pipe * scale
         parts.append(f'<line class="pipe" x1="{x:.0f}" x2="{x:.0f}" y1="{TOP - 6}" y2="{bottom}"/>')
         parts.append(_text(x - 4, TOP + 4, f"ssh cat {pipe:.2f}", "small rust", "end"))
-    size = f'viewBox="0 0 {LEFT + WIDTH + 50} {bottom + 24}"'
+    size = f'width="{LEFT + WIDTH + 50}" viewBox="0 0 {LEFT + WIDTH + 50} {bottom + 24}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="What each transport carries">'
     return "\n".join([head, f"<style>{STYLE}</style>", *parts, "</svg>", ""])
 
