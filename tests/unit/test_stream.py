@@ -8,6 +8,7 @@ import ast
 import contextlib
 import importlib.util
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -40,6 +41,8 @@ def frame(packet: bytes) -> bytes:
 
 
 BEAT = bytes([0x42, 0, 0, 0])
+QUESTION = bytes([0x41, 0, 0, 8]) + (123_456).to_bytes(8, "big")
+UNASKED = bytes([0x52, 0, 0, 8]) + bytes(8)
 
 
 class Device:
@@ -115,6 +118,14 @@ def reference(data: bytes) -> tuple[list[bytes], str]:
             data = data[4 + length :]
         elif data[:4] == BEAT:
             data = data[4:]
+        elif data[:4] == QUESTION[:4]:
+            if len(data) < 12:
+                return packets, "inside"
+            if data[4] >= 0x40:
+                return packets, "wrong"  # a time that no clock has
+            data = data[12:]
+        elif data[:4] == UNASKED[:4]:
+            return packets, "wrong" if len(data) >= 12 else "inside"
         else:
             return packets, "wrong"
     return packets, "inside" if data else "well"
@@ -123,7 +134,8 @@ def reference(data: bytes) -> tuple[list[bytes], str]:
 def feed(pieces: list[bytes]) -> tuple[list[bytes], str]:
     """What the helper makes of bytes that arrive in these pieces, after which the session is closed."""
     device, pipe = Device(), Pipe()
-    inbound = stream.Inbound(pipe.out, device.descriptor, "cloud1")
+    outbound = stream.Outbound(device.descriptor, pipe.into, 65536)
+    inbound = stream.Inbound(pipe.out, device.descriptor, outbound, "cloud1")
     packets: list[bytes] = []
     try:
         for piece in pieces:
@@ -139,7 +151,7 @@ def feed(pieces: list[bytes]) -> tuple[list[bytes], str]:
     except stream.ClosedError as reason:
         return packets, "inside" if "inside a frame" in str(reason) else "well"
     except stream.EndedError as reason:
-        assert "cloud1 sent " in str(reason)
+        assert re.match("cloud1 sent |the far end a", str(reason))
         return packets + device.given(), "wrong"
     finally:
         device.close()
@@ -150,12 +162,15 @@ lengths = st.one_of(st.integers(11, 100), st.sampled_from([1510, 9010, 65545, 65
 frames = st.one_of(
     lengths.flatmap(lambda length: st.binary(min_size=1, max_size=8).map(lambda b: frame((b * length)[:length]))),
     st.just(BEAT),
+    st.just(QUESTION),
 )
 garbage = st.one_of(
     st.binary(min_size=1, max_size=64),
     st.just((0x50000000 | 65546).to_bytes(4, "big") + bytes(70000)),  # one byte more than there can be
     st.just(frame(bytes(10))),  # a header without a packet
     st.just(b"\x42\x00\x00\x01x"),  # a beat that carries something
+    st.just(UNASKED),
+    st.just(QUESTION[:4] + b"\xff" * 8),
     lengths.map(lambda length: frame(bytes(length))[:-1]),
 )
 
@@ -169,7 +184,7 @@ def test_whatever_the_pieces_every_packet_arrives_whole_and_in_order(parts, cuts
         at += cut
     pieces.append(data[at:])
     assert feed(pieces) == reference(data)
-    assert reference(data) == ([part[4:] for part in parts if part != BEAT], "well")
+    assert reference(data) == ([part[4:] for part in parts if part not in (BEAT, QUESTION)], "well")
 
 
 @given(st.lists(st.one_of(frames, garbage), max_size=8))
@@ -185,7 +200,7 @@ def test_a_session_that_ends_inside_a_frame_says_so():
 
 def test_a_packet_that_the_device_refuses_costs_that_packet_only(pipe):
     down = os.open("/dev/full", os.O_RDWR)
-    inbound = stream.Inbound(pipe.out, down, "cloud1")
+    inbound = stream.Inbound(pipe.out, down, stream.Outbound(down, pipe.into, 65536), "cloud1")
     os.write(pipe.into, frame(bytes(40)) + frame(bytes(50)))
     assert inbound.turn()
     assert inbound.unfit == 2
@@ -202,6 +217,24 @@ def packets_in(data: bytes) -> list[bytes]:
     return packets
 
 
+def answered(outbound, data: bytes, delay: int = 1000) -> None:
+    """Answer every question in what was written, as a far end does to which it took so many microseconds."""
+    for _question in range(min(data.count(QUESTION[:4]), len(outbound._asked))):
+        outbound.learn(delay)
+
+
+def drain(outbound, pipe: Pipe) -> bytes:
+    """All that is left, from a session that takes it and answers."""
+    taken = b""
+    while outbound.blocked:
+        got = pipe.read()
+        taken += got
+        answered(outbound, got)
+        outbound.full = False
+        outbound.flush()
+    return taken + pipe.read()
+
+
 def test_packets_leave_in_batches_and_in_order(device, pipe):
     outbound = outbound_of(device, pipe)
     sent = [bytes([number]) * (20 + number) for number in range(100)]
@@ -216,7 +249,6 @@ def test_packets_leave_in_batches_and_in_order(device, pipe):
 def test_a_session_that_takes_nothing_costs_large_packets_first_and_bounded_memory(device, pipe):
     outbound = outbound_of(device, pipe)
     large, small = bytes(60000), bytes(200)
-    taken = b""
     for _turn in range(200):
         device.kernel.send(large)
         outbound.gather()
@@ -232,10 +264,7 @@ def test_a_session_that_takes_nothing_costs_large_packets_first_and_bounded_memo
         device.kernel.send(small)
         outbound.gather()
     assert outbound.dropped > dropped, "but not without end"
-    while outbound.blocked:
-        taken += pipe.read()
-        outbound.flush()
-    taken += pipe.read()
+    taken = drain(outbound, pipe)
     packets = packets_in(taken)
     assert [len(packet) for packet in packets] == sorted((len(packet) for packet in packets), reverse=True)
     assert packets.count(large) + packets.count(small) == len(packets) == 5250 - outbound.dropped
@@ -255,11 +284,9 @@ def test_whatever_the_session_takes_packets_stay_whole_and_in_order(steps):
         if takes:
             with contextlib.suppress(BlockingIOError):
                 taken += os.read(pipe.out, takes)
+            outbound.full = False
             outbound.flush()
-    while outbound.blocked:
-        taken += pipe.read()
-        outbound.flush()
-    taken += pipe.read()
+    taken += drain(outbound, pipe)
     device.close()
     pipe.close()
     numbers = [int.from_bytes(packet[:11], "big") for packet in packets_in(taken)]
@@ -284,13 +311,100 @@ def test_the_queue_and_the_pipe_follow_the_rate_within_bounds(device, pipe):
 def test_an_end_that_has_nothing_to_say_says_that_it_is_alive(device, pipe):
     outbound = outbound_of(device, pipe)
     outbound.beat()
-    assert pipe.read() == BEAT
-    device.kernel.send(bytes(50))
-    outbound.gather()
-    outbound.beat()
-    assert pipe.read() == b"", "a packet that waits is sign enough"
     outbound.flush()
-    assert packets_in(pipe.read()) == [bytes(50)]
+    assert pipe.read() == BEAT
+
+
+def test_questions_leave_with_the_time_at_which_they_leave(device, pipe):
+    outbound = outbound_of(device, pipe)
+    before = time.monotonic_ns() // 1000
+    data = push(device, outbound, pipe, 2)
+    assert data[:-8] == frame(bytes(60000)) * 2 + QUESTION[:4]
+    assert before <= int.from_bytes(data[-8:], "big") <= time.monotonic_ns() // 1000
+    assert packets_in(data) == [bytes(60000)] * 2
+
+
+def push(device: Device, outbound, pipe: Pipe, packets: int) -> bytes:
+    """Offer packets of 60000 bytes to a session that takes everything; what left."""
+    data = b""
+    for _packet in range(packets):
+        device.kernel.send(bytes(60000))
+        outbound.gather()
+        outbound.flush()
+        while outbound.full:
+            data += pipe.read()
+            outbound.full = False
+            outbound.flush()
+    return data + pipe.read()
+
+
+def test_the_window_holds_back_what_makes_others_wait(device, pipe):
+    """Questions that take longer and longer shrink the window, until the packets under way are few."""
+    outbound = outbound_of(device, pipe)
+    answered(outbound, push(device, outbound, pipe, 4), 5_000)
+    for _turn in range(40):
+        answered(outbound, push(device, outbound, pipe, 8), 505_000)
+    assert outbound._window.size == 131072, "the least that it may be"
+    data = push(device, outbound, pipe, 40)
+    assert outbound.blocked
+    assert not outbound.full
+    assert outbound.sent - outbound._arrived <= 131072 + 60004 * 2
+    answered(outbound, data, 5_000)
+    outbound.flush()
+    assert pipe.read() != b"", "an answer lets the next ones go"
+
+
+def test_an_empty_path_opens_the_window_to_its_most(device, pipe):
+    outbound = outbound_of(device, pipe)
+    for _turn in range(60):
+        answered(outbound, push(device, outbound, pipe, 60), 5_000)
+        if outbound._window.size == 16 << 20:
+            break
+    assert outbound._window.size == 16 << 20
+
+
+def path(window, start: float, round_trip: float, rate: float, seconds: float = 120) -> tuple[float, float]:
+    """A path of this round trip and rate that is kept full: the mean queue in seconds and rate over its second half."""
+    now, queues, rates = start, [], []
+    offset = -1e9  # the clocks differ
+    while now < start + seconds:
+        under_way = window.size
+        queue = max(0.0, under_way / rate - round_trip)
+        took = round_trip + queue
+        now += took
+        window.learn(offset + (round_trip / 2 + queue) * 1e6, took * 1e6, under_way, True, now)
+        if now > start + seconds / 2:
+            queues.append(queue)
+            rates.append(min(rate, under_way / took))
+    return sum(queues) / len(queues), sum(rates) / len(rates)
+
+
+@pytest.mark.parametrize("rate", [2.5e6, 12.5e6, 125e6])
+@pytest.mark.parametrize("round_trip", [0.001, 0.02, 0.1])
+def test_a_full_path_is_filled_and_its_queue_stays_short(round_trip, rate):
+    queue, reached = path(stream.Window(131072), 0, round_trip, rate)
+    assert reached > 0.85 * rate
+    assert queue < 0.02 + 131072 / rate
+
+
+def test_a_path_that_becomes_longer_is_not_taken_for_a_full_one_for_long():
+    window = stream.Window(131072)
+    path(window, 0, 0.02, 12.5e6)
+    queue, reached = path(window, 120, 0.12, 12.5e6)
+    assert reached > 0.8 * 12.5e6
+    assert queue < 0.05
+
+
+def test_an_answer_to_no_question_ends_the_session(device, pipe):
+    with pytest.raises(stream.EndedError, match="answers what it was not asked"):
+        outbound_of(device, pipe).learn(1)
+
+
+def test_a_far_end_that_only_asks_ends_the_session(device, pipe):
+    outbound = outbound_of(device, pipe)
+    with pytest.raises(stream.EndedError, match="asks what can't be answered"):
+        for _question in range(10_000_000):
+            outbound.answer(1)
 
 
 class Ends:
@@ -301,7 +415,7 @@ class Ends:
         self.sockets = list(socket.socketpair())
         self.reasons: dict[int, BaseException] = {}
         self.lanes = [
-            stream.Lane(device.descriptor, end.fileno(), end.fileno(), f"end{1 - number}", silence, 1500)
+            stream.Lane(device.descriptor, end.fileno(), os.dup(end.fileno()), f"end{1 - number}", silence, 1500)
             for number, (device, end) in enumerate(zip(self.devices, self.sockets, strict=True))
         ]
         self.beats = [0, 0]
@@ -383,7 +497,7 @@ def test_an_end_that_falls_silent_is_given_up(ends):
 def test_a_session_that_is_closed_is_said_to_be(ends):
     link = ends()
     link.start(0)
-    link.sockets[1].close()
+    link.sockets[1].shutdown(socket.SHUT_RDWR)
     assert wait(lambda: 0 in link.reasons)
     assert str(link.reasons[0]).startswith("the session with end1 was closed")
 

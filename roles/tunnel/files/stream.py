@@ -33,6 +33,7 @@ import subprocess
 import sys
 import syslog
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
@@ -44,11 +45,15 @@ HELLO = b"OVERSSH-STREAM "
 LONGEST_HELLO = 4096
 # ssh has its own time-out for the connection; this one is for everything until the far end's helper answers.
 HELLO_SECONDS = 60.0
-SERVE_SECONDS = 60.0
 TAKE_OVER_SECONDS = 5.0
 
 HEAD = struct.Struct("!I")
-PACKET, BEAT = 0x50, 0x42
+# A question has the time at which it left, an answer how long the question was on its way, both in microseconds of
+# clocks that have nothing to do with each other: only how that changes says something.
+QUESTION, REPLY = struct.Struct("!IQ"), struct.Struct("!Iq")
+PACKET, BEAT, ASK, ANSWER = 0x50, 0x42, 0x41, 0x52
+NO_TIME = 1 << 62
+TOLD = (ASK << 24 | QUESTION.size - HEAD.size, ANSWER << 24 | REPLY.size - HEAD.size)
 LENGTH = 0xFFFFFF
 VNET_HEADER = 10
 LARGEST = VNET_HEADER + 65535
@@ -65,7 +70,12 @@ QUEUE_LEAST, QUEUE_MOST = 32 * 1024, 2 * 1024 * 1024
 PIPE_LEAST, PIPE_MOST = 64 * 1024, 1024 * 1024
 # A full queue still takes packets as small as those that keep a swarm together, up to so much more.
 SMALL, SMALL_ROOM = 1500, 64 * 1024
+ANSWERS_ROOM = 16 * 1024
 TUNE_SECONDS = 0.1
+# So many bytes may be on their way: as many as keep the delay they make in pipe, ssh and network near the aimed one.
+WINDOW_LEAST, WINDOW_FIRST, WINDOW_MOST = 64 * 1024, 1024 * 1024, 16 * 1024 * 1024
+DELAY, EPOCH_SECONDS = 10_000, 10.0  # microseconds, seconds
+ASKS_A_WINDOW, ASK_LEAST = 16, 16 * 1024
 # How often an end says within the allowed silence that it is alive, if it has nothing else to say.
 BEATS = 5
 
@@ -93,6 +103,51 @@ class StoppedError(Exception):
     """Somebody told this process to end."""
 
 
+class Window:
+    """How many bytes may be on their way to the far end.
+
+    ssh and its TCP connection take megabytes that they can't send yet, and on a slow path everything after them waits
+    for seconds. So the far end is asked again and again how long a question took to it, and the window follows how much
+    longer that is than on an empty path. (The idea is LEDBAT's, RFC 6817.) All times are microseconds.
+    """
+
+    def __init__(self, least: int) -> None:
+        self._least, self._size = max(WINDOW_LEAST, least), float(WINDOW_FIRST)
+        self._round_trip = self._base = self._lowest = float("inf")
+        self._epoch_ends, self._draining = 0.0, 0
+
+    @property
+    def size(self) -> int:
+        """The window in bytes; small for a moment now and then, to see how fast an empty path is."""
+        return self._least if self._draining else int(self._size)
+
+    def learn(self, delay: float, round_trip: float, under_way: int, limited: bool, now: float) -> None:
+        """An answer came: so long was its question on its way, by clocks that differ, and so long they were together.
+
+        under_way: bytes; limited: whether the window held packets back; now: seconds.
+        """
+        self._round_trip = min(self._round_trip, round_trip)
+        self._follow_base(delay, now)
+        queue = delay - self._base
+        if queue > DELAY:
+            fitting = min(self._size, under_way) * (self._round_trip + DELAY) / (self._round_trip + queue)
+            self._size = max(self._least, self._size / 2, fitting)
+        elif limited:
+            self._size = min(WINDOW_MOST, self._size * (2 - queue / DELAY))
+
+    def _follow_base(self, delay: float, now: float) -> None:
+        if self._draining:
+            self._draining -= 1
+            if not self._draining:
+                self._base = self._lowest = delay
+        self._base, self._lowest = min(self._base, delay), min(self._lowest, delay)
+        if now >= self._epoch_ends:
+            # A queue that was never empty in all that time looks like a longer path, and only draining tells.
+            if self._lowest > self._base + DELAY / 2:
+                self._draining = 2
+            self._base, self._lowest, self._epoch_ends = self._lowest, float("inf"), now + EPOCH_SECONDS
+
+
 class Outbound:
     """Packets on their way from the device into the session.
 
@@ -102,57 +157,103 @@ class Outbound:
     """
 
     def __init__(self, device: int, sink: int, least: int) -> None:
-        room = QUEUE_MOST + SMALL_ROOM + HEAD.size + LARGEST
+        room = QUEUE_MOST + SMALL_ROOM + ANSWERS_ROOM + LARGEST
         self._device, self._sink, self._least = device, sink, least
         self._filling, self._leaving = bytearray(room), bytearray(room)
         self._end = self._begin = self._stop = 0
         self._limit, self._pipe, self._rate = least, 0, 0.0
+        self._window = Window(least)
+        # Places in the stream: where the filling buffer begins, up to where the last answer says that all arrived, and
+        # the ends of the questions that wait and of those under way, these with when they left.
+        self._place = self._arrived = self._last_question = 0
+        self._questions: deque[int] = deque()
+        self._asked: deque[tuple[int, int]] = deque()
+        self.full = False
         self.sent = self.dropped = 0
 
     @property
     def blocked(self) -> bool:
-        """Whether the session has not taken everything yet."""
+        """Whether something waits that the session or the window did not let go yet."""
         return self._begin < self._stop
 
     def gather(self) -> None:
         """Read what the device has."""
         buffer, end, blocked, limit = self._filling, self._end, self.blocked, self._limit
-        view = memoryview(buffer)
+        view, spacing = memoryview(buffer), max(ASK_LEAST, self._window.size // ASKS_A_WINDOW)
         for _turn in range(TURNS):
             if not blocked and end >= BATCH:
                 break
             try:
-                length = os.readv(self._device, [view[end + 4 :]])
+                length = os.readv(self._device, [view[end + 4 : end + 4 + LARGEST]])
             except BlockingIOError:
                 break
             if not blocked or end < limit or (length <= SMALL and end < limit + SMALL_ROOM):
                 HEAD.pack_into(buffer, end, PACKET << 24 | length)
                 end += 4 + length
+                if self._place + end - self._last_question >= spacing:
+                    end += QUESTION.size
+                    self._last_question = self._place + end
+                    self._questions.append(self._last_question)
             else:
                 self.dropped += 1
         self._end = end
 
     def flush(self) -> None:
-        """Write until everything is gone or the session takes no more."""
-        while self.blocked or self._end:
+        """Write until everything is gone, or the session or the window takes no more."""
+        while (self.blocked or self._end) and not self.full:
             if not self.blocked:
                 self._filling, self._leaving = self._leaving, self._filling
+                self._place += self._end
                 self._begin, self._stop, self._end = 0, self._end, 0
-            try:
-                written = os.write(self._sink, memoryview(self._leaving)[self._begin : self._stop])
-            except BlockingIOError:
+            # Where no question is under way there is none whose answer would open the window.
+            allowed = self._window.size - (self.sent - self._arrived) if self._asked else self._stop
+            if allowed <= 0:
                 return
+            upto = min(self._stop, self._begin + allowed)
+            now = self._date_questions(upto)
+            try:
+                written = os.write(self._sink, memoryview(self._leaving)[self._begin : upto])
+            except BlockingIOError:
+                written = 0
+            self.full = self._begin + written < upto
             self._begin += written
             self.sent += written
-            if self.blocked:
-                return  # it took a part, so it is full
+            while self._questions and self._questions[0] <= self.sent:
+                self._asked.append((self._questions.popleft(), now))
+
+    def _date_questions(self, upto: int) -> int:
+        """Write into the questions that leave now when that is, in microseconds."""
+        now = time.monotonic_ns() // 1000
+        start = self.sent - self._begin  # the leaving buffer's place in the stream
+        for end in self._questions:
+            place = end - start - QUESTION.size
+            if place >= upto:
+                break
+            if place >= self._begin:
+                QUESTION.pack_into(self._leaving, place, ASK << 24 | QUESTION.size - HEAD.size, now)
+        return now
 
     def beat(self) -> None:
-        """Say that this end is alive, where it has nothing else to say."""
-        if not self.blocked and not self._end:
-            HEAD.pack_into(self._filling, 0, BEAT << 24)
-            self._end = HEAD.size
-            self.flush()
+        """Say that this end is alive."""
+        HEAD.pack_into(self._filling, self._end, BEAT << 24)
+        self._end += HEAD.size
+
+    def answer(self, left: int) -> None:
+        """Say how long a question that left at this time was on its way."""
+        if left >= NO_TIME or self._end + REPLY.size > len(self._filling) - LARGEST:
+            raise EndedError("the far end asks what can't be answered")
+        delay = time.monotonic_ns() // 1000 - left
+        REPLY.pack_into(self._filling, self._end, ANSWER << 24 | REPLY.size - HEAD.size, delay)
+        self._end += REPLY.size
+
+    def learn(self, delay: int) -> None:
+        """Take the answer to the oldest question under way."""
+        if not self._asked:
+            raise EndedError("the far end answers what it was not asked")
+        place, left = self._asked.popleft()
+        now = time.monotonic_ns() // 1000
+        self._window.learn(delay, now - left, self.sent - self._arrived, self.blocked and not self.full, now / 1e6)
+        self._arrived = place
 
     def tune(self, rate: float) -> None:
         """Fit the queue and the pipe behind it to a rate in bytes per second, which falls slowly, as traffic pauses."""
@@ -164,10 +265,10 @@ class Outbound:
 
 
 class Inbound:
-    """Packets on their way from the session to the device."""
+    """Packets on their way from the session to the device; outbound is told what else the far end says."""
 
-    def __init__(self, source: int, device: int, who: str) -> None:
-        self._source, self._device, self._who = source, device, who
+    def __init__(self, source: int, device: int, outbound: Outbound, who: str) -> None:
+        self._source, self._device, self._outbound, self._who = source, device, outbound, who
         self._view = memoryview(bytearray(INBOUND_ROOM))
         self._begin = self._end = 0
         self.received = self.unfit = 0
@@ -202,6 +303,15 @@ class Inbound:
                 begin = after
             elif head == BEAT << 24:
                 begin += 4
+            elif head in TOLD:
+                after = begin + QUESTION.size
+                if after > end:
+                    break
+                if head == TOLD[0]:
+                    self._outbound.answer(QUESTION.unpack_from(view, begin)[1])
+                else:
+                    self._outbound.learn(REPLY.unpack_from(view, begin)[1])
+                begin = after
             else:
                 raise EndedError(f"{self._who} sent {head:08x} where a frame begins, and none begins so")
         if begin == end:
@@ -227,7 +337,7 @@ class Lane:
         self._device, self._source, self._sink = device, source, sink
         self._who, self._silence = who, silence
         self.outbound = Outbound(device, sink, max(QUEUE_LEAST, 2 * mtu))
-        self.inbound = Inbound(source, device, who)
+        self.inbound = Inbound(source, device, self.outbound, who)
 
     def run(self, on_beat: "Callable[[], None]") -> NoReturn:
         """Move packets until something ends it; on_beat is called five times within the silence."""
@@ -243,7 +353,8 @@ class Lane:
         poll = select.poll()
         poll.register(self._device, select.POLLIN)
         poll.register(self._source, select.POLLIN)
-        waiting, sent_at_tuning, sent_at_beat = False, 0, 0
+        sent_at_tuning = sent_at_beat = 0
+        awaited = self._device
         heard = tuned = beaten = time.monotonic()
         while True:
             ready = [descriptor for descriptor, _event in poll.poll(every * 1000)]
@@ -251,22 +362,26 @@ class Lane:
             if self._source in ready and inbound.turn():
                 heard = now
             if self._sink in ready:
-                outbound.flush()
-            if self._device in ready or self._sink in ready:
+                outbound.full = False
+            outbound.flush()
+            if self._device in ready or awaited != self._device:
                 outbound.gather()
-                if not outbound.blocked:
-                    outbound.flush()
-            if outbound.blocked != waiting:
-                # While the session takes nothing there is no hurry to read what can't leave.
-                waiting = not waiting
-                poll.unregister(self._device if waiting else self._sink)
-                poll.register(*((self._sink, select.POLLOUT) if waiting else (self._device, select.POLLIN)))
+                outbound.flush()
+            # While the session takes nothing there is no hurry to read what can't leave.
+            wanted = self._sink if outbound.full else self._source if outbound.blocked else self._device
+            if wanted != awaited:
+                if awaited != self._source:
+                    poll.unregister(awaited)
+                if wanted != self._source:
+                    poll.register(wanted, select.POLLOUT if wanted == self._sink else select.POLLIN)
+                awaited = wanted
             if now - tuned >= TUNE_SECONDS:
                 outbound.tune((outbound.sent - sent_at_tuning) / (now - tuned))
                 tuned, sent_at_tuning = now, outbound.sent
             if now - beaten >= every:
-                if outbound.sent == sent_at_beat:
+                if outbound.sent == sent_at_beat and not outbound.blocked:
                     outbound.beat()
+                    outbound.flush()
                 beaten, sent_at_beat = now, outbound.sent
                 on_beat()
             if now - heard > self._silence:
@@ -494,6 +609,7 @@ class Dialler:
         for queue, lane in zip(self._queues, lanes):
             discard(queue)
             lane.outbound.beat()
+            lane.outbound.flush()
         say(f"connected to {self._peer}, {self._lanes} lane{'s' * (self._lanes > 1)}")
         for lane in lanes[1:]:
             self._begin_worker(lane)
