@@ -20,7 +20,7 @@ from ._files import read_text
 from ._main import Engine
 from ._plan import Plan, Step
 from ._systemd import Systemd
-from ._tun_model import NEW_TXQUEUELEN, Address, Desired, Device, Observed, Route, device_result, plan_tun
+from ._tun_model import NEW_TXQUEUELEN, Address, Desired, Device, Observed, Route, device_result, plan_tun, steps_to
 from ._tun_unit import unit_name, unit_text
 
 try:
@@ -30,14 +30,14 @@ except ImportError:
     IPRoute = None
 
 # Numbers of linux/rtnetlink.h and linux/if.h.
-IFF_UP, IFF_LOWER_UP = 0x1, 0x10000
+IFF_UP = 0x1
 RT_TABLE_MAIN, RTPROT_KERNEL, RTPROT_STATIC, RTN_UNICAST = 254, 2, 4, 1
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_NOWHERE = 0, 253, 255
 # Whoever made a route and however far it reaches: what the kernel takes for "any" when it removes one.
 ANY_ORIGIN = {"proto": 0, "scope": RT_SCOPE_NOWHERE}
 IFA_F_NODAD = 0x02
-# As /sys/class/net/DEVICE/tun_flags shows them (linux/if_tun.h).
-IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
+# A device for whole IP packets.
+PLAIN = _tun_device.IFF_TUN | _tun_device.IFF_NO_PI
 
 
 @contextlib.contextmanager
@@ -84,11 +84,12 @@ def _proc_forwarding(name: str) -> str:
 
 def _device(kernel: Any, link: Any) -> Device:
     name, index = _name(link), link["index"]
-    flags = int((read_text(_sys(name, "tun_flags")) or "0").strip(), 16)
+    flags = _tun_device.flags(name)
     queue = link.get_attr("IFLA_TXQLEN")
     return Device(
         name=name,
-        is_tun=flags & (IFF_TUN | IFF_NO_PI) == IFF_TUN | IFF_NO_PI,
+        is_tun=flags & PLAIN == PLAIN,
+        multi_queue=bool(flags & _tun_device.IFF_MULTI_QUEUE),
         alias=link.get_attr("IFLA_IFALIAS") or "",
         owner=_named(read_text(_sys(name, "owner")), lambda uid: pwd.getpwuid(uid).pw_name),
         group=_named(read_text(_sys(name, "group")), lambda gid: grp.getgrgid(gid).gr_name),
@@ -97,9 +98,10 @@ def _device(kernel: Any, link: Any) -> Device:
         addresses=tuple(_addresses(kernel, index)),
         routes=tuple(_routes(kernel, index)),
         up=bool(link["flags"] & IFF_UP),
-        carrier=bool(link["flags"] & IFF_LOWER_UP),
+        carrier=bool(link.get_attr("IFLA_CARRIER")),
         forwarding=(read_text(_proc_forwarding(name)) or "").strip() == "1",
         offload=_tun_device.offloads(name),
+        vnet_header=bool(flags & _tun_device.IFF_VNET_HDR),
     )
 
 
@@ -190,12 +192,19 @@ class TunEngine(Engine[Observed]):
 
     def _on_device(self, kind: str, step: Step) -> None:
         if kind == "create":
-            _tun_device.create(self._desired.name, _uid(step.args["owner"]), _gid(step.args["group"]))
+            owner, group = _uid(step.args["owner"]), _gid(step.args["group"])
+            _tun_device.create(self._desired.name, owner, group, step.args["multi_queue"])
         elif kind == "restore":
-            raise OversshError("only the program that made it can make it again")
+            self._restore(step.args["device"])
         else:
             with netlink() as kernel:
                 kernel.link("del", index=self._index(kernel))
+
+    def _restore(self, device: Device) -> None:
+        if not (device.ours and device.is_tun):
+            raise OversshError("only the program that made it can make it again")
+        for step in steps_to(device):
+            self.perform(step)
 
     def _on_list(self, kind: str, what: str, item: Any) -> None:
         """Add or remove an address or a route; what is already gone is fine, a route goes with its address."""

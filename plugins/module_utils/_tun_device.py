@@ -14,9 +14,12 @@ import struct
 from collections.abc import Iterator
 
 from ._errors import OversshError
+from ._files import read_text
 
 CLONE_DEVICE = "/dev/net/tun"
-IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
+IFF_TUN, IFF_MULTI_QUEUE, IFF_NO_PI, IFF_VNET_HDR = 0x0001, 0x0100, 0x1000, 0x4000
+# Of those that /sys/class/net/DEVICE/tun_flags shows, the ones that the next program to open it may change.
+KEPT = IFF_MULTI_QUEUE | IFF_NO_PI | IFF_VNET_HDR
 TUNSETIFF, TUNSETPERSIST, TUNSETOWNER, TUNSETGROUP, TUNSETOFFLOAD = (
     0x400454CA,
     0x400454CB,
@@ -29,9 +32,9 @@ NOBODY_IN_PARTICULAR = -1
 SIOCETHTOOL, ETHTOOL_GTXCSUM = 0x8946, 0x16
 
 
-def create(name: str, uid: int, gid: int) -> None:
-    """Make a persistent device as OpenSSH opens it; uid and gid may be NOBODY_IN_PARTICULAR."""
-    with _attached(name) as device:
+def create(name: str, uid: int, gid: int, multi_queue: bool) -> None:
+    """Make a persistent device for whole packets; uid and gid may be NOBODY_IN_PARTICULAR."""
+    with _opened(name, IFF_TUN | IFF_NO_PI | (IFF_MULTI_QUEUE if multi_queue else 0)) as device:
         if uid != NOBODY_IN_PARTICULAR:
             fcntl.ioctl(device, TUNSETOWNER, uid)
         if gid != NOBODY_IN_PARTICULAR:
@@ -54,11 +57,16 @@ def set_group(name: str, gid: int) -> None:
 def clear_offload(name: str) -> None:
     """Have the kernel hand out whole packets with their checksums again.
 
-    Offload flags stay on a persistent device after the program that set them has gone, and plain ssh then loses every
+    Offload flags stay on a persistent device after the program that set them was killed, and plain ssh then loses every
     TCP packet while ping works.
     """
     with _attached(name) as device:
         fcntl.ioctl(device, TUNSETOFFLOAD, 0)
+
+
+def flags(name: str) -> int:
+    """How the device was made and is open, 0 where it is no tun device."""
+    return int((read_text(f"/sys/class/net/{name}/tun_flags") or "0").strip(), 16)
 
 
 def offloads(name: str) -> bool:
@@ -77,17 +85,38 @@ def offloads(name: str) -> bool:
 
 @contextlib.contextmanager
 def _attached(name: str) -> Iterator[int]:
+    """The device opened as it is, where no process has it."""
+    # The kernel would give another queue of several to anybody, and flags hold for all of them.
+    if _carries(name):
+        raise _in_use(name)
+    with _opened(name, IFF_TUN | flags(name) & KEPT) as device:
+        yield device
+
+
+def _carries(name: str) -> bool:
+    with contextlib.suppress(OversshError):  # of a device that is down it can't be read
+        return read_text(f"/sys/class/net/{name}/carrier") == "1\n"
+    return False
+
+
+def _in_use(name: str) -> OversshError:
+    """What to say where a process has the device open."""
+    return OversshError(f"{name} is in use by another process; stop the link that runs over it first")
+
+
+@contextlib.contextmanager
+def _opened(name: str, mode: int) -> Iterator[int]:
     """The device opened, made where it does not exist; OversshError says why it could not be."""
     try:
         device = os.open(CLONE_DEVICE, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
         raise OversshError(f"can't open {CLONE_DEVICE}: {error.strerror}; load the kernel module tun") from error
     try:
-        fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI))
+        fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH22x", name.encode(), mode))
         yield device
     except OSError as error:
         if error.errno == errno.EBUSY:
-            raise OversshError(f"{name} is in use by another process; stop the link that runs over it first") from error
+            raise _in_use(name) from error
         raise OversshError(f"{name}: the kernel refuses it: {error.strerror}") from error
     finally:
         os.close(device)

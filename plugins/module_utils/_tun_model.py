@@ -16,8 +16,8 @@ from ._systemd import UnitState
 
 NAME = re.compile(r"tun(0|[1-9][0-9]{0,9})\Z")
 ALIAS = "overssh "
-# OpenSSH's channel buffer: a larger packet is dropped in silence, and everything after it (CHAN_RBUF - 4).
-LARGEST_MTU = 16380
+# The kernel's own limit for a tun device.
+LARGEST_MTU = 65535
 SMALLEST_MTU = 576
 # IFALIASZ of linux/if.h, less the zero at the end.
 LONGEST_ALIAS = 255
@@ -26,6 +26,18 @@ UNFIT = frozenset("\"'\\%$")
 # What the kernel gives a tun device that it has just made.
 NEW_MTU = 1500
 NEW_TXQUEUELEN = 500
+# What a device has and may be wanted by the same name.
+SETTINGS = (
+    "owner",
+    "group",
+    "mtu",
+    "txqueuelen",
+    "addresses",
+    "routes",
+    "up",
+    "forwarding",
+    "multi_queue",
+)
 IPV6_METRIC = 1024
 
 
@@ -73,6 +85,7 @@ class Desired:
     routes: tuple[Route, ...] = ()
     up: bool = True
     forwarding: bool | None = None
+    multi_queue: bool = False
     persist: bool = True
     on_change: str = "fail"
 
@@ -86,8 +99,9 @@ class Desired:
 class Device:
     """A device as the kernel has it; owner and group: names, or numbers where there is no name, None where anybody's.
 
-    is_tun: made for whole IP packets without a header before them, as OpenSSH needs it; offload: hands out packets
-    without checksums, a rest of another program; forwarding: None where the kernel is yet to say.
+    is_tun: made for whole IP packets without a header before them, as OpenSSH needs it; carrier: a process holds it;
+    offload: hands out packets without checksums; vnet_header: whoever holds it, or held it last, wants to know which;
+    forwarding: None where the kernel is yet to say.
     """
 
     name: str
@@ -102,7 +116,14 @@ class Device:
     up: bool = False
     carrier: bool = False
     forwarding: bool | None = False
+    multi_queue: bool = False
     offload: bool = False
+    vnet_header: bool = False
+
+    @property
+    def stale_offload(self) -> bool:
+        """Whether the offload flags are a rest of another program; those of a running stream are its own."""
+        return self.offload and not (self.carrier and self.vnet_header)
 
     @property
     def ours(self) -> bool:
@@ -126,8 +147,8 @@ def check(desired: Desired) -> None:
         return
     if not SMALLEST_MTU <= desired.mtu <= LARGEST_MTU:
         raise OversshError(
-            f"mtu is {desired.mtu}; it takes {SMALLEST_MTU} to {LARGEST_MTU} bytes, since OpenSSH loses every packet "
-            "from the first larger one on"
+            f"mtu is {desired.mtu}; a tun device takes {SMALLEST_MTU} to {LARGEST_MTU} bytes, and up to 16380 where "
+            "ssh -w shall carry them"
         )
     if desired.txqueuelen < 1:
         raise OversshError(f"txqueuelen is {desired.txqueuelen}; it takes 1 or more packets")
@@ -186,18 +207,12 @@ def plan_tun(desired: Desired, observed: Observed, unit: str, unit_text: str) ->
         return Plan(before, {"state": "absent"}, tuple(steps))
     steps = []
     if found is not None and not (found.ours and _serves(desired, found)):
-        steps.append(
-            Step(
-                "delete_device",
-                f"remove the device {desired.name} that was there",
-                inverse=Step("restore_device", f"bring the device {desired.name} back that was there"),
-            )
-        )
+        back = Step("restore_device", f"bring the device {desired.name} back that was there", {"device": found})
+        steps.append(Step("delete_device", f"remove the device {desired.name} that was there", inverse=back))
         found = None
     if found is None:
         steps.append(_create(desired))
-        # The kernel gives a new device the host's default for forwarding, which Docker changes.
-        found = Device(desired.name, owner=desired.owner, group=desired.group, forwarding=None)
+        found = _new(desired)
     steps += _device_steps(desired, found)
     steps += _with_unit(desired, observed.unit, unit, unit_text)
     return Plan(before, _after(desired, found), tuple(steps))
@@ -213,8 +228,13 @@ def _refuse_foreign(desired: Desired) -> None:
 
 def _serves(desired: Desired, found: Device) -> bool:
     """Whether our device can become the one that is wanted; False where the user agreed to have it replaced."""
+    if found.is_tun and found.multi_queue != desired.multi_queue and not found.carrier:
+        return False  # nobody will miss it
     if not found.is_tun:
         reason = "was made with other flags than OpenSSH needs (IFF_TUN and IFF_NO_PI)"
+    elif found.multi_queue != desired.multi_queue:
+        had, wanted = ("several queues", "one") if found.multi_queue else ("one queue", "several")
+        reason = f"is in use and was made with {had}, and only a new device has {wanted}"
     elif found.owner is not None and desired.owner is None:
         reason = f"belongs to {found.owner}, and the kernel takes an owner away only together with the device"
     elif found.group is not None and desired.group is None:
@@ -230,14 +250,32 @@ def _create(desired: Desired) -> Step:
     return Step(
         "create_device",
         f"create the device {desired.name}",
-        {"owner": desired.owner, "group": desired.group},
+        {"owner": desired.owner, "group": desired.group, "multi_queue": desired.multi_queue},
         Step("delete_device", f"remove the device {desired.name}"),
     )
 
 
+def _new(desired: Desired) -> Device:
+    """A device as the kernel has just made it."""
+    # It gives it the host's default for forwarding, which Docker changes.
+    return Device(
+        desired.name, owner=desired.owner, group=desired.group, forwarding=None, multi_queue=desired.multi_queue
+    )
+
+
+def steps_to(device: Device) -> tuple[Step, ...]:
+    """The steps that make a device of ours again that was removed."""
+    desired = Desired(
+        name=device.name,
+        description=device.alias[len(ALIAS) :],
+        **{what: getattr(device, what) for what in SETTINGS},
+    )
+    return (_create(desired), *_device_steps(desired, _new(desired)))
+
+
 def _device_steps(desired: Desired, found: Device) -> Iterator[Step]:
     """The steps on a device that exists, in an order in which the kernel takes them."""
-    if found.offload:
+    if found.stale_offload:
         yield Step("clear_offload", f"clear the stale offload flags of {desired.name}")
     for what, is_, wanted in (
         ("owner", found.owner, desired.owner),
@@ -347,6 +385,7 @@ def _after(desired: Desired, found: Device) -> dict[str, Any]:
         up=desired.up,
         carrier=found.carrier,
         forwarding=found.forwarding if desired.forwarding is None else desired.forwarding,
+        multi_queue=desired.multi_queue,
     )
     return {**device_result(wanted), "persist": desired.persist}
 
@@ -365,5 +404,6 @@ def device_result(device: Device) -> dict[str, Any]:
         "routes": [asdict(route) for route in device.routes],
         "up": device.up,
         "carrier": device.carrier,
+        "multi_queue": device.multi_queue,
         "forwarding": device.forwarding,
     }

@@ -38,8 +38,9 @@ def _commands(desired: Desired, ip: str) -> Iterator[str]:
     name = desired.name
     owner = f" user {desired.owner}" if desired.owner else ""
     group = f" group {desired.group}" if desired.group else ""
+    queues = " multi_queue" if desired.multi_queue else ""
     # It exists already where the unit is started again.
-    add = f"exec {ip} tuntap add dev {name} mode tun{owner}{group}"
+    add = f"exec {ip} tuntap add dev {name} mode tun{owner}{group}{queues}"
     yield f"/bin/sh -c 'test -e /sys/class/net/{name} || {add}'"
     yield f'{ip} link set dev {name} alias "{desired.alias}" mtu {desired.mtu} txqueuelen {desired.txqueuelen}'
     for address in desired.addresses:

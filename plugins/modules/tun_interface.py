@@ -52,8 +52,10 @@ options:
     type: str
   mtu:
     description:
-      - The largest packet in bytes, from 576 to 16380.
-      - A larger one would be lost in OpenSSH's buffer, and every packet after it too.
+      - The largest packet in bytes, from 576 to 65535, which is the kernel's limit.
+      - Over C(ssh -w) it takes 16380 or less, at both ends. A larger packet would be lost in OpenSSH's buffer, and
+        every packet after it too. A stream carries packets of any size, see
+        O(overssh.swarm.ssh_tunnel#module:transport).
     type: int
     default: 1500
   txqueuelen:
@@ -114,6 +116,13 @@ options:
       - On a host that did not forward before, Docker switches forwarding on for every device when it starts. There
         V(false) lasts until the next boot, and the next run sets it again.
     type: bool
+  multi_queue:
+    description:
+      - Whether the device has several queues, which a link of several lanes needs and C(ssh -w) can't open.
+      - A device that has the other kind is replaced, and a link over it ends. Where one runs over it, that takes
+        O(on_change=recreate).
+    type: bool
+    default: false
   persist:
     description:
       - Whether the device is made again when the host boots.
@@ -122,7 +131,8 @@ options:
   on_change:
     description:
       - What to do where a device of that name exists that is not ours, that was made with other flags than OpenSSH
-        needs, or that has an O(owner) or O(group) and shall have none.
+        needs, that is in use and has the other kind of O(multi_queue), or that has an O(owner) or O(group) and shall
+        have none.
       - V(fail) names it. V(recreate) replaces it.
     type: str
     choices: [fail, recreate]
@@ -157,6 +167,18 @@ EXAMPLES = r"""
         peer: 172.30.0.2
     forwarding: true
 
+- name: One for a link of several lanes, and of the largest packets that a stream can take
+  overssh.swarm.tun_interface:
+    name: tun1001
+    description: cloud1
+    owner: overssh
+    group: overssh
+    addresses:
+      - address: 172.30.0.2
+        peer: 172.30.0.1
+    mtu: 65000
+    multi_queue: true
+
 - name: Away with it
   overssh.swarm.tun_interface:
     name: tun1002
@@ -181,6 +203,7 @@ device:
     up: true
     carrier: false
     forwarding: false
+    multi_queue: false
 unit:
   description: The systemd unit that makes it again at boot; none where there is none.
   returned: success
@@ -225,6 +248,7 @@ def main() -> None:
             "routes": {"type": "list", "elements": "dict", "default": [], "options": route},
             "up": {"type": "bool", "default": True},
             "forwarding": {"type": "bool"},
+            "multi_queue": {"type": "bool", "default": False},
             "persist": {"type": "bool", "default": True},
             "on_change": {"type": "str", "choices": ["fail", "recreate"], "default": "fail"},
         },

@@ -52,6 +52,7 @@ devices:
       up: true
       carrier: true
       forwarding: false
+      multi_queue: false
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -34,10 +34,13 @@ if options.pop("stale_offload", False):
     fcntl.ioctl(device, _tun_device.TUNSETOFFLOAD, 1)
     fcntl.ioctl(device, _tun_device.TUNSETPERSIST, 1)
     os.close(device)
-busy = options.pop("busy", False)
+busy = options.pop("busy", 0)
 if busy:
+    # Another process: 0x1001 opens the device as ssh does, 0x5001 and 0x5101 as a stream of one and of several lanes.
     held = os.open("/dev/net/tun", os.O_RDWR)
-    fcntl.ioctl(held, _tun_device.TUNSETIFF, struct.pack("16sH22x", options["name"].encode(), 0x1001))
+    fcntl.ioctl(held, _tun_device.TUNSETIFF, struct.pack("16sH22x", options["name"].encode(), busy))
+    if busy & 0x4000:
+        fcntl.ioctl(held, _tun_device.TUNSETOFFLOAD, 7)
 desired = _tun_model.Desired(
     addresses=tuple(map(_tun_model.address_from, options.pop("addresses", []))),
     routes=tuple(map(_tun_model.route_from, options.pop("routes", []))),
@@ -49,7 +52,8 @@ try:
     plan = engine.plan(engine.observe())
     apply(plan, engine.perform)
     again = engine.plan(engine.observe()).labels
-    print(json.dumps({"done": plan.labels, "again": again, **engine.result(engine.observe())}))
+    flags = _tun_device.flags(desired.name)
+    print(json.dumps({"done": plan.labels, "again": again, "flags": flags, **engine.result(engine.observe())}))
 except OversshError as error:
     print(json.dumps({"error": str(error)}))
 """
@@ -163,11 +167,83 @@ def test_stale_offload_flags_are_seen_and_cleared(there: Namespace) -> None:
 
 def test_a_device_in_use_keeps_its_owner_and_says_why(there: Namespace) -> None:
     there.tun(addresses=PAIR)
-    found = there.tun(addresses=PAIR, owner="nobody", busy=True)
+    found = there.tun(addresses=PAIR, owner="nobody", busy=0x1001)
     assert found["error"] == (
         "could not set owner of tun1001 to nobody: tun1001 is in use by another process; stop the link that runs over "
         "it first"
     )
+
+
+SSH, STREAM, LANES = 0x1001, 0x5001, 0x5101
+
+
+@pytest.mark.parametrize(("busy", "several"), [(STREAM, False), (LANES, True)])
+@pytest.mark.parametrize("up", [True, False])
+def test_the_offload_flags_of_a_running_stream_are_its_own(
+    there: Namespace, busy: int, several: bool, up: bool
+) -> None:
+    there.tun(addresses=PAIR, multi_queue=several, up=up)
+    found = there.tun(addresses=PAIR, multi_queue=several, up=up, busy=busy)
+    assert found["done"] == [], found
+    assert found["device"]["carrier"] is True
+    assert found["flags"] & 0x4000
+
+
+def test_the_offload_flags_of_a_killed_stream_are_cleared(there: Namespace) -> None:
+    there.tun(addresses=PAIR, multi_queue=True)
+    there.tun(addresses=PAIR, multi_queue=True, busy=LANES)  # its holder ends with it, and resets nothing
+    found = there.tun(addresses=PAIR, multi_queue=True)
+    assert found["done"] == ["clear the stale offload flags of tun1001"]
+    assert found.get("again") == [], found
+    assert found["device"]["multi_queue"] is True
+
+
+def test_a_device_of_several_queues_comes_about(there: Namespace) -> None:
+    found = there.tun(addresses=PAIR, routes=BEHIND, mtu=65535, owner="nobody", multi_queue=True)
+    assert found.get("again") == [], found
+    assert (found["device"]["multi_queue"], found["device"]["mtu"]) == (True, 65535)
+    shown = json.loads(there.run("ip", "-json", "-details", "link", "show", "tun1001"))[0]
+    assert shown["linkinfo"]["info_data"]["multi_queue"] is True
+    again = there.tun(addresses=PAIR, routes=BEHIND, mtu=65535, owner="games", multi_queue=True)
+    assert again.get("again") == [], again
+    assert again["done"] == ["set owner of tun1001 to games"]
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_the_other_number_of_queues_makes_a_device_anew_with_all_it_had(there: Namespace, several: bool) -> None:
+    wanted = {"addresses": PAIR, "routes": BEHIND, "mtu": 9000, "owner": "nobody", "forwarding": True}
+    there.tun(**wanted, multi_queue=not several)
+    found = there.tun(**wanted, multi_queue=several)
+    assert found["done"][:2] == ["remove the device tun1001 that was there", "create the device tun1001"]
+    assert found.get("again") == [], found
+    assert found["device"]["multi_queue"] is several
+    assert found["device"]["routes"][0]["source"] == "172.30.0.2"
+
+
+@pytest.mark.parametrize(("busy", "several"), [(SSH, False), (LANES, True)])
+def test_a_device_in_use_is_made_anew_with_the_users_word(there: Namespace, busy: int, several: bool) -> None:
+    there.tun(addresses=PAIR, multi_queue=several)
+    refused = there.tun(addresses=PAIR, multi_queue=not several, busy=busy)
+    assert "tun1001 is in use and was made with" in refused["error"]
+    assert "set on_change: recreate to have it replaced" in refused["error"]
+    found = there.tun(addresses=PAIR, multi_queue=not several, busy=busy, on_change="recreate")
+    assert found.get("again") == [], found
+    assert (found["device"]["multi_queue"], found["device"]["carrier"]) == (not several, False)
+
+
+def test_a_device_of_several_queues_in_use_keeps_its_owner_and_its_flags(there: Namespace) -> None:
+    there.tun(addresses=PAIR, multi_queue=True)
+    found = there.tun(addresses=PAIR, multi_queue=True, owner="nobody", busy=LANES)
+    assert "tun1001 is in use by another process; stop the link that runs over it first" in found["error"]
+
+
+def test_a_replacement_of_ours_that_fails_brings_the_old_device_back(there: Namespace) -> None:
+    old = there.tun(addresses=PAIR, routes=BEHIND, mtu=9000, owner="nobody")
+    found = there.tun(owner="no-such-account", multi_queue=True)
+    assert "everything done before was taken back" in found["error"], found
+    again = there.tun(addresses=PAIR, routes=BEHIND, mtu=9000, owner="nobody")
+    assert again["done"] == []
+    assert again["device"] == old["device"]
 
 
 def test_an_owner_is_taken_away_by_making_the_device_anew(there: Namespace) -> None:

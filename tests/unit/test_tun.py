@@ -20,6 +20,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._tun_model import (
     address_from,
     plan_tun,
     route_from,
+    steps_to,
 )
 from ansible_collections.overssh.swarm.plugins.module_utils._tun_unit import unit_name, unit_text
 
@@ -90,6 +91,7 @@ def test_no_carrier_is_no_difference() -> None:
         ({"routes": (replace(ROUTE, source=None),)}, ["add_route", "write_unit", "restart_unit"]),
         ({"addresses": ()}, ["remove_address", "write_unit", "restart_unit"]),
         ({"persist": False}, ["stop_unit", "disable_unit", "delete_unit"]),
+        ({"mtu": 65000}, ["set_mtu", "write_unit", "restart_unit"]),
     ],
 )
 def test_what_differs_is_changed_and_nothing_else(change: dict[str, Any], expected: list[str]) -> None:
@@ -118,8 +120,64 @@ def test_a_device_that_is_down_keeps_no_routes() -> None:
     assert "add_route" not in actions(replace(DESIRED, up=False), down)
 
 
-def test_stale_offload_is_cleared() -> None:
-    assert actions(DESIRED, Observed(replace(DEVICE, offload=True), FINISHED.unit)) == ["clear_offload"]
+@pytest.mark.parametrize(
+    ("carrier", "vnet_header", "expected"),
+    [
+        (False, False, ["clear_offload"]),
+        (False, True, ["clear_offload"]),  # what a killed helper leaves
+        (True, False, ["clear_offload"]),  # ssh -w runs over it, and loses packets
+        (True, True, []),  # a stream runs over it
+    ],
+)
+def test_stale_offload_is_cleared_and_that_of_a_running_stream_is_not(
+    carrier: bool, vnet_header: bool, expected: list[str]
+) -> None:
+    found = replace(DEVICE, offload=True, carrier=carrier, vnet_header=vnet_header)
+    assert actions(DESIRED, Observed(found, FINISHED.unit)) == expected
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_a_device_with_the_other_number_of_queues_is_replaced_where_no_process_holds_it(several: bool) -> None:
+    desired = replace(DESIRED, multi_queue=several)
+    found = plan(desired, Observed(replace(DEVICE, multi_queue=not several), FINISHED.unit))
+    assert [step.action for step in found.steps] == [
+        "delete_device",
+        "create_device",
+        "set_alias",
+        "add_address",
+        "set_up",
+        "add_route",
+        *(["write_unit", "restart_unit"] if several else []),
+    ]
+    assert found.steps[1].args["multi_queue"] is several
+    assert found.after["multi_queue"] is several
+    assert actions(desired, Observed(replace(DEVICE, multi_queue=several), replace(FINISHED.unit, text=TEXT))) == (
+        ["write_unit", "restart_unit"] if several else []
+    )
+
+
+def test_a_device_in_use_with_the_other_number_of_queues_is_replaced_with_the_users_word() -> None:
+    held = Observed(replace(DEVICE, carrier=True), FINISHED.unit)
+    several = replace(DESIRED, multi_queue=True)
+    with pytest.raises(OversshError, match=r"tun1001 is in use and was made with one queue.*on_change: recreate"):
+        plan(several, held)
+    assert actions(replace(several, on_change="recreate"), held)[:2] == ["delete_device", "create_device"]
+    with pytest.raises(OversshError, match="was made with several queues, and only a new device has one"):
+        plan(DESIRED, Observed(replace(DEVICE, carrier=True, multi_queue=True), FINISHED.unit))
+
+
+def test_a_device_of_ours_that_was_removed_can_be_made_again_as_it_was() -> None:
+    old = replace(DEVICE, mtu=9000, group="overssh", forwarding=True)
+    steps = {step.action: step.args.get("value", step.args) for step in steps_to(old)}
+    assert steps == {
+        "create_device": {"owner": "overssh", "group": "overssh", "multi_queue": False},
+        "set_alias": "overssh cloud1",
+        "set_mtu": 9000,
+        "add_address": {"address": ADDRESS},
+        "set_up": True,
+        "set_forwarding": True,
+        "add_route": {"route": ROUTE},
+    }
 
 
 @pytest.mark.parametrize("alias", ["", "my vpn"])
@@ -178,9 +236,9 @@ def test_a_name_that_is_no_tun_is_refused(name: str) -> None:
         plan(replace(DESIRED, name=name), Observed(None))
 
 
-@pytest.mark.parametrize("mtu", [575, 16381, 65000])
-def test_an_mtu_that_openssh_can_not_carry_is_refused(mtu: int) -> None:
-    with pytest.raises(OversshError, match=f"mtu is {mtu}; it takes 576 to 16380 bytes"):
+@pytest.mark.parametrize("mtu", [575, 65536])
+def test_an_mtu_that_no_tun_device_has_is_refused(mtu: int) -> None:
+    with pytest.raises(OversshError, match=f"mtu is {mtu}; a tun device takes 576 to 65535 bytes, and up to 16380"):
         plan(replace(DESIRED, mtu=mtu), Observed(None))
 
 
@@ -189,6 +247,8 @@ def test_the_unit_says_the_same_as_the_module() -> None:
     assert "ExecStart=/sbin/ip address replace 172.30.0.2 peer 172.30.0.1/32 dev tun1001\n" in TEXT
     assert "ExecStart=/sbin/ip route replace 172.30.0.0/16 src 172.30.0.2 dev tun1001 proto static\n" in TEXT
     assert "Before=network.target docker.service" in TEXT
+    several = unit_text(replace(DESIRED, multi_queue=True), "/sbin/ip")
+    assert "|| exec /sbin/ip tuntap add dev tun1001 mode tun user overssh multi_queue'\n" in several
 
 
 @pytest.mark.parametrize(
