@@ -13,7 +13,13 @@ from ._errors import OversshError
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-PACKAGE_OF = {"ip": "iproute2", "nft": "nftables", "ssh": "openssh-client", "systemctl": "systemd"}
+PACKAGE_OF = {
+    "ip": "iproute2",
+    "nft": "nftables",
+    "setpriv": "util-linux",
+    "ssh": "openssh-client",
+    "systemctl": "systemd",
+}
 
 
 @dataclass(frozen=True)

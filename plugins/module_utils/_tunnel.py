@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -20,27 +18,27 @@ from ._icmp import Answer, ping
 from ._main import Engine
 from ._plan import Plan, Step
 from ._systemd import Systemd, UnitState
-from ._tunnel_explain import Context, attempts_of, explain, silent
-from ._tunnel_model import (
+from ._tunnel_cause import Context, silent
+from ._tunnel_device import device_owner, has_carrier, holds, is_up, require_fit, several_queues
+from ._tunnel_explain import Finding, explain
+from ._tunnel_helper import Helper, digest_of
+from ._tunnel_journal import FIELDS, attempts_of
+from ._tunnel_model import Link, checked_name, fingerprint, link_of
+from ._tunnel_plan import Observed, plan_link
+from ._tunnel_texts import (
     FOLDER,
     ConfFacts,
-    Link,
-    checked_name,
     conf_facts,
     conf_path,
     conf_text,
-    fingerprint,
     known_hosts_path,
-    link_of,
     texts_of,
     unit_of,
 )
-from ._tunnel_plan import Observed, plan_link
 from ._wait import WaitError, wait_until
 
 PING_SECONDS = 0.3
 SETTLING_SECONDS = 5.0
-IFF_UP = 1
 PLACE = re.compile(r"^/dev/stdin:? (line \d+: )?")
 
 Ping = Callable[[str, str, float], "Answer | None"]
@@ -48,18 +46,22 @@ Ping = Callable[[str, str, float], "Answer | None"]
 
 @dataclass(frozen=True)
 class Desired:
-    """What the user asks for; link: None where the link only has to be down or gone."""
+    """What the user asks for; link: None where the link only has to be down or gone; digest: of a stream's helper."""
 
     name: str
     state: str
     link: Link | None
+    digest: str
     wait: bool
     timeout: float
 
 
-def desired_of(params: Mapping[str, Any], run: Runner) -> Desired:
-    """The module's options, checked; ssh itself is asked whether it takes the configuration."""
-    link = None
+def desired_of(params: Mapping[str, Any], run: Runner, check_mode: bool = False) -> Desired:
+    """The module's options, checked; ssh itself is asked whether it takes the configuration.
+
+    In check mode, what the same run may have made or changed before it can't be held against the host.
+    """
+    link, digest = None, ""
     if params["state"] in ("started", "restarted"):
         known = run(["ssh", "-Q", "cipher"]).stdout.split()
         link = link_of(params, known, has_aes(read_text("/proc/cpuinfo") or ""))
@@ -67,7 +69,11 @@ def desired_of(params: Mapping[str, Any], run: Runner) -> Desired:
         if answer.rc != 0:
             words = (answer.stderr.strip().splitlines() or [f"exit status {answer.rc}"])[0]
             raise OversshError(f"ssh does not take extra_options: {PLACE.sub('', words).rstrip('.')}")
-    return Desired(checked_name(params["name"]), params["state"], link, params["wait"], params["wait_timeout"])
+        if link.transport == "stream":
+            digest = digest_of(Helper(link.helper, link.python, link.run_as), run, check_mode)
+        if not check_mode:
+            require_fit(link.device, link.transport, link.lanes)
+    return Desired(checked_name(params["name"]), params["state"], link, digest, params["wait"], params["wait_timeout"])
 
 
 def has_aes(cpuinfo: str) -> bool:
@@ -80,7 +86,7 @@ class SshTunnel(Engine[Observed]):
 
     def __init__(self, desired: Desired, run: Runner, ping: Ping = ping) -> None:
         self._desired = desired
-        self._texts = texts_of(desired.link) if desired.link else None
+        self._texts = texts_of(desired.link, desired.digest) if desired.link else None
         self._run = run
         self._systemd = Systemd(run)
         self._ping = ping
@@ -138,16 +144,16 @@ class SshTunnel(Engine[Observed]):
         if answer is not None and not holds(self._systemd.observe(self._unit).main_pid, link.device):
             answer = None  # it came over another link
         if answer is None:
-            finding = explain(attempts_of(self._journal()), self._context(link))
+            finding = self._finding(link)
             if finding is not None and finding.final:
                 raise OversshError(finding.sentence)
         return answer
 
     def _reason(self, link: Link) -> str:
-        context = self._context(link)
-        finding = explain(attempts_of(self._journal()), context)
+        finding = self._finding(link)
         if finding is not None:
             return finding.sentence
+        context = self._context(link)
         if context.carrier or not context.device_up:
             return silent(context)
         return f"ssh to {context.peer} has neither connected nor failed; a firewall may drop ssh there"
@@ -156,25 +162,32 @@ class SshTunnel(Engine[Observed]):
         """What was said for the unit since this run of the module began."""
         # Older systemd's --unit leaves out what a child says that could not become ssh.
         whose = [f"_SYSTEMD_UNIT={self._unit}", "+", f"UNIT={self._unit}"]
-        fields = "--output-fields=MESSAGE,_PID,SYSLOG_IDENTIFIER"
+        fields = f"--output-fields={FIELDS}"
         since = f"--since=@{self._begun:.6f}"
         return self._run(["journalctl", *whose, since, "-o", "json", fields, "--no-pager"], check=False).stdout
+
+    def _finding(self, link: Link) -> Finding | None:
+        return explain(attempts_of(self._journal()), self._context(link))
 
     def _context(self, link: Link) -> Context:
         return Context(
             name=link.name,
+            transport=link.transport,
+            lanes=link.lanes,
             host=link.host,
             port=link.port,
             user=link.user,
             run_as=link.run_as,
             identity_file=link.identity_file,
+            helper=link.helper,
             device=link.device,
             remote_device=link.remote_device,
             remote_address=link.remote_address,
             fingerprints=tuple(fingerprint(key) for key in link.host_keys),
             device_owner=device_owner(link.device),
-            device_up=bool(int(_sysfs(link.device, "flags") or "0", 16) & IFF_UP),
-            carrier=_sysfs(link.device, "carrier") == "1",
+            several_queues=several_queues(link.device),
+            device_up=is_up(link.device),
+            carrier=has_carrier(link.device),
         )
 
     def _file(self, path: str, text: str | None) -> None:
@@ -188,9 +201,7 @@ class SshTunnel(Engine[Observed]):
         try:
             self._systemd.start(self._unit)
         except OversshError as error:
-            finding = None
-            if self._desired.link:
-                finding = explain(attempts_of(self._journal()), self._context(self._desired.link))
+            finding = self._finding(self._desired.link) if self._desired.link else None
             self._systemd.stop(self._unit)
             raise OversshError(finding.sentence if finding else str(error)) from error
         self._restarted = True
@@ -203,19 +214,11 @@ def observe_link(name: str, systemd: Systemd) -> Observed:
 
 
 def _astray(facts: ConfFacts, unit: UnitState) -> bool:
-    """Whether ssh had its time to open its device, and does not hold it."""
-    if facts.device is None or unit.active != "active" or _age(unit) < facts.connect_timeout + SETTLING_SECONDS:
+    """Whether what runs had its time to open its device, and does not hold it. A stream's lanes connect in turn."""
+    patience = facts.connect_timeout * (facts.lanes or 1) + SETTLING_SECONDS
+    if facts.device is None or unit.active != "active" or _age(unit) < patience:
         return False
     return not holds(unit.main_pid, facts.device)
-
-
-def holds(pid: int, device: str) -> bool:
-    """Whether the process has the tun device open."""
-    try:
-        with os.scandir(f"/proc/{pid}/fdinfo") as files:
-            return any(f"iff:\t{device}\n" in (read_text(file.path) or "") for file in files)
-    except (OSError, OversshError):  # it ends meanwhile
-        return False
 
 
 def described(name: str, conf: str | None, unit: UnitState) -> dict[str, Any]:
@@ -224,6 +227,8 @@ def described(name: str, conf: str | None, unit: UnitState) -> dict[str, Any]:
     return {
         "host": facts.host,
         "port": facts.port,
+        "transport": facts.transport,
+        "lanes": facts.lanes,
         "unit": unit_of(name),
         "device": facts.device,
         "remote_device": facts.remote_device,
@@ -235,7 +240,7 @@ def described(name: str, conf: str | None, unit: UnitState) -> dict[str, Any]:
 
 
 def since(unit: UnitState) -> str | None:
-    """When ssh was started last, in UTC, where it runs."""
+    """When the link was started last, in UTC, where it runs."""
     if unit.active != "active" or not unit.active_since:
         return None
     return datetime.fromtimestamp(round(time.time() - _age(unit)), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -243,24 +248,3 @@ def since(unit: UnitState) -> str | None:
 
 def _age(unit: UnitState) -> float:
     return time.clock_gettime(time.CLOCK_MONOTONIC) - unit.active_since / 1e6
-
-
-def device_owner(device: str) -> str | None:
-    """The account that the device belongs to: "" where it is nobody's, None where there is no such device."""
-    owner = _sysfs(device, "owner")
-    if owner is None:
-        return None if _sysfs(device, "ifindex") is None else ""
-    if owner == "-1":
-        return ""
-    try:
-        return pwd.getpwuid(int(owner)).pw_name
-    except KeyError:
-        return f"the account of number {owner}"
-
-
-def _sysfs(device: str, attribute: str) -> str | None:
-    try:
-        text = read_text(f"/sys/class/net/{device}/{attribute}")
-    except OversshError:  # "carrier" of a device that is down can't be read
-        return None
-    return None if text is None else text.strip()

@@ -12,8 +12,9 @@ from typing import Any
 from ._command import Runner
 from ._icmp import Answer
 from ._systemd import UNIT_FOLDER, Systemd
-from ._tunnel import described, holds, observe_link
-from ._tunnel_model import FOLDER, unit_of
+from ._tunnel import described, observe_link
+from ._tunnel_device import holds
+from ._tunnel_texts import FOLDER, unit_of
 
 PING_SECONDS = 1.0
 UNIT = re.compile(r"overssh-link-(?P<name>.+)\.service")

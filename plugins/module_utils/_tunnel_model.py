@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A link over ssh as the user asks for it, and the three texts that make it: ssh's configuration, keys, a unit."""
+"""A link over ssh as the user asks for it, checked as far as that goes without looking at the host."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from typing import Any
 
 from ._errors import OversshError
 
-FOLDER = "/etc/overssh/links"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 DEVICE = re.compile(r"tun(0|[1-9][0-9]{0,9})")
 TUNNEL_MAX = 2147483645  # OpenSSH's SSH_TUNID_MAX
@@ -23,7 +22,13 @@ ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]*\$?")
 HOST = re.compile(r"[A-Za-z0-9_.:%-]+")
 CIPHER = re.compile(r"[a-z0-9.@-]+")
 KEYWORD = re.compile(r"[A-Za-z][A-Za-z0-9]*")
-REMOTE_ADDRESS = "# Its address in the underlay: "
+PLAIN_PATH = re.compile(r"/[A-Za-z0-9_./+@-]+")
+
+LANES_MAX = 16
+# OpenSSH's channel buffer (CHAN_RBUF - 4): a larger packet is dropped in silence, and everything after it.
+TUN_MTU_MAX = 16380
+# What the helper takes; beyond it a dead link would stand for days.
+SILENCE_MAX = 86400
 
 AES = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 CHACHA = ("chacha20-poly1305@openssh.com",)
@@ -48,75 +53,20 @@ OWN_OPTIONS = {
 # These would let something other than this one host and this one tunnel through.
 REFUSED = ("clearallforwardings", "host", "include", "match", "tunnel")
 
-# Where ssh says why a tunnel was refused, and by whom, it says so to its debug log only (LogVerbose: from 8.5).
-TELLING = (
-    "port-net.c:*",
-    "packet.c:ssh_packet_read_poll_seqnr():*",
-    "kex.c:kex_exchange_identification():*",
-    "sshconnect.c:verify_host_key():*",
-)
-
-UNIT = """\
-# Written by overssh.swarm.
-[Unit]
-Description=overssh link to {name} over {device}
-Documentation=man:ssh(1)
-Wants=network-online.target overssh-{device}.service
-After=network-online.target overssh-{device}.service
-StartLimitIntervalSec=0
-
-[Service]
-Type=exec
-User={run_as}
-ExecStart=/usr/bin/ssh -F {conf} -N -T {name}
-# ssh runs a ProxyCommand with this shell; the account's own is /bin/false.
-Environment=SHELL=/bin/sh
-Restart=always
-RestartSec=1s
-# ssh ends with 255 whatever ended it, a stop included.
-SuccessExitStatus=255
-TimeoutStopSec=5s
-
-UMask=0077
-NoNewPrivileges=yes
-CapabilityBoundingSet=
-AmbientCapabilities=
-DevicePolicy=closed
-DeviceAllow=/dev/net/tun rw
-ProtectSystem=strict
-ProtectHome={protect_home}
-PrivateTmp=yes
-ProtectProc=invisible
-ProcSubset=pid
-ProtectKernelTunables=yes
-ProtectKernelModules=yes
-ProtectKernelLogs=yes
-ProtectControlGroups=yes
-ProtectClock=yes
-ProtectHostname=yes
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-RemoveIPC=yes
-KeyringMode=private
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
-SystemCallErrorNumber=EPERM
-
-[Install]
-WantedBy=multi-user.target
-"""
-
 
 @dataclass(frozen=True)
 class Link:
-    """A link to a peer, everything that ssh has to know included. ciphers: in order of preference."""
+    """A link to a peer, everything that ssh has to know included.
+
+    transport: "tun" (ssh -w) or "stream" (a helper at each end of an ordinary session); lanes: how many sessions a
+    stream has; python and helper: what runs this host's end of it; ciphers: in order of preference.
+    """
 
     name: str
+    transport: str
+    lanes: int
+    python: str
+    helper: str
     host: str
     port: int
     user: str
@@ -132,41 +82,10 @@ class Link:
     ciphers: tuple[str, ...]
     extra_options: Mapping[str, tuple[str, ...]]
 
-
-@dataclass(frozen=True)
-class Texts:
-    """The files of a link, None where there is none."""
-
-    conf: str | None
-    known_hosts: str | None
-    unit: str | None
-
-
-@dataclass(frozen=True)
-class ConfFacts:
-    """What a link's configuration says, as far as it can be read back."""
-
-    host: str | None = None
-    port: int | None = None
-    device: str | None = None
-    remote_device: str | None = None
-    remote_address: str | None = None
-    connect_timeout: int = 0
-
-
-def unit_of(name: str) -> str:
-    """The unit that keeps the link to this peer."""
-    return f"overssh-link-{name}.service"
-
-
-def conf_path(name: str) -> str:
-    """ssh's configuration for the link."""
-    return f"{FOLDER}/{name}.conf"
-
-
-def known_hosts_path(name: str) -> str:
-    """The peer's host keys."""
-    return f"{FOLDER}/{name}.known_hosts"
+    @property
+    def silence(self) -> float:
+        """For how many seconds a stream's peer may say nothing: less than ssh bears, so that the helper says why."""
+        return self.keepalive_interval * self.keepalive_count - self.keepalive_interval / 2
 
 
 def checked_name(name: str) -> str:
@@ -191,6 +110,7 @@ def link_of(params: Mapping[str, Any], known_ciphers: Sequence[str], has_aes: bo
     for option in ("port", "keepalive_interval", "keepalive_count", "connect_timeout"):
         if not 1 <= params[option] <= 65535:
             raise OversshError(f"{option} is {params[option]}; it has to be between 1 and 65535")
+    _check_stream(params)
     try:
         remote_address = str(ipaddress.IPv4Address(params["remote_address"]))
     except ValueError as error:
@@ -202,6 +122,10 @@ def link_of(params: Mapping[str, Any], known_ciphers: Sequence[str], has_aes: bo
         raise OversshError("host_keys is empty, and a peer whose host key is not known is never dialled")
     return Link(
         name=checked_name(params["name"]),
+        transport=params["transport"],
+        lanes=params["lanes"],
+        python=params["python"],
+        helper=params["helper"],
         host=params["host"],
         port=params["port"],
         user=params["user"],
@@ -216,100 +140,6 @@ def link_of(params: Mapping[str, Any], known_ciphers: Sequence[str], has_aes: bo
         connect_timeout=params["connect_timeout"],
         ciphers=_ciphers(params["ciphers"], known_ciphers, has_aes),
         extra_options=_extra_options(params["extra_options"] or {}),
-    )
-
-
-def texts_of(link: Link) -> Texts:
-    """The files that make the link."""
-    return Texts(conf=conf_text(link), known_hosts=known_hosts_text(link), unit=unit_text(link))
-
-
-def conf_text(link: Link) -> str:
-    """ssh's configuration: one host, one tunnel, one key, and nothing from any other file."""
-    options: dict[str, tuple[str, ...]] = {
-        "HostName": (link.host.replace("%", "%%"),),
-        "Port": (str(link.port),),
-        "User": (link.user,),
-        "Tunnel": ("point-to-point",),
-        "TunnelDevice": (f"{link.device[3:]}:{link.remote_device[3:]}",),
-        "ExitOnForwardFailure": ("yes",),
-        "IdentityFile": (_quoted(link.identity_file.replace("%", "%%")),),
-        "IdentitiesOnly": ("yes",),
-        "IdentityAgent": ("none",),
-        "PreferredAuthentications": ("publickey",),
-        "BatchMode": ("yes",),
-        "HostKeyAlias": (link.name,),
-        "UserKnownHostsFile": (known_hosts_path(link.name),),
-        "GlobalKnownHostsFile": ("none",),
-        "StrictHostKeyChecking": ("yes",),
-        "CheckHostIP": ("no",),
-        "UpdateHostKeys": ("no",),
-        "Ciphers": (",".join(link.ciphers),),
-        "ConnectTimeout": (str(link.connect_timeout),),
-        "ServerAliveInterval": (str(link.keepalive_interval),),
-        "ServerAliveCountMax": (str(link.keepalive_count),),
-        "TCPKeepAlive": ("yes",),
-        "IPQoS": ("none",),
-        "ControlMaster": ("no",),
-        "ControlPath": ("none",),
-        "ForwardAgent": ("no",),
-        "ForwardX11": ("no",),
-        "RequestTTY": ("no",),
-        "LogLevel": ("VERBOSE",),
-        "IgnoreUnknown": ("LogVerbose",),
-        "LogVerbose": (",".join(TELLING),),
-    }
-    spelled = {name.lower(): name for name in options}
-    for name, values in link.extra_options.items():
-        options[spelled.get(name.lower(), name)] = values
-    lines = [f"    {name} {value}" for name, values in options.items() for value in values]
-    return "\n".join(
-        [
-            f"# Written by overssh.swarm: the link to {link.name}, kept by {unit_of(link.name)}.",
-            f"{REMOTE_ADDRESS}{link.remote_address}",
-            f"Host {link.name}",
-            *lines,
-            "",
-        ]
-    )
-
-
-def known_hosts_text(link: Link) -> str:
-    """The peer's host keys under the name that the configuration gives it."""
-    return "".join(f"{link.name} {key}\n" for key in link.host_keys)
-
-
-def unit_text(link: Link) -> str:
-    """The unit. A key below a home stays readable; homes are hidden otherwise."""
-    at_home = link.identity_file.startswith(("/home/", "/root/", "/run/user/"))
-    return UNIT.format(
-        name=link.name,
-        device=link.device,
-        run_as=link.run_as,
-        conf=conf_path(link.name),
-        protect_home="read-only" if at_home else "yes",
-    )
-
-
-def conf_facts(text: str | None) -> ConfFacts:
-    """Read a configuration of ours back."""
-    values: dict[str, str] = {}
-    remote_address = None
-    for line in (text or "").splitlines():
-        if line.startswith(REMOTE_ADDRESS):
-            remote_address = line[len(REMOTE_ADDRESS) :].strip()
-        elif not line.startswith("#"):
-            keyword, _space, value = line.strip().partition(" ")
-            values.setdefault(keyword.lower(), value.strip())
-    local, _colon, remote = values.get("tunneldevice", "").partition(":")
-    port, patience = values.get("port", ""), values.get("connecttimeout", "")
-    return ConfFacts(
-        host=values["hostname"].replace("%%", "%") if "hostname" in values else None,
-        port=int(port) if port.isdigit() else None,
-        device=f"tun{local}" if local.isdigit() else None,
-        remote_device=f"tun{remote}" if remote.isdigit() else None,
-        remote_address=remote_address,
-        connect_timeout=int(patience) if patience.isdigit() else 0,
     )
 
 
@@ -335,6 +165,25 @@ def _ciphers(asked: Sequence[str] | None, known: Sequence[str], has_aes: bool) -
             "'ssh -Q cipher' lists what it knows"
         )
     return tuple(asked)
+
+
+def _check_stream(params: Mapping[str, Any]) -> None:
+    """What a stream has and a tunnel has not."""
+    lanes = params["lanes"]
+    if not 1 <= lanes <= LANES_MAX:
+        raise OversshError(f"lanes is {lanes}; it has to be between 1 and {LANES_MAX}")
+    if params["transport"] == "tun" and lanes > 1:
+        raise OversshError(f"lanes is {lanes}, and the transport tun has one lane; take transport: stream for more")
+    for option in ("python", "helper"):
+        if not PLAIN_PATH.fullmatch(params[option]):
+            raise OversshError(
+                f"{option} is {params[option]!r}; give an absolute path of plain letters, without blanks"
+            )
+    if params["keepalive_interval"] * params["keepalive_count"] > SILENCE_MAX:
+        raise OversshError(
+            f"keepalive_interval times keepalive_count is more than a day ({SILENCE_MAX} s); a link that is gone has "
+            "to be noticed earlier"
+        )
 
 
 def _require_tun(option: str, device: str) -> None:
@@ -377,7 +226,3 @@ def _word(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value).strip()
-
-
-def _quoted(path: str) -> str:
-    return f'"{path}"' if " " in path else path

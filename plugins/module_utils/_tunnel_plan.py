@@ -10,7 +10,7 @@ from typing import Any
 
 from ._plan import Plan, Step
 from ._systemd import UnitState
-from ._tunnel_model import Texts, conf_path, known_hosts_path, unit_of
+from ._tunnel_texts import Texts, conf_path, known_hosts_path, unit_of
 
 RUNNING = ("active", "activating", "reloading")
 
@@ -19,7 +19,7 @@ RUNNING = ("active", "activating", "reloading")
 class Observed:
     """A link as found on the host.
 
-    astray: ssh runs without its device. It stays connected for ever when a device under it was removed.
+    astray: what runs does not have its device. ssh stays connected for ever when the device under it was removed.
     """
 
     conf: str | None

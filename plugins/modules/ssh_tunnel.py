@@ -8,12 +8,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ssh_tunnel
-short_description: A link to another host over ssh -w, kept up by systemd
+short_description: A link to another host over ssh, kept up by systemd
 version_added: 0.1.0
 author:
   - overssh.swarm contributors (@overssh)
 description:
-  - Connects a tun device of this host with one of a peer by C(ssh -w), and keeps them connected.
+  - Connects a tun device of this host with one of a peer over ssh, and keeps them connected.
+  - O(transport) says what carries the packets, a helper at each end of an ordinary ssh session or C(ssh -w). The unit,
+    the states and the return values are the same for both.
   - The link is the unit C(overssh-link-NAME.service). It runs as an account without privileges, in a sandbox, and is
     started again a second after it ended, for ever.
   - ssh's configuration is C(/etc/overssh/links/NAME.conf), and the peer's host keys are in
@@ -23,6 +25,7 @@ description:
 requirements:
   - OpenSSH 8.3 or later on this host; from 8.5 on a failure is explained in more detail
   - systemd 240 or later
+  - Python 3.9 or later and util-linux (C(setpriv)) for O(transport=stream)
 extends_documentation_fragment:
   - overssh.swarm.attributes
   - overssh.swarm.wait
@@ -75,6 +78,7 @@ options:
   device:
     description:
       - The tun device of this host. ssh opens devices named C(tunN) only. Required to start.
+      - It has to be of several queues where O(lanes) is more than 1, and of one otherwise.
     type: str
   remote_device:
     description:
@@ -84,6 +88,37 @@ options:
     description:
       - The peer's address in the underlay, which is pinged through O(device). Required to start.
     type: str
+  transport:
+    description:
+      - V(stream) runs O(helper) at both ends of an ordinary ssh session, which carries whole packets between the device
+        and that session, many at once. It is several times as fast as V(tun), and takes packets of any size.
+      - The peer needs sshd and Python, and no C(PermitTunnel). Its account needs a shell such as C(/bin/sh), and the
+        authorized key the command C(python3 -I /usr/local/lib/overssh/stream.py serve --device tunN --lanes 1).
+      - V(tun) is C(ssh -w), which needs no more than sshd at the peer, with C(PermitTunnel point-to-point). A device
+        with an MTU above 16380 is refused, as every packet from the first one of more bytes on would be lost in
+        OpenSSH's buffer.
+    type: str
+    choices: [stream, tun]
+    default: stream
+  lanes:
+    description:
+      - How many ssh sessions share the device, from 1 to 16. Each has processes and a TCP connection of its own, so
+        that several connections over the link can use several processors; one connection keeps to one lane.
+      - The peer has to serve as many. V(tun) has one.
+    type: int
+    default: 1
+  python:
+    description:
+      - The Python on this host that runs O(helper).
+    type: path
+    default: /usr/bin/python3
+  helper:
+    description:
+      - The program on this host that carries a stream. The role C(tunnel) installs it. A link whose helper changes is
+        restarted.
+      - In check mode it may be missing, as the same run may be going to install it.
+    type: path
+    default: /usr/local/lib/overssh/stream.py
   keepalive_interval:
     description:
       - After how many seconds of silence ssh asks the peer for a sign of life.
@@ -91,12 +126,13 @@ options:
     default: 1
   keepalive_count:
     description:
-      - After how many of those without an answer ssh gives up and connects anew.
+      - After how many of those without an answer ssh gives up and connects anew. A stream's helper looks for itself,
+        and gives up half an interval earlier.
     type: int
     default: 3
   connect_timeout:
     description:
-      - How many seconds a connection may take to come about.
+      - How many seconds a connection may take to come about, that of each lane.
     type: int
     default: 10
   ciphers:
@@ -116,8 +152,10 @@ options:
 notes:
   - With O(wait=true) success means that a packet came back through the device. An ICMP error from the peer's firewall
     counts, as it has crossed the link too.
-  - A wrong host key, a refused key, and a refused tunnel are reported when they were seen twice, without waiting any
-    longer.
+  - A wrong host key, a refused key, a refused tunnel, and what the helpers refuse are reported when they were seen
+    twice, without waiting any longer.
+  - A helper that is missing on this host, or can't be run by O(run_as), and a device that does not fit are reported
+    before anything is changed. In check mode the device is not looked at.
   - From 9.8 on, sshd shuts an address out for some time after failed logins (C(PerSourcePenalties)). All hosts behind
     one NAT share that address.
 seealso:
@@ -137,6 +175,28 @@ EXAMPLES = r"""
     device: tun1001
     remote_device: tun1002
     remote_address: 172.30.0.1
+
+- name: Dial it with two connections that share one device of several queues
+  overssh.swarm.ssh_tunnel:
+    name: cloud1
+    host: hub.example.org
+    identity_file: /etc/overssh/keys/id_ed25519
+    host_keys: "{{ hub_host_keys }}"
+    device: tun1001
+    remote_device: tun1002
+    remote_address: 172.30.0.1
+    lanes: 2
+
+- name: Dial a hub without Python by ssh -w
+  overssh.swarm.ssh_tunnel:
+    name: cloud1
+    host: hub.example.org
+    identity_file: /etc/overssh/keys/id_ed25519
+    host_keys: "{{ hub_host_keys }}"
+    device: tun1001
+    remote_device: tun1002
+    remote_address: 172.30.0.1
+    transport: tun
 
 - name: Dial it through a jump host
   overssh.swarm.ssh_tunnel:
@@ -178,6 +238,16 @@ port:
   returned: always
   type: int
   sample: 2222
+transport:
+  description: What carries the packets.
+  returned: always
+  type: str
+  sample: stream
+lanes:
+  description: How many sessions share the device.
+  returned: always
+  type: int
+  sample: 1
 unit:
   description: The unit that keeps the link.
   returned: always
@@ -199,17 +269,17 @@ remote_address:
   type: str
   sample: 172.30.0.1
 active:
-  description: Whether ssh runs.
+  description: Whether ssh, or the helper that runs it, is running.
   returned: always
   type: bool
   sample: true
 restarts:
-  description: How often systemd has started ssh again since the link was started.
+  description: How often systemd has started it again since the link was started.
   returned: always
   type: int
   sample: 0
 since:
-  description: When ssh was started last, where it runs.
+  description: When it was started last, where it runs.
   returned: always
   type: str
   sample: "2026-01-31T12:00:00Z"
@@ -245,6 +315,10 @@ def main() -> None:
             "device": {"type": "str"},
             "remote_device": {"type": "str"},
             "remote_address": {"type": "str"},
+            "transport": {"type": "str", "choices": ["stream", "tun"], "default": "stream"},
+            "lanes": {"type": "int", "default": 1},
+            "python": {"type": "path", "default": "/usr/bin/python3"},
+            "helper": {"type": "path", "default": "/usr/local/lib/overssh/stream.py"},
             "keepalive_interval": {"type": "int", "default": 1, "no_log": False},
             "keepalive_count": {"type": "int", "default": 3, "no_log": False},
             "connect_timeout": {"type": "int", "default": 10},
@@ -257,7 +331,7 @@ def main() -> None:
     )
     host = runner(module)
     try:
-        engine = SshTunnel(desired_of(module.params, host), host)
+        engine = SshTunnel(desired_of(module.params, host, module.check_mode), host)
     except OversshError as error:
         module.fail_json(msg=f"{error}.")
     run(module, engine)

@@ -70,12 +70,20 @@ links:
       description: The peer's address in the underlay.
       type: str
       sample: 172.30.0.1
+    transport:
+      description: What carries the packets, V(stream) or V(tun).
+      type: str
+      sample: stream
+    lanes:
+      description: How many ssh sessions share the device.
+      type: int
+      sample: 1
     state:
       description: systemd's word for the unit, such as V(active), V(activating) (it tries again) or V(inactive).
       type: str
       sample: active
     active:
-      description: Whether ssh runs.
+      description: Whether ssh, or the helper that runs it, is running.
       type: bool
       sample: true
     enabled:
@@ -83,11 +91,11 @@ links:
       type: bool
       sample: true
     restarts:
-      description: How often systemd has started ssh again since the link was started.
+      description: How often systemd has started it again since the link was started.
       type: int
       sample: 0
     since:
-      description: When ssh was started last, where it runs.
+      description: When it was started last, where it runs.
       type: str
       sample: "2026-01-31T12:00:00Z"
     rtt_ms:
@@ -95,7 +103,7 @@ links:
       type: float
       sample: 0.412
     warnings:
-      description: How often ssh complained about the window of its channel, as far back as the journal goes.
+      description: How often C(ssh -w) complained about the window of its channel, as far back as the journal goes.
       type: dict
       contains:
         channel_window_ignored:

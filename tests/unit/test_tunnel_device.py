@@ -1,32 +1,42 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who holds a tun device, and whose it is: asked of the kernel."""
+"""Who holds a tun device, whose it is and of what kind: asked of the kernel."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._tunnel import device_owner, holds
+from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_device import (
+    device_owner,
+    has_carrier,
+    holds,
+    is_up,
+    require_fit,
+    several_queues,
+)
 
-TUNSETIFF = 0x400454CA
-TUN_WITHOUT_HEADER = 0x1001
+TUNSETIFF, SIOCSIFMTU = 0x400454CA, 0x8922
+TUN, TAP, SEVERAL_QUEUES = 0x1001, 0x1002, 0x1101
 DEVICE = "tun4040"
 
 
 @pytest.fixture
-def held() -> Iterator[None]:
+def held(request: pytest.FixtureRequest) -> Iterator[None]:
     """This process holds the device, which goes away with it."""
+    flags = getattr(request, "param", TUN)
     try:
         handle = os.open("/dev/net/tun", os.O_RDWR)
     except OSError as error:
         pytest.skip(f"no tun devices here: {error}")
     try:
-        fcntl.ioctl(handle, TUNSETIFF, struct.pack("16sH22x", DEVICE.encode(), TUN_WITHOUT_HEADER))
+        fcntl.ioctl(handle, TUNSETIFF, struct.pack("16sH22x", DEVICE.encode(), flags))
     except OSError as error:
         os.close(handle)
         pytest.skip(f"no tun devices here: {error}")
@@ -40,9 +50,47 @@ def test_the_holder_is_known_by_its_process() -> None:
     assert not holds(os.getpid(), "tun404")
     assert not holds(os.getppid(), DEVICE)
     assert device_owner(DEVICE) == ""
+    assert not is_up(DEVICE)
+    assert not has_carrier(DEVICE)  # of a device that is down it can't be read
+
+
+@pytest.mark.parametrize(("held", "several"), [(TUN, False), (SEVERAL_QUEUES, True), (TAP, None)], indirect=["held"])
+@pytest.mark.usefixtures("held")
+def test_its_queues_are_known_where_it_is_a_tun(several: bool | None) -> None:
+    assert several_queues(DEVICE) is several
+
+
+@pytest.mark.parametrize(
+    ("held", "lanes", "sentence"),
+    [
+        (TUN, 2, "was made with one queue, and the link has lanes: 2; make it anew with multi_queue: true"),
+        (SEVERAL_QUEUES, 1, "was made with several queues, and the link has lanes: 1; make it anew with"),
+    ],
+    indirect=["held"],
+)
+@pytest.mark.usefixtures("held")
+def test_a_device_of_the_wrong_kind_is_refused(lanes: int, sentence: str) -> None:
+    with pytest.raises(OversshError, match=f"the device {DEVICE} on this host {sentence}"):
+        require_fit(DEVICE, "stream", lanes)
+    require_fit(DEVICE, "stream", 3 - lanes)
+
+
+@pytest.mark.usefixtures("held")
+def test_a_large_mtu_is_for_streams_only() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        for mtu in (16380, 16381):
+            fcntl.ioctl(asking, SIOCSIFMTU, struct.pack("16si20x", DEVICE.encode(), mtu))
+            require_fit(DEVICE, "stream", 1)
+            if mtu == 16380:
+                require_fit(DEVICE, "tun", 1)
+    with pytest.raises(OversshError, match=f"the MTU of {DEVICE} is 16381, and over ssh -w every packet"):
+        require_fit(DEVICE, "tun", 1)
 
 
 def test_what_is_not_there_is_held_by_nobody() -> None:
     assert not holds(0, DEVICE)
     assert device_owner("tun4041") is None
+    assert several_queues("tun4041") is None
+    assert not is_up("tun4041")
+    require_fit("tun4041", "tun", 1)  # the link will name it
     assert not Path("/sys/class/net/tun4041").exists()

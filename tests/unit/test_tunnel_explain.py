@@ -6,69 +6,25 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_explain import (
-    Context,
-    Finding,
-    attempts_of,
-    explain,
-)
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_explain import Finding, explain
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_journal import attempts_of
 
-OFFERED = "SHA256:4hZ8lNlrIuGwFVFetJ36BB00fs3GbqLCq90jpdDOUxo"
-CONTEXT = Context(
-    name="cloud1",
-    host="192.0.2.1",
-    port=2222,
-    user="overssh",
-    run_as="overssh",
-    identity_file="/etc/overssh/keys/id_ed25519",
-    device="tun1001",
-    remote_device="tun1002",
-    remote_address="172.30.0.1",
-    fingerprints=("SHA256:expected",),
-    device_owner="overssh",
-    device_up=True,
-    carrier=False,
-)
-VERSION = "debug1: kex.c:kex_exchange_identification():1286 (bin=ssh, pid=9): Local version string SSH-2.0"
-SERVER_KEY = f"debug1: sshconnect.c:verify_host_key():1514 (bin=ssh, pid=9): Server host key: ssh-ed25519 {OFFERED}"
-CONNECTED = [VERSION, SERVER_KEY, 'Authenticated to 192.0.2.1 ([192.0.2.1]:2222) using "publickey".']
-OPEN = "debug1: port-net.c:sys_tun_open():179 (bin=ssh, pid=9): sys_tun_open: failed to "
-NOT_OPENED = ["Tunnel device open failed.", "Could not request tunnel forwarding."]
-REMOTE = "debug1: packet.c:ssh_packet_read_poll_seqnr():1859 (bin=ssh, pid=9): Remote: "
-REFUSED_OPEN = ["channel 0: open failed: connect failed: open failed", "Tunnel forwarding failed"]
-DENIED = "overssh@192.0.2.1: Permission denied (publickey)."
-PENALTY = [
+from tests.unit.tunnel_journal import (
+    CHANGED_KEY,
+    CONNECTED,
+    CONTEXT,
+    DENIED,
+    NOT_OPENED,
+    OFFERED,
+    OPEN,
+    PENALTY,
+    REFUSED_OPEN,
+    REMOTE,
     VERSION,
-    "debug1: kex.c:kex_exchange_identification():1369 (bin=ssh, pid=9): banner line 0: Not allowed at this time",
-    "kex.c:kex_exchange_identification():1322 (bin=ssh, pid=9): Connection closed by remote host",
-    "Connection closed by 192.0.2.1 port 2222",
-]
-CHANGED_KEY = [
-    VERSION,
-    SERVER_KEY,
-    "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @",
-    "The fingerprint for the ED25519 key sent by the remote host is",
-    f"{OFFERED}.",
-    "Offending ED25519 key in /etc/overssh/links/cloud1.known_hosts:1",
-    "Host key for cloud1 has changed and you have requested strict checking.",
-    "Host key verification failed.",
-]
-
-
-def journal(*runs: Sequence[str]) -> str:
-    """As journalctl -o json prints it, with systemd's own lines in between."""
-    entries = []
-    for number, run in enumerate(runs):
-        entries.append({"SYSLOG_IDENTIFIER": "systemd", "_PID": "1", "MESSAGE": "Started overssh-link-cloud1.service."})
-        entries += [{"SYSLOG_IDENTIFIER": "ssh", "_PID": str(100 + number), "MESSAGE": line} for line in run]
-    return "\n".join(json.dumps(entry) for entry in entries)
-
-
-def found(*runs: Sequence[str], **changes: object) -> Finding | None:
-    return explain(attempts_of(journal(*runs)), dataclasses.replace(CONTEXT, **changes))
+    found,
+)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +57,7 @@ def found(*runs: Sequence[str], **changes: object) -> Finding | None:
         ),
         (
             [*CONNECTED, f"{OPEN}configure tunnel (mode 1): Invalid argument", *NOT_OPENED],
-            "the device tun1001 is no plain tun device",
+            "the device tun1001 is no plain tun device (a tap)",
             True,
         ),
         (
@@ -211,15 +167,52 @@ def test_being_shut_out_is_put_down_to_what_came_before() -> None:
     assert finding.final
 
 
-def test_an_account_that_is_missing_here() -> None:
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        (
+            "Failed at step USER spawning /usr/bin/python3: No such process",
+            "the account overssh does not exist on this host; make it first",
+        ),
+        (
+            "Failed at step EXEC spawning /usr/bin/python3: No such file or directory",
+            "systemd can't start /usr/bin/python3 (EXEC: No such file or directory)",
+        ),
+    ],
+)
+@pytest.mark.parametrize("transport", ["tun", "stream"])
+@pytest.mark.parametrize("ids", [["INVOCATION_ID"], ["INVOCATION_ID", "_SYSTEMD_INVOCATION_ID"], []])
+def test_a_program_that_can_not_be_started(message: str, sentence: str, transport: str, ids: list[str]) -> None:
     entry = {
-        "SYSLOG_IDENTIFIER": "(ssh)",
-        "_PID": "3085",
-        "MESSAGE": "overssh-link-cloud1.service: Failed at step USER spawning /usr/bin/ssh: No such process",
+        "SYSLOG_IDENTIFIER": "(python3)",
+        "_PID": "337",
+        "MESSAGE": f"overssh-link-cloud1.service: {message}",
+        **dict.fromkeys(ids, "410b872c3ae14ed28234bd475dc72c3b"),
     }
-    finding = explain(attempts_of(json.dumps(entry)), CONTEXT)
+    finding = explain(attempts_of(json.dumps(entry)), dataclasses.replace(CONTEXT, transport=transport))
     assert finding is not None
-    assert finding.sentence == "the account overssh does not exist on this host; make it first"
+    assert finding.sentence == sentence
+
+
+def test_lines_of_two_processes_of_one_start_are_one_attempt() -> None:
+    entries = [
+        {"_PID": "7", "_SYSTEMD_INVOCATION_ID": "a", "MESSAGE": "one"},
+        {"_PID": "8", "_SYSTEMD_INVOCATION_ID": "a", "MESSAGE": "two"},
+        {"_PID": "9", "_SYSTEMD_INVOCATION_ID": "b", "MESSAGE": "three"},
+        {"_PID": "1", "_SYSTEMD_INVOCATION_ID": "init", "INVOCATION_ID": "b", "MESSAGE": "four"},
+    ]
+    attempts = attempts_of("\n".join(map(json.dumps, entries)))
+    assert [attempt.lines for attempt in attempts] == [("one", "two"), ("three", "four")]
+
+
+def test_a_device_of_several_queues_under_ssh_itself() -> None:
+    run = [*CONNECTED, f"{OPEN}configure tunnel (mode 1): Invalid argument", *NOT_OPENED]
+    finding = found(run, run, several_queues=True)
+    assert finding == Finding(
+        "the device tun1001 on this host was made with several queues, and the link has lanes: 1; make it anew with "
+        "multi_queue: false",
+        True,
+    )
 
 
 def test_bytes_that_are_no_text_are_survived() -> None:

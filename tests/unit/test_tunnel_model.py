@@ -4,20 +4,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._tunnel import has_aes
 from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_model import (
-    ConfFacts,
     Link,
-    conf_facts,
-    conf_text,
     default_ciphers,
     fingerprint,
-    known_hosts_text,
     link_of,
+)
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_texts import (
+    ConfFacts,
+    conf_facts,
+    conf_text,
+    known_hosts_text,
     unit_text,
 )
 
@@ -34,6 +37,10 @@ PARAMS: dict[str, Any] = {
     "device": "tun1001",
     "remote_device": "tun1002",
     "remote_address": "172.30.0.1",
+    "transport": "stream",
+    "lanes": 1,
+    "python": "/usr/bin/python3",
+    "helper": "/usr/local/lib/overssh/stream.py",
     "keepalive_interval": 1,
     "keepalive_count": 3,
     "connect_timeout": 10,
@@ -50,18 +57,34 @@ def lines(**changes: Any) -> list[str]:
     return [line.strip() for line in conf_text(link(**changes)).splitlines()]
 
 
-def test_the_configuration_is_for_one_tunnel_and_trusts_one_host() -> None:
-    assert lines()[:3] == [
+def test_a_tunnels_configuration_is_for_one_tunnel() -> None:
+    tunnel = lines(transport="tun")
+    assert tunnel[:3] == [
         "# Written by overssh.swarm: the link to cloud1, kept by overssh-link-cloud1.service.",
         "# Its address in the underlay: 172.30.0.1",
         "Host cloud1",
     ]
+    assert {"Tunnel point-to-point", "TunnelDevice 1001:1002", "ExitOnForwardFailure yes"} <= set(tunnel)
+
+
+def test_a_streams_configuration_has_no_tunnel_and_tells_us_what_ssh_is_not_told() -> None:
+    assert lines(lanes=2)[:6] == [
+        "# Written by overssh.swarm: the link to cloud1, kept by overssh-link-cloud1.service.",
+        "# Its address in the underlay: 172.30.0.1",
+        "# The transport: stream",
+        "# The lanes: 2",
+        "# The device of this host and of the peer: tun1001:tun1002",
+        "Host cloud1",
+    ]
+    assert not any(line.startswith(("Tunnel", "ExitOnForwardFailure")) for line in lines())
+    only_tun = set(lines(transport="tun")) - set(lines())
+    assert {line.split()[0] for line in only_tun} == {"Tunnel", "TunnelDevice", "ExitOnForwardFailure"}
+
+
+def test_the_configuration_trusts_one_host() -> None:
     assert {
         "HostName 192.0.2.1",
         "Port 2222",
-        "Tunnel point-to-point",
-        "TunnelDevice 1001:1002",
-        "ExitOnForwardFailure yes",
         "HostKeyAlias cloud1",
         "StrictHostKeyChecking yes",
         "UserKnownHostsFile /etc/overssh/links/cloud1.known_hosts",
@@ -87,9 +110,17 @@ def test_the_fingerprint_is_the_one_that_ssh_prints() -> None:
 def test_what_is_read_back_is_what_was_written() -> None:
     text = conf_text(link(host="fe80::1%eth0"))
     assert "HostName fe80::1%%eth0" in text
-    assert conf_facts(text) == ConfFacts("fe80::1%eth0", 2222, "tun1001", "tun1002", "172.30.0.1", 10)
+    facts = ConfFacts("fe80::1%eth0", 2222, "stream", 1, "tun1001", "tun1002", "172.30.0.1", 10)
+    assert conf_facts(text) == facts
+    assert conf_facts(conf_text(link(host="fe80::1%eth0", transport="tun"))) == replace(facts, transport="tun")
+    assert conf_facts(conf_text(link(host="fe80::1%eth0", lanes=3))) == replace(facts, lanes=3)
     assert conf_facts(None) == ConfFacts()
-    assert conf_facts("Host x\n  Port many\n  TunnelDevice any\n") == ConfFacts()
+
+
+def test_a_configuration_that_does_not_tell_its_transport_is_a_tunnels() -> None:
+    assert conf_facts("Host x\n  Port many\n  TunnelDevice any\n") == ConfFacts(transport="tun", lanes=1)
+    assert conf_facts("Host x\n  TunnelDevice 1:2\n").remote_device == "tun2"
+    assert conf_facts("# The transport: stream\n# The lanes: many\n") == ConfFacts(transport="stream")
 
 
 def test_percent_and_blanks_of_a_path_reach_ssh() -> None:
@@ -137,6 +168,13 @@ def test_extra_options_win_over_what_has_no_option_and_may_repeat() -> None:
         ({"remote_address": "172.30.0"}, "remote_address is '172.30.0', which is no IPv4 address"),
         ({"remote_address": "fd00::1"}, "which is no IPv4 address"),
         ({"port": 0}, "port is 0"),
+        ({"lanes": 0}, "lanes is 0; it has to be between 1 and 16"),
+        ({"lanes": 17}, "lanes is 17; it has to be between 1 and 16"),
+        ({"lanes": 2, "transport": "tun"}, "lanes is 2, and the transport tun has one lane"),
+        ({"python": "python3"}, "python is 'python3'; give an absolute path"),
+        ({"helper": "/opt/my helper.py"}, "helper is '/opt/my helper.py'; give an absolute path"),
+        ({"helper": "/opt/%n.py"}, "helper is '/opt/%n.py'"),
+        ({"keepalive_interval": 3600, "keepalive_count": 25}, "more than a day"),
         ({"keepalive_interval": 0}, "keepalive_interval is 0"),
         ({"identity_file": "key"}, "give an absolute path"),
         ({"identity_file": '/a"b'}, "give an absolute path"),
@@ -158,13 +196,14 @@ def test_what_can_not_be_is_refused(changes: dict[str, Any], sentence: str) -> N
 
 
 def test_the_unit_waits_for_its_device_and_never_gives_up() -> None:
-    unit = unit_text(link(run_as="links")).splitlines()
+    unit = unit_text(link(run_as="links", transport="tun"), "").splitlines()
     assert {
         "After=network-online.target overssh-tun1001.service",
         "StartLimitIntervalSec=0",
         "Restart=always",
         "User=links",
         "ExecStart=/usr/bin/ssh -F /etc/overssh/links/cloud1.conf -N -T cloud1",
+        "SuccessExitStatus=255",
         "DeviceAllow=/dev/net/tun rw",
         "NoNewPrivileges=yes",
         "ProtectHome=yes",
@@ -173,5 +212,32 @@ def test_the_unit_waits_for_its_device_and_never_gives_up() -> None:
     assert unit.index("StartLimitIntervalSec=0") < unit.index("[Service]")
 
 
+def test_a_streams_unit_runs_the_helper_that_runs_ssh() -> None:
+    stream = unit_text(link(lanes=2, python="/opt/py/bin/python3.12"), "0123abc").splitlines()
+    assert (
+        "ExecStart=/opt/py/bin/python3.12 -I /usr/local/lib/overssh/stream.py dial --device tun1001 --lanes 2 "
+        "--silence 2.5 --peer cloud1 -- /usr/bin/ssh -F /etc/overssh/links/cloud1.conf -T cloud1"
+    ) in stream
+    assert "KillMode=mixed" in stream
+    assert not any(line.startswith("SuccessExitStatus") for line in stream)
+
+
+def test_the_sandbox_is_the_same_for_both_transports() -> None:
+    stream, tunnel = (unit_text(link(transport=transport), "0123abc") for transport in ("stream", "tun"))
+    assert stream.partition("UMask=")[2] == tunnel.partition("UMask=")[2] != ""
+
+
+def test_another_helper_is_another_unit_and_no_other_tunnel() -> None:
+    assert unit_text(link(), "0123abc") != unit_text(link(), "0123abd")
+    assert unit_text(link(transport="tun"), "0123abc") == unit_text(link(transport="tun"), "")
+
+
+@pytest.mark.parametrize(("interval", "count", "silence"), [(1, 3, 2.5), (2, 3, 5), (1, 1, 0.5), (10, 2, 15)])
+def test_the_helper_gives_up_before_ssh_does(interval: int, count: int, silence: float) -> None:
+    given = link(keepalive_interval=interval, keepalive_count=count)
+    assert given.silence == silence
+    assert f" --silence {silence:g} " in unit_text(given, "")
+
+
 def test_a_key_in_a_home_can_be_read() -> None:
-    assert "ProtectHome=read-only" in unit_text(link(identity_file="/home/me/.ssh/id")).splitlines()
+    assert "ProtectHome=read-only" in unit_text(link(identity_file="/home/me/.ssh/id"), "").splitlines()

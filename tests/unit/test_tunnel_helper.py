@@ -1,0 +1,99 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a link's account can run the helper, with what setpriv and Python really said where it could not."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pwd
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer
+from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_helper import NOT_YET, Helper, digest_of
+
+ME = pwd.getpwuid(os.getuid())
+FINE = Answer(0, "1\n", "")
+
+
+class Host:
+    """Gives one answer, and remembers what it was asked."""
+
+    def __init__(self, answer: Answer = FINE) -> None:
+        self._answer = answer
+        self.asked: list[Sequence[str]] = []
+
+    def __call__(self, argv: Sequence[str], data: str | None = None, check: bool = True) -> Answer:
+        assert not check
+        self.asked.append(argv)
+        return self._answer
+
+
+@pytest.fixture
+def helper(tmp_path: Path) -> Helper:
+    path = tmp_path / "stream.py"
+    path.write_text("print(1)\n")
+    return Helper(str(path), "/usr/bin/python3", ME.pw_name)
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_it_is_run_as_the_account_and_known_by_its_digest(helper: Helper, check_mode: bool) -> None:
+    host = Host()
+    assert digest_of(helper, host, check_mode) == hashlib.sha256(b"print(1)\n").hexdigest()
+    as_it = ["setpriv", f"--reuid={ME.pw_uid}", f"--regid={ME.pw_gid}", "--init-groups"]
+    assert host.asked == [[*as_it, "/usr/bin/python3", "-I", helper.path, "version"]]
+
+
+def test_one_that_is_missing_is_named_and_in_check_mode_expected() -> None:
+    missing = Helper("/nowhere/stream.py", "/usr/bin/python3", ME.pw_name)
+    host = Host()
+    with pytest.raises(OversshError, match=r"there is no helper /nowhere/stream\.py on this host; the role tunnel"):
+        digest_of(missing, host, False)
+    assert digest_of(missing, host, True) == NOT_YET
+    assert host.asked == []
+
+
+def test_an_account_that_is_missing_is_named_and_in_check_mode_expected(helper: Helper) -> None:
+    nobodys = Helper(helper.path, helper.python, "no-such-account")
+    with pytest.raises(OversshError, match="the account no-such-account does not exist on this host; make it first"):
+        digest_of(nobodys, Host(), False)
+    host = Host()
+    assert digest_of(nobodys, host, True) == digest_of(helper, Host(), True)
+    assert host.asked == []
+
+
+def test_a_path_that_is_no_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OversshError, match=r"can't read the helper .* on this host \(Is a directory\)"):
+        digest_of(Helper(str(tmp_path), "/usr/bin/python3", ME.pw_name), Host(), False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (
+            Answer(127, "", "setpriv: failed to execute /usr/bin/python3: No such file or directory\n"),
+            "python is /usr/bin/python3, which can't be run on this host (No such file or directory); name another one",
+        ),
+        (
+            Answer(2, "", "/usr/bin/python3: can't open file '/x/stream.py': [Errno 13] Permission denied\n"),
+            "can't read the helper PATH on this host (Permission denied); it takes mode 0644, and 0755 above it",
+        ),
+        (
+            Answer(2, "", "overssh-stream: refused: it takes Python 3.9 or later, and /usr/bin/python3 is 3.7\n"),
+            "the helper takes Python 3.9 or later, and /usr/bin/python3 on this host is 3.7; name a later one",
+        ),
+        (
+            Answer(1, "", '  File "/x/stream.py", line 9\n    f"x"\n       ^\nSyntaxError: invalid syntax\n'),
+            "/usr/bin/python3 can't run the helper PATH on this host (SyntaxError: invalid syntax)",
+        ),
+        (Answer(9, "", ""), "/usr/bin/python3 can't run the helper PATH on this host (exit status 9)"),
+    ],
+)
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_one_that_can_not_be_run_is_told(helper: Helper, answer: Answer, sentence: str, check_mode: bool) -> None:
+    with pytest.raises(OversshError) as caught:
+        digest_of(helper, Host(answer), check_mode)
+    assert sentence.replace("PATH", helper.path) in str(caught.value)

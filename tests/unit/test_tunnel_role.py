@@ -1,0 +1,101 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role tunnel tells sshd, for fleets of one transport and of both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pytest
+import yaml
+from jinja2.nativetypes import NativeEnvironment
+
+ROLE = Path(__file__).resolve().parents[2] / "roles" / "tunnel"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+PEER = {
+    "tunnel_account": {"ssh_public_key": f"{KEY} its comment"},
+    "preflight_found": {"host": {"public_key": ""}},
+}
+LINKS = {
+    "stream": {"peer": "edge1", "device": "tun1002", "transport": "stream", "lanes": 1, "python": "/usr/bin/python3"},
+    "lanes": {"peer": "edge2", "device": "tun1003", "transport": "stream", "lanes": 4, "python": "/opt/bin/python3.12"},
+    "tun": {"peer": "edge3", "device": "tun1004", "transport": "tun", "lanes": 1, "python": "/usr/bin/python3"},
+}
+
+
+def environment(kind: type[jinja2.Environment]) -> jinja2.Environment:
+    """As Ansible sets one up for files of ours."""
+    made = kind(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined, autoescape=False)
+    made.filters["ternary"] = lambda value, yes, no: yes if value else no
+    made.filters["unique"] = lambda values: list(dict.fromkeys(values))
+    return made
+
+
+def variables(*links: str) -> dict[str, Any]:
+    """The role's own variables on a hub that accepts these links."""
+    accepts = [LINKS[link] for link in links]
+    found: dict[str, Any] = {
+        "tunnel_accepts": accepts,
+        "tunnel_links": [],
+        "tunnel_user": "overssh",
+        "tunnel_keepalive_interval": 1,
+        "tunnel_keepalive_count": 3,
+        "tunnel_sshd": {"ends_unused": False},
+        "hostvars": {link["peer"]: PEER for link in accepts},
+    }
+    native = environment(NativeEnvironment)
+    for name, value in yaml.safe_load((ROLE / "vars" / "main.yml").read_text(encoding="utf-8")).items():
+        if isinstance(value, list):
+            found[name] = [str(native.from_string(item).render(found)) for item in value]
+        else:
+            found[name] = native.from_string(value).render(found)
+    return found
+
+
+def rendered(template: str, *links: str) -> str:
+    text = (ROLE / "templates" / template).read_text(encoding="utf-8")
+    return environment(jinja2.Environment).from_string(text).render(variables(*links))
+
+
+def keys(*links: str) -> list[str]:
+    return [line for line in rendered("authorized_keys.j2", *links).splitlines() if not line.startswith("#")]
+
+
+def test_the_key_of_a_stream_runs_the_helper_for_its_one_device() -> None:
+    assert keys("stream", "lanes") == [
+        'restrict,command="/usr/bin/python3 -I /usr/local/lib/overssh/stream.py serve --device tun1002 --lanes 1" '
+        f"{KEY} overssh:edge1",
+        'restrict,command="/opt/bin/python3.12 -I /usr/local/lib/overssh/stream.py serve --device tun1003 --lanes 4" '
+        f"{KEY} overssh:edge2",
+    ]
+
+
+def test_the_key_of_a_tunnel_runs_nothing() -> None:
+    (line,) = keys("tun")
+    assert line.startswith('tunnel="1004",command="/bin/false",no-pty,no-port-forwarding,no-agent-forwarding,')
+    assert line.endswith(f" {KEY} overssh:edge3")
+
+
+def test_where_tunnels_are_permitted_a_streams_key_is_held_to_its_own_device() -> None:
+    stream, tun = keys("stream", "tun")
+    assert stream.startswith('restrict,tunnel="1002",command="/usr/bin/python3 -I ')
+    assert tun == keys("tun")[0]
+
+
+@pytest.mark.parametrize(
+    ("links", "permits", "sessions", "command"),
+    [
+        (["stream"], "no", 1, "none"),
+        (["stream", "lanes"], "no", 1, "none"),
+        (["tun"], "point-to-point", 0, "/bin/false"),
+        (["stream", "tun"], "point-to-point", 1, "none"),
+    ],
+)
+def test_sshd_permits_no_more_than_the_transports_need(links, permits, sessions, command) -> None:
+    lines = [line.strip() for line in rendered("sshd.conf.j2", *links).splitlines()]
+    assert f"PermitTunnel {permits}" in lines
+    assert f"MaxSessions {sessions}" in lines
+    assert f"ForceCommand {command}" in lines
+    assert f"DisableForwarding {'yes' if permits == 'no' else 'no'}" in lines
