@@ -9,7 +9,6 @@ has noted it ("failed to find a load balancer IP"), and tries again only at the 
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,16 +62,14 @@ def tell_again(docker: Docker, node_id: str) -> None:
 def _update(docker: Docker, node_id: str, labels: Mapping[str, str]) -> None:
     """A node that is gone in the meantime, or that can't be told now, is seen at the next look at who takes part."""
     for _try in range(TRIES):
-        with contextlib.suppress(DockerError):
+        try:
             node = docker.inspect_node(node_id)
             kept = {key: value for key, value in (node["Spec"].get("Labels") or {}).items() if key != LABEL}
-            spec = {**node["Spec"], "Labels": {**kept, **labels}}
-            try:
-                docker.update_node(node_id, node["Version"]["Index"], spec)
-            except DockerError as error:
-                if STALE in str(error):
-                    continue
-            return
+            docker.update_node(node_id, node["Version"]["Index"], {**node["Spec"], "Labels": {**kept, **labels}})
+        except DockerError as error:
+            if STALE in str(error):
+                continue
+        return
 
 
 def _addresses(node: Mapping[str, Any]) -> set[str]:
