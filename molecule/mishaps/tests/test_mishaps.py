@@ -115,9 +115,3 @@ def test_a_node_that_left_comes_back_and_its_token_is_nowhere_to_be_read():
     assert done.recap["edge1"]["changed"] == 1
     assert "SWMTKN" not in done.output
     assert lab.play("overssh.swarm.verify").status == 0
-
-
-def test_every_way_in_which_a_link_can_fail_is_told():
-    done = lab.play(str(lab.PROJECT / "molecule" / "resources" / "link_errors.yml"))
-    assert done.status == 0
-    assert done.recap["edge1"]["ok"] > 100
