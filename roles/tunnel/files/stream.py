@@ -347,6 +347,11 @@ class Lane:
             if error.errno == errno.EBADFD:
                 raise EndedError("the device was removed on this host") from error
             raise ClosedError(f"the session with {self._who} was closed ({error.strerror})") from error
+        finally:
+            say(
+                f"carried {self.outbound.sent} bytes there and {self.inbound.received} back; dropped "
+                f"{self.outbound.dropped} packets as the link was full, and {self.inbound.unfit} as the device refused them"
+            )
 
     def _run(self, on_beat: "Callable[[], None]") -> NoReturn:
         outbound, inbound, every = self.outbound, self.inbound, self._silence / BEATS
