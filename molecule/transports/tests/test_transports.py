@@ -33,7 +33,7 @@ def link(node: str) -> dict:
 
 def helper_of(device: str) -> str:
     """The serving helper's process on the hub."""
-    return lab.inside(lab.hub(), f"pgrep -f 'stream.py serve --device {device}'").strip()
+    return lab.inside(lab.hub(), f"pgrep -f '^/usr/bin/python3 .*stream.py serve --device {device}'").strip()
 
 
 def mtu(network: str = "overssh") -> int:

@@ -350,7 +350,7 @@ class Lane:
         finally:
             say(
                 f"carried {self.outbound.sent} bytes there and {self.inbound.received} back; dropped "
-                f"{self.outbound.dropped} packets as the link was full, and {self.inbound.unfit} as the device refused them"
+                f"{self.outbound.dropped} packets as the link was full, {self.inbound.unfit} as the device was down"
             )
 
     def _run(self, on_beat: "Callable[[], None]") -> NoReturn:
