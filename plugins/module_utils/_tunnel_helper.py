@@ -17,6 +17,8 @@ from ._errors import OversshError
 NOT_YET = "(the helper is yet to be installed)"
 TOO_OLD = re.compile(r"it takes Python (?P<least>\S+) or later, and (?P<python>\S+) is (?P<version>\S+)")
 CANT_OPEN = re.compile(r"can't open file '?(?P<path>[^':]+)'?: \[Errno (?P<number>\d+)\] (?P<why>.+)")
+# Why Python itself gives up: an exception, or Python 2, which does not know -I.
+CANT_GO_ON = re.compile(r"^([\w.]+(Error|Exception)\b|Unknown option: -I).*", re.MULTILINE)
 CANT_START = re.compile(r"failed to execute (?P<program>\S+): (?P<why>.+)")
 
 
@@ -69,4 +71,6 @@ def _cant_run(helper: Helper, answer: Answer) -> str:
         )
     if absent:
         return f"python is {helper.python}, which can't be run on this host ({absent['why']}); name another one"
-    return f"{helper.python} can't run the helper {helper.path} on this host ({words.splitlines()[-1].rstrip('.')})"
+    given_up = CANT_GO_ON.search(words)
+    last = given_up[0] if given_up else words.splitlines()[-1].rstrip(".")
+    return f"{helper.python} can't run the helper {helper.path} on this host ({last}); it takes Python 3.9 or later"

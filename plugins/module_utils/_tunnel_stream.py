@@ -9,13 +9,12 @@ from collections.abc import Callable
 
 from ._tunnel_cause import Cause, Context, busy, no_control, no_device, not_ours, not_plain
 from ._tunnel_device import wrong_kind
-from ._tunnel_helper import CANT_OPEN, TOO_OLD, too_old
+from ._tunnel_helper import CANT_GO_ON, CANT_OPEN, TOO_OLD, too_old
 from ._tunnel_journal import Attempt, Verdict
 
 ENOENT = "2"
 NO_ANSWER = re.compile(r"ended before its helper answered(?: \(ssh's exit status (?P<status>-?\d+)\))?")
 NO_PROGRAM = re.compile(r"^-?\w*sh: .*(not found|[Nn]o such file or directory|Permission denied)")
-EXCEPTION = re.compile(r"\w+(Error|Exception)\b")
 # What ssh tells, in detail, of the line that the peer's sshd found the key in.
 KEY_OPTIONS = "key options:"
 
@@ -110,7 +109,7 @@ def no_helper_there(attempt: Attempt, context: Context) -> Cause | None:
             )
         elif NO_PROGRAM.search(line):
             sentence = f"{context.peer} can't start Python for the helper ({line}); install python3 there"
-        elif EXCEPTION.match(line):
+        elif CANT_GO_ON.match(line):
             sentence = (
                 f"Python at {context.peer} can't run the helper ({line}); it takes Python 3.9 or later with the whole "
                 "standard library"

@@ -87,7 +87,19 @@ def test_a_path_that_is_no_file_is_named(tmp_path: Path) -> None:
         ),
         (
             Answer(1, "", '  File "/x/stream.py", line 9\n    f"x"\n       ^\nSyntaxError: invalid syntax\n'),
-            "/usr/bin/python3 can't run the helper PATH on this host (SyntaxError: invalid syntax)",
+            "/usr/bin/python3 can't run the helper PATH on this host (SyntaxError: invalid syntax); it takes Python",
+        ),
+        (
+            Answer(
+                2,
+                "",
+                "Unknown option: -I\nusage: /usr/bin/python2 [option] ...\nTry `python -h' for more information.\n",
+            ),
+            "/usr/bin/python3 can't run the helper PATH on this host (Unknown option: -I); it takes Python 3.9",
+        ),
+        (
+            Answer(1, "", 'Traceback (most recent call last):\n  raise ValueError("a")\njson.JSONDecodeError: b\n'),
+            "on this host (json.JSONDecodeError: b); it takes Python 3.9",
         ),
         (Answer(9, "", ""), "/usr/bin/python3 can't run the helper PATH on this host (exit status 9)"),
     ],

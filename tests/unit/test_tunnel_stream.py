@@ -53,6 +53,11 @@ def refused(words: str) -> list[str]:
             True,
         ),
         (
+            [*LOGGED_IN, "sh: 1: exec: /usr/bin/nopython: not found", NO_ANSWER.format(127)],
+            "can't start Python for the helper (sh: 1: exec: /usr/bin/nopython: not found)",
+            True,
+        ),
+        (
             [*LOGGED_IN, "bash: line 1: /usr/bin/nopython: No such file or directory", NO_ANSWER.format(127)],
             "can't start Python for the helper (bash: line 1: /usr/bin/nopython: No such file or directory)",
             True,
@@ -66,6 +71,11 @@ def refused(words: str) -> list[str]:
                 NO_ANSWER.format(1),
             ],
             "can't run the helper (ModuleNotFoundError: No module named 'json'); it takes Python 3.9 or later",
+            True,
+        ),
+        (
+            [*LOGGED_IN, "Unknown option: -I", "Try `python -h' for more information.", NO_ANSWER.format(2)],
+            f"Python at {PEER} can't run the helper (Unknown option: -I); it takes Python 3.9 or later",
             True,
         ),
         (
