@@ -67,7 +67,7 @@ def test_a_node_that_loses_large_packets_is_named():
     assert done.status != 0
     assert broken("icmp") == broken("tcp") == broken("udp") == set()
     assert ("edge1", "edge2") in broken("mtu")
-    assert "by mtu: packets over 1250 bytes are lost, the interface's MTU is 1450." in " ".join(done.output.split())
+    assert "by mtu: packets over 1250 bytes are lost, the interface's MTU is 64950." in " ".join(done.output.split())
     assert left_behind() == {}
 
 
