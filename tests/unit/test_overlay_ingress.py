@@ -144,7 +144,7 @@ class Swarm:
         self.ending = ending
         self.asked = 0
         self.published = []
-        self.entries = {
+        self.entries: dict[str, dict] = {
             name: {
                 "ID": f"id-{name}",
                 "Version": {"Index": 1},
