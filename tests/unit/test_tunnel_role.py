@@ -65,9 +65,9 @@ def keys(*links: str) -> list[str]:
 
 def test_the_key_of_a_stream_runs_the_helper_for_its_one_device() -> None:
     assert keys("stream", "lanes") == [
-        'restrict,command="/usr/bin/python3 -I /usr/local/lib/overssh/stream.py serve --device tun1002 --lanes 1" '
+        'restrict,command="exec /usr/bin/python3 -I /usr/local/lib/overssh/stream.py serve --device tun1002 --lanes 1" '
         f"{KEY} overssh:edge1",
-        'restrict,command="/opt/bin/python3.12 -I /usr/local/lib/overssh/stream.py serve --device tun1003 --lanes 4" '
+        'restrict,command="exec /opt/bin/python3.12 -I /usr/local/lib/overssh/stream.py serve --device tun1003 --lanes 4" '
         f"{KEY} overssh:edge2",
     ]
 
@@ -80,7 +80,7 @@ def test_the_key_of_a_tunnel_runs_nothing() -> None:
 
 def test_where_tunnels_are_permitted_a_streams_key_is_held_to_its_own_device() -> None:
     stream, tun = keys("stream", "tun")
-    assert stream.startswith('restrict,tunnel="1002",command="/usr/bin/python3 -I ')
+    assert stream.startswith('restrict,tunnel="1002",command="exec /usr/bin/python3 -I ')
     assert tun == keys("tun")[0]
 
 
