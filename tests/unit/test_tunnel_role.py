@@ -13,6 +13,7 @@ import yaml
 from jinja2.nativetypes import NativeEnvironment
 
 ROLE = Path(__file__).resolve().parents[2] / "roles" / "tunnel"
+SERVE = "-I /usr/local/lib/overssh/stream.py serve"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
 PEER = {
     "tunnel_account": {"ssh_public_key": f"{KEY} its comment"},
@@ -65,10 +66,8 @@ def keys(*links: str) -> list[str]:
 
 def test_the_key_of_a_stream_runs_the_helper_for_its_one_device() -> None:
     assert keys("stream", "lanes") == [
-        'restrict,command="exec /usr/bin/python3 -I /usr/local/lib/overssh/stream.py serve --device tun1002 --lanes 1" '
-        f"{KEY} overssh:edge1",
-        'restrict,command="exec /opt/bin/python3.12 -I /usr/local/lib/overssh/stream.py serve --device tun1003 --lanes 4" '
-        f"{KEY} overssh:edge2",
+        f'restrict,command="exec /usr/bin/python3 {SERVE} --device tun1002 --lanes 1" {KEY} overssh:edge1',
+        f'restrict,command="exec /opt/bin/python3.12 {SERVE} --device tun1003 --lanes 4" {KEY} overssh:edge2',
     ]
 
 
