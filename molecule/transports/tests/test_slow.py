@@ -1,0 +1,48 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A line that is too slow for the largest packets is told of when it is dialled, and nothing fails for it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from tests.scenarios import lab
+
+TOLD = "edge1: the line to cloud1 is slow: a packet of 65000 bytes takes"
+
+
+@contextlib.contextmanager
+def uplink(rate: str) -> Iterator[None]:
+    """edge1 sends no faster than this meanwhile."""
+    lab.inside("edge1", f"tc qdisc add dev eth0 root tbf rate {rate} burst 16kb latency 200ms")
+    try:
+        yield
+    finally:
+        lab.inside("edge1", "tc qdisc replace dev eth0 root noqueue")
+
+
+def dialled_anew() -> str:
+    """What the play says, on one line, that brings edge1's link up again."""
+    lab.inside("edge1", "systemctl stop overssh-link-cloud1")
+    done = lab.play("overssh.swarm.tunnel")
+    assert done.status == 0
+    assert done.recap["edge1"]["changed"] == 1
+    return " ".join(done.output.split())
+
+
+def test_a_slow_line_is_told_of():
+    with uplink("8mbit"):
+        assert TOLD in dialled_anew()
+
+
+def test_a_fast_line_is_not():
+    assert TOLD not in dialled_anew()
+
+
+def test_a_host_without_ping_is_dialled_all_the_same():
+    lab.inside("edge1", "mv /usr/bin/ping /usr/bin/ping.hidden")
+    try:
+        assert TOLD not in dialled_anew()
+    finally:
+        lab.inside("edge1", "mv /usr/bin/ping.hidden /usr/bin/ping")
