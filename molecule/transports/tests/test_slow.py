@@ -19,7 +19,8 @@ def uplink(rate: str) -> Iterator[None]:
     try:
         yield
     finally:
-        lab.inside("edge1", "tc qdisc replace dev eth0 root noqueue")
+        # The kernel gave the device a queue for it.
+        lab.inside("edge1", "tc qdisc replace dev eth0 root noqueue; ip link set dev eth0 txqueuelen 0")
 
 
 def dialled_anew() -> str:
