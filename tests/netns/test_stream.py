@@ -81,6 +81,23 @@ sending, end = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), time.monotonic(
 while time.monotonic() < end:
     sending.sendto(bytes(60000), (sys.argv[1], 7000))
 """
+SINK = """
+import socket, sys, threading
+listening = socket.create_server((sys.argv[1], 5001), backlog=16)
+print("ready", flush=True)
+def take(connection):
+    while connection.recv(1 << 20):
+        pass
+while True:
+    threading.Thread(target=take, args=(listening.accept()[0],), daemon=True).start()
+"""
+PUSH = """
+import socket, sys, time
+sending, content, sent, end = socket.create_connection((sys.argv[1], 5001)), bytes(1 << 17), 0, time.monotonic() + 8
+while time.monotonic() < end:
+    sent += sending.send(content)
+print(sent)
+"""
 OFFLOADS = """
 import sys
 from ansible_collections.overssh.swarm.plugins.module_utils import _tun_device
@@ -146,6 +163,7 @@ class Pair:
         self.far = Side("overssh-far", "tun802", "192.0.2.2", "192.0.2.1")
         self._folder = folder
         self._dialled: list[Dialling] = []
+        self.used: list[subprocess.Popen[str]] = []
 
     def make_devices(self, lanes: int = 1, mtu: int = 65000) -> None:
         self.near.make_device(lanes, mtu)
@@ -193,6 +211,8 @@ class Pair:
             for process in self.helpers(end):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
+        for user in self.used:
+            user.kill()
         for dialling in self._dialled:
             dialling.process.kill()
             dialling.process.wait()
@@ -334,6 +354,27 @@ def test_a_link_that_is_full_stays_within_its_memory(pair):
     pair.send(64)
     pair.send(64, backwards=True)
     assert max(memory_mb(dialling.process.pid), memory_mb(serving)) < 40
+
+
+def test_a_link_that_is_full_both_ways_stays_up(pair):
+    """Several connections each way at once, for longer than the far end may be silent."""
+    pair.make_devices()
+    dialling = pair.connect()
+    ways = [(pair.near, pair.far), (pair.far, pair.near)]
+    taking = [target.start(sys.executable, "-c", SINK, target.address) for _source, target in ways]
+    for process in taking:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for source, target in ways:
+        pair.used += [source.start(sys.executable, "-c", PUSH, target.address) for _connection in range(4)]
+    for process in pair.used:
+        taken = int(process.communicate(timeout=60)[0])
+        assert taken > 10_000_000
+    for process in taking:
+        process.kill()
+        process.communicate()
+    assert dialling.runs, dialling.said
+    assert pair.crosses()
 
 
 def test_a_device_that_is_removed_ends_the_link(pair):

@@ -354,6 +354,19 @@ def test_the_window_holds_back_what_makes_others_wait(device, pipe):
     assert pipe.read() != b"", "an answer lets the next ones go"
 
 
+def test_answers_and_beats_pass_a_closed_window(device, pipe):
+    """If both ends of a full link waited for answers that wait themselves, nothing would ever move again."""
+    outbound = outbound_of(device, pipe)
+    push(device, outbound, pipe, 60)
+    assert outbound.blocked
+    assert not outbound.full
+    outbound.answer(1)
+    outbound.beat()
+    outbound.flush()
+    data = pipe.read()
+    assert (data[:4], data[12:]) == (UNASKED[:4], BEAT)
+
+
 def test_an_empty_path_opens_the_window_to_its_most(device, pipe):
     outbound = outbound_of(device, pipe)
     for _turn in range(60):

@@ -156,31 +156,34 @@ class Outbound:
     """
 
     def __init__(self, device: int, sink: int, least: int) -> None:
-        room = QUEUE_MOST + SMALL_ROOM + ANSWERS_ROOM + LARGEST
+        room = QUEUE_MOST + SMALL_ROOM + QUESTION.size + HEAD.size + LARGEST
         self._device, self._sink, self._least = device, sink, least
         self._filling, self._leaving = bytearray(room), bytearray(room)
         self._end = self._begin = self._stop = 0
+        # Beats and answers pass the window and what waits for it: if both ends waited for answers, none would come.
+        self._control = bytearray()
         self._limit, self._pipe, self._rate = least, 0, 0.0
         self._window = Window(least)
-        # Places in the stream: where the filling buffer begins, up to where the last answer says that all arrived, and
-        # the ends of the questions that wait and of those under way, these with when they left.
-        self._place = self._arrived = self._last_question = 0
+        # Where questions end, in each buffer; and of those under way the place in the stream and when they left.
+        self._waiting_questions: list[int] = []
         self._questions: deque[int] = deque()
         self._asked: deque[tuple[int, int]] = deque()
+        self._unasked = self._arrived = 0
         self.full = False
         self.sent = self.dropped = 0
 
     @property
     def blocked(self) -> bool:
         """Whether something waits that the session or the window did not let go yet."""
-        return self._begin < self._stop
+        return self._begin < self._stop or self._end > 0
 
     def gather(self) -> None:
         """Read what the device has."""
         buffer, end, blocked, limit = self._filling, self._end, self.blocked, self._limit
-        view, spacing = memoryview(buffer), max(ASK_LEAST, self._window.size // ASKS_A_WINDOW)
+        view, window = memoryview(buffer), self._window.size
+        batch, spacing = min(BATCH, window // 2), max(ASK_LEAST, window // ASKS_A_WINDOW)
         for _turn in range(TURNS):
-            if not blocked and end >= BATCH:
+            if not blocked and end >= batch:
                 break
             try:
                 length = os.readv(self._device, [view[end + 4 : end + 4 + LARGEST]])
@@ -189,61 +192,60 @@ class Outbound:
             if not blocked or end < limit or (length <= SMALL and end < limit + SMALL_ROOM):
                 HEAD.pack_into(buffer, end, PACKET << 24 | length)
                 end += 4 + length
-                if self._place + end - self._last_question >= spacing:
+                self._unasked += 4 + length
+                if self._unasked >= spacing:
                     end += QUESTION.size
-                    self._last_question = self._place + end
-                    self._questions.append(self._last_question)
+                    self._waiting_questions.append(end)
+                    self._unasked = 0
             else:
                 self.dropped += 1
         self._end = end
 
     def flush(self) -> None:
         """Write until everything is gone, or the session or the window takes no more."""
-        while (self.blocked or self._end) and not self.full:
-            if not self.blocked:
-                self._filling, self._leaving = self._leaving, self._filling
-                self._place += self._end
-                self._begin, self._stop, self._end = 0, self._end, 0
-            # Where no question is under way there is none whose answer would open the window.
-            allowed = self._window.size - (self.sent - self._arrived) if self._asked else self._stop
-            if allowed <= 0:
-                return
-            upto = min(self._stop, self._begin + allowed)
-            now = self._date_questions(upto)
+        while not self.full and self._take_next():
+            now = time.monotonic_ns() // 1000
+            for end in self._questions:
+                if end - QUESTION.size >= self._begin:
+                    QUESTION.pack_into(self._leaving, end - QUESTION.size, ASK << 24 | QUESTION.size - HEAD.size, now)
             try:
-                written = os.write(self._sink, memoryview(self._leaving)[self._begin : upto])
+                written = os.write(self._sink, memoryview(self._leaving)[self._begin : self._stop])
             except BlockingIOError:
                 written = 0
-            self.full = self._begin + written < upto
             self._begin += written
             self.sent += written
-            while self._questions and self._questions[0] <= self.sent:
-                self._asked.append((self._questions.popleft(), now))
+            self.full = self._begin < self._stop
+            while self._questions and self._questions[0] <= self._begin:
+                self._asked.append((self.sent - self._begin + self._questions.popleft(), now))
 
-    def _date_questions(self, upto: int) -> int:
-        """Write into the questions that leave now when that is, in microseconds."""
-        now = time.monotonic_ns() // 1000
-        start = self.sent - self._begin  # the leaving buffer's place in the stream
-        for end in self._questions:
-            place = end - start - QUESTION.size
-            if place >= upto:
-                break
-            if place >= self._begin:
-                QUESTION.pack_into(self._leaving, place, ASK << 24 | QUESTION.size - HEAD.size, now)
-        return now
+    def _take_next(self) -> bool:
+        """Have something in the leaving buffer: the rest of what is there, what passes the window, or what fits it."""
+        if self._begin < self._stop:
+            return True
+        if self._control:
+            self._leaving[: len(self._control)] = self._control
+            self._begin, self._stop = 0, len(self._control)
+            self._control.clear()
+            return True
+        # Where no question is under way there is none whose answer would open the window.
+        if self._end and (not self._asked or self.sent - self._arrived < self._window.size):
+            self._filling, self._leaving = self._leaving, self._filling
+            self._begin, self._stop, self._end = 0, self._end, 0
+            self._questions.extend(self._waiting_questions)
+            self._waiting_questions.clear()
+            return True
+        return False
 
     def beat(self) -> None:
         """Say that this end is alive."""
-        HEAD.pack_into(self._filling, self._end, BEAT << 24)
-        self._end += HEAD.size
+        self._control += HEAD.pack(BEAT << 24)
 
     def answer(self, left: int) -> None:
         """Say how long a question that left at this time was on its way."""
-        if left >= NO_TIME or self._end + REPLY.size > len(self._filling) - LARGEST:
+        if left >= NO_TIME or len(self._control) > ANSWERS_ROOM:
             raise EndedError("the far end asks what can't be answered")
         delay = time.monotonic_ns() // 1000 - left
-        REPLY.pack_into(self._filling, self._end, ANSWER << 24 | REPLY.size - HEAD.size, delay)
-        self._end += REPLY.size
+        self._control += REPLY.pack(ANSWER << 24 | REPLY.size - HEAD.size, delay)
 
     def learn(self, delay: int) -> None:
         """Take the answer to the oldest question under way."""
@@ -251,7 +253,8 @@ class Outbound:
             raise EndedError("the far end answers what it was not asked")
         place, left = self._asked.popleft()
         now = time.monotonic_ns() // 1000
-        self._window.learn(delay, now - left, self.sent - self._arrived, self.blocked and not self.full, now / 1e6)
+        limited = self._end > 0 and not self.full
+        self._window.learn(delay, now - left, self.sent - self._arrived, limited, now / 1e6)
         self._arrived = place
 
     def tune(self, rate: float) -> None:
@@ -383,7 +386,7 @@ class Lane:
                 outbound.tune((outbound.sent - sent_at_tuning) / (now - tuned))
                 tuned, sent_at_tuning = now, outbound.sent
             if now - beaten >= every:
-                if outbound.sent == sent_at_beat and not outbound.blocked:
+                if outbound.sent == sent_at_beat:
                     outbound.beat()
                     outbound.flush()
                 beaten, sent_at_beat = now, outbound.sent
