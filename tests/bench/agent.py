@@ -25,6 +25,8 @@ from typing import Any
 STAMP = struct.Struct("!d")
 # As much as a pipe holds, and no less than what ssh reads at once.
 BLOCK = 64 * 1024
+# A server gives up what was broken off after ten seconds.
+BUSY_SECONDS = 15
 
 
 def busy_seconds() -> float:
@@ -55,18 +57,29 @@ def idle(namespace: str, target: str, seconds: float) -> dict[str, Any]:
     return {"pings": round_trips(ping(namespace, target, seconds, 0.01).communicate()[0])}
 
 
+def iperf3(words: list[str], seconds: float) -> dict[str, Any]:
+    """A client's report; a server that is still at what was broken off before is asked again."""
+    for _ in range(BUSY_SECONDS):
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, timeout=seconds + 10, check=False)
+            report: dict[str, Any] = json.loads(done.stdout or "{}")
+        except (subprocess.TimeoutExpired, ValueError):
+            return {"error": "iperf3 came to no end"}
+        if "busy" not in report.get("error", ""):
+            break
+        time.sleep(1)
+    return report
+
+
 def transfer(namespace: str, target: str, seconds: float, streams: int, *more: str) -> dict[str, Any]:
     """One iperf3 run with a ping beside it; the processor's time from its first to its last moment."""
     words = [*within(namespace), "iperf3", "--client", target, "--json", "--interval", "0"]
     words += ["--connect-timeout", "3000", "--time", f"{seconds:g}", "--parallel", str(streams), *more]
     pinging = ping(namespace, target, seconds, 0.03)
     before, started = busy_seconds(), time.monotonic()
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=seconds + 10, check=False)
-        report: dict[str, Any] = json.loads(done.stdout or "{}")
-    except (subprocess.TimeoutExpired, ValueError):
-        report = {"error": "iperf3 came to no end"}
+    report = iperf3(words, seconds)
     took, after = time.monotonic() - started, busy_seconds()
+    pinging.send_signal(signal.SIGINT)
     pings = round_trips(pinging.communicate()[0])
     keep = ("sum_received", "sum_received_bidir_reverse")
     ends = {key: report["end"][key] for key in keep if key in report.get("end", {})}

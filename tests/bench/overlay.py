@@ -84,5 +84,5 @@ _IMAGE = """
 """
 _CONTAINER = """
     docker run --detach --name bench {network} --sysctl net.ipv4.tcp_no_metrics_save=1 --tmpfs /tmp \\
-        --volume /usr:/usr:ro bench /usr/bin/iperf3 --server --rcv-timeout 3000 >/dev/null
+        --volume /usr:/usr:ro bench /usr/bin/iperf3 --server --rcv-timeout 10000 >/dev/null
 """

@@ -16,6 +16,7 @@ from tests.bench.chart import draw
 from tests.bench.measure import Sample, median, p95, per_gbyte, received
 from tests.bench.nodes import BenchError
 from tests.bench.report import aims, paired, rows
+from tests.bench.soak import disconnects
 
 PING = """\
 PING 172.31.0.1 (172.31.0.1) 56(84) bytes of data.
@@ -137,6 +138,17 @@ def test_an_aim_is_met_or_missed_by_so_much() -> None:
     assert [told[delay + kind]["got"] for kind in ("at the same rate", "kept full")] == [6.0, 0.75]
     assert told["overlay, 8 streams: times the recipe"]["met"] is None
     assert told["peak memory of a helper, MB"]["met"] is True
+
+
+def test_a_session_that_ended_is_a_disconnect() -> None:
+    log = (
+        "overssh-stream: connected to stream, 1 lane\n"
+        "overssh-stream (far end): ended: the dialling end has been silent for 2.5 s\n"
+        "overssh-stream: ended: stream has been silent for 2.5 s\n"
+        "Killed by signal 15.\n"
+        "overssh-stream: connected to stream, 1 lane\n"
+    )
+    assert disconnects(log) == 1
 
 
 def test_a_soak_has_to_stay_connected() -> None:
