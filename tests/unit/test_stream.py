@@ -302,7 +302,7 @@ def test_the_queue_and_the_pipe_follow_the_rate_within_bounds(device, pipe):
     for rate in (0, 50e6, 500e6, 5e9):
         outbound.tune(rate)
         sizes.append((outbound._limit, outbound._pipe))
-    assert sizes == [(40_000, 65536), (250_000, 65536), (2097152, 524288), (2097152, 1048576)]
+    assert sizes == [(40_000, 65536), (100_000, 65536), (1_000_000, 262144), (2097152, 1048576)]
     for _turn in range(60):
         outbound.tune(0)
     assert (outbound._limit, outbound._pipe) == (40_000, 65536)
@@ -318,10 +318,10 @@ def test_an_end_that_has_nothing_to_say_says_that_it_is_alive(device, pipe):
 def test_questions_leave_with_the_time_at_which_they_leave(device, pipe):
     outbound = outbound_of(device, pipe)
     before = time.monotonic_ns() // 1000
-    data = push(device, outbound, pipe, 2)
-    assert data[:-8] == frame(bytes(60000)) * 2 + QUESTION[:4]
+    data = push(device, outbound, pipe, 5)
+    assert data[:-8] == frame(bytes(60000)) * 5 + QUESTION[:4]
     assert before <= int.from_bytes(data[-8:], "big") <= time.monotonic_ns() // 1000
-    assert packets_in(data) == [bytes(60000)] * 2
+    assert packets_in(data) == [bytes(60000)] * 5
 
 
 def push(device: Device, outbound, pipe: Pipe, packets: int) -> bytes:
@@ -341,7 +341,7 @@ def push(device: Device, outbound, pipe: Pipe, packets: int) -> bytes:
 def test_the_window_holds_back_what_makes_others_wait(device, pipe):
     """Questions that take longer and longer shrink the window, until the packets under way are few."""
     outbound = outbound_of(device, pipe)
-    answered(outbound, push(device, outbound, pipe, 4), 5_000)
+    answered(outbound, push(device, outbound, pipe, 5), 5_000)
     for _turn in range(40):
         answered(outbound, push(device, outbound, pipe, 8), 505_000)
     assert outbound._window.size == 131072, "the least that it may be"
@@ -360,17 +360,32 @@ def test_answers_and_beats_pass_a_closed_window(device, pipe):
     push(device, outbound, pipe, 60)
     assert outbound.blocked
     assert not outbound.full
+    outbound.beat()
+    outbound.flush()
+    assert pipe.read() == BEAT
     outbound.answer(1)
     outbound.beat()
     outbound.flush()
     data = pipe.read()
-    assert (data[:4], data[12:]) == (UNASKED[:4], BEAT)
+    assert (data[:4], data[12:]) == (UNASKED[:4], b""), "an answer says that this end is alive"
+
+
+def test_answers_leave_with_the_packets(device, pipe):
+    outbound = outbound_of(device, pipe)
+    device.kernel.send(bytes(60000))
+    outbound.answer(1)
+    outbound.gather()
+    outbound.flush()
+    data = pipe.read()
+    assert data[:60004] == frame(bytes(60000))
+    assert data[60004:60008] == UNASKED[:4]
+    assert len(data) == 60016
 
 
 def test_an_empty_path_opens_the_window_to_its_most(device, pipe):
     outbound = outbound_of(device, pipe)
     for _turn in range(60):
-        answered(outbound, push(device, outbound, pipe, 60), 5_000)
+        answered(outbound, push(device, outbound, pipe, 300), 5_000)
         if outbound._window.size == 16 << 20:
             break
     assert outbound._window.size == 16 << 20

@@ -61,20 +61,20 @@ SMALLEST = VNET_HEADER + 1
 # Packets are read off the device until there is none left or so many bytes are together, and written at once.
 BATCH = 128 * 1024
 TURNS = 512
-INBOUND_ROOM = 512 * 1024
+INBOUND_ROOM, INBOUND_LEAST = 1024 * 1024, 256 * 1024
 # A queue holds what goes out in this time at the rate that was measured, within these bounds, and the pipe behind it
 # less than that: a full queue delays everything that comes after it.
-QUEUE_SECONDS, PIPE_SECONDS = 0.005, 0.002
+QUEUE_SECONDS, PIPE_SECONDS = 0.002, 0.001
 QUEUE_LEAST, QUEUE_MOST = 32 * 1024, 2 * 1024 * 1024
 PIPE_LEAST, PIPE_MOST = 64 * 1024, 1024 * 1024
 # A full queue still takes packets as small as those that keep a swarm together, up to so much more.
 SMALL, SMALL_ROOM = 1500, 64 * 1024
-ANSWERS_ROOM = 16 * 1024
+CONTROL_ROOM = 16 * 1024
 TUNE_SECONDS = 0.1
 # So many bytes may be on their way: as many as keep the delay they make in pipe, ssh and network near the aimed one.
 WINDOW_LEAST, WINDOW_FIRST, WINDOW_MOST = 64 * 1024, 1024 * 1024, 16 * 1024 * 1024
 DELAY, EPOCH_SECONDS = 10_000, 10.0  # microseconds, seconds
-ASKS_A_WINDOW, ASK_LEAST = 16, 16 * 1024
+ASKS_A_WINDOW, ASK_LEAST = 4, 16 * 1024
 # How often an end says within the allowed silence that it is alive, if it has nothing else to say.
 BEATS = 5
 
@@ -156,7 +156,7 @@ class Outbound:
     """
 
     def __init__(self, device: int, sink: int, least: int) -> None:
-        room = QUEUE_MOST + SMALL_ROOM + QUESTION.size + HEAD.size + LARGEST
+        room = QUEUE_MOST + SMALL_ROOM + QUESTION.size + HEAD.size + LARGEST + CONTROL_ROOM
         self._device, self._sink, self._least = device, sink, least
         self._filling, self._leaving = bytearray(room), bytearray(room)
         self._end = self._begin = self._stop = 0
@@ -164,6 +164,7 @@ class Outbound:
         self._control = bytearray()
         self._limit, self._pipe, self._rate = least, 0, 0.0
         self._window = Window(least)
+        self._open_window()
         # Where questions end, in each buffer; and of those under way the place in the stream and when they left.
         self._waiting_questions: list[int] = []
         self._questions: deque[int] = deque()
@@ -179,35 +180,38 @@ class Outbound:
 
     def gather(self) -> None:
         """Read what the device has."""
-        buffer, end, blocked, limit = self._filling, self._end, self.blocked, self._limit
-        view, window = memoryview(buffer), self._window.size
-        batch, spacing = min(BATCH, window // 2), max(ASK_LEAST, window // ASKS_A_WINDOW)
+        device, buffer, end, begin = self._device, self._filling, self._end, self._end
+        view, blocked = memoryview(buffer), self.blocked
+        most = self._limit if blocked else self._batch
         for _turn in range(TURNS):
-            if not blocked and end >= batch:
+            if end >= most and not blocked:
                 break
             try:
-                length = os.readv(self._device, [view[end + 4 : end + 4 + LARGEST]])
+                length = os.readv(device, [view[end + 4 : end + 4 + LARGEST]])
             except BlockingIOError:
                 break
-            if not blocked or end < limit or (length <= SMALL and end < limit + SMALL_ROOM):
+            if end < most or (length <= SMALL and end < most + SMALL_ROOM):
                 HEAD.pack_into(buffer, end, PACKET << 24 | length)
                 end += 4 + length
-                self._unasked += 4 + length
-                if self._unasked >= spacing:
-                    end += QUESTION.size
-                    self._waiting_questions.append(end)
-                    self._unasked = 0
             else:
                 self.dropped += 1
+        self._unasked += end - begin
+        if self._unasked >= self._spacing:
+            end += QUESTION.size
+            self._waiting_questions.append(end)
+            self._unasked = 0
         self._end = end
 
     def flush(self) -> None:
         """Write until everything is gone, or the session or the window takes no more."""
-        while not self.full and self._take_next():
-            now = time.monotonic_ns() // 1000
-            for end in self._questions:
-                if end - QUESTION.size >= self._begin:
-                    QUESTION.pack_into(self._leaving, end - QUESTION.size, ASK << 24 | QUESTION.size - HEAD.size, now)
+        while not self.full and (self._begin < self._stop or self._take_next()):
+            if self._questions:
+                now = time.monotonic_ns() // 1000
+                for end in self._questions:
+                    if end - QUESTION.size >= self._begin:
+                        QUESTION.pack_into(
+                            self._leaving, end - QUESTION.size, ASK << 24 | QUESTION.size - HEAD.size, now
+                        )
             try:
                 written = os.write(self._sink, memoryview(self._leaving)[self._begin : self._stop])
             except BlockingIOError:
@@ -219,30 +223,34 @@ class Outbound:
                 self._asked.append((self.sent - self._begin + self._questions.popleft(), now))
 
     def _take_next(self) -> bool:
-        """Have something in the leaving buffer: the rest of what is there, what passes the window, or what fits it."""
-        if self._begin < self._stop:
-            return True
-        if self._control:
-            self._leaving[: len(self._control)] = self._control
-            self._begin, self._stop = 0, len(self._control)
-            self._control.clear()
-            return True
+        """Move on to what passes the window and what fits it; whether there is any."""
+        self._begin = self._stop = 0
         # Where no question is under way there is none whose answer would open the window.
-        if self._end and (not self._asked or self.sent - self._arrived < self._window.size):
+        if self._end and (not self._asked or self.sent - self._arrived < self._room):
             self._filling, self._leaving = self._leaving, self._filling
             self._begin, self._stop, self._end = 0, self._end, 0
             self._questions.extend(self._waiting_questions)
             self._waiting_questions.clear()
-            return True
-        return False
+        if self._control:
+            end = self._stop + len(self._control)
+            self._leaving[self._stop : end] = self._control
+            self._stop = end
+            self._control.clear()
+        return self._stop > 0
+
+    def _open_window(self) -> None:
+        self._room = self._window.size
+        self._batch = min(BATCH, self._room // 2)
+        self._spacing = max(ASK_LEAST, self._room // ASKS_A_WINDOW)
 
     def beat(self) -> None:
-        """Say that this end is alive."""
-        self._control += HEAD.pack(BEAT << 24)
+        """Say that this end is alive, unless what already waits for the session says it."""
+        if not self._control and self._begin == self._stop:
+            self._control += HEAD.pack(BEAT << 24)
 
     def answer(self, left: int) -> None:
         """Say how long a question that left at this time was on its way."""
-        if left >= NO_TIME or len(self._control) > ANSWERS_ROOM:
+        if left >= NO_TIME or len(self._control) > CONTROL_ROOM - 2 * REPLY.size:
             raise EndedError("the far end asks what can't be answered")
         delay = time.monotonic_ns() // 1000 - left
         self._control += REPLY.pack(ANSWER << 24 | REPLY.size - HEAD.size, delay)
@@ -256,6 +264,7 @@ class Outbound:
         limited = self._end > 0 and not self.full
         self._window.learn(delay, now - left, self.sent - self._arrived, limited, now / 1e6)
         self._arrived = place
+        self._open_window()
 
     def tune(self, rate: float) -> None:
         """Fit the queue and the pipe behind it to a rate in bytes per second, which falls slowly, as traffic pauses."""
@@ -274,6 +283,7 @@ class Inbound:
         self._view = memoryview(bytearray(INBOUND_ROOM))
         self._begin = self._end = 0
         self.received = self.unfit = 0
+        resize(source, PIPE_MOST)  # what is here is delivered at once: room for more at a time costs no delay
 
     def turn(self) -> bool:
         """Read once and deliver every packet that is whole; whether there was anything."""
@@ -318,7 +328,7 @@ class Inbound:
                 raise EndedError(f"{self._who} sent {head:08x} where a frame begins, and none begins so")
         if begin == end:
             begin = end = 0
-        elif len(view) - begin < 4 + LARGEST:
+        elif len(view) - end < INBOUND_LEAST:
             view[: end - begin] = view[begin:end]
             begin, end = 0, end - begin
         self._begin, self._end = begin, end
@@ -340,6 +350,8 @@ class Lane:
         self._who, self._silence = who, silence
         self.outbound = Outbound(device, sink, max(QUEUE_LEAST, 2 * mtu))
         self.inbound = Inbound(source, device, self.outbound, who)
+        self._heard = self._tuned = self._beaten = 0.0  # when
+        self._sent_at_tuning = self._sent_at_beat = 0
 
     def run(self, on_beat: "Callable[[], None]") -> NoReturn:
         """Move packets until something ends it; on_beat is called five times within the silence."""
@@ -357,42 +369,54 @@ class Lane:
 
     def _run(self, on_beat: "Callable[[], None]") -> NoReturn:
         outbound, inbound, every = self.outbound, self.inbound, self._silence / BEATS
+        source, sink, device = self._source, self._sink, self._device
         poll = select.poll()
-        poll.register(self._device, select.POLLIN)
-        poll.register(self._source, select.POLLIN)
-        sent_at_tuning = sent_at_beat = 0
-        awaited = self._device
-        heard = tuned = beaten = time.monotonic()
+        poll.register(device, select.POLLIN)
+        poll.register(source, select.POLLIN)
+        awaited = device
+        due = self._heard = self._tuned = self._beaten = time.monotonic()
         while True:
-            ready = [descriptor for descriptor, _event in poll.poll(every * 1000)]
+            gathering = awaited != device
+            ready = poll.poll(every * 1000)
             now = time.monotonic()
-            if self._source in ready and inbound.turn():
-                heard = now
-            if self._sink in ready:
-                outbound.full = False
-            outbound.flush()
-            if self._device in ready or awaited != self._device:
-                outbound.gather()
-                outbound.flush()
-            # While the session takes nothing there is no hurry to read what can't leave.
-            wanted = self._sink if outbound.full else self._source if outbound.blocked else self._device
-            if wanted != awaited:
-                if awaited != self._source:
-                    poll.unregister(awaited)
-                if wanted != self._source:
-                    poll.register(wanted, select.POLLOUT if wanted == self._sink else select.POLLIN)
-                awaited = wanted
-            if now - tuned >= TUNE_SECONDS:
-                outbound.tune((outbound.sent - sent_at_tuning) / (now - tuned))
-                tuned, sent_at_tuning = now, outbound.sent
-            if now - beaten >= every:
-                if outbound.sent == sent_at_beat:
-                    outbound.beat()
+            for descriptor, _event in ready:
+                if descriptor == source:
+                    if inbound.turn():
+                        self._heard = now
+                elif descriptor == sink:
+                    outbound.full = False
                     outbound.flush()
-                beaten, sent_at_beat = now, outbound.sent
-                on_beat()
-            if now - heard > self._silence:
-                raise EndedError(f"{self._who} has been silent for {self._silence:g} s")
+                else:
+                    gathering = True
+            if gathering:
+                outbound.gather()
+            outbound.flush()
+            # While the session takes nothing there is no hurry to read what can't leave.
+            wanted = sink if outbound.full else source if outbound.blocked else device
+            if wanted != awaited:
+                if awaited != source:
+                    poll.unregister(awaited)
+                if wanted != source:
+                    poll.register(wanted, select.POLLOUT if wanted == sink else select.POLLIN)
+                awaited = wanted
+            if now >= due:
+                self._see_to(now, every, on_beat)
+                due = now + TUNE_SECONDS
+
+    def _see_to(self, now: float, every: float, on_beat: "Callable[[], None]") -> None:
+        """What is done by the clock: tune to the rate, say that this end is alive, hear whether the far end is."""
+        outbound = self.outbound
+        if now - self._tuned >= TUNE_SECONDS:
+            outbound.tune((outbound.sent - self._sent_at_tuning) / (now - self._tuned))
+            self._tuned, self._sent_at_tuning = now, outbound.sent
+        if now - self._beaten >= every:
+            if outbound.sent == self._sent_at_beat:
+                outbound.beat()
+                outbound.flush()
+            self._beaten, self._sent_at_beat = now, outbound.sent
+            on_beat()
+        if now - self._heard > self._silence:
+            raise EndedError(f"{self._who} has been silent for {self._silence:g} s")
 
 
 def resize(descriptor: int, size: int) -> bool:
