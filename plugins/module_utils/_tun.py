@@ -14,13 +14,24 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import _tun_device
+from . import _tun_device, _tun_routing
 from ._errors import OversshError
 from ._files import read_text
 from ._main import Engine
 from ._plan import Plan, Step
 from ._systemd import Systemd
-from ._tun_model import NEW_TXQUEUELEN, Address, Desired, Device, Observed, Route, device_result, plan_tun, steps_to
+from ._tun_model import (
+    LOCAL_TABLE,
+    NEW_TXQUEUELEN,
+    Address,
+    Desired,
+    Device,
+    Observed,
+    Route,
+    device_result,
+    plan_tun,
+    steps_to,
+)
 from ._tun_unit import unit_name, unit_text
 
 try:
@@ -31,7 +42,7 @@ except ImportError:
 
 # Numbers of linux/rtnetlink.h and linux/if.h.
 IFF_UP = 0x1
-RT_TABLE_MAIN, RTPROT_KERNEL, RTPROT_STATIC, RTN_UNICAST = 254, 2, 4, 1
+RTPROT_KERNEL, RTPROT_STATIC, RTN_UNICAST = 2, 4, 1
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_NOWHERE = 0, 253, 255
 # Whoever made a route and however far it reaches: what the kernel takes for "any" when it removes one.
 ANY_ORIGIN = {"proto": 0, "scope": RT_SCOPE_NOWHERE}
@@ -78,10 +89,6 @@ def _sys(name: str, what: str) -> str:
     return f"/sys/class/net/{name}/{what}"
 
 
-def _proc_forwarding(name: str) -> str:
-    return f"/proc/sys/net/ipv4/conf/{name}/forwarding"
-
-
 def _device(kernel: Any, link: Any) -> Device:
     name, index = _name(link), link["index"]
     flags = _tun_device.flags(name)
@@ -99,7 +106,9 @@ def _device(kernel: Any, link: Any) -> Device:
         routes=tuple(_routes(kernel, index)),
         up=bool(link["flags"] & IFF_UP),
         carrier=bool(link.get_attr("IFLA_CARRIER")),
-        forwarding=(read_text(_proc_forwarding(name)) or "").strip() == "1",
+        forwarding=_tun_routing.forwarding(name),
+        failover=_tun_routing.failover(name),
+        incoming_table=_tun_routing.incoming_table(kernel, name),
         offload=_tun_device.offloads(name),
         vnet_header=bool(flags & _tun_device.IFF_VNET_HDR),
     )
@@ -126,16 +135,18 @@ def _addresses(kernel: Any, index: int) -> Iterator[Address]:
 
 
 def _routes(kernel: Any, index: int) -> Iterator[Route]:
-    for family in (2, 10):
-        for entry in kernel.get_routes(family=family, oif=index, table=RT_TABLE_MAIN):
-            if entry["proto"] == RTPROT_KERNEL or entry["type"] != RTN_UNICAST:
+    for family in _tun_routing.FAMILIES:
+        for entry in kernel.get_routes(family=family, oif=index):
+            table = entry.get_attr("RTA_TABLE") or entry["table"]
+            if entry["proto"] == RTPROT_KERNEL or entry["type"] != RTN_UNICAST or table == LOCAL_TABLE:
                 continue
-            everywhere = "0.0.0.0" if family == 2 else "::"  # noqa: S104 (a default route's destination)
+            everywhere = "0.0.0.0" if family == _tun_routing.AF_INET else "::"  # noqa: S104 (a default route's destination)
             yield Route(
                 destination=f"{entry.get_attr('RTA_DST') or everywhere}/{entry['dst_len']}",
                 source=entry.get_attr("RTA_PREFSRC"),
                 metric=entry.get_attr("RTA_PRIORITY") or 0,
                 via=entry.get_attr("RTA_GATEWAY"),
+                table=table,
             )
 
 
@@ -199,6 +210,7 @@ class TunEngine(Engine[Observed]):
         else:
             with netlink() as kernel:
                 kernel.link("del", index=self._index(kernel))
+                _tun_routing.set_incoming_table(kernel, self._desired.name, None)
 
     def _restore(self, device: Device) -> None:
         if not (device.ours and device.is_tun):
@@ -228,7 +240,12 @@ class TunEngine(Engine[Observed]):
         elif what == "group":
             _tun_device.set_group(name, _gid(value))
         elif what == "forwarding":
-            _write_forwarding(name, value)
+            _tun_routing.set_forwarding(name, value)
+        elif what == "failover":
+            _tun_routing.set_failover(name, value)
+        elif what == "incoming_table":
+            with netlink() as kernel:
+                _tun_routing.set_incoming_table(kernel, name, value)
         else:
             key, wanted = {
                 "alias": ("IFLA_IFALIAS", value),
@@ -257,7 +274,7 @@ def _address_arguments(item: Address) -> dict[str, Any]:
 
 
 def _route_arguments(item: Route) -> dict[str, Any]:
-    arguments: dict[str, Any] = {"dst": item.destination}
+    arguments: dict[str, Any] = {"dst": item.destination, "table": item.table}
     if item.source:
         arguments["prefsrc"] = item.source
     if item.metric:
@@ -270,14 +287,6 @@ def _route_arguments(item: Route) -> dict[str, Any]:
 def _route_origin(item: Route) -> dict[str, int]:
     beyond = item.via or ":" in item.destination
     return {"proto": RTPROT_STATIC, "scope": RT_SCOPE_UNIVERSE if beyond else RT_SCOPE_LINK}
-
-
-def _write_forwarding(name: str, value: bool) -> None:
-    try:
-        with open(_proc_forwarding(name), "w", encoding="ascii") as setting:
-            setting.write("1" if value else "0")
-    except OSError as error:
-        raise OversshError(f"can't set forwarding of {name}: {error.strerror}") from error
 
 
 def _uid(owner: str | None) -> int:

@@ -36,9 +36,13 @@ SETTINGS = (
     "routes",
     "up",
     "forwarding",
+    "failover",
+    "incoming_table",
     "multi_queue",
 )
 IPV6_METRIC = 1024
+# Numbers of linux/rtnetlink.h: the table that everything goes by, and the one of this host's own addresses.
+MAIN_TABLE, LOCAL_TABLE = 254, 255
 
 
 @dataclass(frozen=True)
@@ -55,24 +59,37 @@ class Address:
 
 @dataclass(frozen=True)
 class Route:
-    """A route through the device; source: the address that packets leave with; metric: the lower one wins."""
+    """A route through the device; source: the address that packets leave with; metric: the lower one wins.
+
+    table: the routing table's number.
+    """
 
     destination: str
     source: str | None = None
     metric: int = 0
     via: str | None = None
+    table: int = MAIN_TABLE
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """The kernel has one route for each destination, metric and table."""
+        return self.destination, self.metric, self.table
 
     def __str__(self) -> str:
         parts = [self.destination]
         parts += [f"via {self.via}"] if self.via else []
         parts += [f"src {self.source}"] if self.source else []
         parts += [f"metric {self.metric}"] if self.metric else []
+        parts += [f"table {self.table}"] if self.table != MAIN_TABLE else []
         return " ".join(parts)
 
 
 @dataclass(frozen=True)
 class Desired:
-    """The device that is wanted; present: False for none at all; forwarding: None to leave it as it is."""
+    """The device that is wanted; present: False for none at all; forwarding, failover: None to leave it as it is.
+
+    incoming_table: the routing table that alone routes what comes in over the device, None for the host's usual way.
+    """
 
     name: str
     present: bool = True
@@ -85,6 +102,8 @@ class Desired:
     routes: tuple[Route, ...] = ()
     up: bool = True
     forwarding: bool | None = None
+    failover: bool | None = None
+    incoming_table: int | None = None
     multi_queue: bool = False
     persist: bool = True
     on_change: str = "fail"
@@ -101,7 +120,8 @@ class Device:
 
     is_tun: made for whole IP packets without a header before them, as OpenSSH needs it; carrier: a process holds it;
     offload: hands out packets without checksums; vnet_header: whoever holds it, or held it last, wants to know which;
-    forwarding: None where the kernel is yet to say.
+    forwarding, failover: None where the kernel is yet to say; incoming_table: the table that alone routes what comes in
+    over the device, None for the host's usual way.
     """
 
     name: str
@@ -116,6 +136,8 @@ class Device:
     up: bool = False
     carrier: bool = False
     forwarding: bool | None = False
+    failover: bool | None = False
+    incoming_table: int | None = None
     multi_queue: bool = False
     offload: bool = False
     vnet_header: bool = False
@@ -150,6 +172,8 @@ def check(desired: Desired) -> None:
             f"mtu is {desired.mtu}; a tun device takes {SMALLEST_MTU} to {LARGEST_MTU} bytes, and up to 16380 where "
             "ssh -w shall carry them"
         )
+    if desired.incoming_table is not None:
+        _check_table("incoming_table", desired.incoming_table)
     if desired.txqueuelen < 1:
         raise OversshError(f"txqueuelen is {desired.txqueuelen}; it takes 1 or more packets")
     if not desired.description.isprintable() or UNFIT & set(desired.description):
@@ -158,11 +182,11 @@ def check(desired: Desired) -> None:
         )
     if len(desired.alias.encode()) > LONGEST_ALIAS:
         raise OversshError(f"description is too long; it takes {LONGEST_ALIAS - len(ALIAS)} bytes")
-    places = [(route.destination, route.metric) for route in desired.routes]
-    for destination, metric in places:
-        if places.count((destination, metric)) > 1:
+    places = [route.place for route in desired.routes]
+    for place in places:
+        if places.count(place) > 1:
             raise OversshError(
-                f"routes has two to {destination} with metric {metric}, and the kernel keeps one; give them two metrics"
+                f"routes has two to {place[0]} with metric {place[1]}, and the kernel keeps one; give them two metrics"
             )
 
 
@@ -192,7 +216,17 @@ def route_from(options: Mapping[str, Any]) -> Route:
         raise OversshError(f"routes: {error}; give a destination such as 172.30.0.0/16") from error
     # The kernel has no IPv6 route without a metric.
     metric = int(options.get("metric") or 0) or (IPV6_METRIC if destination.version == 6 else 0)
-    return Route(str(destination), source, metric, via)
+    table = int(options.get("table") or MAIN_TABLE)
+    _check_table("routes: table", table)
+    return Route(str(destination), source, metric, via, table)
+
+
+def _check_table(option: str, table: int) -> None:
+    if not 1 <= table < 1 << 32 or table == LOCAL_TABLE:
+        raise OversshError(
+            f"{option} is {table}; a routing table has a number from 1 to {(1 << 32) - 1} other than {LOCAL_TABLE}, "
+            "which is the kernel's own"
+        )
 
 
 def plan_tun(desired: Desired, observed: Observed, unit: str, unit_text: str) -> Plan:
@@ -257,9 +291,14 @@ def _create(desired: Desired) -> Step:
 
 def _new(desired: Desired) -> Device:
     """A device as the kernel has just made it."""
-    # It gives it the host's default for forwarding, which Docker changes.
+    # It gives it the host's defaults for what is None, and Docker changes that for forwarding.
     return Device(
-        desired.name, owner=desired.owner, group=desired.group, forwarding=None, multi_queue=desired.multi_queue
+        desired.name,
+        owner=desired.owner,
+        group=desired.group,
+        forwarding=None,
+        failover=None,
+        multi_queue=desired.multi_queue,
     )
 
 
@@ -289,14 +328,20 @@ def _device_steps(desired: Desired, found: Device) -> Iterator[Step]:
     yield from _addresses(desired.name, found.addresses, desired.addresses)
     if found.up != desired.up:
         yield _set(desired.name, "up", found.up, desired.up)
-    if desired.forwarding is not None and found.forwarding != desired.forwarding:
-        yield _set(desired.name, "forwarding", found.forwarding, desired.forwarding)
+    for what, now, then in (
+        ("forwarding", found.forwarding, desired.forwarding),
+        ("failover", found.failover, desired.failover),
+    ):
+        if then is not None and now != then:
+            yield _set(desired.name, what, now, then)
+    if found.incoming_table != desired.incoming_table:
+        yield _set(desired.name, "incoming_table", found.incoming_table, desired.incoming_table)
     if desired.up:
         yield from _routes(desired.name, found.routes, desired.routes)
 
 
 def _set(name: str, what: str, is_: Any, wanted: Any) -> Step:
-    words = {True: "on", False: "off", None: "nobody in particular"}
+    words = {True: "on", False: "off", None: "none" if what == "incoming_table" else "nobody in particular"}
     return Step(
         f"set_{what}",
         f"set {what} of {name} to {words.get(wanted, wanted)}",
@@ -318,17 +363,17 @@ def _addresses(name: str, found: tuple[Address, ...], wanted: tuple[Address, ...
 def _routes(name: str, found: tuple[Route, ...], wanted: tuple[Route, ...]) -> Iterator[Step]:
     """Additions come first, so that no moment is without a route.
 
-    The kernel has one route for each destination and metric, so another of the same takes the place of the first.
+    The kernel has one route for each place, so another of the same takes the place of the first.
     """
-    places = {(item.destination, item.metric): item for item in found}
+    places = {item.place: item for item in found}
     for item in wanted:
         if item not in found:
-            rival = places.get((item.destination, item.metric))
+            rival = places.get(item.place)
             back = _put("add", name, "route", rival) if rival else _put("remove", name, "route", item)
             yield replace(_put("add", name, "route", item), inverse=back)
-    taken = {(item.destination, item.metric) for item in wanted}
+    taken = {item.place for item in wanted}
     for item in found:
-        if (item.destination, item.metric) not in taken:
+        if item.place not in taken:
             yield replace(_put("remove", name, "route", item), inverse=_put("add", name, "route", item))
 
 
@@ -385,6 +430,8 @@ def _after(desired: Desired, found: Device) -> dict[str, Any]:
         up=desired.up,
         carrier=found.carrier,
         forwarding=found.forwarding if desired.forwarding is None else desired.forwarding,
+        failover=found.failover if desired.failover is None else desired.failover,
+        incoming_table=desired.incoming_table,
         multi_queue=desired.multi_queue,
     )
     return {**device_result(wanted), "persist": desired.persist}
@@ -406,4 +453,6 @@ def device_result(device: Device) -> dict[str, Any]:
         "carrier": device.carrier,
         "multi_queue": device.multi_queue,
         "forwarding": device.forwarding,
+        "failover": device.failover,
+        "incoming_table": device.incoming_table,
     }

@@ -7,6 +7,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ._tun_model import Desired
+from ._tun_routing import (
+    FORWARDING,
+    LOOKUP_PRIORITY,
+    REFUSE_PRIORITY,
+    SOURCE_CHECK,
+    failover_values,
+    proc_path,
+)
 
 
 def unit_name(device: str) -> str:
@@ -22,6 +30,8 @@ def unit_text(desired: Desired, ip: str) -> str:
 [Unit]
 Description=overssh tunnel device {desired.name} ({desired.description or desired.name})
 After=systemd-modules-load.service systemd-sysctl.service systemd-udevd.service
+# It takes away the rules of others when it starts.
+After=systemd-networkd.service
 Before=network.target docker.service
 
 [Service]
@@ -30,7 +40,8 @@ RemainAfterExit=yes
 {lines}
 
 [Install]
-WantedBy=multi-user.target
+# Docker looks for the address when it starts, and starts without it all the same.
+WantedBy=multi-user.target docker.service
 """
 
 
@@ -46,8 +57,26 @@ def _commands(desired: Desired, ip: str) -> Iterator[str]:
     for address in desired.addresses:
         yield f"{ip} address replace {address} dev {name}{' nodad' if ':' in address.address else ''}"
     if desired.forwarding is not None:
-        yield f"/bin/sh -c 'echo {int(desired.forwarding)} >/proc/sys/net/ipv4/conf/{name}/forwarding'"
+        yield _echo(str(int(desired.forwarding)), proc_path(FORWARDING, name))
+    if desired.failover is not None:
+        for setting, value in failover_values(desired.failover, f"$(cat {proc_path(SOURCE_CHECK, 'default')})").items():
+            yield _echo(value, proc_path(setting, name))
+    if desired.incoming_table is not None:
+        yield from _rules(name, desired.incoming_table, ip)
     yield f"{ip} link set dev {name} {'up' if desired.up else 'down'}"
     if desired.up:
         for route in desired.routes:
             yield f"{ip} route replace {route} dev {name} proto static"
+
+
+def _echo(value: str, path: str) -> str:
+    return f"/bin/sh -c 'test ! -e {path} || echo {value} >{path}'".replace("$", "$$")
+
+
+def _rules(name: str, table: int, ip: str) -> Iterator[str]:
+    for family in ("-4", "-6"):
+        for priority, what in ((LOOKUP_PRIORITY, f"lookup {table}"), (REFUSE_PRIORITY, "unreachable")):
+            rule = f"iif {name} priority {priority}"
+            # They stay when the device goes, and some kernels take a second one of the same kind.
+            add = f"exec {ip} {family} rule add {rule} {what}"
+            yield f"/bin/sh -c '{ip} {family} rule list {rule} | grep -q . || {add}'"

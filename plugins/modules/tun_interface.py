@@ -104,6 +104,10 @@ options:
         description:
           - The next hop, where there is one.
         type: str
+      table:
+        description:
+          - The routing table's number; by default the main one, 254.
+        type: int
   up:
     description:
       - Whether the device is up. Without a tunnel over it, it has no carrier all the same.
@@ -116,6 +120,23 @@ options:
       - On a host that did not forward before, Docker switches forwarding on for every device when it starts. There
         V(false) lasts until the next boot, and the next run sets it again.
     type: bool
+  failover:
+    description:
+      - Whether routes through this device give way while no tunnel runs over it, so that one to the same place with a
+        higher metric, or to a larger network, through another device takes over at once.
+      - Packets may then come in over one device while answers leave over another, so the kernel's check of their
+        source (C(rp_filter)) is made loose for this device. V(false) gives it the host's default.
+      - Left as it is, unless given.
+    type: bool
+  incoming_table:
+    description:
+      - The routing table by which alone packets are passed on that come in over this device; where it has no route,
+        they are refused. What is for this host itself arrives all the same.
+      - Between nodes that pass packets on for each other, with routes of the neighbours alone in that table, no packet
+        goes to and fro for a node that neither of them reaches.
+      - Done with two rules for each address family, of the priorities 7946 and 7947, see C(ip rule).
+      - Without it, the host's usual rules hold.
+    type: int
   multi_queue:
     description:
       - Whether the device has several queues, which a link of several lanes needs and C(ssh -w) can't open.
@@ -155,6 +176,21 @@ EXAMPLES = r"""
     routes:
       - destination: 172.30.0.0/16
         source: 172.30.0.2
+
+- name: The device of its link to a second hub, which takes over when the first link ends
+  overssh.swarm.tun_interface:
+    name: tun1003
+    description: cloud2
+    owner: overssh
+    group: overssh
+    addresses:
+      - address: 172.30.0.2
+        peer: 172.30.0.3
+    routes:
+      - destination: 172.30.0.0/16
+        source: 172.30.0.2
+        metric: 100
+    failover: true
 
 - name: The hub's end of it, which passes packets on to other tunnels
   overssh.swarm.tun_interface:
@@ -199,10 +235,13 @@ device:
     mtu: 1500
     txqueuelen: 500
     addresses: [{"address": "172.30.0.2", "prefix": 32, "peer": "172.30.0.1"}]
-    routes: [{"destination": "172.30.0.0/16", "source": "172.30.0.2", "metric": 0, "via": null}]
+    routes:
+      - {"destination": "172.30.0.0/16", "source": "172.30.0.2", "metric": 0, "via": null, "table": 254}
     up: true
     carrier: false
     forwarding: false
+    failover: false
+    incoming_table: null
     multi_queue: false
 unit:
   description: The systemd unit that makes it again at boot; none where there is none.
@@ -234,6 +273,7 @@ def main() -> None:
         "source": {"type": "str"},
         "metric": {"type": "int"},
         "via": {"type": "str"},
+        "table": {"type": "int"},
     }
     module = AnsibleModule(
         argument_spec={
@@ -248,6 +288,8 @@ def main() -> None:
             "routes": {"type": "list", "elements": "dict", "default": [], "options": route},
             "up": {"type": "bool", "default": True},
             "forwarding": {"type": "bool"},
+            "failover": {"type": "bool"},
+            "incoming_table": {"type": "int"},
             "multi_queue": {"type": "bool", "default": False},
             "persist": {"type": "bool", "default": True},
             "on_change": {"type": "str", "choices": ["fail", "recreate"], "default": "fail"},

@@ -48,10 +48,13 @@ devices:
       mtu: 1500
       txqueuelen: 500
       addresses: [{"address": "172.30.0.2", "prefix": 32, "peer": "172.30.0.1"}]
-      routes: [{"destination": "172.30.0.0/16", "source": "172.30.0.2", "metric": 0, "via": null}]
+      routes:
+        - {"destination": "172.30.0.0/16", "source": "172.30.0.2", "metric": 0, "via": null, "table": 254}
       up: true
       carrier: true
       forwarding: false
+      failover: false
+      incoming_table: null
       multi_queue: false
 """
 

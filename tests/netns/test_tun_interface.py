@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -61,10 +62,10 @@ except OversshError as error:
 
 class Namespace:
     def __init__(self, name: str) -> None:
-        self._name = name
+        self.name = name
 
     def run(self, *argv: str) -> str:
-        done = subprocess.run(["ip", "netns", "exec", self._name, *argv], check=True, capture_output=True, text=True)
+        done = subprocess.run(["ip", "netns", "exec", self.name, *argv], check=True, capture_output=True, text=True)
         return done.stdout
 
     def tun(self, **options: Any) -> dict[str, Any]:
@@ -278,6 +279,84 @@ def test_absent_leaves_nothing(there: Namespace) -> None:
     assert there.tun(present=False)["done"] == ["remove the device tun1001"]
     assert there.tun(present=False)["done"] == []
     assert "tun1001" not in there.run("ip", "link")
+
+
+SECOND = {"name": "tun1003", "addresses": [{"address": "172.30.0.2", "peer": "172.30.0.3"}]}
+
+
+def way(there: Namespace, destination: str, *more: str) -> str:
+    """The device that packets to this address leave by."""
+    route: dict[str, str] = json.loads(there.run("ip", "-json", "route", "get", destination, *more))[0]
+    return route["dev"]
+
+
+def comes_to_go(there: Namespace, ways: dict[str, str]) -> None:
+    """The kernel tells routes of a lost carrier up to a second later (its link watch)."""
+    deadline = time.monotonic() + 10
+    while (found := {each: way(there, each) for each in ways}) != ways:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+
+
+def test_routes_give_way_while_nothing_runs_over_the_device(there: Namespace) -> None:
+    there.run("ip", "link", "set", "lo", "up")
+    there.tun(addresses=PAIR, routes=BEHIND)
+    there.tun(**SECOND, routes=[{**BEHIND[0], "metric": 100}], failover=True)
+    assert way(there, "172.30.0.9") == "tun1001", "neither has a tunnel, and the first one stays"
+    found = there.tun(addresses=PAIR, routes=BEHIND, failover=True)
+    assert found["done"] == ["set failover of tun1001 to on"]
+    with holding(there, "tun1001"), holding(there, "tun1003"):
+        comes_to_go(there, {"172.30.0.9": "tun1001", "172.30.0.3": "tun1003"})
+    with holding(there, "tun1003"):
+        comes_to_go(there, {"172.30.0.9": "tun1003", "172.30.0.1": "tun1003"})
+    with holding(there, "tun1001"):
+        comes_to_go(there, {"172.30.0.9": "tun1001", "172.30.0.3": "tun1001"})
+    again = there.tun(addresses=PAIR, routes=BEHIND, failover=False)
+    assert again.get("again") == [], again
+    assert there.run("sysctl", "-n", "net.ipv4.conf.tun1001.rp_filter") == there.run(
+        "sysctl", "-n", "net.ipv4.conf.default.rp_filter"
+    )
+
+
+@contextlib.contextmanager
+def holding(there: Namespace, device: str) -> Iterator[None]:
+    """A tunnel over the device."""
+    words = "import fcntl, os, struct, sys; d = os.open('/dev/net/tun', os.O_RDWR); "
+    words += f"fcntl.ioctl(d, 0x400454CA, struct.pack('16sH22x', b'{device}', 0x1001)); print(flush=True); input()"
+    argv = ["ip", "netns", "exec", there.name, sys.executable, "-c", words]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as tunnel:
+        assert tunnel.stdout is not None
+        assert tunnel.stdout.readline() == b"\n"
+        try:
+            yield
+        finally:
+            tunnel.communicate(b"\n", timeout=10)
+
+
+def test_what_comes_in_goes_by_its_own_table_alone(there: Namespace) -> None:
+    there.run("ip", "link", "set", "lo", "up")
+    there.run("ip", "link", "add", "out0", "type", "bridge")
+    there.run("ip", "addr", "add", "192.0.2.1/24", "dev", "out0")
+    there.run("ip", "link", "set", "out0", "up")
+    there.run("ip", "route", "add", "default", "via", "192.0.2.9")
+    neighbour = {"destination": "172.30.0.3/32", "source": "172.30.0.2", "table": 77}
+    there.tun(**SECOND, routes=[*BEHIND, neighbour], forwarding=True)
+    found = there.tun(addresses=PAIR, incoming_table=77, forwarding=True)
+    assert found.get("again") == [], found
+    assert found["device"]["incoming_table"] == 77
+    comes_in = ("from", "172.30.0.1", "iif", "tun1001")
+    assert way(there, "172.30.0.3", *comes_in) == "tun1003"
+    assert "local 172.30.0.2" in there.run("ip", "route", "get", "172.30.0.2", *comes_in)
+    for destination in ("172.30.0.9", "8.8.8.8"):
+        with pytest.raises(subprocess.CalledProcessError):
+            way(there, destination, *comes_in)
+    assert way(there, "172.30.0.9", "from", "172.30.0.3", "iif", "out0") == "tun1003", "others are not concerned"
+    assert there.tun(addresses=PAIR, incoming_table=78, forwarding=True)["again"] == []
+    assert there.tun(addresses=PAIR, forwarding=True)["done"] == ["set incoming_table of tun1001 to none"]
+    there.tun(addresses=PAIR, incoming_table=77)
+    there.tun(present=False)
+    for family in ("-4", "-6"):
+        assert "tun1001" not in there.run("ip", family, "rule")
 
 
 def test_another_kind_of_interface_of_that_name_is_left_alone(there: Namespace) -> None:

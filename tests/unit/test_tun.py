@@ -86,6 +86,9 @@ def test_no_carrier_is_no_difference() -> None:
         ({"group": "overssh"}, ["set_group", "write_unit", "restart_unit"]),
         ({"forwarding": True}, ["set_forwarding", "write_unit", "restart_unit"]),
         ({"forwarding": None}, []),
+        ({"failover": True}, ["set_failover", "write_unit", "restart_unit"]),
+        ({"failover": False}, ["write_unit", "restart_unit"]),
+        ({"incoming_table": 77}, ["set_incoming_table", "write_unit", "restart_unit"]),
         ({"routes": ()}, ["remove_route", "write_unit", "restart_unit"]),
         ({"routes": (replace(ROUTE, metric=5),)}, ["add_route", "remove_route", "write_unit", "restart_unit"]),
         ({"routes": (replace(ROUTE, source=None),)}, ["add_route", "write_unit", "restart_unit"]),
@@ -176,6 +179,7 @@ def test_a_device_of_ours_that_was_removed_can_be_made_again_as_it_was() -> None
         "add_address": {"address": ADDRESS},
         "set_up": True,
         "set_forwarding": True,
+        "set_failover": False,
         "add_route": {"route": ROUTE},
     }
 

@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a host routes what concerns a tun device: the kernel's settings of the device, and the rules that name it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from ._errors import OversshError
+from ._files import read_text
+
+FORWARDING = "net/ipv4/conf/{}/forwarding"
+# A route through a device without carrier is passed over, and a packet may come from where its answer would not go.
+IGNORE_LINKDOWN = "net/ipv4/conf/{}/ignore_routes_with_linkdown"
+IGNORE_LINKDOWN_6 = "net/ipv6/conf/{}/ignore_routes_with_linkdown"
+SOURCE_CHECK = "net/ipv4/conf/{}/rp_filter"
+LOOSE = "2"
+
+AF_INET, AF_INET6 = 2, 10
+FAMILIES = (AF_INET, AF_INET6)
+# Numbers of linux/fib_rules.h, and the places of our rules: before those of the host's own tables.
+FR_ACT_TO_TBL, FR_ACT_UNREACHABLE = 1, 7
+LOOKUP_PRIORITY, REFUSE_PRIORITY = 7946, 7947
+
+
+def proc_path(setting: str, device: str) -> str:
+    """Where the kernel shows one of the settings above."""
+    return f"/proc/sys/{setting.format(device)}"
+
+
+def failover_values(wanted: bool, default_check: str) -> dict[str, str]:
+    """What failover sets; default_check: the source check that the host gives to new devices."""
+    number = str(int(wanted))
+    return {IGNORE_LINKDOWN: number, SOURCE_CHECK: LOOSE if wanted else default_check, IGNORE_LINKDOWN_6: number}
+
+
+def forwarding(device: str) -> bool:
+    """Whether IPv4 packets that come in over the device are passed on."""
+    return _read(FORWARDING, device) == "1"
+
+
+def set_forwarding(device: str, wanted: bool) -> None:
+    """Have them passed on, or not."""
+    _write(FORWARDING, device, str(int(wanted)))
+
+
+def failover(device: str) -> bool:
+    """Whether routes through the device give way while nothing runs over it."""
+    return _read(IGNORE_LINKDOWN, device) == "1" and _read(SOURCE_CHECK, device) == LOOSE
+
+
+def set_failover(device: str, wanted: bool) -> None:
+    """Have them give way, or not."""
+    for setting, value in failover_values(wanted, _read(SOURCE_CHECK, "default")).items():
+        # A host without IPv6 has no setting for it.
+        if setting != IGNORE_LINKDOWN_6 or os.path.exists(proc_path(setting, device)):
+            _write(setting, device, value)
+
+
+def incoming_table(kernel: Any, device: str) -> int | None:
+    """The table that alone routes what comes in over the device; None where there is none, or not for all of it."""
+    found = {(family, rule["action"]): rule.get_attr("FRA_TABLE") for family, rule in _rules(kernel, device)}
+    tables = {table for (_family, action), table in found.items() if action == FR_ACT_TO_TBL}
+    return tables.pop() if len(found) == len(FAMILIES) * 2 and len(tables) == 1 else None
+
+
+def set_incoming_table(kernel: Any, device: str, table: int | None) -> None:
+    """Have it routed by this table alone, or as the host does."""
+    for family, rule in list(_rules(kernel, device)):
+        kernel.rule("del", family=family, iifname=device, priority=rule.get_attr("FRA_PRIORITY"))
+    if table is None:
+        return
+    for family in FAMILIES:
+        kernel.rule("add", family=family, iifname=device, priority=LOOKUP_PRIORITY, table=table)
+        kernel.rule("add", family=family, iifname=device, priority=REFUSE_PRIORITY, action=FR_ACT_UNREACHABLE)
+
+
+def _rules(kernel: Any, device: str) -> Iterator[tuple[int, Any]]:
+    """The rules of ours that name the device; they stay when it is removed."""
+    for family in FAMILIES:
+        for rule in kernel.get_rules(family=family):
+            ours = rule.get_attr("FRA_PRIORITY") in (LOOKUP_PRIORITY, REFUSE_PRIORITY)
+            if ours and rule.get_attr("FRA_IIFNAME") == device:
+                yield family, rule
+
+
+def _read(setting: str, device: str) -> str:
+    with contextlib.suppress(OversshError):
+        return (read_text(proc_path(setting, device)) or "").strip()
+    return ""
+
+
+def _write(setting: str, device: str, value: str) -> None:
+    path = proc_path(setting, device)
+    try:
+        with open(path, "w", encoding="ascii") as opened:
+            opened.write(value)
+    except OSError as error:
+        raise OversshError(f"can't write {value} to {path}: {error.strerror}") from error
