@@ -69,8 +69,8 @@ def desired_of(params: Mapping[str, Any], run: Runner, check_mode: bool = False)
         if answer.rc != 0:
             words = (answer.stderr.strip().splitlines() or [f"exit status {answer.rc}"])[0]
             raise OversshError(f"ssh does not take extra_options: {PLACE.sub('', words).rstrip('.')}")
-        if link.transport == "stream":
-            digest = digest_of(Helper(link.helper, link.python, link.run_as), run, check_mode)
+        if link.program:
+            digest = digest_of(Helper(link.program, link.python, link.run_as), run, check_mode)
         if not check_mode:
             require_fit(link.device, link.transport, link.lanes)
     return Desired(checked_name(params["name"]), params["state"], link, digest, params["wait"], params["wait_timeout"])

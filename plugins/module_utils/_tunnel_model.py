@@ -25,6 +25,8 @@ KEYWORD = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 PLAIN_PATH = re.compile(r"/[A-Za-z0-9_./+@-]+")
 
 LANES_MAX = 16
+# It lies beside the helper.
+WATCHDOG = "watch.py"
 # OpenSSH's channel buffer (CHAN_RBUF - 4): a larger packet is dropped in silence, and everything after it.
 TUN_MTU_MAX = 16380
 # What the helper takes; beyond it a dead link would stand for days.
@@ -55,11 +57,22 @@ REFUSED = ("clearallforwardings", "host", "include", "match", "tunnel")
 
 
 @dataclass(frozen=True)
+class Jump:
+    """A host that the connection to a peer passes, with the same account and the same key as the peer."""
+
+    name: str
+    host: str
+    port: int
+    host_keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Link:
     """A link to a peer, everything that ssh has to know included.
 
     transport: "tun" (ssh -w) or "stream" (a helper at each end of an ordinary session); lanes: how many sessions a
-    stream has; python and helper: what runs this host's end of it; ciphers: in order of preference.
+    stream has; python and helper: what runs this host's end of it; watchdog: whether a tunnel is ended that nothing
+    crosses any more; ciphers: in order of preference.
     """
 
     name: str
@@ -81,11 +94,20 @@ class Link:
     connect_timeout: int
     ciphers: tuple[str, ...]
     extra_options: Mapping[str, tuple[str, ...]]
+    jumps: tuple[Jump, ...] = ()
+    watchdog: bool = False
+
+    @property
+    def program(self) -> str:
+        """What of ours runs this host's end, besides ssh; empty where nothing does."""
+        if self.transport == "stream":
+            return self.helper
+        return f"{self.helper.rpartition('/')[0]}/{WATCHDOG}" if self.watchdog else ""
 
     @property
     def silence(self) -> float:
         """For how many seconds a stream's peer may say nothing: less than ssh bears, so that the helper says why."""
-        return self.keepalive_interval * self.keepalive_count - self.keepalive_interval / 2
+        return self.keepalive_interval * max(self.keepalive_count - 1, 0.5)
 
 
 def checked_name(name: str) -> str:
@@ -140,6 +162,31 @@ def link_of(params: Mapping[str, Any], known_ciphers: Sequence[str], has_aes: bo
         connect_timeout=params["connect_timeout"],
         ciphers=_ciphers(params["ciphers"], known_ciphers, has_aes),
         extra_options=_extra_options(params["extra_options"] or {}),
+        jumps=_jumps(params["jumps"], params["name"]),
+        watchdog=params["watchdog"] and params["transport"] == "tun",
+    )
+
+
+def _jumps(given: Sequence[Mapping[str, Any]], peer: str) -> tuple[Jump, ...]:
+    """The hosts on the way; each has a name of its own, by which ssh finds where it is and what its keys are."""
+    names = [peer, *(jump["name"] for jump in given)]
+    for jump in given:
+        if not NAME.fullmatch(jump["name"]) or names.count(jump["name"]) > 1:
+            raise OversshError(
+                f"jumps has the name {jump['name']!r}; each takes one of its own, other than the peer's, of letters, "
+                "digits, '.', '_' and '-', with a letter or a digit first"
+            )
+        if not HOST.fullmatch(jump["host"]) or jump["host"].startswith("-"):
+            raise OversshError(f"jumps: host of {jump['name']} is {jump['host']!r}, which is no host name")
+        if not 1 <= jump["port"] <= 65535:
+            raise OversshError(f"jumps: port of {jump['name']} is {jump['port']}; it has to be between 1 and 65535")
+        if not jump["host_keys"]:
+            raise OversshError(
+                f"jumps: host_keys of {jump['name']} is empty, and a host whose key is not known is never dialled"
+            )
+    return tuple(
+        Jump(jump["name"], jump["host"], jump["port"], tuple(dict.fromkeys(map(_host_key, jump["host_keys"]))))
+        for jump in given
     )
 
 

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ._tunnel_model import Link
+from ._tunnel_model import Jump, Link
 
 FOLDER = "/etc/overssh/links"
 # What a stream's configuration says to us and not to ssh.
@@ -29,8 +30,14 @@ ExecStart=/usr/bin/ssh -F {conf} -N -T {name}
 # ssh ends with 255 whatever ended it, a stop included.
 SuccessExitStatus=255
 """
+START_WATCHED = """\
+ExecStart={python} -I {program} --device {device} --address {address} --silence {patience} -- \
+/usr/bin/ssh -F {conf} -N -T {name}
+# With another watchdog the link is started anew. This one's SHA-256: {digest}
+SuccessExitStatus=255
+"""
 START_STREAM = """\
-ExecStart={python} -I {helper} dial --device {device} --lanes {lanes} --silence {silence:g} --peer {name} -- \
+ExecStart={python} -I {program} dial --device {device} --lanes {lanes} --silence {silence:g} --peer {name} -- \
 /usr/bin/ssh -F {conf} -T {name}
 # With another helper the link is started anew. This one's SHA-256: {digest}
 # The helper alone is told to stop; it stops ssh then, and leaves the device as it was.
@@ -136,17 +143,51 @@ def texts_of(link: Link, digest: str) -> Texts:
 
 def conf_text(link: Link) -> str:
     """ssh's configuration: one host, one tunnel or one session, one key, and nothing from any other file."""
-    options: dict[str, tuple[str, ...]] = {
-        "HostName": (link.host.replace("%", "%%"),),
-        "Port": (str(link.port),),
+    shared = _shared(link)
+    options = {**_place(link), **_way(link), **_tunnel(link), **shared}
+    spelled = {name.lower(): name for name in options}
+    for name, values in link.extra_options.items():
+        options[spelled.get(name.lower(), name)] = values
+    blocks = [_block(link.name, options)]
+    blocks += [_block(jump.name, {**_place(jump), **shared}) for jump in link.jumps]
+    return "\n".join(
+        [
+            f"# Written by overssh.swarm: the link to {link.name}, kept by {unit_of(link.name)}.",
+            f"{REMOTE_ADDRESS}{link.remote_address}",
+            *_remarks(link),
+            *blocks,
+            "",
+        ]
+    )
+
+
+def _block(name: str, options: Mapping[str, tuple[str, ...]]) -> str:
+    lines = [f"    {option} {value}" for option, values in options.items() for value in values]
+    return "\n".join([f"Host {name}", *lines])
+
+
+def _place(where: Link | Jump) -> dict[str, tuple[str, ...]]:
+    """Where a host is, and by which of the known hosts' names it shows itself."""
+    return {
+        "HostName": (where.host.replace("%", "%%"),),
+        "Port": (str(where.port),),
+        "HostKeyAlias": (where.name,),
+    }
+
+
+def _way(link: Link) -> dict[str, tuple[str, ...]]:
+    return {"ProxyJump": (",".join(jump.name for jump in link.jumps),)} if link.jumps else {}
+
+
+def _shared(link: Link) -> dict[str, tuple[str, ...]]:
+    """How ssh connects to the peer and to every host on the way."""
+    return {
         "User": (link.user,),
-        **_tunnel(link),
         "IdentityFile": (_quoted(link.identity_file.replace("%", "%%")),),
         "IdentitiesOnly": ("yes",),
         "IdentityAgent": ("none",),
         "PreferredAuthentications": ("publickey",),
         "BatchMode": ("yes",),
-        "HostKeyAlias": (link.name,),
         "UserKnownHostsFile": (known_hosts_path(link.name),),
         "GlobalKnownHostsFile": ("none",),
         "StrictHostKeyChecking": ("yes",),
@@ -167,20 +208,6 @@ def conf_text(link: Link) -> str:
         "IgnoreUnknown": ("LogVerbose",),
         "LogVerbose": (",".join(TELLING),),
     }
-    spelled = {name.lower(): name for name in options}
-    for name, values in link.extra_options.items():
-        options[spelled.get(name.lower(), name)] = values
-    lines = [f"    {name} {value}" for name, values in options.items() for value in values]
-    return "\n".join(
-        [
-            f"# Written by overssh.swarm: the link to {link.name}, kept by {unit_of(link.name)}.",
-            f"{REMOTE_ADDRESS}{link.remote_address}",
-            *_remarks(link),
-            f"Host {link.name}",
-            *lines,
-            "",
-        ]
-    )
 
 
 def _tunnel(link: Link) -> dict[str, tuple[str, ...]]:
@@ -205,14 +232,15 @@ def _remarks(link: Link) -> list[str]:
 
 
 def known_hosts_text(link: Link) -> str:
-    """The peer's host keys under the name that the configuration gives it."""
-    return "".join(f"{link.name} {key}\n" for key in link.host_keys)
+    """The host keys of the peer and of those on the way, under the names that the configuration gives them."""
+    places: tuple[Link | Jump, ...] = (link, *link.jumps)
+    return "".join(f"{where.name} {key}\n" for where in places for key in where.host_keys)
 
 
 def unit_text(link: Link, digest: str) -> str:
     """The unit. A key below a home stays readable; homes are hidden otherwise."""
     at_home = link.identity_file.startswith(("/home/", "/root/", "/run/user/"))
-    start = START_TUN if link.transport == "tun" else START_STREAM
+    start = START_STREAM if link.transport == "stream" else START_WATCHED if link.watchdog else START_TUN
     return UNIT.format(
         name=link.name,
         device=link.device,
@@ -224,7 +252,9 @@ def unit_text(link: Link, digest: str) -> str:
             lanes=link.lanes,
             silence=link.silence,
             python=link.python,
-            helper=link.helper,
+            program=link.program,
+            address=link.remote_address,
+            patience=link.keepalive_interval * link.keepalive_count,
             digest=digest,
         ),
         protect_home="read-only" if at_home else "yes",

@@ -25,7 +25,7 @@ description:
 requirements:
   - OpenSSH 8.3 or later on this host; from 8.5 on a failure is explained in more detail
   - systemd 240 or later
-  - Python 3.9 or later and util-linux (C(setpriv)) for O(transport=stream)
+  - Python 3.9 or later and util-linux (C(setpriv)) for O(transport=stream) and O(watchdog)
 extends_documentation_fragment:
   - overssh.swarm.attributes
   - overssh.swarm.wait
@@ -75,6 +75,36 @@ options:
       - A peer that shows another key is not connected to.
     type: list
     elements: str
+  jumps:
+    description:
+      - Hosts that the connection passes (ssh's C(ProxyJump)), in this order, where the peer can't be dialled directly.
+      - O(user) and O(identity_file) are used for them too, so that account and that key have to be known there, and
+        sshd there has to forward connections to the next host; nothing else is needed of it.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description:
+          - A name for the host, which none of the others and not the peer has.
+        type: str
+        required: true
+      host:
+        description:
+          - Where the host is dialled from the one before it, a name or an address.
+        type: str
+        required: true
+      port:
+        description:
+          - At which port.
+        type: int
+        default: 22
+      host_keys:
+        description:
+          - Its public host keys, like O(host_keys).
+        type: list
+        elements: str
+        required: true
   device:
     description:
       - The tun device of this host. ssh opens devices named C(tunN) only. Required to start.
@@ -119,6 +149,16 @@ options:
       - In check mode it may be missing, as the same run may be going to install it.
     type: path
     default: /usr/local/lib/overssh/stream.py
+  watchdog:
+    description:
+      - Whether a tunnel of O(transport=tun) is ended, and with that started anew, when packets have crossed it and do
+        so no more for O(keepalive_interval) times O(keepalive_count) seconds. ssh itself does not notice, as its
+        connection goes on.
+      - It is the program C(watch.py) beside O(helper), run with O(python). While nothing comes in, it asks the peer for
+        a connection to port 7946 through the tunnel; any answer will do, a refusal too.
+      - A stream's helper needs none.
+    type: bool
+    default: true
   keepalive_interval:
     description:
       - After how many seconds of silence ssh asks the peer for a sign of life.
@@ -127,7 +167,7 @@ options:
   keepalive_count:
     description:
       - After how many of those without an answer ssh gives up and connects anew. A stream's helper looks for itself,
-        and gives up half an interval earlier.
+        and gives up an interval earlier.
     type: int
     default: 3
   connect_timeout:
@@ -207,8 +247,10 @@ EXAMPLES = r"""
     device: tun1001
     remote_device: tun1002
     remote_address: 172.30.0.1
-    extra_options:
-      ProxyCommand: ssh -F /etc/overssh/jump.conf -W %h:%p jump
+    jumps:
+      - name: bastion
+        host: bastion.example.org
+        host_keys: "{{ bastion_host_keys }}"
 
 - name: Remove the link
   overssh.swarm.ssh_tunnel:
@@ -300,6 +342,14 @@ from ansible_collections.overssh.swarm.plugins.module_utils._wait import WAIT_OP
 NEEDED = ["host", "identity_file", "host_keys", "device", "remote_device", "remote_address"]
 
 
+JUMP = {
+    "name": {"type": "str", "required": True},
+    "host": {"type": "str", "required": True},
+    "port": {"type": "int", "default": 22},
+    "host_keys": {"type": "list", "elements": "str", "required": True, "no_log": False},
+}
+
+
 def main() -> None:
     """Wire the options to the engine."""
     module = AnsibleModule(
@@ -312,6 +362,7 @@ def main() -> None:
             "run_as": {"type": "str", "default": "overssh"},
             "identity_file": {"type": "path"},
             "host_keys": {"type": "list", "elements": "str", "no_log": False},
+            "jumps": {"type": "list", "elements": "dict", "default": [], "options": JUMP},
             "device": {"type": "str"},
             "remote_device": {"type": "str"},
             "remote_address": {"type": "str"},
@@ -319,6 +370,7 @@ def main() -> None:
             "lanes": {"type": "int", "default": 1},
             "python": {"type": "path", "default": "/usr/bin/python3"},
             "helper": {"type": "path", "default": "/usr/local/lib/overssh/stream.py"},
+            "watchdog": {"type": "bool", "default": True},
             "keepalive_interval": {"type": "int", "default": 1, "no_log": False},
             "keepalive_count": {"type": "int", "default": 3, "no_log": False},
             "connect_timeout": {"type": "int", "default": 10},

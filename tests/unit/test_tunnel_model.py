@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -46,6 +47,8 @@ PARAMS: dict[str, Any] = {
     "connect_timeout": 10,
     "ciphers": None,
     "extra_options": {},
+    "jumps": [],
+    "watchdog": False,
 }
 
 
@@ -216,7 +219,7 @@ def test_a_streams_unit_runs_the_helper_that_runs_ssh() -> None:
     stream = unit_text(link(lanes=2, python="/opt/py/bin/python3.12"), "0123abc").splitlines()
     assert (
         "ExecStart=/opt/py/bin/python3.12 -I /usr/local/lib/overssh/stream.py dial --device tun1001 --lanes 2 "
-        "--silence 2.5 --peer cloud1 -- /usr/bin/ssh -F /etc/overssh/links/cloud1.conf -T cloud1"
+        "--silence 2 --peer cloud1 -- /usr/bin/ssh -F /etc/overssh/links/cloud1.conf -T cloud1"
     ) in stream
     assert "KillMode=mixed" in stream
     assert not any(line.startswith("SuccessExitStatus") for line in stream)
@@ -232,7 +235,7 @@ def test_another_helper_is_another_unit_and_no_other_tunnel() -> None:
     assert unit_text(link(transport="tun"), "0123abc") == unit_text(link(transport="tun"), "")
 
 
-@pytest.mark.parametrize(("interval", "count", "silence"), [(1, 3, 2.5), (2, 3, 5), (1, 1, 0.5), (10, 2, 15)])
+@pytest.mark.parametrize(("interval", "count", "silence"), [(1, 3, 2), (2, 3, 4), (1, 1, 0.5), (10, 2, 10)])
 def test_the_helper_gives_up_before_ssh_does(interval: int, count: int, silence: float) -> None:
     given = link(keepalive_interval=interval, keepalive_count=count)
     assert given.silence == silence
@@ -241,3 +244,61 @@ def test_the_helper_gives_up_before_ssh_does(interval: int, count: int, silence:
 
 def test_a_key_in_a_home_can_be_read() -> None:
     assert "ProtectHome=read-only" in unit_text(link(identity_file="/home/me/.ssh/id"), "").splitlines()
+
+
+OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB8eHRwbGhkYFxYVFBMSERAPDg0MCwoJCAcGBQQDAgEA"
+JUMP = {"name": "bastion", "host": "198.51.100.9", "port": 2200, "host_keys": [OTHER]}
+
+
+def test_a_jump_host_has_a_block_of_its_own_with_the_same_key_and_the_same_care() -> None:
+    text = conf_text(link(jumps=[JUMP, {**JUMP, "name": "inner", "host": "10.0.0.1"}]))
+    peer, bastion, inner = text.split("\nHost ")[1:]
+    assert peer.startswith("cloud1\n")
+    assert "    ProxyJump bastion,inner\n" in peer
+    assert bastion.startswith("bastion\n    HostName 198.51.100.9\n    Port 2200\n    HostKeyAlias bastion\n")
+    assert inner.startswith("inner\n    HostName 10.0.0.1\n")
+    for block in (bastion, inner):
+        assert "ProxyJump" not in block
+        for line in ("IdentityFile /etc/overssh/keys/id_ed25519", "StrictHostKeyChecking yes", "ServerAliveInterval 1"):
+            assert f"    {line}\n" in block
+    assert known_hosts_text(link(jumps=[JUMP])) == f"cloud1 {KEY}\nbastion {OTHER}\n"
+    assert conf_facts(text).host == "192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"name": "cloud1"}, "jumps has the name 'cloud1'; each takes one of its own, other than the peer's"),
+        ({"name": "a,b"}, "jumps has the name 'a,b'"),
+        ({"host": "-oProxyCommand=x"}, "jumps: host of bastion is '-oProxyCommand=x', which is no host name"),
+        ({"port": 0}, "jumps: port of bastion is 0; it has to be between 1 and 65535"),
+        ({"host_keys": []}, "jumps: host_keys of bastion is empty, and a host whose key is not known is never dialled"),
+        ({"host_keys": ["nothing"]}, "which is no public key line"),
+    ],
+)
+def test_jump_hosts_that_can_not_be_are_named(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(OversshError, match=re.escape(words)):
+        link(jumps=[{**JUMP, **change}])
+
+
+def test_a_watched_tunnel_is_still_an_ssh_that_its_unit_runs() -> None:
+    text = unit_text(link(transport="tun", watchdog=True), "0123abc")
+    (start,) = (line for line in text.replace("\\\n", "").splitlines() if line.startswith("ExecStart="))
+    assert start == (
+        "ExecStart=/usr/bin/python3 -I /usr/local/lib/overssh/watch.py --device tun1001 --address 172.30.0.1 "
+        "--silence 3 -- /usr/bin/ssh -F /etc/overssh/links/cloud1.conf -N -T cloud1"
+    )
+    assert "SuccessExitStatus=255\n" in text
+    assert text != unit_text(link(transport="tun", watchdog=True), "0123abd")
+
+
+@pytest.mark.parametrize(
+    ("change", "program"),
+    [
+        ({"transport": "stream", "watchdog": True}, "/usr/local/lib/overssh/stream.py"),
+        ({"transport": "tun", "watchdog": True}, "/usr/local/lib/overssh/watch.py"),
+        ({"transport": "tun", "watchdog": False}, ""),
+    ],
+)
+def test_what_of_ours_runs_a_link(change: dict[str, Any], program: str) -> None:
+    assert link(**change).program == program
