@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ._command import CommandError, Runner
@@ -14,7 +14,7 @@ from ._errors import OversshError
 from ._files import read_text, remove, remove_empty_folder, write_text
 from ._main import Engine
 from ._nft_model import ChainKey, Rule, Ruleset, Statement, parse
-from ._nft_persist import FOLDER, RULES_FILE, SCRIPT, SCRIPT_FILE, UNIT, UNIT_TEXT, Line, file_text, read_lines
+from ._nft_persist import FOLDER, RULES_FILE, SCRIPT, SCRIPT_FILE, UNITS, Line, file_text, read_lines
 from ._nft_placement import Arrangement, Arranger, Placement
 from ._nft_rule import PATHS, PROTOCOLS, Accept, accept_from, rule_name
 from ._plan import Plan, Step
@@ -85,7 +85,7 @@ class Firewall:
     ruleset: Ruleset
     kept_text: str | None = None
     script: str | None = None
-    unit: UnitState = NO_UNIT
+    units: Mapping[str, UnitState] = field(default_factory=lambda: dict.fromkeys(UNITS, NO_UNIT))
 
 
 @dataclass(frozen=True)
@@ -178,25 +178,31 @@ def _keeping_steps(lines: Sequence[Line], observed: Firewall) -> list[Step]:
         steps.append(_write(RULES_FILE, file_text(lines), observed.kept_text))
     if observed.script != SCRIPT:
         steps.append(_write(SCRIPT_FILE, SCRIPT, observed.script))
-    if observed.unit.text != UNIT_TEXT:
-        back = _unit_text_step(observed.unit.text)
-        steps.append(Step("write_unit", f"write {unit_path(UNIT)}", {"text": UNIT_TEXT}, back))
-    if not observed.unit.enabled:
-        steps.append(Step("enable", f"enable {UNIT}", {}, Step("disable", f"disable {UNIT}")))
-    if observed.unit.active != "active":
-        steps.append(Step("start", f"start {UNIT}", {}, Step("stop", f"stop {UNIT}")))
+    for unit, text in UNITS.items():
+        steps += _unit_steps(unit, text, observed.units[unit])
     return steps
+
+
+def _unit_steps(unit: str, text: str, found: UnitState) -> Iterator[Step]:
+    args = {"unit": unit}
+    if found.text != text:
+        yield Step("write_unit", f"write {unit_path(unit)}", {**args, "text": text}, _unit_text_step(unit, found.text))
+    if not found.enabled:
+        yield Step("enable", f"enable {unit}", args, Step("disable", f"disable {unit}", args))
+    if found.active != "active":
+        yield Step("start", f"start {unit}", args, Step("stop", f"stop {unit}", args))
 
 
 def _forgetting_steps(observed: Firewall) -> list[Step]:
     steps = []
-    if observed.unit.active in {"active", "activating"}:
-        steps.append(Step("stop", f"stop {UNIT}", {}, Step("start", f"start {UNIT}")))
-    if observed.unit.enabled:
-        steps.append(Step("disable", f"disable {UNIT}", {}, Step("enable", f"enable {UNIT}")))
-    if observed.unit.text is not None:
-        back = _unit_text_step(observed.unit.text)
-        steps.append(Step("delete_unit", f"remove {unit_path(UNIT)}", {}, back))
+    for unit in reversed(UNITS):
+        args, found = {"unit": unit}, observed.units[unit]
+        if found.active in {"active", "activating"}:
+            steps.append(Step("stop", f"stop {unit}", args, Step("start", f"start {unit}", args)))
+        if found.enabled:
+            steps.append(Step("disable", f"disable {unit}", args, Step("enable", f"enable {unit}", args)))
+        if found.text is not None:
+            steps.append(Step("delete_unit", f"remove {unit_path(unit)}", args, _unit_text_step(unit, found.text)))
     for path, text in ((SCRIPT_FILE, observed.script), (RULES_FILE, observed.kept_text)):
         if text is not None:
             back = Step("write", f"write {path}", {"path": path, "text": text})
@@ -204,10 +210,10 @@ def _forgetting_steps(observed: Firewall) -> list[Step]:
     return steps
 
 
-def _unit_text_step(text: str | None) -> Step:
+def _unit_text_step(unit: str, text: str | None) -> Step:
     if text is None:
-        return Step("delete_unit", f"remove {unit_path(UNIT)}")
-    return Step("write_unit", f"write {unit_path(UNIT)}", {"text": text})
+        return Step("delete_unit", f"remove {unit_path(unit)}", {"unit": unit})
+    return Step("write_unit", f"write {unit_path(unit)}", {"unit": unit, "text": text})
 
 
 def _write(path: str, text: str, before: str | None) -> Step:
@@ -326,16 +332,16 @@ class NftEngine(Engine[Firewall]):
             remove_empty_folder(FOLDER)
             remove_empty_folder(FOLDER.rpartition("/")[0])
         elif step.action == "write_unit":
-            self._systemd.write(UNIT, args["text"])
+            self._systemd.write(args["unit"], args["text"])
         elif step.action == "delete_unit":
-            self._systemd.delete(UNIT)
+            self._systemd.delete(args["unit"])
         else:
             {
                 "enable": self._systemd.enable,
                 "disable": self._systemd.disable,
                 "start": self._systemd.start,
                 "stop": self._systemd.stop,
-            }[step.action](UNIT)
+            }[step.action](args["unit"])
 
     def _change(self, commands: Sequence[Command], fingerprint: str) -> None:
         """Apply the commands; where another program changed the ruleset meanwhile, work them out once more."""
@@ -380,8 +386,8 @@ class NftEngine(Engine[Firewall]):
 def observe_firewall(nft: Nft, systemd: Systemd, persist: bool) -> Firewall:
     """The ruleset and what is kept of ours; systemd is asked only where something is, or shall be, kept."""
     found = Firewall(nft.ruleset(), read_text(RULES_FILE), read_text(SCRIPT_FILE))
-    if persist or found.kept_text is not None or read_text(unit_path(UNIT)) is not None:
-        found = replace(found, unit=systemd.observe(UNIT))
+    if persist or found.kept_text is not None or any(read_text(unit_path(unit)) is not None for unit in UNITS):
+        found = replace(found, units={unit: systemd.observe(unit) for unit in UNITS})
     return found
 
 

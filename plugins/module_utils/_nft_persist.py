@@ -12,7 +12,7 @@ from ._nft_model import MARK, ChainKey
 FOLDER = "/etc/overssh/nft"
 RULES_FILE = f"{FOLDER}/rules"
 SCRIPT_FILE = f"{FOLDER}/restore"
-UNIT = "overssh-nft.service"
+UNIT, EARLY_UNIT = "overssh-nft.service", "overssh-nft-early.service"
 AT_END = "(end)"
 
 HEADER = """\
@@ -42,8 +42,12 @@ handle_of() {
 while IFS=$tab read -r family table chain rule anchor; do
     case $family in '' | '#'*) continue ;; esac
     if ! listing=$(nft -s -a list chain "$family" "$table" "$chain" 2>/dev/null); then
-        echo "no chain $family $table $chain, so no rule there: $rule"
-        continue
+        if [ "$chain" != DOCKER-USER ]; then
+            echo "no chain $family $table $chain, so no rule there: $rule"
+            continue
+        fi
+        # Docker takes it as it finds it when it starts, and drops from then on what no rule there accepts.
+        nft "add table $family $table; add chain $family $table $chain"
     fi
     [ -z "$(handle_of "$listing" "$rule")" ] || continue
     # nft may print the elements of a set in another order; then the comment tells that the rule is there.
@@ -65,6 +69,22 @@ done <"$rules"
 exit $failed
 """
 
+# Links come up long before Docker has started, and what comes over them would be dropped meanwhile.
+EARLY_UNIT_TEXT = f"""\
+[Unit]
+Description=Firewall rules of overssh, put back before packets come
+After=nftables.service netfilter-persistent.service ufw.service
+Before=docker.service ssh.service sshd.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh {SCRIPT_FILE}
+
+[Install]
+WantedBy=multi-user.target
+"""
+
 # Each start of the two services starts ours, so systemd's limit on starts would only leave the rules out.
 UNIT_TEXT = f"""\
 [Unit]
@@ -83,6 +103,8 @@ ExecReload=/bin/sh {SCRIPT_FILE}
 [Install]
 WantedBy=multi-user.target nftables.service docker.service
 """
+
+UNITS = {EARLY_UNIT: EARLY_UNIT_TEXT, UNIT: UNIT_TEXT}
 
 
 @dataclass(frozen=True)

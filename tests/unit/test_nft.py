@@ -20,7 +20,7 @@ TCP = {"name": "swarm/tcp", "protocol": "tcp", "ports": ["2377"], "in_interfaces
 UDP = {"name": "swarm/udp", "protocol": "udp", "ports": ["4789"], "in_interfaces": ["tun1"]}
 KEY = ChainKey("inet", "filter", "input")
 OTHERS = _nft_persist.Line(KEY, 'iifname "tun9" accept comment "overssh:other"')
-COMPLETE = UnitState(text=_nft_persist.UNIT_TEXT, enabled=True, active="active")
+COMPLETE = {unit: UnitState(text=text, enabled=True, active="active") for unit, text in _nft_persist.UNITS.items()}
 
 
 def wish(**options):
@@ -100,7 +100,7 @@ def test_all_changes_are_one_transaction_and_can_be_taken_back():
 
 def test_a_host_as_wished_needs_nothing():
     lines = _nft.decide(wish(rules=[TCP, UDP]), placed_firewall()).lines
-    found = placed_firewall(kept_text=_nft_persist.file_text(lines), script=_nft_persist.SCRIPT, unit=COMPLETE)
+    found = placed_firewall(kept_text=_nft_persist.file_text(lines), script=_nft_persist.SCRIPT, units=COMPLETE)
     plan = _nft.plan_rules(wish(rules=[TCP, UDP]), found)
     assert not plan.changed
     assert plan.before == plan.after
@@ -108,8 +108,13 @@ def test_a_host_as_wished_needs_nothing():
 
 def test_rules_are_kept_for_the_next_boot():
     plan = _nft.plan_rules(wish(rules=[TCP]), firewall())
-    assert [step.action for step in plan.steps] == ["change", "write", "write", "write_unit", "enable", "start"]
-    assert [step.action for step in plan.inverse] == ["stop", "disable", "delete_unit", "remove", "remove", "take_back"]
+    assert [step.action for step in plan.steps] == ["change", "write", "write", *["write_unit", "enable", "start"] * 2]
+    assert [step.action for step in plan.inverse] == [
+        *["stop", "disable", "delete_unit"] * 2,
+        "remove",
+        "remove",
+        "take_back",
+    ]
     (line,) = _nft_persist.read_lines(plan.steps[1].args["text"])
     assert line.name == "swarm/tcp"
     assert line.rule == 'iifname "tun1" tcp dport 2377 accept comment "overssh:swarm/tcp"'
@@ -117,7 +122,7 @@ def test_rules_are_kept_for_the_next_boot():
 
 
 def test_what_other_tasks_keep_stays_kept():
-    found = firewall(kept_text=_nft_persist.file_text([OTHERS]), script=_nft_persist.SCRIPT, unit=COMPLETE)
+    found = firewall(kept_text=_nft_persist.file_text([OTHERS]), script=_nft_persist.SCRIPT, units=COMPLETE)
     lines = _nft.decide(wish(rules=[TCP]), found).lines
     assert [line.name for line in lines] == ["other", "swarm/tcp"]
     assert _nft.decide(wish(state="absent", name="swarm/tcp"), found).lines == (OTHERS,)
@@ -125,15 +130,20 @@ def test_what_other_tasks_keep_stays_kept():
 
 def test_a_rule_that_is_not_to_be_kept_is_forgotten():
     lines = _nft.decide(wish(rules=[TCP]), firewall()).lines
-    found = placed_firewall(kept_text=_nft_persist.file_text(lines), script=_nft_persist.SCRIPT, unit=COMPLETE)
+    found = placed_firewall(kept_text=_nft_persist.file_text(lines), script=_nft_persist.SCRIPT, units=COMPLETE)
     plan = _nft.plan_rules(wish(rules=[TCP], persist=False), found)
-    assert [step.action for step in plan.steps] == ["stop", "disable", "delete_unit", "remove", "remove"]
+    assert [step.action for step in plan.steps] == [*["stop", "disable", "delete_unit"] * 2, "remove", "remove"]
 
 
 def test_the_last_rule_takes_everything_along():
-    found = placed_firewall(kept_text=_nft_persist.file_text([OTHERS]), script=_nft_persist.SCRIPT, unit=COMPLETE)
+    found = placed_firewall(kept_text=_nft_persist.file_text([OTHERS]), script=_nft_persist.SCRIPT, units=COMPLETE)
     plan = _nft.plan_rules(wish(state="absent", all=True), found)
-    assert [step.action for step in plan.steps] == ["change", "stop", "disable", "delete_unit", "remove", "remove"]
+    assert [step.action for step in plan.steps] == [
+        "change",
+        *["stop", "disable", "delete_unit"] * 2,
+        "remove",
+        "remove",
+    ]
     assert plan.after == {"rules": [], "kept_for_boot": []}
     assert not _nft.plan_rules(wish(state="absent", all=True), firewall()).changed
 
