@@ -196,16 +196,18 @@ def attempt(check: Callable[[], dict[str, Any]], timeout: float) -> dict[str, An
 
 
 def measure_peer(peer: dict[str, str], timeout: float) -> dict[str, dict[str, Any]]:
-    """All checks of one peer."""
+    """All checks of one peer, one after the other; once the time is over, each has one try left."""
     host, address = peer["host"], peer["address"]
-    return {
-        "icmp": attempt(lambda: icmp(address), timeout),
-        "tcp": attempt(lambda: tcp(address), timeout),
-        "udp": attempt(lambda: udp(address), timeout),
-        "dns": attempt(lambda: dns(host, address), timeout),
-        # The search repeats its own probes.
-        "mtu": attempt(lambda: mtu(address), 0),
+    deadline = time.monotonic() + timeout
+    checks: dict[str, Callable[[], dict[str, Any]]] = {
+        "icmp": lambda: icmp(address),
+        "tcp": lambda: tcp(address),
+        "udp": lambda: udp(address),
+        "dns": lambda: dns(host, address),
     }
+    found = {name: attempt(check, deadline - time.monotonic()) for name, check in checks.items()}
+    # The search repeats its own probes.
+    return {**found, "mtu": attempt(lambda: mtu(address), 0)}
 
 
 def measure(order: dict[str, Any]) -> dict[str, dict[str, Any]]:

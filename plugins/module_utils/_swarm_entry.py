@@ -26,6 +26,19 @@ class ObservedEntries:
     own_id: str
 
 
+def observe_entries(docker: Docker, node: str, state: str) -> ObservedEntries:
+    """What managers list under a host name, an ID or an address; state: what the user asks for.
+
+    OversshError where this is no manager.
+    """
+    swarm = docker.info().get("Swarm") or {}
+    if not swarm.get("ControlAvailable"):
+        raise OversshError(f"state: {state} works on the list that managers keep; run it on a manager of the swarm")
+    found = [entry(each) for each in docker.nodes()]
+    named = tuple(one for one in found if node in (one.node_id, one.hostname, one.address))
+    return ObservedEntries(named, swarm.get("NodeID") or "")
+
+
 def plan_removal(node: str, force: bool, observed: ObservedEntries) -> Plan:
     """Every entry of that name goes, a manager's after it was made a worker; a live node's only with force."""
     steps: list[Step] = []
@@ -54,13 +67,7 @@ class SwarmEntry(Engine[ObservedEntries]):
 
     def observe(self) -> ObservedEntries:
         """The managers' list, which only a manager shows."""
-        swarm = self._docker.info().get("Swarm") or {}
-        if not swarm.get("ControlAvailable"):
-            raise OversshError("state: removed works on the list that managers keep; run it on a manager of the swarm")
-        found = [entry(node) for node in self._docker.nodes()]
-        return ObservedEntries(
-            tuple(one for one in found if self._node in (one.node_id, one.hostname)), swarm.get("NodeID") or ""
-        )
+        return observe_entries(self._docker, self._node, "removed")
 
     def plan(self, observed: ObservedEntries) -> Plan:
         """See plan_removal."""

@@ -16,8 +16,8 @@ description:
   - Has the container of M(overssh.swarm.overlay_probe) on this host check each of its peers with real traffic.
   - The checks are C(icmp), C(tcp) and C(udp) (a token has to come back), C(dns) (the peer's name has to give its
     address) and C(mtu) (a packet as large as the interface allows has to cross unfragmented).
-  - Each check is tried again until it passes or O(timeout) is over, since Docker spreads the news of a new container
-    by gossip.
+  - A check is tried again until it passes or O(timeout) is over, since Docker spreads the news of a new container by
+    gossip. After that, each that is left has one try.
 extends_documentation_fragment:
   - overssh.swarm.attributes.info
 options:
@@ -50,7 +50,8 @@ options:
         required: true
   timeout:
     description:
-      - How many seconds each check may take at most.
+      - For how many seconds the checks of a peer are tried again. Docker repairs every half minute what its gossip has
+        lost.
     type: int
     default: 20
 """

@@ -40,11 +40,13 @@ options:
       - An engine sometimes keeps the port of its gossip when it leaves, by a fault of its own, and can't join any swarm
         then. Where no container runs on it, V(left) restarts it and says so in a warning. Otherwise the warning says
         what to do.
+      - V(drained) has the managers give O(node) no more tasks, and waits until those that it has have ended; it runs on
+        a manager. A node that is down has nothing to give away.
       - V(removed) works on the list that managers keep, and runs on one of them. It removes the entries of O(node),
         which stay behind as C(Down) when a node leaves. A manager's entry is made a worker's first.
     type: str
     required: true
-    choices: [manager, worker, left, removed]
+    choices: [manager, worker, left, drained, removed]
   advertise_addr:
     description:
       - This node's address in the swarm, required for O(state=manager) and O(state=worker).
@@ -104,7 +106,7 @@ options:
     choices: [active, pause, drain]
   node:
     description:
-      - For O(state=removed), host name or ID of the node whose entries are removed.
+      - For O(state=drained) and O(state=removed), host name, ID or address in the swarm of the node that is meant.
     type: str
   force:
     description:
@@ -173,99 +175,99 @@ steps:
   sample: ["join the swarm at 172.30.0.1:2377 as worker 172.30.0.2"]
 active:
   description: Whether the node takes part in a swarm.
-  returned: where O(state) is not V(removed)
+  returned: where O(state) is not V(drained) or V(removed)
   type: bool
   sample: true
 local_state:
   description: The engine's own word for that, one of V(inactive), V(pending), V(active), V(error) or V(locked).
-  returned: where O(state) is not V(removed)
+  returned: where O(state) is not V(drained) or V(removed)
   type: str
   sample: active
 error:
   description: What the engine says is wrong, empty where nothing is.
-  returned: where O(state) is not V(removed)
+  returned: where O(state) is not V(drained) or V(removed)
   type: str
   sample: ""
 role:
   description: V(manager) or V(worker) of an active node.
-  returned: where O(state) is not V(removed)
+  returned: where O(state) is not V(drained) or V(removed)
   type: str
   sample: worker
 node_id:
   description: The node's ID in the swarm.
-  returned: where O(state) is not V(removed)
+  returned: where O(state) is not V(drained) or V(removed)
   type: str
   sample: votjyh8w2iech6x19whccntft
 node_address:
   description: The node's address in the swarm.
-  returned: where O(state) is not V(removed)
+  returned: where O(state) is not V(drained) or V(removed)
   type: str
   sample: 172.30.0.2
 hostname:
   description: The name that the swarm lists the node by.
-  returned: where O(state) is not V(removed)
+  returned: where O(state) is not V(drained) or V(removed)
   type: str
   sample: edge1
 cluster_id:
   description: The swarm's ID, on workers too.
-  returned: where O(state) is not V(removed)
+  returned: where O(state) is not V(drained) or V(removed)
   type: str
   sample: 87y7os2sl5hhzhkufg1ruk5vx
 managers:
   description: The managers that this node knows.
-  returned: where O(state) is not V(removed)
+  returned: where O(state) is not V(drained) or V(removed)
   type: list
   elements: str
   sample: ["172.30.0.1:2377"]
 leader:
   description: Whether the node leads the managers.
-  returned: where O(state) is not V(removed)
+  returned: where O(state) is not V(drained) or V(removed)
   type: bool
   sample: false
 availability:
   description: Whether the swarm gives the node tasks; known on managers.
-  returned: where O(state) is not V(removed)
+  returned: where O(state) is not V(drained) or V(removed)
   type: str
   sample: active
 listen_addr:
   description: Where a manager listens, as the engine was started.
-  returned: where O(state) is not V(removed)
+  returned: where O(state) is not V(drained) or V(removed)
   type: str
   sample: 172.30.0.2:2377
 data_path_addr:
   description: The address for the traffic between containers.
-  returned: where O(state) is not V(removed)
+  returned: where O(state) is not V(drained) or V(removed)
   type: str
   sample: 172.30.0.2
 data_path_port:
   description: The UDP port for the traffic between containers; known on managers.
-  returned: where O(state) is not V(removed)
+  returned: where O(state) is not V(drained) or V(removed)
   type: int
   sample: 4789
 default_addr_pool:
   description: What overlay networks without a subnet of their own are cut from; known on managers.
-  returned: where O(state) is not V(removed)
+  returned: where O(state) is not V(drained) or V(removed)
   type: list
   elements: str
   sample: ["10.201.0.0/16"]
 subnet_size:
   description: Prefix length of what is cut from the pool; known on managers.
-  returned: where O(state) is not V(removed)
+  returned: where O(state) is not V(drained) or V(removed)
   type: int
   sample: 24
 underlay_mtu:
   description: The smallest MTU of the devices that have RV(data_path_addr).
-  returned: where O(state) is not V(removed)
+  returned: where O(state) is not V(drained) or V(removed)
   type: int
   sample: 1500
 node:
   description: O(node).
-  returned: where O(state=removed)
+  returned: where O(state=drained) or O(state=removed)
   type: str
   sample: edge2
 entries:
   description: IDs of the entries that are left of it.
-  returned: where O(state=removed)
+  returned: where O(state=drained) or O(state=removed)
   type: list
   elements: str
   sample: []
@@ -279,6 +281,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._docker import conne
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._main import Engine, run
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm import SwarmNode
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm_drain import SwarmDrain
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm_entry import SwarmEntry
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm_model import desired_of
 from ansible_collections.overssh.swarm.plugins.module_utils._wait import WAIT_OPTIONS
@@ -288,7 +291,7 @@ def main() -> None:
     """The node's own part, or the managers' entry of another."""
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "required": True, "choices": ["manager", "worker", "left", "removed"]},
+            "state": {"type": "str", "required": True, "choices": ["manager", "worker", "left", "drained", "removed"]},
             "advertise_addr": {"type": "str"},
             "listen_addr": {"type": "str"},
             "data_path_addr": {"type": "str"},
@@ -308,6 +311,7 @@ def main() -> None:
         required_if=[
             ("state", "manager", ["advertise_addr"]),
             ("state", "worker", ["advertise_addr", "remote_managers"]),
+            ("state", "drained", ["node"]),
             ("state", "removed", ["node"]),
         ],
         supports_check_mode=True,
@@ -321,6 +325,8 @@ def main() -> None:
 
 def _engine(module: AnsibleModule, params: dict[str, Any]) -> Engine[Any]:
     docker, wait, timeout = connect(), params["wait"], params["wait_timeout"]
+    if params["state"] == "drained":
+        return SwarmDrain(docker, params["node"], timeout if wait else None)
     if params["state"] == "removed":
         return SwarmEntry(docker, params["node"], params["force"], timeout if wait else 0)
     return SwarmNode(docker, runner(module), desired_of(params), timeout, wait, needs_token=not module.check_mode)

@@ -13,6 +13,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._docker import Docke
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._plan import apply, undo
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm import SwarmNode, node_result, nodes_result
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm_drain import SwarmDrain
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm_entry import SwarmEntry
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm_model import Desired, root_ca_digest
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm_observe import BRIDGE_LABELS, observe_node
@@ -525,3 +526,36 @@ def test_the_node_itself_and_a_worker_are_refused():
         _clear(_manager_with(), "cloud1")
     with pytest.raises(OversshError, match="run it on a manager"):
         _clear(Engine("active", False))
+
+
+def _drain(docker, node="edge1"):
+    engine = SwarmDrain(docker, node, 0.3)
+    plan = engine.plan(engine.observe())
+    apply(plan, engine.perform)
+    engine.wait()
+    return plan
+
+
+def test_a_node_that_is_drained_gets_no_more_tasks_and_gives_away_its_own():
+    docker = _manager_with(_node("n2", "edge1"))
+    docker.tasks = lambda filters: [{"ID": "t", "ServiceID": "s", "Status": {"State": "shutdown"}}]
+    assert _drain(docker).labels == ["drain edge1 (n2)"]
+    assert docker.list["n2"]["Spec"]["Availability"] == "drain"
+    assert not _drain(docker).changed
+
+
+def test_tasks_that_stay_are_told():
+    docker = _manager_with(_node("n2", "edge1"))
+    docker.tasks = lambda filters: [
+        {"ID": "t", "ServiceID": "s", "Status": {"State": "running"}},
+        {"ID": "attached", "Status": {"State": "running"}},
+    ]
+    with pytest.raises(OversshError, match=r"edge1 still has 1 tasks after 0\.3 s; see 'docker node ps edge1'"):
+        _drain(docker)
+
+
+def test_a_node_that_is_down_or_unknown_needs_no_draining():
+    assert not _drain(_manager_with(_node("n2", "edge1", state="down"))).changed
+    assert not _drain(_manager_with(), "edge9").changed
+    with pytest.raises(OversshError, match="state: drained works on the list that managers keep"):
+        _drain(Engine("active", False))
