@@ -27,6 +27,11 @@ options:
     description: The name of the variable that holds each host's answer of M(overssh.swarm.host_info).
     type: str
     required: true
+  gone:
+    description: Nodes that are not in the fleet any more, and that no host shall keep a link with.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -41,23 +46,24 @@ _value:
   type: dict
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ansible_collections.overssh.swarm.plugins.plugin_utils import _fleet
 
+# Where Ansible reaches a host, and how.
+ANSIBLES_OWN = ("ansible_host", "ansible_port", "ansible_connection")
 
-def fleet_plan(hosts: list[str], hostvars: Any, found: str) -> dict[str, Any]:
+
+def fleet_plan(hosts: list[str], hostvars: Any, found: str, gone: Sequence[str] = ()) -> dict[str, Any]:
     """The plan as plain data; only the variables that the plan reads are resolved."""
     variables = {host: _variables(hostvars[host]) for host in hosts}
-    return _fleet.plan(variables, {host: hostvars[host].get(found) or {} for host in hosts})
+    return _fleet.plan(variables, {host: hostvars[host].get(found) or {} for host in hosts}, gone)
 
 
 def _variables(host: Any) -> dict[str, Any]:
     """What the plan may read of one host: our own settings, and where Ansible reaches it."""
-    return {
-        name: host[name] for name in host if name.startswith("overssh_") or name in ("ansible_host", "ansible_port")
-    }
+    return {name: host[name] for name in host if name.startswith("overssh_") or name in ANSIBLES_OWN}
 
 
 class FilterModule:

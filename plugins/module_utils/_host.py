@@ -30,6 +30,8 @@ SHELL = "/bin/sh"
 # Any interpreter understands this, also one that is far too old.
 ASK_VERSION = "import sys; print('%d.%d.%d' % tuple(sys.version_info[:3]))"
 VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\Z")
+# Docker's own bridges, behind which there are containers and no other host.
+DOCKERS_OWN = re.compile(r"docker|br-[0-9a-f]{12}\Z")
 # An account that owns nothing, to try as it what accounts without privileges may do.
 NOBODY = 65534
 FOR_ALL = stat.S_IROTH | stat.S_IWOTH
@@ -165,6 +167,19 @@ def parse_devices(text: str) -> list[dict[str, Any]]:
     return devices
 
 
+def parse_families(text: str) -> list[int]:
+    """The address families, 4 and 6, that the host can dial others with, out of `ip -json -details address show`."""
+    return sorted(
+        {
+            4 if entry.get("family") == "inet" else 6
+            for link in json.loads(text or "[]")
+            if not DOCKERS_OWN.match(link["ifname"]) and not str(link.get("ifalias", "")).startswith("overssh ")
+            for entry in link.get("addr_info", [])
+            if entry.get("scope") == "global"
+        }
+    )
+
+
 class Host:
     """This host, looked at with its own programs."""
 
@@ -173,11 +188,11 @@ class Host:
         self._finds = finds
         self._docker = docker
 
-    def observe(self, dialled: bool, user: str, python: str) -> dict[str, Any]:
+    def observe(self, user: str, python: str) -> dict[str, Any]:
         """All of it.
 
-        dialled: other nodes open connections to this host's sshd, as the account user; python: the interpreter that
-        the helper of the stream transport would run with.
+        user: the account that other nodes would log in to; python: the interpreter that the helper of the stream
+        transport would run with.
         """
         problems = missing_basics(
             os.geteuid(),
@@ -188,21 +203,21 @@ class Host:
             lambda library: importlib.util.find_spec(library) is not None,
             os.access(SHELL, os.X_OK),
         )
-        answer: dict[str, Any] = {"devices": [], "routes": [], "docker": {}, "sshd": {}, "python": {}}
+        answer: dict[str, Any] = {"devices": [], "families": [], "routes": [], "docker": {}, "sshd": {}, "python": {}}
         if sys.version_info >= OLDEST_PYTHON:  # an older one can't run it as somebody else
             answer["python"] = ask_python(python)
         answer["public_key"] = (read_text(PUBLIC_KEY) or "").strip()
         if self._finds("ip"):
-            answer["devices"] = parse_devices(self._run(["ip", "-json", "-details", "address", "show"]).stdout)
+            addresses = self._run(["ip", "-json", "-details", "address", "show"]).stdout
+            answer["devices"], answer["families"] = parse_devices(addresses), parse_families(addresses)
             answer["routes"] = [
                 {"destination": str(route.destination), "device": route.device} for route in read_routes(self._run)
             ]
         if not problems:
             answer["docker"], found = self._engine()
             problems += found
-        if dialled and os.geteuid() == 0:
-            answer["sshd"], found = self._sshd(user)
-            problems += found
+        if os.geteuid() == 0:
+            answer["sshd"] = self._sshd(user)
         return {**answer, "problems": problems}
 
     def _engine(self) -> tuple[dict[str, Any], list[str]]:
@@ -225,26 +240,28 @@ class Host:
             )
         return answer, problems
 
-    def _sshd(self, user: str) -> tuple[dict[str, Any], list[str]]:
-        """What the server side of a link has to know of this host's sshd."""
+    def _sshd(self, user: str) -> dict[str, Any]:
+        """What the server side of a link has to know of this host's sshd, and what stands in the way of one."""
+        found: dict[str, Any] = {"host_keys": [], "drop_ins": False, "service": "ssh", "ends_unused": False}
         if not self._finds("sshd"):
-            return {}, ["the program sshd is missing; install the package openssh-server."]
+            return {**found, "problems": ["the program sshd is missing; install the package openssh-server."]}
         answer = self._run(["sshd", "-T"], check=False)
         if answer.rc != 0:
-            return {}, [f"sshd does not accept its own configuration: {answer.stderr.strip()}"]
+            words = answer.stderr.strip().rstrip(".")
+            return {**found, "problems": [f"sshd does not accept its own configuration: {words}."]}
         effective = parse_sshd(answer.stdout)
         keys = [read_text(f"{path}.pub") for path in effective.get("hostkey", [])]
         host_keys = [" ".join(key.split()[:2]) for key in keys if key]
         problems = sshd_problems(effective, user)
         if not host_keys:
             problems.append("sshd's public host keys can't be read; make them with ssh-keygen -A.")
-        found = {
+        return {
             "host_keys": host_keys,
             "drop_ins": _includes_drop_ins(),
             "service": _ssh_service(),
             "ends_unused": "unusedconnectiontimeout" in effective,
+            "problems": problems,
         }
-        return found, problems
 
 
 def _mode(path: str) -> int | None:

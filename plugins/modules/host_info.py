@@ -18,12 +18,6 @@ description:
 extends_documentation_fragment:
   - overssh.swarm.attributes.info
 options:
-  dialled:
-    description:
-      - Whether other nodes open ssh connections to this host.
-      - Its sshd is looked at only then.
-    type: bool
-    default: false
   user:
     description:
       - The account that tunnels log in to.
@@ -37,9 +31,8 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Look at a hub
+- name: Look at a host
   overssh.swarm.host_info:
-    dialled: true
   register: found
 
 - name: Say what it lacks
@@ -66,6 +59,11 @@ host:
         - name: tun1001
           alias: overssh cloud1
           addresses: [{"address": "172.30.0.2", "peer": "172.30.0.1"}]
+    families:
+      description: The address families that it can dial others with, by its addresses.
+      type: list
+      elements: int
+      sample: [4, 6]
     routes:
       description: Where it has IPv4 routes to, with their devices; without the default route.
       type: list
@@ -87,14 +85,15 @@ host:
       sample: {"version": "26.1.5", "swarm": "active", "swarm_address": "172.30.0.2"}
     sshd:
       description: >-
-        Where O(dialled=true), the server's public host keys, the name of its service, whether it reads drop-in files,
-        and whether it can end connections that carry nothing.
+        The server's public host keys, the name of its service, whether it reads drop-in files, whether it can end
+        connections that carry nothing, and why it would not let tunnels in, one sentence each.
       type: dict
       sample:
         host_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample]
         service: ssh
         drop_ins: true
         ends_unused: true
+        problems: []
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -108,7 +107,6 @@ def main() -> None:
     """Look, and say what was seen."""
     module = AnsibleModule(
         argument_spec={
-            "dialled": {"type": "bool", "default": False},
             "user": {"type": "str", "default": "overssh"},
             "python": {"type": "str", "default": "/usr/bin/python3"},
         },

@@ -34,6 +34,21 @@ def problems(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]
     return said
 
 
+def families(answer: Mapping[str, Any]) -> list[int]:
+    """The address families that the host can dial others with; empty where that is not known."""
+    return list(answer.get("host", {}).get("families", []))
+
+
+def sshd_problems(found: Mapping[str, Mapping[str, Any]], dialled: set[str]) -> list[str]:
+    """Why one of the hosts that others dial would not let them in."""
+    return [
+        f"{name}: {sentence}"
+        for name, answer in found.items()
+        if name in dialled
+        for sentence in answer.get("host", {}).get("sshd", {}).get("problems", [])
+    ]
+
+
 def helper_problems(found: Mapping[str, Mapping[str, Any]], streams: set[str]) -> list[str]:
     """Why the helper of the stream transport can't run on one of the hosts that it has to run on."""
     said = []
@@ -55,8 +70,19 @@ def helper_problems(found: Mapping[str, Mapping[str, Any]], streams: set[str]) -
     return said
 
 
+def python_fits(answer: Mapping[str, Any]) -> bool:
+    """Whether programs of ours run with the host's Python; True where it is yet to be seen."""
+    python = answer.get("host", {}).get("python")
+    return not python or (not python["error"] and _version(python["version"]) >= OLDEST_PYTHON)
+
+
 def _version(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in text.split("."))
+
+
+def host_keys(answer: Mapping[str, Any]) -> list[str]:
+    """The public keys by which the host's sshd is known."""
+    return list(answer["host"]["sshd"].get("host_keys", []))
 
 
 def in_swarm(answer: Mapping[str, Any]) -> bool:
@@ -92,7 +118,12 @@ def ours(device: Mapping[str, Any]) -> bool:
 
 def own_devices(answer: Mapping[str, Any]) -> set[str]:
     """The names of the devices that are ours."""
-    return {device["name"] for device in devices(answer) if ours(device)}
+    return set(own_peers(answer))
+
+
+def own_peers(answer: Mapping[str, Any]) -> dict[str, str]:
+    """The nodes that our devices lead to, by device."""
+    return {device["name"]: str(device["alias"])[len(OUR_ALIAS) :] for device in devices(answer) if ours(device)}
 
 
 def foreign_devices(answer: Mapping[str, Any]) -> set[str]:

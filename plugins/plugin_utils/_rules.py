@@ -13,7 +13,7 @@ def wanted(node: Mapping[str, Any], settings: Mapping[str, Any]) -> list[dict[st
 
     The cluster's management port is opened on managers only, and traffic between tunnels on the hub only.
     """
-    devices = [device["name"] for device in node["devices"]]
+    devices = [device["name"] for device in node["devices"] if device["peer"] != node["name"]]
     # Addresses too are said, so that a rule of the host that looks at addresses is known not to be about these packets.
     here = {"in_interfaces": devices, "source": [settings["underlay"]], "destination": [node["address"]]}
     tcp = [7946, settings["swarm_port"]] if node["manager"] else [7946]

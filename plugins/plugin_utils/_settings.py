@@ -148,6 +148,31 @@ def labels(value: Any) -> dict[str, str]:
     return {str(key): str(item) for key, item in value.items()}
 
 
+def names(value: Any) -> list[str]:
+    """Names of hosts, one or a list of them."""
+    if isinstance(value, str):
+        return [text(value)]
+    if not isinstance(value, (list, tuple)) or not value:
+        raise SettingError("a list of inventory names such as [cloud1, cloud2]")
+    return [text(item) for item in value]
+
+
+LINK_OPTIONS = {"peer": text, "host": text, "port": whole_number(1, 65535)}
+
+
+def links(value: Any) -> list[dict[str, Any]]:
+    """Links that a node dials, each with a peer, and where to dial it unless as everybody does."""
+    takes = "a list of links, each with a peer, and if need be with host and port"
+    if not isinstance(value, (list, tuple)):
+        raise SettingError(takes)
+    found = []
+    for item in value:
+        if not isinstance(item, Mapping) or not item.get("peer") or set(item) - set(LINK_OPTIONS):
+            raise SettingError(takes)
+        found.append({key: LINK_OPTIONS[key](given) for key, given in item.items()})
+    return found
+
+
 OVERLAY_OPTIONS = (
     Setting("name", None, text, "The network's name, as containers and services ask for it."),
     Setting("subnet", None, network, "Its addresses; they must overlap neither the underlay nor a route of any host."),
@@ -233,14 +258,25 @@ SETTINGS = (
         "Where verify writes its report on the controller, relative to where the play was started; empty for nowhere.",
     ),
     Setting(
+        "node",
+        "",
+        optional_text,
+        "The node that the playbook remove_node takes out of the fleet; said on the command line, with -e.",
+    ),
+    Setting(
         "hub",
         False,
         boolean,
-        "Whether this is the node that the others dial; one host of the fleet is.",
+        "Whether the others can dial this node, and have it pass their packets on. A fleet has one hub or several, and "
+        "hubs have links with each other; if one is lost, the others take over.",
         per_host=True,
     ),
     Setting(
-        "manager", None, optional(boolean), "Whether this node is a swarm manager; unset, the hub is.", per_host=True
+        "manager",
+        None,
+        optional(boolean),
+        "Whether this node is a swarm manager; unset, hubs are, as far as that makes an odd number of managers.",
+        per_host=True,
     ),
     Setting(
         "address",
@@ -264,10 +300,53 @@ SETTINGS = (
         per_host=True,
     ),
     Setting(
+        "hubs",
+        None,
+        optional(names),
+        "The hubs that this node dials, the one to prefer first; unset, all of the fleet in inventory order.",
+        per_host=True,
+    ),
+    Setting(
+        "site",
+        None,
+        optional(text),
+        "Where this node is; nodes of the same site have links with each other, and their packets stay there.",
+        per_host=True,
+    ),
+    Setting(
+        "site_host",
+        None,
+        optional(text),
+        "The name or address at which nodes of the same site dial this node; unset, as all others do.",
+        per_host=True,
+    ),
+    Setting(
+        "site_port",
+        None,
+        optional(whole_number(1, 65535)),
+        "The TCP port that goes with overssh_site_host; unset, ansible_port, or 22.",
+        per_host=True,
+    ),
+    Setting(
+        "jump",
+        None,
+        optional(text),
+        "The node of the fleet through whose sshd the others dial this node, which they can't reach otherwise.",
+        per_host=True,
+    ),
+    Setting(
+        "links",
+        [],
+        links,
+        "Nodes that this node dials in any case, hubs or not, each with peer, and host and port where others than that "
+        "node's own are to be dialled.",
+        per_host=True,
+    ),
+    Setting(
         "transport",
         "stream",
         one_of("stream", "tun"),
-        "How packets cross the link that this node dials (the hub, which dials nobody, takes what comes): stream is "
+        "How packets cross the links that this node dials (the other end takes what comes): stream is "
         "the fast way, by a helper on both ends that needs Python there; tun is `ssh -w`, which needs none.",
         per_host=True,
     ),
@@ -275,7 +354,7 @@ SETTINGS = (
         "lanes",
         1,
         whole_number(1, 16),
-        "How many ssh connections the link that this node dials consists of; more of them use more cores and more TCP "
+        "How many ssh connections each link that this node dials consists of; more of them use more cores and more TCP "
         "windows. tun has one only.",
         per_host=True,
     ),
@@ -283,8 +362,8 @@ SETTINGS = (
         "mtu",
         "auto",
         mtu_or_auto,
-        "The largest packet on the link that this node dials, in bytes, and on the hub the largest on any of its "
-        f"links. auto is the fastest: {BEST_MTU['stream']} for stream and {BEST_MTU['tun']} for tun, which takes up to "
+        "The largest packet on the links that this node dials, in bytes, and the largest on any that it is dialled "
+        f"on. auto is the fastest: {BEST_MTU['stream']} for stream and {BEST_MTU['tun']} for tun, which takes up to "
         f"{LARGEST_TUN_MTU}. Set 1500 on a node whose uplink is slower than about 20 Mbit/s: one packet of 65000 bytes "
         "occupies such a line for 26 ms and more, and every other packet waits for it. Overlay networks with the MTU "
         "auto follow the smallest link of the fleet.",

@@ -123,3 +123,19 @@ def test_tun_devices_are_read_with_their_peers() -> None:
         {"name": "tunnel", "alias": "", "addresses": []},
     ]
     assert _host.parse_devices("") == []
+
+
+def test_the_families_that_a_host_can_dial_with_are_those_of_its_addresses_out_in_the_world() -> None:
+    text = """[
+      {"ifname": "lo", "addr_info": [{"family": "inet", "local": "127.0.0.1", "scope": "host"}]},
+      {"ifname": "eth0", "addr_info": [
+        {"family": "inet", "local": "192.0.2.2", "scope": "global"},
+        {"family": "inet6", "local": "fe80::1", "scope": "link"}]},
+      {"ifname": "docker0", "linkinfo": {"info_kind": "bridge"}, "addr_info": [
+        {"family": "inet6", "local": "fd00::1", "scope": "global"}]},
+      {"ifname": "tun1001", "ifalias": "overssh cloud1", "addr_info": [
+        {"family": "inet6", "local": "fd30::2", "scope": "global"}]}
+    ]"""
+    assert _host.parse_families(text) == [4]
+    assert _host.parse_families(text.replace('"scope": "link"', '"scope": "global"')) == [4, 6]
+    assert _host.parse_families("") == []

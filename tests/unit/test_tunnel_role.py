@@ -25,6 +25,13 @@ LINKS = {
     "tun": {"peer": "edge3", "device": "tun1004", "transport": "tun", "lanes": 1, "python": "/usr/bin/python3"},
 }
 
+# What passes this node on its way to another: of a node that has a link here, and of one that has none.
+FORWARDS: dict[str, dict[str, Any]] = {
+    "passes": {"peer": "edge1", "device": "tun1002", "to": ["10.0.0.5:22", "[2001:db8::5]:2222"]},
+    "passes only": {"peer": "edge4", "device": "tun1005", "to": ["10.0.0.5:22"]},
+    "tun passes": {"peer": "edge3", "device": "tun1004", "to": ["10.0.0.5:22"]},
+}
+
 
 def environment(kind: type[jinja2.Environment]) -> jinja2.Environment:
     """As Ansible sets one up for files of ours."""
@@ -36,15 +43,18 @@ def environment(kind: type[jinja2.Environment]) -> jinja2.Environment:
 
 def variables(*links: str) -> dict[str, Any]:
     """The role's own variables on a hub that accepts these links."""
-    accepts = [LINKS[link] for link in links]
+    accepts = [LINKS[link] for link in links if link in LINKS]
+    forwards = [FORWARDS[link] for link in links if link in FORWARDS]
     found: dict[str, Any] = {
         "tunnel_accepts": accepts,
+        "tunnel_forwards": forwards,
+        "tunnel_helper": "/usr/local/lib/overssh/stream.py",
         "tunnel_links": [],
         "tunnel_user": "overssh",
         "tunnel_keepalive_interval": 1,
         "tunnel_keepalive_count": 3,
         "tunnel_sshd": {"ends_unused": False},
-        "hostvars": {link["peer"]: PEER for link in accepts},
+        "hostvars": {link["peer"]: PEER for link in [*accepts, *forwards]},
     }
     native = environment(NativeEnvironment)
     for name, value in yaml.safe_load((ROLE / "vars" / "main.yml").read_text(encoding="utf-8")).items():
@@ -98,3 +108,30 @@ def test_sshd_permits_no_more_than_the_transports_need(links, permits, sessions,
     assert f"MaxSessions {sessions}" in lines
     assert f"ForceCommand {command}" in lines
     assert f"DisableForwarding {'yes' if permits == 'no' else 'no'}" in lines
+
+
+def test_a_key_of_a_node_on_its_way_to_another_opens_that_and_its_own_link() -> None:
+    opens = 'permitopen="10.0.0.5:22",permitopen="[2001:db8::5]:2222",'
+    assert keys("stream", "passes", "passes only") == [
+        f'restrict,port-forwarding,{opens}command="exec /usr/bin/python3 {SERVE} --device tun1002 --lanes 1" {KEY} '
+        "overssh:edge1",
+        f'restrict,port-forwarding,permitopen="10.0.0.5:22",command="/bin/false" {KEY} overssh:edge4',
+    ]
+    tun, only = keys("tun", "tun passes", "passes only")
+    assert tun.startswith('tunnel="1004",command="/bin/false",no-pty,permitopen="10.0.0.5:22",no-agent-forwarding,')
+    assert only.startswith('restrict,port-forwarding,permitopen="10.0.0.5:22",tunnel="1005",command="/bin/false" ')
+
+
+@pytest.mark.parametrize(
+    ("links", "disabled", "forwarding", "opens"),
+    [
+        (["stream"], "yes", "no", "none"),
+        (["passes only"], "no", "local", "10.0.0.5:22"),
+        (["stream", "passes", "passes only"], "no", "local", "10.0.0.5:22 [2001:db8::5]:2222"),
+    ],
+)
+def test_sshd_opens_what_is_on_the_way_and_nothing_else(links, disabled, forwarding, opens) -> None:
+    lines = [line.strip() for line in rendered("sshd.conf.j2", *links).splitlines()]
+    assert f"DisableForwarding {disabled}" in lines
+    assert f"AllowTcpForwarding {forwarding}" in lines
+    assert f"PermitOpen {opens}" in lines

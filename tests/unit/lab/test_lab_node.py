@@ -16,7 +16,7 @@ from tests.lab.settings import read_settings
 SETTINGS = read_settings({"LAB_NAME": "t", "LAB_NODES": "3"}, Path("/project"))
 CLOUD = LabNetwork("t-cloud", "c", IPv4Network("10.100.0.0/24"), "10.100.0.1")
 EDGE = LabNetwork("t-edge", "e", IPv4Network("10.100.1.0/24"), "10.100.1.1")
-NODES = plan_nodes(SETTINGS, CLOUD, EDGE, 2222)
+NODES = plan_nodes(SETTINGS, CLOUD, EDGE, [2222])
 
 
 def _arguments(node: Node, cgroup_version: str = "1") -> list[str]:
@@ -29,6 +29,19 @@ def test_the_hub_is_in_the_cloud_and_dialled_through_the_edges_gateway() -> None
         ("edge1", "10.100.1.2", None),
         ("edge2", "10.100.1.3", None),
     ]
+
+
+def test_several_hubs_have_ports_of_their_own_and_dial_each_other_in_the_cloud() -> None:
+    settings = read_settings({"LAB_NAME": "t", "LAB_NODES": "4", "LAB_HUBS": "2"}, Path("/project"))
+    nodes = plan_nodes(settings, CLOUD, EDGE, [2222, 2223])
+    assert [(node.name, node.address, node.dial, node.site_host) for node in nodes] == [
+        ("cloud1", "10.100.0.2", ("10.100.1.1", 2222), "10.100.0.2"),
+        ("cloud2", "10.100.0.3", ("10.100.1.1", 2223), "10.100.0.3"),
+        ("edge1", "10.100.1.2", None, None),
+        ("edge2", "10.100.1.3", None, None),
+    ]
+    assert nodes[1].ruleset == nodes[0].ruleset
+    assert "      overssh_site: cloud\n      overssh_site_host: 10.100.0.3\n" in render_inventory(nodes)
 
 
 def test_no_privileged_and_no_sys_resource() -> None:

@@ -1,0 +1,26 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hosts as host_info finds them, and plans for fleets of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.overssh.swarm.plugins.plugin_utils import _fleet
+
+
+def host(**more: Any) -> dict[str, Any]:
+    python = {"path": "/usr/bin/python3", "version": "3.13.5", "error": ""}
+    found = {
+        "problems": [],
+        "devices": [],
+        "routes": [],
+        "docker": {"swarm": "inactive"},
+        "sshd": {},
+        "python": python,
+    }
+    return {"host": {**found, **more}}
+
+
+def planned(hosts: dict[str, dict[str, Any]], **found: dict[str, Any]) -> dict[str, Any]:
+    return _fleet.plan(hosts, {name: found.get(name, host()) for name in hosts})
