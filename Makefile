@@ -77,14 +77,33 @@ netns: $(READY) ## Test the engines against this kernel, in network namespaces o
 # The scenarios begin on fresh hosts, so they take a lab of their own, unless LAB_NAME names one; that of `make demo` stays.
 MOLECULE_LAB := $(if $(filter file,$(origin LAB_NAME)),overssh-test,$(LAB_NAME))
 SCENARIOS := fresh site runner closed mishaps transports teardown broken_off
+# These take a lab of two hubs and four spokes.
+FLEET_SCENARIOS := fleet failover reboot keys topologies grow_and_shrink
+
+# What is left of a broken run would pass for a fresh lab.
+define scenarios
+	@rm -rf build/molecule/$(LAB_NAME)
+	molecule test --no-command-borders $(1:%=--scenario-name %) $(MOLECULE_ARGS)
+endef
 
 .PHONY: molecule
-molecule: export LAB_NAME := $(MOLECULE_LAB)
-molecule: export LAB_STATE := .lab$(if $(filter-out overssh,$(MOLECULE_LAB)),/$(MOLECULE_LAB))
-molecule: export MOLECULE_EPHEMERAL_DIRECTORY := $(CURDIR)/build/molecule/$(MOLECULE_LAB)
-molecule: $(READY) ## Run the playbooks on fresh nodes, from check mode to teardown, and look at what they did
-	@rm -rf build/molecule/$(MOLECULE_LAB) # what is left of a broken run would pass for a fresh lab
-	molecule test --no-command-borders $(SCENARIOS:%=--scenario-name %) $(MOLECULE_ARGS)
+molecule: molecule-three molecule-fleet ## Run the playbooks on fresh nodes, from check mode to teardown, and look at what they did
+
+.PHONY: molecule-three
+molecule-three: export LAB_NAME := $(MOLECULE_LAB)
+molecule-three: export LAB_STATE := .lab$(if $(filter-out overssh,$(MOLECULE_LAB)),/$(MOLECULE_LAB))
+molecule-three: export MOLECULE_EPHEMERAL_DIRECTORY := $(CURDIR)/build/molecule/$(MOLECULE_LAB)
+molecule-three: $(READY) ## Those of them on three nodes
+	$(call scenarios,$(SCENARIOS))
+
+.PHONY: molecule-fleet
+molecule-fleet: export LAB_NAME := $(MOLECULE_LAB)-fleet
+molecule-fleet: export LAB_NODES := 6
+molecule-fleet: export LAB_HUBS := 2
+molecule-fleet: export LAB_STATE := .lab/$(MOLECULE_LAB)-fleet
+molecule-fleet: export MOLECULE_EPHEMERAL_DIRECTORY := $(CURDIR)/build/molecule/$(MOLECULE_LAB)-fleet
+molecule-fleet: $(READY) ## Those of them on two hubs and four spokes
+	$(call scenarios,$(FLEET_SCENARIOS))
 
 .PHONY: bench
 bench: $(READY) ## Compare the transports with others, and site with a shell script (half an hour; BENCH_ARGS=--quick: two minutes)

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from . import page, site
+from . import fleet, page, site
 from .cases import CASES, PIPE, RAW, STREAM, STREAMS, Case
 from .links import build, choose
 from .measure import Meter, Sample
@@ -159,6 +159,7 @@ def main() -> int:
         if wanted.complete:
             page.keep(report)
             page.write()
+        fleet.run()
         if wanted.site_rounds:
             site.run(wanted.site_rounds)
     except BenchError as error:

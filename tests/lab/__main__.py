@@ -21,7 +21,7 @@ _PROJECT = Path(__file__).resolve().parents[2]
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python3 -m tests.lab",
-        description="A lab of real nodes. LAB_NAME, LAB_NODES, LAB_RELEASE, LAB_PACKAGES, LAB_CLOUD_SUBNET, "
+        description="A lab of real nodes. LAB_NAME, LAB_NODES, LAB_HUBS, LAB_RELEASE, LAB_PACKAGES, LAB_CLOUD_SUBNET, "
         "LAB_EDGE_SUBNET and LAB_MIRROR in the environment say which.",
     )
     commands = parser.add_subparsers(dest="command", required=True)

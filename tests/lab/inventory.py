@@ -38,6 +38,8 @@ def ensure_key(state: Path) -> str:
 def render_inventory(nodes: list[Node]) -> str:
     """The inventory's text; nothing in it depends on where the checkout stands."""
     lines = ["---", "# Written by the lab at every start.", "overssh:", "  hosts:"]
+    # Three managers, of whom one may be lost.
+    several = sum(node.dial is not None for node in nodes) == 2
     for node in nodes:
         lines += [f"    {node.name}:", f"      ansible_host: {node.address}"]
         if node.dial is not None:
@@ -46,6 +48,10 @@ def render_inventory(nodes: list[Node]) -> str:
                 f"      overssh_dial_host: {node.dial[0]}",
                 f"      overssh_dial_port: {node.dial[1]}",
             ]
+        elif several and node.name == "edge1":
+            lines.append("      overssh_manager: true")
+        if node.site_host is not None:
+            lines += ["      overssh_site: cloud", f"      overssh_site_host: {node.site_host}"]
     return "\n".join(lines) + "\n" + _VARS
 
 

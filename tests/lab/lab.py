@@ -33,7 +33,7 @@ from .inventory import (
     ssh_command,
     write,
 )
-from .network import LabNetwork, ensure_networks, free_port
+from .network import LabNetwork, ensure_networks, free_ports
 from .node import Node, NodeMaker, failed_units, host_keys, plan_nodes, remove_nodes, system_state
 from .settings import HOME_LABEL, LABEL, Settings
 from .shell import LabError, complain, joined, last_line, run, say, step, wait_until
@@ -108,13 +108,19 @@ def _clear_leftovers(settings: Settings, survey: dict[str, dict[str, bool]]) -> 
             remove("network", name)
 
 
-def _dial_port(settings: Settings, edge: LabNetwork) -> int:
-    """The port that stands for cloud1 on the edges' gateway: the one it has, or a free one."""
-    for found in inspect("container", settings.container("cloud1")):
+def _dial_ports(settings: Settings, edge: LabNetwork) -> list[int]:
+    """The ports that stand for the hubs on the edges' gateway: the ones they have, or free ones."""
+    held = {hub: _held_port(settings, hub, edge) for hub in settings.hub_names}
+    free = free_ports(edge.gateway, {port for port in held.values() if port})
+    return [port or next(free) for port in held.values()]
+
+
+def _held_port(settings: Settings, hub: str, edge: LabNetwork) -> int | None:
+    for found in inspect("container", settings.container(hub)):
         for binding in (found["HostConfig"]["PortBindings"] or {}).get("22/tcp", []):
             if binding["HostIp"] == edge.gateway:
                 return int(binding["HostPort"])
-    return free_port(edge.gateway)
+    return None
 
 
 def up(settings: Settings) -> None:
@@ -129,7 +135,7 @@ def up(settings: Settings) -> None:
         _clear_leftovers(settings, survey)
         with step("networks"):
             cloud, edge = ensure_networks(settings, [name for name, ours in survey["network"].items() if ours])
-        nodes = plan_nodes(settings, cloud, edge, _dial_port(settings, edge))
+        nodes = plan_nodes(settings, cloud, edge, _dial_ports(settings, edge))
         maker = NodeMaker(settings, image, engine, public_key)
         _bring_up(settings, nodes, maker, Path(engine["DockerRootDir"]))
         with step("reach every node by ssh"):
@@ -171,8 +177,13 @@ def _ssh_refusal(settings: Settings, node: Node) -> str | None:
 
 
 def _check_nat(settings: Settings, nodes: list[Node]) -> None:
-    """With real packets: every edge gets through to cloud1's sshd, and nothing of an edge answers cloud1."""
-    hub, edges = nodes[0], nodes[1:]
+    """With real packets: every edge gets through to every hub's sshd, and nothing of an edge answers a hub."""
+    edges = [node for node in nodes if node.dial is None]
+    for hub in nodes[: len(nodes) - len(edges)]:
+        _check_hub(settings, hub, edges)
+
+
+def _check_hub(settings: Settings, hub: Node, edges: list[Node]) -> None:
     if hub.dial is None:
         return
     address, port = hub.dial
@@ -183,7 +194,7 @@ def _check_nat(settings: Settings, nodes: list[Node]) -> None:
         done = run("docker", "exec", container, "timeout", "5", "bash", "-c", script, check=False)
         if not done.stdout.startswith(b"SSH-2.0"):
             raise LabError(
-                f"{edge.name} can't reach cloud1's sshd at {address}:{port}: "
+                f"{edge.name} can't reach {hub.name}'s sshd at {address}:{port}: "
                 "does this machine's firewall let containers reach it?"
             )
 
@@ -194,7 +205,9 @@ def _check_nat(settings: Settings, nodes: list[Node]) -> None:
             "wait"
         )
         if docker("exec", settings.container(hub.name), "sh", "-c", script):
-            raise LabError(f"cloud1 reaches {edge.name} at {edge.address}: this Docker engine keeps no networks apart")
+            raise LabError(
+                f"{hub.name} reaches {edge.name} at {edge.address}: this Docker engine keeps no networks apart"
+            )
 
     _each(edges, dial)
     _each(edges, back)

@@ -127,14 +127,16 @@ def ensure_networks(settings: Settings, usable: Collection[str]) -> tuple[LabNet
     return cloud, edge
 
 
-def free_port(address: str) -> int:
-    """A port of the edges' gateway where nobody listens yet."""
+def free_ports(address: str, taken: Collection[int]) -> Iterator[int]:
+    """Ports of the edges' gateway where nobody listens yet, other than those taken."""
     for port in _DIAL_PORTS:
+        if port in taken:
+            continue
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((address, port))
             except OSError:
                 continue
-            return port
+        yield port
     raise LabError(f"ports {_DIAL_PORTS[0]} to {_DIAL_PORTS[-1]} of {address} are all in use: free one of them")

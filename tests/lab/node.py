@@ -52,18 +52,30 @@ class Node:
     network: LabNetwork
     address: str
     dial: tuple[str, int] | None = None
+    site_host: str | None = None
 
     @property
     def ruleset(self) -> str | None:
         """The node's own /etc/nftables.conf, where its role in the lab asks for one."""
-        file = FILES / f"{self.name}.nft"
+        file = FILES / f"{'cloud' if self.dial else self.name}.nft"
         return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
-def plan_nodes(settings: Settings, cloud: LabNetwork, edge: LabNetwork, dial_port: int) -> list[Node]:
-    """All nodes with their addresses, which depend on nothing but their names."""
-    hub = Node("cloud1", cloud, cloud.address(1), (edge.gateway, dial_port))
-    return [hub, *(Node(f"edge{number}", edge, edge.address(number)) for number in range(1, settings.nodes))]
+def plan_nodes(settings: Settings, cloud: LabNetwork, edge: LabNetwork, dial_ports: Sequence[int]) -> list[Node]:
+    """All nodes with their addresses, which depend on nothing but their names; dial_ports: one for each hub."""
+    hubs = [
+        Node(
+            name,
+            cloud,
+            cloud.address(number),
+            (edge.gateway, dial_ports[number - 1]),
+            # The edges' gateway is nothing that hubs could dial each other at.
+            cloud.address(number) if settings.hubs > 1 else None,
+        )
+        for number, name in enumerate(settings.hub_names, start=1)
+    ]
+    edges = settings.node_names[settings.hubs :]
+    return [*hubs, *(Node(name, edge, edge.address(number)) for number, name in enumerate(edges, start=1))]
 
 
 def name_servers(*resolv_confs: str) -> list[str]:

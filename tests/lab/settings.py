@@ -25,6 +25,7 @@ class Settings:
 
     name: str
     nodes: int
+    hubs: int
     release: str
     cloud_subnet: ipaddress.IPv4Network | None
     edge_subnet: ipaddress.IPv4Network | None
@@ -50,8 +51,13 @@ class Settings:
 
     @property
     def node_names(self) -> list[str]:
-        """The hub first, then the spokes."""
-        return ["cloud1", *(f"edge{number}" for number in range(1, self.nodes))]
+        """The hubs first, then the spokes."""
+        return [*self.hub_names, *(f"edge{number}" for number in range(1, self.nodes - self.hubs + 1))]
+
+    @property
+    def hub_names(self) -> list[str]:
+        """The nodes that the others can dial."""
+        return [f"cloud{number}" for number in range(1, self.hubs + 1)]
 
     def container(self, node: str) -> str:
         """The container's name of a node."""
@@ -94,7 +100,10 @@ def read_settings(environment: Mapping[str, str], project: Path) -> Settings:
         raise LabError(f"LAB_NAME={name} must be 1 to 30 of a-z, 0-9 and -, begin with a letter, and not be `engine`")
     count = environment.get("LAB_NODES") or "3"
     if not re.fullmatch(r"[0-9]{1,4}", count) or not 2 <= int(count) <= _NODES_MAX:
-        raise LabError(f"LAB_NODES={count} must be a number from 2 to {_NODES_MAX}: one hub and the spokes")
+        raise LabError(f"LAB_NODES={count} must be a number from 2 to {_NODES_MAX}: hubs and spokes")
+    hubs = environment.get("LAB_HUBS") or "1"
+    if not re.fullmatch(r"[0-9]{1,4}", hubs) or not 1 <= int(hubs) < int(count):
+        raise LabError(f"LAB_HUBS={hubs} must be a number from 1 to LAB_NODES less one, {int(count) - 1}")
     release = environment.get("LAB_RELEASE") or RELEASES[0]
     if release not in RELEASES:
         raise LabError(f"LAB_RELEASE={release} is not known: it is one of {', '.join(RELEASES)}")
@@ -103,4 +112,4 @@ def read_settings(environment: Mapping[str, str], project: Path) -> Settings:
     if cloud is not None and edge is not None and cloud.overlaps(edge):
         raise LabError(f"LAB_CLOUD_SUBNET={cloud} and LAB_EDGE_SUBNET={edge} overlap: give each its own")
     mirror = environment.get("LAB_MIRROR") or None
-    return Settings(name, int(count), release, cloud, edge, mirror, project, _packages(environment))
+    return Settings(name, int(count), int(hubs), release, cloud, edge, mirror, project, _packages(environment))

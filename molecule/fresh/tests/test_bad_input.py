@@ -45,7 +45,7 @@ EVERYWHERE = [
         "without privileges (No such file or directory); name one",
         id="python",
     ),
-    pytest.param({"overssh_hubs": 1}, "there is no variable overssh_hubs; did you mean overssh_hub?", id="misspelt"),
+    pytest.param({"overssh_hubz": 1}, "there is no variable overssh_hubz; did you mean overssh_hub", id="misspelt"),
     pytest.param({"overssh_group": "nosuch"}, "The inventory has no group 'nosuch'", id="no-group"),
 ]
 

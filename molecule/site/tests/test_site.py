@@ -17,10 +17,14 @@ HUB = lab.hub()
 SPOKES = [name for name in UNDERLAY if name != HUB]
 
 
+def own_device(node: str) -> str:
+    """The device that holds a node's address, whatever becomes of its links."""
+    return f"tun{1000 + int(UNDERLAY[node].rpartition('.')[2])}"
+
+
 def devices(node: str) -> dict[str, str]:
-    """The other end's underlay address for each device of a node."""
-    peers = SPOKES if node == HUB else [HUB]
-    return {f"tun{1000 + int(UNDERLAY[peer].rpartition('.')[2])}": UNDERLAY[peer] for peer in peers}
+    """The other end's underlay address for each device of a link of a node."""
+    return {own_device(peer): UNDERLAY[peer] for peer in (SPOKES if node == HUB else [HUB])}
 
 
 def test_the_swarm_has_every_node_ready_at_its_underlay_address(hub):
@@ -37,17 +41,17 @@ def test_the_tunnel_devices_are_up_with_the_underlay_address(host, node):
     found = {}
     for link in json.loads(host.check_output("ip -json address show")):
         if link["ifname"].startswith("tun"):
-            assert "LOWER_UP" in link["flags"], link["ifname"]
+            assert ("LOWER_UP" in link["flags"]) == (link["ifname"] != own_device(node)), link["ifname"]
             ours = [entry for entry in link["addr_info"] if entry["family"] == "inet"]
             assert [entry["local"] for entry in ours] == [UNDERLAY[node]]
-            found[link["ifname"]] = ours[0]["address"]
-    assert found == devices(node)
+            found[link["ifname"]] = ours[0].get("address")
+    assert found == {**devices(node), own_device(node): None}
 
 
 def test_its_units_are_active_and_start_at_boot(host, node):
-    wanted = {f"overssh-{device}.service" for device in devices(node)}
+    wanted = {f"overssh-{device}.service" for device in (own_device(node), *devices(node))}
     if "overssh:" in host.check_output("nft list ruleset"):  # a host that lets everything in needs no rule
-        wanted.add("overssh-nft.service")
+        wanted |= {"overssh-nft.service", "overssh-nft-early.service"}
     if node != HUB:
         wanted.add(f"overssh-link-{HUB}.service")
     listed = host.check_output("systemctl list-unit-files --no-legend --plain 'overssh-*'").splitlines()

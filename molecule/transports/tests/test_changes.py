@@ -4,38 +4,14 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
-from typing import Any
-
 import pytest
-import yaml
 
 from tests.scenarios import lab
+from tests.scenarios.lab import changed_to
 
 EDGES = [node for node in lab.hosts() if node != lab.hub()]
 HELPER = "test -e /usr/local/lib/overssh/stream.py && echo there || true"
 EFFECTIVE = "/usr/sbin/sshd -T -C user=overssh,host=localhost,addr=127.0.0.1"
-
-
-def changed_to(**variables: Mapping[str, Any]) -> None:
-    """Run site with other variables for some hosts, twice: the second time nothing is left to do.
-
-    The networks' MTU follows the links', and Docker has to make a network anew for that: with the user's word.
-    """
-    arguments = ("--extra-vars", "overlay_on_change=recreate")
-    inventory = copy.deepcopy(yaml.safe_load(lab.INVENTORY.read_text(encoding="utf-8")))
-    for node, more in variables.items():
-        inventory[lab.GROUP]["hosts"][node].update(more)
-    # Beside the lab's own inventory, which names its keys by their place.
-    there = lab.STATE / "changed.yml"
-    there.write_text(yaml.safe_dump(inventory), encoding="utf-8")
-    try:
-        assert lab.play("overssh.swarm.site", *arguments, inventory=there).status == 0
-        again = lab.play("overssh.swarm.site", *arguments, inventory=there)
-    finally:
-        there.unlink()
-    assert (again.status, again.total("changed")) == (0, 0)
 
 
 def effective() -> dict[str, str]:
@@ -51,7 +27,8 @@ def devices() -> dict[str, str]:
     """The hub's devices by the edge at their other end, with the flags that they were made with."""
     listed = lab.inside(lab.hub(), "for device in /sys/class/net/tun*; do cat $device/ifalias $device/tun_flags; done")
     words = listed.split("\n")
-    return {words[at].split()[1]: words[at + 1] for at in range(0, len(words) - 1, 2)}
+    found = {words[at].split()[1]: words[at + 1] for at in range(0, len(words) - 1, 2)}
+    return {peer: flags for peer, flags in found.items() if peer in EDGES}
 
 
 def tunnel(node: str, device: int) -> tuple[str, str]:
@@ -97,6 +74,24 @@ class TestBothTransports:
             "edge1": "/bin/sh",
             "edge2": "/bin/false",
         }
+
+    def test_a_channel_that_is_dead_behind_a_live_ssh_is_noticed(self):
+        """A packet of more than 16380 bytes kills it, and ssh goes on answering keepalives."""
+        ends = (("edge2", "tun1001"), ("cloud1", "tun1003"))
+        started = "systemctl show overssh-link-cloud1.service --property=MainPID --value"
+        before = lab.inside("edge2", started).strip()
+        mtu = lab.inside("edge2", "cat /sys/class/net/tun1001/mtu").strip()
+        try:
+            for node, device in ends:
+                lab.inside(node, f"ip link set {device} mtu 20000")
+            lab.inside("edge2", "ping -q -c 2 -W 1 -s 18000 172.30.0.1 || true")
+        finally:
+            for node, device in ends:
+                lab.inside(node, f"ip link set {device} mtu {mtu}")
+        lab.wait_for("edge2", f"test $({started}) != {before} && ping -q -c 1 -W 1 172.30.0.1", 30)
+        assert "overssh-watch: ended: nothing has come in over tun1001 for 3 s" in lab.inside(
+            "edge2", "journalctl --unit=overssh-link-cloud1.service --output=cat --no-pager"
+        )
 
     @pytest.mark.parametrize(("node", "device"), [("edge1", 1003), ("edge2", 1002)])
     def test_no_key_opens_the_device_of_another_node(self, node, device):

@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Nodes leave, alive or dead, and come back, while the others go on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from tests.scenarios import lab
+from tests.scenarios.traffic import between
+
+NODES = list(lab.hosts())
+HUBS = [name for name, variables in lab.hosts().items() if variables.get("overssh_hub")]
+NODE = "edge4"
+OTHERS = [name for name in NODES if name not in (NODE, *HUBS)]
+OURS = "ls -d /etc/overssh /etc/systemd/system/overssh-* /sys/class/net/tun* /usr/local/lib/overssh 2>/dev/null || true"
+
+
+def listed() -> set[str]:
+    """The nodes that the swarm's managers know."""
+    return set(lab.inside("edge1", "docker node ls --format '{{.Hostname}}'").split())
+
+
+def remembered() -> set[str]:
+    """The hubs that still have something of the node."""
+    devices = f"grep -ls 'overssh {NODE}$' /sys/class/net/tun*/ifalias"
+    keys = f"grep -ls 'overssh:{NODE}$' /etc/overssh/authorized_keys"
+    return {hub for hub in HUBS if lab.inside(hub, f"{devices} || true; {keys} || true").strip()}
+
+
+def untouched(play: lab.Play) -> None:
+    """Nobody but hubs and the node itself has changed."""
+    assert {name: play.recap[name]["changed"] for name in OTHERS} == dict.fromkeys(OTHERS, 0)
+
+
+def engine(*words: str) -> None:
+    subprocess.run(["docker", *words, lab.container(NODE)], check=True, capture_output=True, timeout=120)
+
+
+def test_a_name_that_the_fleet_does_not_have_is_refused():
+    for arguments in ((), ("-e", "overssh_node=moon")):
+        done = lab.play("overssh.swarm.remove_node", *arguments)
+        assert done.status != 0
+        assert "is no host of the group overssh; say which one is to go with -e overssh_node=NAME." in done.output
+    assert NODE in listed()
+
+
+def test_the_first_hub_can_not_go_without_somebody_in_its_place():
+    hubs_but_one = ["-e", json.dumps({"overssh_hub": False})]
+    done = lab.play("overssh.swarm.remove_node", "-e", f"overssh_node={HUBS[0]}", *hubs_but_one)
+    assert done.status != 0
+    assert "no host of the group is a hub" in done.output
+    assert done.total("changed") == 0
+
+
+def test_check_mode_removes_nobody():
+    assert lab.play("overssh.swarm.remove_node", "--check", "--diff", "-e", f"overssh_node={NODE}").status == 0
+    assert NODE in listed()
+    assert lab.play("overssh.swarm.site").total("changed") == 0
+
+
+@pytest.mark.parametrize("alive", [True, False], ids=["alive", "dead"])
+def test_a_node_leaves_and_comes_back(alive):
+    if not alive:
+        engine("stop")
+    with between("edge2", "edge3") as seen:
+        gone = lab.play("overssh.swarm.remove_node", "-e", f"overssh_node={NODE}")
+    assert gone.status == 0
+    untouched(gone)
+    assert (seen["broken"], seen["udp"]["longest_s"] < 1) == ("", True)
+    assert NODE not in listed()
+    assert remembered() == set()
+    if alive:
+        assert lab.inside(NODE, OURS) == ""
+        assert lab.inside(NODE, "docker info --format '{{.Swarm.LocalNodeState}}'").strip() == "inactive"
+    else:
+        engine("start")
+        lab.wait_for(NODE, "systemctl is-active docker && systemctl is-active ssh", 120)
+        # It was away, and has to forget what it was by itself.
+        assert lab.play("overssh.swarm.teardown", "--limit", f"localhost,{NODE}").status == 0
+    with between("edge2", "edge3") as seen:
+        back = lab.play("overssh.swarm.site")
+    assert back.status == 0
+    untouched(back)
+    assert seen["broken"] == ""
+    assert NODE in listed()
+    assert lab.play("overssh.swarm.site").total("changed") == 0

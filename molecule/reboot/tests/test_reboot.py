@@ -1,0 +1,70 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A node that was restarted is what it was, with no run of Ansible."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+
+import pytest
+
+from tests.scenarios import lab
+from tests.scenarios.traffic import between
+
+NODES = list(lab.hosts())
+HUB, SPOKE = lab.hub(), "edge4"
+# What has to be as before: addresses and routes of our devices, rules, units, and the part in the swarm.
+PICTURES = {
+    "devices": """
+for each in /sys/class/net/tun*; do
+    device=${each##*/}
+    echo $device
+    ip -br address show $device | awk '{print $3, $4, $5}'
+    for table in main 7946; do
+        ip route show table $table dev $device 2>/dev/null | sed 's/ linkdown//; s/ *$//' | sort
+    done
+done
+""",
+    "rules": "ip rule; nft list ruleset | grep -o 'overssh:[^\"]*' | sort",
+    "units": "systemctl list-unit-files --no-legend 'overssh-*' | awk '{print $1, $2}' | sort",
+    "swarm": "docker info --format '{{.Swarm.NodeID}} {{.Swarm.NodeAddr}} {{.Swarm.ControlAvailable}}'",
+}
+
+
+def picture(node: str) -> dict[str, str]:
+    return {name: lab.inside(node, script) for name, script in PICTURES.items()}
+
+
+@pytest.mark.parametrize("node", [SPOKE, HUB])
+def test_everything_is_back(node):
+    before = picture(node)
+    with between("edge2", "edge3") as seen:
+        subprocess.run(["docker", "restart", "--time", "10", lab.container(node)], check=True, capture_output=True)
+        time.sleep(25)
+    assert seen["broken"] == ""
+    assert seen["udp"]["longest_s"] < 4
+    lab.wait_for(node, "test $(systemctl is-system-running) = running", 120)
+    lab.wait_for("edge1", f"test $(docker node ls --format '{{{{.Status}}}}' | grep -cx Ready) = {len(NODES)}", 120)
+    for other in NODES:
+        if other != node:
+            address = f"172.30.0.{NODES.index(other) + 1}"
+            lab.wait_for(node, f"ping -q -c 1 -W 1 {address}", 60)
+    assert picture(node) == before
+
+
+def test_docker_wants_its_address_first_and_starts_without_it_too():
+    shown = lab.inside(SPOKE, "systemctl show docker.service -p Wants -p After -p Requires")
+    found = dict(line.split("=", 1) for line in shown.splitlines())
+    own = f"overssh-tun{1001 + NODES.index(SPOKE)}.service"
+    assert own in found["Wants"].split()
+    assert own in found["After"].split()
+    assert "overssh" not in found["Requires"]
+
+
+def test_no_node_is_left_without_its_links():
+    for node in NODES:
+        units = json.loads(lab.inside(node, "systemctl list-units --output=json 'overssh-link-*'"))
+        assert all(unit["active"] == "active" for unit in units), node
+    assert lab.play("overssh.swarm.site").total("changed") == 0
