@@ -154,8 +154,9 @@ options:
       - Whether a tunnel of O(transport=tun) is ended, and with that started anew, when packets have crossed it and do
         so no more for O(keepalive_interval) times O(keepalive_count) seconds. ssh itself does not notice, as its
         connection goes on.
-      - It is the program C(watch.py) beside O(helper), run with O(python). While nothing comes in, it asks the peer for
-        a connection to port 7946 through the tunnel; any answer will do, a refusal too.
+      - It is the program C(watch.py) beside O(helper), run with O(python), and pings O(remote_address). Where the host
+        lets accounts do that (C(net.ipv4.ping_group_range), as systemd sets it), it notices also a tunnel that is dead
+        one way only.
       - A stream's helper needs none.
     type: bool
     default: true

@@ -17,7 +17,7 @@ import pytest
 
 WATCHDOG = Path(__file__).resolve().parents[2] / "roles" / "tunnel" / "files" / "watch.py"
 SILENCE = 1.0
-# Sends every packet of the device back, as a peer that answers would; not before SIGUSR2, not after SIGUSR1.
+# A peer that answers echo requests; not before SIGUSR2, not after SIGUSR1.
 RELAY = """
 import fcntl, os, signal, struct
 answers = False
@@ -31,8 +31,14 @@ fcntl.ioctl(device, 0x400454CA, struct.pack("16sH22x", b"tun1001", 0x1001))
 print("begun", flush=True)
 while True:
     packet = os.read(device, 65536)
-    if answers:
-        os.write(device, packet)
+    if answers and packet[9] == 1 and packet[20] == 8:
+        # As a peer answers an echo request: turned round, and the checksum follows the type.
+        answer = bytearray(packet)
+        answer[12:16], answer[16:20] = packet[16:20], packet[12:16]
+        answer[20] = 0
+        sum = int.from_bytes(packet[22:24], "big") + 0x0800
+        answer[22:24] = (sum % 0xFFFF).to_bytes(2, "big")
+        os.write(device, bytes(answer))
 """
 
 
@@ -70,8 +76,11 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
             "tuntap add dev tun1001 mode tun",
             "address add 172.30.0.2 peer 172.30.0.1 dev tun1001",
             "link set tun1001 up",
+            "link set lo up",
         ):
             subprocess.run(["ip", "-n", name, *words.split()], check=True)
+        everybody = "net.ipv4.ping_group_range=0 2147483647"
+        subprocess.run(["ip", "netns", "exec", name, "sysctl", "-qw", everybody], check=True)
         found = Watched(name, tmp_path / "log")
         yield found
         found.process.kill()
@@ -86,10 +95,10 @@ def children(process: int) -> list[int]:
 
 def test_a_tunnel_that_fell_silent_is_ended(watched: Watched) -> None:
     watched.process.send_signal(signal.SIGUSR2)
-    assert watched.lives(4 * SILENCE), "nobody sends anything, and what the watchdog asks is answered"
+    assert watched.lives(4 * SILENCE), "what the watchdog asks is answered"
     watched.process.send_signal(signal.SIGUSR1)
     assert watched.process.wait(20) == -signal.SIGTERM
-    assert watched.said() == "overssh-watch: ended: nothing has come in over tun1001 for 1 s\n"
+    assert watched.said() == "overssh-watch: ended: nothing has come back over tun1001 for 1 s\n"
 
 
 def test_a_tunnel_that_never_answered_is_left_alone(watched: Watched) -> None:

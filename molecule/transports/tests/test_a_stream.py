@@ -32,7 +32,7 @@ def test_a_far_end_that_stands_still_for_long_costs_seconds_only():
     still = helper_of("tun1002")
     restarts = int(link("edge1")["NRestarts"])
     lab.inside("cloud1", f"kill -STOP {still}; (sleep 30; kill -CONT {still} 2>/dev/null) >/dev/null 2>&1 &")
-    lab.wait_for("edge1", f"journalctl -u {UNIT} --since -1min -o cat | grep 'cloud1 has been silent for 2.5 s'", 30)
+    lab.wait_for("edge1", f"journalctl -u {UNIT} --since -1min -o cat | grep 'cloud1 has been silent for 2 s'", 30)
     lab.wait_for("edge1", "ping -c1 -W1 172.30.0.1", 20)
     assert helper_of("tun1002") != still
     assert int(link("edge1")["NRestarts"]) == restarts + 1

@@ -89,7 +89,7 @@ class TestBothTransports:
             for node, device in ends:
                 lab.inside(node, f"ip link set {device} mtu {mtu}")
         lab.wait_for("edge2", f"test $({started}) != {before} && ping -q -c 1 -W 1 172.30.0.1", 30)
-        assert "overssh-watch: ended: nothing has come in over tun1001 for 3 s" in lab.inside(
+        assert "overssh-watch: ended: nothing has come back over tun1001 for 3 s" in lab.inside(
             "edge2", "journalctl --unit=overssh-link-cloud1.service --output=cat --no-pager"
         )
 

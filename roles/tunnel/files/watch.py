@@ -4,10 +4,11 @@
 
     watch.py --device tun1001 --address 172.30.0.1 --silence 3 -- /usr/bin/ssh -F cloud1.conf -N -T cloud1
 
-ssh itself does not notice: a packet that is too large for its buffer kills the channel, and the connection goes on and
-answers keepalives. So the device's counter of packets that came in is watched. While it stands still, the peer is asked
-for something, and whatever it says moves the counter; when that stands still for the silence after it has moved once,
-ssh is told to end, and whoever runs it starts it again. A peer whose firewall lets nothing back has never moved it.
+ssh itself does not notice: a packet that is too large for its buffer kills the channel, one way or both, and the
+connection goes on and answers keepalives. So the peer is pinged through the tunnel, several times within the silence.
+When nothing has come back for the silence, after something did once, ssh is told to end, and whoever runs it starts it
+again. A peer whose firewall lets nothing back has never answered. Where the host lets no account ping (the kernel's
+ping_group_range), the device's counter of packets that came in has to do, which sees a tunnel that is dead both ways.
 
 This process becomes ssh, and a child of it watches. Nothing but the standard library, and nothing that Python 3.6 can't
 read, so that it can say there what it needs.
@@ -19,34 +20,57 @@ import ctypes
 import os
 import signal
 import socket
+import struct
 import sys
 import time
 from typing import NoReturn
 
 VERSION = "1"
 OLDEST_PYTHON = (3, 9)
-# Where Docker listens, which the firewall's rules let in; any other port's refusal would do as well.
-PORT = 7946
 LOOKS = 8  # within the silence
 PR_SET_PDEATHSIG = 1
 
 
-class Pulse:
-    """When packets last came in over the device, in seconds of the monotonic clock; None before the first."""
+ECHO_REQUEST = struct.Struct("!BBHHH")
+
+
+class Ping:
+    """Echo requests to the peer and what comes back; PermissionError where accounts may not."""
+
+    def __init__(self, address: str) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)
+        self._socket.setblocking(False)
+        self._address = address
+        self._number = 0
+
+    def answered(self) -> bool:
+        """Whether anything came back since the last look; asks again."""
+        found = False
+        while True:
+            try:
+                self._socket.recv(1 << 16)
+            except OSError:  # nothing more, or nothing that came from the peer
+                break
+            found = True
+        self._number = (self._number + 1) % (1 << 16)
+        with contextlib.suppress(OSError):  # no way there at the moment: nothing comes back either
+            # The kernel fills in checksum and identifier.
+            self._socket.sendto(ECHO_REQUEST.pack(8, 0, 0, 0, self._number), (self._address, 0))
+        return found
+
+
+class Counter:
+    """The packets that came in over the device."""
 
     def __init__(self, device: str) -> None:
         self._path = f"/sys/class/net/{device}/statistics/rx_packets"
         self._count = self._read()
-        self.heard: float | None = None
 
-    def beats(self, now: float) -> bool:
-        """Whether more packets came in since the last look. A device that is gone has none."""
+    def answered(self) -> bool:
+        """Whether more came in since the last look. A device that is gone has none."""
         count, before = self._read(), self._count
         self._count = count
-        if count == before:
-            return False
-        self.heard = now
-        return True
+        return count != before
 
     def _read(self) -> int:
         try:
@@ -56,32 +80,20 @@ class Pulse:
             return 0
 
 
-def ask(address: str) -> "socket.socket | None":
-    """Begin a connection to the peer, whose answer, a refusal included, is a packet."""
-    question = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    question.setblocking(False)
-    with contextlib.suppress(BlockingIOError):
-        try:
-            question.connect((address, PORT))
-        except OSError:  # no way there at the moment: nothing comes back either
-            question.close()
-            return None
-    return question
-
-
 def watch(options: argparse.Namespace, ssh: int) -> str:
     """Why ssh has to end; an empty string where it has ended itself."""
-    pulse, pause = Pulse(options.device), options.silence / LOOKS
-    question = None
+    try:
+        peer: Ping | Counter = Ping(options.address)
+    except PermissionError:
+        peer = Counter(options.device)
+    heard = None
     while os.getppid() == ssh:
-        time.sleep(pause)
+        time.sleep(options.silence / LOOKS)
         now = time.monotonic()
-        if not pulse.beats(now):
-            if question is not None:
-                question.close()
-            question = ask(options.address)
-        if pulse.heard is not None and now - pulse.heard > options.silence:
-            return f"nothing has come in over {options.device} for {options.silence:g} s"
+        if peer.answered():
+            heard = now
+        elif heard is not None and now - heard > options.silence:
+            return f"nothing has come back over {options.device} for {options.silence:g} s"
     return ""
 
 
