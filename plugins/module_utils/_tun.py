@@ -107,6 +107,7 @@ def _device(kernel: Any, link: Any) -> Device:
         up=bool(link["flags"] & IFF_UP),
         carrier=bool(link.get_attr("IFLA_CARRIER")),
         forwarding=_tun_routing.forwarding(name),
+        forwarding6=_tun_routing.forwarding_6(name),
         failover=_tun_routing.failover(name),
         incoming_table=_tun_routing.incoming_table(kernel, name),
         offload=_tun_device.offloads(name),
@@ -241,6 +242,8 @@ class TunEngine(Engine[Observed]):
             _tun_device.set_group(name, _gid(value))
         elif what == "forwarding":
             _tun_routing.set_forwarding(name, value)
+        elif what == "forwarding6":
+            _tun_routing.set_forwarding_6(name, value)
         elif what == "failover":
             _tun_routing.set_failover(name, value)
         elif what == "incoming_table":

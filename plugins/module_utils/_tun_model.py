@@ -19,6 +19,8 @@ ALIAS = "overssh "
 # The kernel's own limit for a tun device.
 LARGEST_MTU = 65535
 SMALLEST_MTU = 576
+# Below this the kernel takes IPv6 off the device.
+SMALLEST_MTU_6 = 1280
 # IFALIASZ of linux/if.h, less the zero at the end.
 LONGEST_ALIAS = 255
 # A unit's command line would take these for more than letters.
@@ -36,6 +38,7 @@ SETTINGS = (
     "routes",
     "up",
     "forwarding",
+    "forwarding6",
     "failover",
     "incoming_table",
     "multi_queue",
@@ -86,7 +89,8 @@ class Route:
 
 @dataclass(frozen=True)
 class Desired:
-    """The device that is wanted; present: False for none at all; forwarding, failover: None to leave it as it is.
+    """The device that is wanted; present: False for none at all; forwarding (of IPv4), forwarding6, failover: None to
+    leave it as it is.
 
     incoming_table: the routing table that alone routes what comes in over the device, None for the host's usual way.
     """
@@ -102,6 +106,7 @@ class Desired:
     routes: tuple[Route, ...] = ()
     up: bool = True
     forwarding: bool | None = None
+    forwarding6: bool | None = None
     failover: bool | None = None
     incoming_table: int | None = None
     multi_queue: bool = False
@@ -120,7 +125,7 @@ class Device:
 
     is_tun: made for whole IP packets without a header before them, as OpenSSH needs it; carrier: a process holds it;
     offload: hands out packets without checksums; vnet_header: whoever holds it, or held it last, wants to know which;
-    forwarding, failover: None where the kernel is yet to say; incoming_table: the table that alone routes what comes in
+    forwarding, forwarding6, failover: None where the kernel is yet to say; incoming_table: the table that alone routes what comes in
     over the device, None for the host's usual way.
     """
 
@@ -136,6 +141,7 @@ class Device:
     up: bool = False
     carrier: bool = False
     forwarding: bool | None = False
+    forwarding6: bool | None = False
     failover: bool | None = False
     incoming_table: int | None = None
     multi_queue: bool = False
@@ -171,6 +177,11 @@ def check(desired: Desired) -> None:
         raise OversshError(
             f"mtu is {desired.mtu}; a tun device takes {SMALLEST_MTU} to {LARGEST_MTU} bytes, and up to 16380 where "
             "ssh -w shall carry them"
+        )
+    if desired.mtu < SMALLEST_MTU_6 and any(":" in item.address for item in desired.addresses):
+        raise OversshError(
+            f"mtu is {desired.mtu}, and addresses has one of IPv6, which takes {SMALLEST_MTU_6} bytes or more; give "
+            "the device a larger mtu, or IPv4 addresses only"
         )
     if desired.incoming_table is not None:
         _check_table("incoming_table", desired.incoming_table)
@@ -297,6 +308,7 @@ def _new(desired: Desired) -> Device:
         owner=desired.owner,
         group=desired.group,
         forwarding=None,
+        forwarding6=None,
         failover=None,
         multi_queue=desired.multi_queue,
     )
@@ -325,11 +337,13 @@ def _device_steps(desired: Desired, found: Device) -> Iterator[Step]:
     ):
         if is_ != wanted:
             yield _set(desired.name, what, is_, wanted)
-    yield from _addresses(desired.name, found.addresses, desired.addresses)
+    # Before its addresses: the kernel forgets the route to an IPv6 address's peer when a device comes up.
     if found.up != desired.up:
         yield _set(desired.name, "up", found.up, desired.up)
+    yield from _addresses(desired.name, found.addresses, desired.addresses)
     for what, now, then in (
         ("forwarding", found.forwarding, desired.forwarding),
+        ("forwarding6", found.forwarding6, desired.forwarding6),
         ("failover", found.failover, desired.failover),
     ):
         if then is not None and now != then:
@@ -430,6 +444,7 @@ def _after(desired: Desired, found: Device) -> dict[str, Any]:
         up=desired.up,
         carrier=found.carrier,
         forwarding=found.forwarding if desired.forwarding is None else desired.forwarding,
+        forwarding6=found.forwarding6 if desired.forwarding6 is None else desired.forwarding6,
         failover=found.failover if desired.failover is None else desired.failover,
         incoming_table=desired.incoming_table,
         multi_queue=desired.multi_queue,
@@ -453,6 +468,7 @@ def device_result(device: Device) -> dict[str, Any]:
         "carrier": device.carrier,
         "multi_queue": device.multi_queue,
         "forwarding": device.forwarding,
+        "forwarding6": device.forwarding6,
         "failover": device.failover,
         "incoming_table": device.incoming_table,
     }

@@ -13,6 +13,9 @@ from ._errors import OversshError
 from ._files import read_text
 
 FORWARDING = "net/ipv4/conf/{}/forwarding"
+# From Linux 6.17 on; before, and for what comes in over other devices, there is one switch for the whole host.
+FORWARDING_6 = "net/ipv6/conf/{}/force_forwarding"
+HOST_FORWARDING_6 = "net/ipv6/conf/all/forwarding"
 # A route through a device without carrier is passed over, and a packet may come from where its answer would not go.
 IGNORE_LINKDOWN = "net/ipv4/conf/{}/ignore_routes_with_linkdown"
 IGNORE_LINKDOWN_6 = "net/ipv6/conf/{}/ignore_routes_with_linkdown"
@@ -45,6 +48,28 @@ def forwarding(device: str) -> bool:
 def set_forwarding(device: str, wanted: bool) -> None:
     """Have them passed on, or not."""
     _write(FORWARDING, device, str(int(wanted)))
+
+
+def forwarding_6(device: str) -> bool:
+    """Whether IPv6 packets that come in over the device are passed on."""
+    return _read(FORWARDING_6 if _forwards_by_device(device) else HOST_FORWARDING_6, device) == "1"
+
+
+def set_forwarding_6(device: str, wanted: bool) -> None:
+    """Have them passed on, or not; OversshError where the kernel knows the whole host only, which is not ours."""
+    if not _forwards_by_device(device):
+        if forwarding_6(device) == wanted:
+            return
+        raise OversshError(
+            f"forwarding6 of {device} can't be set to {str(wanted).lower()}: this kernel is older than 6.17 and "
+            "forwards IPv6 for the whole host or not at all; it goes by net.ipv6.conf.all.forwarding, which is yours "
+            "to set, with accept_ra=2 on devices that take their addresses from a router"
+        )
+    _write(FORWARDING_6, device, str(int(wanted)))
+
+
+def _forwards_by_device(device: str) -> bool:
+    return os.path.exists(proc_path(FORWARDING_6, device))
 
 
 def failover(device: str) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from ._tun_model import Desired
 from ._tun_routing import (
     FORWARDING,
+    FORWARDING_6,
     LOOKUP_PRIORITY,
     REFUSE_PRIORITY,
     SOURCE_CHECK,
@@ -54,16 +55,18 @@ def _commands(desired: Desired, ip: str) -> Iterator[str]:
     add = f"exec {ip} tuntap add dev {name} mode tun{owner}{group}{queues}"
     yield f"/bin/sh -c 'test -e /sys/class/net/{name} || {add}'"
     yield f'{ip} link set dev {name} alias "{desired.alias}" mtu {desired.mtu} txqueuelen {desired.txqueuelen}'
-    for address in desired.addresses:
-        yield f"{ip} address replace {address} dev {name}{' nodad' if ':' in address.address else ''}"
-    if desired.forwarding is not None:
-        yield _echo(str(int(desired.forwarding)), proc_path(FORWARDING, name))
+    for setting, wanted in ((FORWARDING, desired.forwarding), (FORWARDING_6, desired.forwarding6)):
+        if wanted is not None:
+            yield _echo(str(int(wanted)), proc_path(setting, name))
     if desired.failover is not None:
         for setting, value in failover_values(desired.failover, f"$(cat {proc_path(SOURCE_CHECK, 'default')})").items():
             yield _echo(value, proc_path(setting, name))
     if desired.incoming_table is not None:
         yield from _rules(name, desired.incoming_table, ip)
+    # Before its addresses: the kernel forgets the route to an IPv6 address's peer when a device comes up.
     yield f"{ip} link set dev {name} {'up' if desired.up else 'down'}"
+    for address in desired.addresses:
+        yield f"{ip} address replace {address} dev {name}{' nodad' if ':' in address.address else ''}"
     if desired.up:
         for route in desired.routes:
             yield f"{ip} route replace {route} dev {name} proto static"

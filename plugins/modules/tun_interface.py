@@ -52,7 +52,7 @@ options:
     type: str
   mtu:
     description:
-      - The largest packet in bytes, from 576 to 65535, which is the kernel's limit.
+      - The largest packet in bytes, from 576 to 65535, which is the kernel's limit. IPv6 takes 1280 or more.
       - Over C(ssh -w) it takes 16380 or less, at both ends. A larger packet would be lost in OpenSSH's buffer, and
         every packet after it too. A stream carries packets of any size, see
         O(overssh.swarm.ssh_tunnel#module:transport).
@@ -119,6 +119,13 @@ options:
       - Left as it is, unless given.
       - On a host that did not forward before, Docker switches forwarding on for every device when it starts. There
         V(false) lasts until the next boot, and the next run sets it again.
+    type: bool
+  forwarding6:
+    description:
+      - Whether IPv6 packets that come in over this device may be forwarded to others. Left as it is, unless given.
+      - Linux can do so by device from 6.17 on. An older kernel forwards IPv6 for the whole host or not at all, and a
+        host that begins to may lose the addresses and routes that a router gives it. There this is an error, unless
+        the host's C(net.ipv6.conf.all.forwarding) is as wanted already.
     type: bool
   failover:
     description:
@@ -192,7 +199,7 @@ EXAMPLES = r"""
         metric: 100
     failover: true
 
-- name: The hub's end of it, which passes packets on to other tunnels
+- name: The hub's end of it, which passes packets on to other tunnels, of both address families
   overssh.swarm.tun_interface:
     name: tun1002
     description: edge1
@@ -201,7 +208,10 @@ EXAMPLES = r"""
     addresses:
       - address: 172.30.0.1
         peer: 172.30.0.2
+      - address: fd8a:91c4:6e27::1
+        peer: fd8a:91c4:6e27::2
     forwarding: true
+    forwarding6: true
 
 - name: One for a link of several lanes, and of the largest packets that a stream can take
   overssh.swarm.tun_interface:
@@ -240,6 +250,7 @@ device:
     up: true
     carrier: false
     forwarding: false
+    forwarding6: false
     failover: false
     incoming_table: null
     multi_queue: false
@@ -288,6 +299,7 @@ def main() -> None:
             "routes": {"type": "list", "elements": "dict", "default": [], "options": route},
             "up": {"type": "bool", "default": True},
             "forwarding": {"type": "bool"},
+            "forwarding6": {"type": "bool"},
             "failover": {"type": "bool"},
             "incoming_table": {"type": "int"},
             "multi_queue": {"type": "bool", "default": False},

@@ -53,6 +53,7 @@ devices:
       up: true
       carrier: true
       forwarding: false
+      forwarding6: false
       failover: false
       incoming_table: null
       multi_queue: false

@@ -298,6 +298,27 @@ def comes_to_go(there: Namespace, ways: dict[str, str]) -> None:
         time.sleep(0.05)
 
 
+def test_routes_of_ipv6_give_way_too(there: Namespace) -> None:
+    there.run("ip", "link", "set", "lo", "up")
+    wide = {"destination": "fd8a::/64", "source": "fd8a::2"}
+    for number, metric in ((1, 100), (3, 200)):
+        found = there.tun(
+            name=f"tun100{number}",
+            addresses=[{"address": "fd8a::2", "peer": f"fd8a::{number}"}],
+            routes=[{**wide, "metric": metric}],
+            failover=True,
+        )
+        assert found.get("again") == [], found
+    own = {"name": "tun1002", "addresses": [{"address": "fd8a::2"}], "routes": [{**wide, "metric": 1_000_000}]}
+    assert there.tun(**own).get("again") == []
+    with holding(there, "tun1001"), holding(there, "tun1003"):
+        comes_to_go(there, {"fd8a::9": "tun1001", "fd8a::3": "tun1003"})
+    with holding(there, "tun1003"):
+        comes_to_go(there, {"fd8a::9": "tun1003", "fd8a::1": "tun1003"})
+        assert "local fd8a::2" in there.run("ip", "-6", "route", "get", "fd8a::2")
+    comes_to_go(there, {"fd8a::9": "tun1002", "fd8a::1": "tun1002"})
+
+
 def test_routes_give_way_while_nothing_runs_over_the_device(there: Namespace) -> None:
     there.run("ip", "link", "set", "lo", "up")
     there.tun(addresses=PAIR, routes=BEHIND)
@@ -357,6 +378,27 @@ def test_what_comes_in_goes_by_its_own_table_alone(there: Namespace) -> None:
     there.tun(present=False)
     for family in ("-4", "-6"):
         assert "tun1001" not in there.run("ip", family, "rule")
+
+
+def test_ipv6_is_passed_on_by_device(there: Namespace) -> None:
+    """The host as a whole does not begin to route."""
+    there.run("ip", "link", "set", "lo", "up")
+    there.run("ip", "link", "add", "out0", "type", "bridge")
+    there.run("ip", "link", "set", "out0", "up")
+    pair = [{"address": "fd8a::2", "peer": "fd8a::1"}]
+    second = {"name": "tun1003", "addresses": [{"address": "fd8a::2", "peer": "fd8a::3"}]}
+    neighbour = {"destination": "fd8a::3/128", "source": "fd8a::2", "table": 77}
+    there.tun(**second, routes=[neighbour], forwarding6=True)
+    found = there.tun(addresses=pair, incoming_table=77, forwarding6=True)
+    assert found.get("again") == [], found
+    assert found["device"]["forwarding6"] is True
+    assert there.run("sysctl", "-n", "net.ipv6.conf.all.forwarding", "net.ipv6.conf.out0.forwarding").split() == ["0"] * 2
+    assert way(there, "fd8a::3", "from", "fd8a::1", "iif", "tun1001") == "tun1003"
+    with pytest.raises(subprocess.CalledProcessError):
+        way(there, "fd8a::9", "from", "fd8a::1", "iif", "tun1001")
+    assert there.tun(addresses=pair, incoming_table=77, forwarding6=False)["done"] == [
+        "set forwarding6 of tun1001 to off"
+    ]
 
 
 def test_another_kind_of_interface_of_that_name_is_left_alone(there: Namespace) -> None:

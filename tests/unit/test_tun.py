@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from ansible_collections.overssh.swarm.plugins.module_utils import _tun_routing
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._plan import Plan
 from ansible_collections.overssh.swarm.plugins.module_utils._systemd import UnitState
@@ -48,8 +49,8 @@ def test_a_device_is_made_from_nothing_in_an_order_that_the_kernel_takes() -> No
     assert [step.action for step in found.steps] == [
         "create_device",
         "set_alias",
-        "add_address",
         "set_up",
+        "add_address",
         "add_route",
         "write_unit",
         "enable_unit",
@@ -86,6 +87,7 @@ def test_no_carrier_is_no_difference() -> None:
         ({"group": "overssh"}, ["set_group", "write_unit", "restart_unit"]),
         ({"forwarding": True}, ["set_forwarding", "write_unit", "restart_unit"]),
         ({"forwarding": None}, []),
+        ({"forwarding6": True}, ["set_forwarding6", "write_unit", "restart_unit"]),
         ({"failover": True}, ["set_failover", "write_unit", "restart_unit"]),
         ({"failover": False}, ["write_unit", "restart_unit"]),
         ({"incoming_table": 77}, ["set_incoming_table", "write_unit", "restart_unit"]),
@@ -147,8 +149,8 @@ def test_a_device_with_the_other_number_of_queues_is_replaced_where_no_process_h
         "delete_device",
         "create_device",
         "set_alias",
-        "add_address",
         "set_up",
+        "add_address",
         "add_route",
         *(["write_unit", "restart_unit"] if several else []),
     ]
@@ -179,6 +181,7 @@ def test_a_device_of_ours_that_was_removed_can_be_made_again_as_it_was() -> None
         "add_address": {"address": ADDRESS},
         "set_up": True,
         "set_forwarding": True,
+        "set_forwarding6": False,
         "set_failover": False,
         "add_route": {"route": ROUTE},
     }
@@ -246,7 +249,29 @@ def test_an_mtu_that_no_tun_device_has_is_refused(mtu: int) -> None:
         plan(replace(DESIRED, mtu=mtu), Observed(None))
 
 
+def test_ipv6_takes_larger_packets() -> None:
+    address = (Address("fd00::2", 128, "fd00::1"),)
+    with pytest.raises(OversshError, match="mtu is 1279, and addresses has one of IPv6, which takes 1280 bytes or more"):
+        plan(replace(DESIRED, mtu=1279, addresses=address), Observed(None))
+    assert plan(replace(DESIRED, mtu=1280, addresses=address), Observed(None)).steps
+
+
+@pytest.mark.parametrize("host_forwards", [False, True])
+def test_an_older_kernel_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch, host_forwards: bool) -> None:
+    """Linux 6.17 and later can forward IPv6 by device, and nothing older runs here."""
+    switches = {"/proc/sys/net/ipv6/conf/all/forwarding": f"{host_forwards:d}\n"}
+    monkeypatch.setattr(_tun_routing, "read_text", switches.get)
+    monkeypatch.setattr(_tun_routing.os.path, "exists", switches.__contains__)
+    assert _tun_routing.forwarding_6("tun1001") is host_forwards
+    _tun_routing.set_forwarding_6("tun1001", host_forwards)
+    with pytest.raises(OversshError, match="this kernel is older than 6.17 and forwards IPv6 for the whole host or not"):
+        _tun_routing.set_forwarding_6("tun1001", not host_forwards)
+
+
 def test_the_unit_says_the_same_as_the_module() -> None:
+    both = unit_text(replace(DESIRED, forwarding6=True, addresses=(Address("fd00::2", 128, "fd00::1"),)), "/sbin/ip")
+    assert "ExecStart=/sbin/ip address replace fd00::2 peer fd00::1/128 dev tun1001 nodad\n" in both
+    assert "echo 1 >/proc/sys/net/ipv6/conf/tun1001/force_forwarding'\n" in both
     assert "|| exec /sbin/ip tuntap add dev tun1001 mode tun user overssh'\n" in TEXT
     assert "ExecStart=/sbin/ip address replace 172.30.0.2 peer 172.30.0.1/32 dev tun1001\n" in TEXT
     assert "ExecStart=/sbin/ip route replace 172.30.0.0/16 src 172.30.0.2 dev tun1001 proto static\n" in TEXT
