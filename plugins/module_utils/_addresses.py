@@ -39,9 +39,9 @@ def read_devices(run: Runner) -> tuple[Device, ...]:
     return parse_devices(run(["ip", "-json", "address", "show"]).stdout)
 
 
-def read_routes(run: Runner) -> tuple[Route, ...]:
-    """All routes of all tables but the default ones."""
-    return parse_routes(run(["ip", "-json", "-4", "route", "show", "table", "all"]).stdout)
+def read_routes(run: Runner, family: int = 4) -> tuple[Route, ...]:
+    """All routes of all tables but the default ones; family: 4 or 6."""
+    return parse_routes(run(["ip", "-json", f"-{family}", "route", "show", "table", "all"]).stdout)
 
 
 def parse_devices(text: str) -> tuple[Device, ...]:

@@ -180,6 +180,20 @@ def parse_families(text: str) -> list[int]:
     )
 
 
+def ipv6(setting: Callable[[str], str]) -> dict[str, Any]:
+    """Whether new devices have IPv6, and whether packets are passed on for each device by itself, for the host, or not.
+
+    setting: the value of one of the kernel's under net.ipv6.conf, empty where it has no such one.
+    """
+    forwarding = "device" if setting("default/force_forwarding") else "off"
+    if setting("all/forwarding") == "1":
+        forwarding = "host"
+    return {
+        "enabled": [setting(f"{of}/disable_ipv6") for of in ("all", "default")] == ["0", "0"],
+        "forwarding": forwarding,
+    }
+
+
 class Host:
     """This host, looked at with its own programs."""
 
@@ -211,8 +225,11 @@ class Host:
             addresses = self._run(["ip", "-json", "-details", "address", "show"]).stdout
             answer["devices"], answer["families"] = parse_devices(addresses), parse_families(addresses)
             answer["routes"] = [
-                {"destination": str(route.destination), "device": route.device} for route in read_routes(self._run)
+                {"destination": str(route.destination), "device": route.device}
+                for family in (4, 6)
+                for route in read_routes(self._run, family)
             ]
+        answer["ipv6"] = ipv6(lambda setting: (read_text(f"/proc/sys/net/ipv6/conf/{setting}") or "").strip())
         if not problems:
             answer["docker"], found = self._engine()
             problems += found

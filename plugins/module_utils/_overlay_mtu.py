@@ -11,11 +11,15 @@ from __future__ import annotations
 from ._errors import OversshError
 from ._overlay_model import DRIVER_MTU, Desired, Observed, OverlayNetwork
 
+# Docker leaves room for VXLAN over IPv4 (50 bytes) also where it goes over IPv6, whose header is larger by this.
+MORE_OF_IPV6 = 20
+
 
 def fitting_mtu(desired: Desired, observed: Observed) -> int | None:
-    """The smallest MTU under any node, None where none is known."""
+    """The smallest MTU under any node, less what Docker forgets; None where none is known."""
     own = () if observed.underlay_mtu is None else (observed.underlay_mtu,)
-    return min((*own, *desired.underlay_mtus), default=None)
+    smallest = min((*own, *desired.underlay_mtus), default=None)
+    return smallest - MORE_OF_IPV6 if smallest is not None and ":" in observed.data_path_addr else smallest
 
 
 def wanted_mtu(desired: Desired, observed: Observed) -> int | None:

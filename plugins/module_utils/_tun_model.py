@@ -125,8 +125,8 @@ class Device:
 
     is_tun: made for whole IP packets without a header before them, as OpenSSH needs it; carrier: a process holds it;
     offload: hands out packets without checksums; vnet_header: whoever holds it, or held it last, wants to know which;
-    forwarding, forwarding6, failover: None where the kernel is yet to say; incoming_table: the table that alone routes what comes in
-    over the device, None for the host's usual way.
+    forwarding, forwarding6, failover: None where the kernel is yet to say; incoming_table: the table that alone routes
+    what comes in over the device, None for the host's usual way.
     """
 
     name: str

@@ -65,10 +65,16 @@ host:
       elements: int
       sample: [4, 6]
     routes:
-      description: Where it has IPv4 routes to, with their devices; without the default route.
+      description: Where it has routes to, with their devices; without the default routes.
       type: list
       elements: dict
       sample: [{"destination": "192.168.7.0/24", "device": "eth0"}]
+    ipv6:
+      description: >-
+        Whether new devices have IPv6, and in C(forwarding) whether IPv6 packets are passed on for the whole C(host),
+        can be for each C(device) by itself (from Linux 6.17 on), or are not (C(off)).
+      type: dict
+      sample: {"enabled": true, "forwarding": "device"}
     python:
       description: >-
         The interpreter of O(python), its version, and in C(error) why an account without privileges can't run it; empty

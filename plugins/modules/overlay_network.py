@@ -88,6 +88,7 @@ options:
       - The MTU of the underlay, in bytes, from which Docker itself takes off what VXLAN needs.
       - V(auto) is the smallest of O(underlay_mtus) and of the MTUs of the devices on this host that have the node's
         data path address. Docker itself never looks at them and takes 1500.
+      - Where that is an IPv6 address it is 20 bytes less, because Docker leaves room for headers of IPv4 only.
       - With V(auto), a network that is there with a larger MTU counts as different, because it loses large packets. One
         with a smaller MTU works, and more slowly than it could. It brings a warning, and counts as different only with
         O(on_change=recreate).
@@ -165,7 +166,8 @@ steps:
   elements: str
   sample: ["make the overlay network overssh on 10.200.0.0/24"]
 underlay_mtu:
-  description: The smallest MTU under any node, as far as known.
+  description:
+    - The smallest MTU under any node, as far as known; 20 bytes less where the swarm runs over IPv6, see O(mtu).
   returned: where O(state=present)
   type: int
   sample: 1500

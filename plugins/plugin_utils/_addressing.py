@@ -72,5 +72,13 @@ def _free(space: ipaddress.IPv4Network, reserved: set[str]) -> Iterator[str]:
 
 def device_for(address: str, settings: Mapping[str, Any]) -> str:
     """A node's own device, and at its neighbours the device of the link to it: numbered by its address, for ever."""
-    offset = int(ipaddress.IPv4Address(address)) - int(ipaddress.IPv4Network(settings["underlay"]).network_address)
-    return f"tun{settings['tun_base'] + offset}"
+    return f"tun{settings['tun_base'] + _number(address, settings)}"
+
+
+def address6_for(address: str, settings: Mapping[str, Any]) -> str:
+    """A node's address in the IPv6 underlay: numbered like that in the other one."""
+    return str(ipaddress.IPv6Network(settings["underlay6"]).network_address + _number(address, settings))
+
+
+def _number(address: str, settings: Mapping[str, Any]) -> int:
+    return int(ipaddress.IPv4Address(address)) - int(ipaddress.IPv4Network(settings["underlay"]).network_address)

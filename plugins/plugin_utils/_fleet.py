@@ -13,21 +13,32 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import _hosts, _rules, _settings
-from ._addressing import assign, device_for
+from ._addressing import address6_for, assign, device_for
 from ._routing import HUBS_TABLE, between_hubs, routes
 from ._topology import Link, Member, Topology, family_problems, members_of, problems, topology
+
+# Of a device with IPv6 (RFC 8200).
+SMALLEST_MTU_6 = 1280
 
 
 @dataclass(frozen=True)
 class Fleet:
-    """What the plan for each node is made of; devices: those that are numbered after each node."""
+    """What the plan for each node is made of; devices: those that are numbered after each node.
+
+    addresses6: of the IPv6 underlay, empty where there is none.
+    """
 
     topology: Topology
     addresses: Mapping[str, str]
+    addresses6: Mapping[str, str]
     devices: Mapping[str, str]
     settings: Mapping[str, Any]
     found: Mapping[str, Mapping[str, Any]]
     gone: frozenset[str]
+
+    def swarm_address(self, name: str) -> str:
+        """The address that the swarm knows a node by."""
+        return (self.addresses6 if self.settings["swarm_family"] == "ipv6" else self.addresses)[name]
 
 
 def plan(
@@ -47,20 +58,29 @@ def plan(
     said += _hosts.problems(found, settings)
     said += _hosts.helper_problems(found, _streams(shape.links))
     said += _hosts.sshd_problems(found, _dialled(shape.links))
+    said += _hosts.ipv6_problems(found, settings, {hub.name for hub in shape.hubs})
     said += _hosts.collisions(found, settings)
     held = _hosts.held(found, settings["underlay"])
     addresses, address_problems = assign(members, settings["underlay"], held)
     said += address_problems
     devices = {name: device_for(address, settings) for name, address in addresses.items()}
-    fleet = Fleet(shape, addresses, devices, settings, found, frozenset(gone))
+    fleet = Fleet(shape, addresses, _second(addresses, settings), devices, settings, found, frozenset(gone))
     said += _taken_devices(fleet)
+    said += _small_links(fleet)
     answer: dict[str, Any] = {"problems": said, "settings": settings, "addresses": addresses, "nodes": {}}
     if not said:
         answer["nodes"] = {node["name"]: node for node in _nodes(fleet)}
         answer["founder"] = _founder(members, found)
-        answer["gone"] = {name: held.get(name, "") for name in gone}
+        answer["swarm_addresses"] = {name: fleet.swarm_address(name) for name in addresses}
+        held_in_swarm = _second(held, settings) if settings["swarm_family"] == "ipv6" else held
+        answer["gone"] = {name: held_in_swarm.get(name, "") for name in gone}
         answer["underlay_mtu"] = min(link.mtu for link in shape.links)
     return answer
+
+
+def _second(addresses: Mapping[str, str], settings: Mapping[str, Any]) -> dict[str, str]:
+    """The nodes' addresses in the IPv6 underlay."""
+    return {name: address6_for(address, settings) for name, address in addresses.items() if settings["underlay6"]}
 
 
 def _founder(members: Sequence[Member], found: Mapping[str, Mapping[str, Any]]) -> str:
@@ -93,6 +113,25 @@ def _taken_devices(fleet: Fleet) -> Iterator[str]:
                 )
 
 
+def _small_links(fleet: Fleet) -> Iterator[str]:
+    """The links that can't carry IPv6."""
+    for link in fleet.topology.links:
+        if fleet.addresses6 and link.mtu < SMALLEST_MTU_6:
+            yield (
+                f"{link.dialler.name}: its link with {link.dialled.name} has an MTU of {link.mtu}, and "
+                f"overssh_underlay6 takes {SMALLEST_MTU_6} or more; raise overssh_mtu, or leave overssh_underlay6 out."
+            )
+
+
+def _routed(member: Member, fleet: Fleet) -> dict[str, list[dict[str, Any]]]:
+    """A node's routes of both families by the neighbour that they lead to."""
+    found = routes(fleet.topology, member, fleet.addresses, fleet.settings["underlay"])
+    if fleet.addresses6:
+        for name, more in routes(fleet.topology, member, fleet.addresses6, fleet.settings["underlay6"]).items():
+            found[name] += more
+    return found
+
+
 def _nodes(fleet: Fleet) -> Iterator[dict[str, Any]]:
     own: dict[str, list[Link]] = {member.name: [] for member in fleet.topology.members}
     forwards = _forwards(fleet.topology.links)
@@ -102,10 +141,12 @@ def _nodes(fleet: Fleet) -> Iterator[dict[str, Any]]:
     for member in fleet.topology.members:
         links = own[member.name]
         ours = _hosts.own_devices(fleet.found[member.name])
-        routed = routes(fleet.topology, member, fleet.addresses, fleet.settings["underlay"])
+        routed = _routed(member, fleet)
         node = {
             "name": member.name,
             "address": fleet.addresses[member.name],
+            "address6": fleet.addresses6.get(member.name, ""),
+            "swarm_address": fleet.swarm_address(member.name),
             "hub": member.hub,
             "manager": member.manager,
             "devices": [
@@ -138,16 +179,17 @@ def _obsolete(node: Mapping[str, Any], fleet: Fleet) -> list[dict[str, str]]:
 
 def _own_device(member: Member, routed: list[dict[str, Any]], fleet: Fleet, ours: set[str]) -> dict[str, Any]:
     """The device that holds a node's address whatever becomes of its links, and what no link takes."""
-    name, address = fleet.devices[member.name], fleet.addresses[member.name]
+    name = fleet.devices[member.name]
     return {
         "name": name,
         "peer": member.name,
-        "addresses": [{"address": address}],
+        "addresses": [{"address": of[member.name]} for of in (fleet.addresses, fleet.addresses6) if of],
         "mtu": _settings.LARGEST_MTU,
         "multi_queue": False,
         "on_change": "recreate" if name in ours else "fail",
         "routes": routed,
         "forwarding": False,
+        "forwarding6": False,
         "failover": False,
         "incoming_table": None,
     }
@@ -159,13 +201,16 @@ def _device(member: Member, link: Link, routed: list[dict[str, Any]], fleet: Fle
     return {
         "name": name,
         "peer": peer.name,
-        "addresses": [{"address": fleet.addresses[member.name], "peer": fleet.addresses[peer.name]}],
+        "addresses": [
+            {"address": of[member.name], "peer": of[peer.name]} for of in (fleet.addresses, fleet.addresses6) if of
+        ],
         "mtu": link.mtu,
         "multi_queue": link.dialler.lanes > 1,
         # A device of ours may be replaced; one that somebody else makes from now on stays.
         "on_change": "recreate" if name in ours else "fail",
         "routes": routed,
         "forwarding": member.hub,
+        "forwarding6": member.hub and bool(fleet.addresses6),
         "failover": True,
         "incoming_table": HUBS_TABLE if between_hubs(member, peer) else None,
     }

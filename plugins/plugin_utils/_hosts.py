@@ -8,11 +8,14 @@ Reads the answers of host_info, one mapping per host; pure.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Union
 
+Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 OUR_ALIAS = "overssh "
 OLDEST_PYTHON = (3, 9)
+# Before, VXLAN had IPv4 only (moby 46790).
+OLDEST_DOCKER_OF_IPV6 = 25
 
 
 def problems(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]) -> list[str]:
@@ -30,8 +33,41 @@ def problems(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]
             said.append(f"{name}: could not be looked at: {_first_line(host.get('msg') or host.get('module_stderr'))}")
         else:
             said += [f"{name}: {sentence}" for sentence in host["host"]["problems"]]
-            said += _foreign_swarm(name, host, ipaddress.IPv4Network(settings["underlay"]))
+            said += _foreign_swarm(name, host, settings)
     return said
+
+
+def ipv6_problems(
+    found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any], hubs: Collection[str]
+) -> Iterator[str]:
+    """Why a host can't have an IPv6 underlay, or a swarm on it."""
+    if settings["swarm_family"] == "ipv6" and not settings["underlay6"]:
+        yield (
+            "overssh_swarm_family is ipv6, and there is no overssh_underlay6; set that to an IPv6 network such as "
+            "fd8a:91c4:6e27::/64."
+        )
+    for name, answer in found.items():
+        host = answer.get("host", {})
+        version = str(host.get("docker", {}).get("version") or "")
+        if settings["swarm_family"] == "ipv6" and version and int(version.partition(".")[0]) < OLDEST_DOCKER_OF_IPV6:
+            yield (
+                f"{name}: Docker {version} does not send containers' traffic over IPv6, as versions from "
+                f"{OLDEST_DOCKER_OF_IPV6} on do; upgrade it, or set overssh_swarm_family: ipv4."
+            )
+        ipv6 = host.get("ipv6")
+        if not settings["underlay6"] or not ipv6:
+            continue
+        if not ipv6["enabled"]:
+            yield (
+                f"{name}: IPv6 is switched off there for new devices; set net.ipv6.conf.all.disable_ipv6 and "
+                "net.ipv6.conf.default.disable_ipv6 to 0, or leave overssh_underlay6 out."
+            )
+        elif name in hubs and ipv6["forwarding"] == "off":
+            yield (
+                f"{name}: is a hub, and its kernel, older than 6.17, passes IPv6 packets on for the whole host or not "
+                "at all; set net.ipv6.conf.all.forwarding to 1 there (and accept_ra to 2 before, on devices that take "
+                "their addresses from a router), or leave overssh_underlay6 out."
+            )
 
 
 def families(answer: Mapping[str, Any]) -> list[int]:
@@ -90,14 +126,28 @@ def in_swarm(answer: Mapping[str, Any]) -> bool:
     return bool(answer["host"]["docker"].get("swarm") == "active")
 
 
-def _foreign_swarm(name: str, answer: Mapping[str, Any], underlay: ipaddress.IPv4Network) -> list[str]:
+def _foreign_swarm(name: str, answer: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
     """A swarm that was formed on other addresses than ours is somebody else's."""
-    address = answer["host"]["docker"].get("swarm_address")
-    if not address or (":" not in address and ipaddress.IPv4Address(address) in underlay):
+    swarm = answer["host"]["docker"].get("swarm_address")
+    if not swarm:
         return []
+    address = ipaddress.ip_address(swarm)
+    inside = [
+        variable
+        for variable in ("underlay", "underlay6")
+        if settings[variable] and address in ipaddress.ip_network(settings[variable])
+    ]
+    wanted = "underlay6" if settings["swarm_family"] == "ipv6" else "underlay"
+    if inside == [wanted]:
+        return []
+    if inside:
+        return [
+            f"{name}: is in the swarm as {address}, and overssh_swarm_family is {settings['swarm_family']}; a swarm "
+            "can't follow a change of addresses, so set it back, or run overssh.swarm.teardown first."
+        ]
     return [
-        f"{name}: is in a swarm already, as {address}, which is not in overssh_underlay {underlay}; a swarm can't "
-        f"follow a change of addresses, so take the host out of that swarm with 'docker swarm leave' first."
+        f"{name}: is in a swarm already, as {address}, which is not in overssh_{wanted} {settings[wanted]}; a swarm "
+        f"can't follow a change of addresses, so take the host out of that swarm with 'docker swarm leave' first."
     ]
 
 
@@ -144,9 +194,9 @@ def held(found: Mapping[str, Mapping[str, Any]], underlay: str) -> dict[str, str
         for device in filter(ours, devices(answer)):
             peer_name = str(device["alias"])[len(OUR_ALIAS) :]
             for pair in device.get("addresses", []):
-                if pair.get("address") and ipaddress.IPv4Address(pair["address"]) in space:
+                if pair.get("address") and ipaddress.ip_address(pair["address"]) in space:
                     own.setdefault(name, pair["address"])
-                if pair.get("peer") and ipaddress.IPv4Address(pair["peer"]) in space:
+                if pair.get("peer") and ipaddress.ip_address(pair["peer"]) in space:
                     remembered.setdefault(peer_name, pair["peer"])
     return {**remembered, **own}
 
@@ -157,14 +207,14 @@ def collisions(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, An
     said = []
     for index, (variable, one) in enumerate(planned):
         for other_variable, other in planned[index + 1 :]:
-            if one.overlaps(other):
+            if _overlap(one, other):
                 said.append(f"{other_variable} {other} overlaps {variable} {one}; choose networks that don't.")
     for name, answer in found.items():
         mine = {device["name"] for device in devices(answer) if ours(device)}
         seen = set()
         for destination, interface in _routes(answer):
             for variable, network in planned:
-                if interface in mine or not network.overlaps(destination) or variable in seen:
+                if interface in mine or not _overlap(network, destination) or variable in seen:
                     continue
                 seen.add(variable)
                 via = f" (on {interface})" if interface else ""
@@ -174,15 +224,21 @@ def collisions(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, An
     return said
 
 
-def _planned(settings: Mapping[str, Any]) -> Iterator[tuple[str, ipaddress.IPv4Network]]:
+def _overlap(one: Network, other: Network) -> bool:
+    return one.version == other.version and one.overlaps(other)
+
+
+def _planned(settings: Mapping[str, Any]) -> Iterator[tuple[str, Network]]:
     yield "overssh_underlay", ipaddress.IPv4Network(settings["underlay"])
+    if settings["underlay6"]:
+        yield "overssh_underlay6", ipaddress.IPv6Network(settings["underlay6"])
     for pool in settings["swarm_pool"]:
         yield "overssh_swarm_pool", ipaddress.IPv4Network(pool)
     for overlay in settings["overlays"]:
         yield f"overssh_overlays: {overlay['name']}", ipaddress.IPv4Network(overlay["subnet"])
 
 
-def _routes(answer: Mapping[str, Any]) -> Iterator[tuple[ipaddress.IPv4Network, str]]:
+def _routes(answer: Mapping[str, Any]) -> Iterator[tuple[Network, str]]:
     """A host's routes with their devices, without the default route, which every address is behind."""
     for route in answer.get("host", {}).get("routes", []):
-        yield ipaddress.IPv4Network(route["destination"], strict=False), str(route.get("device") or "")
+        yield ipaddress.ip_network(route["destination"], strict=False), str(route.get("device") or "")

@@ -15,8 +15,9 @@ from typing import Any
 
 from ._topology import Member, Topology
 
-# Metrics: of the first hub, from each to the next one, and of the device that takes what no link takes.
-FIRST, STEP, LAST = 100, 100, 1_000_000
+# Metrics: of the first hub, from each to the next one, and of the device that takes what no link takes. The kernel
+# gives an IPv6 route to a neighbour 256, and one that names no metric 1024.
+FIRST, STEP, LAST = 2000, 100, 1_000_000
 # By which alone goes what comes from another hub.
 HUBS_TABLE = 7946
 
@@ -29,7 +30,10 @@ def between_hubs(one: Member, other: Member) -> bool:
 def routes(
     fleet: Topology, member: Member, addresses: Mapping[str, str], underlay: str
 ) -> dict[str, list[dict[str, Any]]]:
-    """A node's routes by the neighbour that they lead to; those of its own device take what no link takes."""
+    """A node's routes of one family by the neighbour that they lead to.
+
+    Those of its own device take what no link takes. addresses, underlay: of that family.
+    """
     mine = addresses[member.name]
     found: dict[str, list[dict[str, Any]]] = {peer.name: [] for peer in fleet.neighbours[member.name]}
     found[member.name] = [{"destination": underlay, "source": mine, "metric": LAST}]
@@ -45,7 +49,7 @@ def routes(
         # Where every hub has a link with it, the routes above do.
         if leaf.hub or len(ways) == len(fleet.hubs):
             continue
-        destination = f"{addresses[leaf.name]}/32"
+        destination = _alone(addresses[leaf.name])
         _through(found, [hub for hub in ways if hub is not member], destination, mine)
         _through(found, _later(member, ways), destination, mine, HUBS_TABLE)
         found[member.name].append({**_to(addresses[leaf.name], mine), "metric": LAST, "table": HUBS_TABLE})
@@ -73,4 +77,8 @@ def _through(
 
 
 def _to(address: str, source: str) -> dict[str, Any]:
-    return {"destination": f"{address}/32", "source": source}
+    return {"destination": _alone(address), "source": source}
+
+
+def _alone(address: str) -> str:
+    return f"{address}/{128 if ':' in address else 32}"

@@ -4,30 +4,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 
 def wanted(node: Mapping[str, Any], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rules of one node of the plan.
 
-    The cluster's management port is opened on managers only, and traffic between tunnels on the hub only.
+    The swarm's ports are opened for the family that it runs on, that of the cluster's management on managers only, and
+    traffic between tunnels on the hub only.
     """
     devices = [device["name"] for device in node["devices"] if device["peer"] != node["name"]]
-    # Addresses too are said, so that a rule of the host that looks at addresses is known not to be about these packets.
-    here = {"in_interfaces": devices, "source": [settings["underlay"]], "destination": [node["address"]]}
-    tcp = [7946, settings["swarm_port"]] if node["manager"] else [7946]
-    rules = [
-        _accept("swarm-tcp", "tcp", here, tcp),
-        _accept("swarm-udp", "udp", here, [settings["data_path_port"], 7946]),
-        _accept("icmp", "icmp", here),
-    ]
-    if any(network["encrypted"] for network in settings["overlays"]):
-        rules.append(_accept("esp", "esp", here))
-    if node["hub"]:
-        through = {**here, "destination": [settings["underlay"]], "out_interfaces": devices}
-        rules.append({**_accept("transit", "any", through), "path": "forward"})
+    rules: list[dict[str, Any]] = []
+    for family, suffix, icmp in (("ipv4", "", "icmp"), ("ipv6", "6", "icmpv6")):
+        underlay, address = settings[f"underlay{suffix}"], node[f"address{suffix}"]
+        if not underlay:
+            continue
+        # Addresses too are said, so that a rule of the host that looks at them is known not to be about these packets.
+        here = {"in_interfaces": devices, "source": [underlay], "destination": [address]}
+        if settings["swarm_family"] == family:
+            rules += _swarm(node, settings, here)
+        rules.append(_accept(f"icmp{suffix}", icmp, here))
+        if node["hub"]:
+            through = {**here, "destination": [underlay], "out_interfaces": devices}
+            rules.append({**_accept(f"transit{suffix}", "any", through), "path": "forward"})
     return rules
+
+
+def _swarm(
+    node: Mapping[str, Any], settings: Mapping[str, Any], here: Mapping[str, list[str]]
+) -> Iterator[dict[str, Any]]:
+    yield _accept("swarm-tcp", "tcp", here, [7946, settings["swarm_port"]] if node["manager"] else [7946])
+    yield _accept("swarm-udp", "udp", here, [settings["data_path_port"], 7946])
+    if any(network["encrypted"] for network in settings["overlays"]):
+        yield _accept("esp", "esp", here)
 
 
 def _accept(name: str, protocol: str, packets: Mapping[str, list[str]], ports: Sequence[int] = ()) -> dict[str, Any]:

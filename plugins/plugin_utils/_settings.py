@@ -89,6 +89,19 @@ def network(value: Any) -> str:
         raise SettingError("an IPv4 network such as 172.30.0.0/16") from error
 
 
+def network6(value: Any) -> str:
+    """An IPv6 network of 64 bits that hosts may have addresses of."""
+    try:
+        found = ipaddress.IPv6Network(str(value))
+    except ValueError as error:
+        raise SettingError("an IPv6 network such as fd8a:91c4:6e27::/64") from error
+    if found.prefixlen != 64 or found.is_link_local or found.is_multicast or found.is_unspecified:
+        raise SettingError(
+            "an IPv6 network of unique local addresses with the prefix length 64, such as fd8a:91c4:6e27::/64"
+        )
+    return str(found)
+
+
 def address(value: Any) -> str:
     """An IPv4 address."""
     try:
@@ -173,9 +186,19 @@ def links(value: Any) -> list[dict[str, Any]]:
     return found
 
 
+def subnet(value: Any) -> str:
+    """An overlay network's subnet. Docker's overlay driver is never told of an IPv6 one (moby 52469, up to 29.4)."""
+    try:
+        return network(value)
+    except SettingError as error:
+        if ":" in str(value):
+            raise SettingError(f"{error} (no version of Docker carries IPv6 inside overlay networks)") from error
+        raise
+
+
 OVERLAY_OPTIONS = (
     Setting("name", None, text, "The network's name, as containers and services ask for it."),
-    Setting("subnet", None, network, "Its addresses; they must overlap neither the underlay nor a route of any host."),
+    Setting("subnet", None, subnet, "Its addresses; they must overlap neither the underlay nor a route of any host."),
     Setting("gateway", "", lambda value: address(value) if value else "", "Its gateway; left out, Docker takes one."),
     Setting("attachable", True, boolean, "Whether single containers may attach to it, and not services only."),
     Setting("internal", False, boolean, "Whether its containers are kept from everything outside of it."),
@@ -222,6 +245,13 @@ SETTINGS = (
         "The network of tunnel addresses; every node gets one of it, for life, and no host may have a route into it.",
     ),
     Setting(
+        "underlay6",
+        None,
+        optional(network6),
+        "An IPv6 network of 64 bits to have beside it, best of random unique local addresses (RFC 4193); every node "
+        "gets the address of it with the same number as its own in the underlay. Unset, the tunnels carry IPv4 only.",
+    ),
+    Setting(
         "tun_base",
         1000,
         whole_number(0, 1_000_000),
@@ -236,6 +266,13 @@ SETTINGS = (
         "How many keepalives in a row may be missed before a tunnel is given up and dialled again.",
     ),
     Setting("wait_timeout", 60, whole_number(1, 3600), "Seconds to wait at most for each thing that takes its time."),
+    Setting(
+        "swarm_family",
+        "ipv4",
+        one_of("ipv4", "ipv6"),
+        "Which underlay the swarm runs on, its containers' traffic included; fixed when the swarm starts. ipv6 takes "
+        "overssh_underlay6 and Docker 25 or later on every node; containers have IPv4 addresses all the same.",
+    ),
     Setting("swarm_port", 2377, whole_number(1, 65535), "The managers' TCP port for the cluster's management."),
     Setting("data_path_port", 4789, whole_number(1024, 49151), "The UDP port of VXLAN; fixed when the swarm starts."),
     Setting(

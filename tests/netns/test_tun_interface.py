@@ -392,7 +392,9 @@ def test_ipv6_is_passed_on_by_device(there: Namespace) -> None:
     found = there.tun(addresses=pair, incoming_table=77, forwarding6=True)
     assert found.get("again") == [], found
     assert found["device"]["forwarding6"] is True
-    assert there.run("sysctl", "-n", "net.ipv6.conf.all.forwarding", "net.ipv6.conf.out0.forwarding").split() == ["0"] * 2
+    assert (
+        there.run("sysctl", "-n", "net.ipv6.conf.all.forwarding", "net.ipv6.conf.out0.forwarding").split() == ["0"] * 2
+    )
     assert way(there, "fd8a::3", "from", "fd8a::1", "iif", "tun1001") == "tun1003"
     with pytest.raises(subprocess.CalledProcessError):
         way(there, "fd8a::9", "from", "fd8a::1", "iif", "tun1001")

@@ -15,6 +15,7 @@ def host(**more: Any) -> dict[str, Any]:
         "problems": [],
         "devices": [],
         "routes": [],
+        "ipv6": {"enabled": True, "forwarding": "device"},
         "docker": {"swarm": "inactive"},
         "sshd": {},
         "python": python,

@@ -34,6 +34,13 @@ def everywhere(**variables: Any) -> dict[str, dict[str, Any]]:
     return {name: dict(variables) for name in THREE}
 
 
+SECOND = {"overssh_underlay6": "fd8a:91c4:6e27::/64"}
+
+
+def three(**variables: Any) -> dict[str, dict[str, Any]]:
+    return {name: {**own, **variables} for name, own in THREE.items()}
+
+
 def device(name: str, alias: str, address: str, peer: str) -> dict[str, Any]:
     return {"name": name, "alias": alias, "addresses": [{"address": address, "peer": peer}]}
 
@@ -62,7 +69,7 @@ def test_three_hosts_with_nothing_but_a_hub_make_a_fleet() -> None:
         }
     ]
     everything = {"destination": "172.30.0.0/16", "source": "172.30.0.2"}
-    assert edge["devices"][0]["routes"] == [{**everything, "metric": 100}]
+    assert edge["devices"][0]["routes"] == [{**everything, "metric": 2000}]
     assert not edge["devices"][0]["forwarding"]
     own = edge["devices"][-1]
     assert (own["name"], own["addresses"]) == ("tun1002", [{"address": "172.30.0.2"}])
@@ -193,6 +200,123 @@ def test_the_management_port_is_opened_on_managers_and_transit_on_the_hub() -> N
     for node in nodes.values():
         devices = [each["name"] for each in node["devices"] if each["peer"] != node["name"]]
         assert all(rule["in_interfaces"] == devices for rule in node["rules"])
+
+
+def test_a_second_underlay_numbers_its_addresses_alike() -> None:
+    plan = planned(three(overssh_underlay6="fd8a:91c4:6e27::/64"))
+    assert plan["problems"] == []
+    hub, edge = plan["nodes"]["cloud1"], plan["nodes"]["edge1"]
+    assert (hub["address6"], edge["address6"]) == ("fd8a:91c4:6e27::1", "fd8a:91c4:6e27::2")
+    assert edge["devices"][0]["addresses"] == [
+        {"address": "172.30.0.2", "peer": "172.30.0.1"},
+        {"address": "fd8a:91c4:6e27::2", "peer": "fd8a:91c4:6e27::1"},
+    ]
+    assert [each["forwarding6"] for each in hub["devices"]] == [True, True, False]
+    assert not any(each["forwarding6"] for each in edge["devices"])
+    rules = {rule["name"]: rule for rule in hub["rules"]}
+    assert rules["fleet-icmp6"]["protocol"] == "icmpv6"
+    assert rules["fleet-transit6"]["source"] == rules["fleet-transit6"]["destination"] == ["fd8a:91c4:6e27::/64"]
+    assert rules["fleet-swarm-tcp"]["destination"] == [hub["swarm_address"]] == ["172.30.0.1"]
+
+
+def test_the_swarm_may_run_on_the_second_underlay() -> None:
+    plan = planned(three(overssh_underlay6="fd8a:91c4:6e27::/64", overssh_swarm_family="ipv6"))
+    assert plan["problems"] == []
+    assert plan["swarm_addresses"]["edge2"] == plan["nodes"]["edge2"]["swarm_address"] == "fd8a:91c4:6e27::3"
+    rules = {rule["name"]: rule["destination"] for rule in plan["nodes"]["edge1"]["rules"]}
+    assert rules == {
+        "fleet-icmp": ["172.30.0.2"],
+        "fleet-icmp6": ["fd8a:91c4:6e27::2"],
+        "fleet-swarm-tcp": ["fd8a:91c4:6e27::2"],
+        "fleet-swarm-udp": ["fd8a:91c4:6e27::2"],
+    }
+    devices = [device("tun1001", "overssh cloud1", "172.30.0.2", "172.30.0.1")]
+    alone = three(**SECOND, overssh_swarm_family="ipv6")
+    del alone["edge1"]
+    gone = _fleet.plan(alone, {"cloud1": host(), "edge2": host(devices=devices)}, ["edge2", "edge1"])["gone"]
+    assert gone == {"edge2": "fd8a:91c4:6e27::2", "edge1": ""}
+
+
+@pytest.mark.parametrize(
+    ("variables", "found", "sentence"),
+    [
+        (
+            {"overssh_swarm_family": "ipv6"},
+            {},
+            "overssh_swarm_family is ipv6, and there is no overssh_underlay6; set that to an IPv6 network such as "
+            "fd8a:91c4:6e27::/64.",
+        ),
+        (
+            {**SECOND, "overssh_swarm_family": "ipv6"},
+            {"edge1": host(docker={"version": "24.0.9", "swarm": "inactive"})},
+            "edge1: Docker 24.0.9 does not send containers' traffic over IPv6, as versions from 25 on do; upgrade it, "
+            "or set overssh_swarm_family: ipv4.",
+        ),
+        (
+            {**SECOND, "overssh_swarm_family": "ipv6"},
+            {"edge1": host(docker={"version": "26.1.5+dfsg1", "swarm": "active", "swarm_address": "172.30.0.2"})},
+            "edge1: is in the swarm as 172.30.0.2, and overssh_swarm_family is ipv6; a swarm can't follow a change of "
+            "addresses, so set it back, or run overssh.swarm.teardown first.",
+        ),
+        (
+            {**SECOND},
+            {"edge1": host(docker={"version": "26.1.5", "swarm": "active", "swarm_address": "fd00::7"})},
+            "edge1: is in a swarm already, as fd00::7, which is not in overssh_underlay 172.30.0.0/16; a swarm can't "
+            "follow a change of addresses, so take the host out of that swarm with 'docker swarm leave' first.",
+        ),
+        (
+            SECOND,
+            {"edge1": host(ipv6={"enabled": False, "forwarding": "off"})},
+            "edge1: IPv6 is switched off there for new devices; set net.ipv6.conf.all.disable_ipv6 and "
+            "net.ipv6.conf.default.disable_ipv6 to 0, or leave overssh_underlay6 out.",
+        ),
+        (
+            SECOND,
+            {"cloud1": host(ipv6={"enabled": True, "forwarding": "off"})},
+            "cloud1: is a hub, and its kernel, older than 6.17, passes IPv6 packets on for the whole host or not at "
+            "all; set net.ipv6.conf.all.forwarding to 1 there (and accept_ra to 2 before, on devices that take their "
+            "addresses from a router), or leave overssh_underlay6 out.",
+        ),
+        (
+            SECOND,
+            {"edge2": host(routes=[{"destination": "fd8a:91c4::/32", "device": "wg0"}])},
+            "edge2: overssh_underlay6 fd8a:91c4:6e27::/64 overlaps the host's route fd8a:91c4::/32 (on wg0); choose "
+            "another.",
+        ),
+        (
+            {**SECOND, "overssh_overlays": [{"name": "six", "subnet": "fd01::/64"}]},
+            {},
+            "cloud1: overssh_overlays is [{'name': 'six', 'subnet': 'fd01::/64'}]; it takes an IPv4 network such as "
+            "172.30.0.0/16 (no version of Docker carries IPv6 inside overlay networks) as subnet of the network 'six'.",
+        ),
+        (
+            {"overssh_underlay6": "fe80::/64"},
+            {},
+            "cloud1: overssh_underlay6 is 'fe80::/64'; it takes an IPv6 network of unique local addresses with the "
+            "prefix length 64, such as fd8a:91c4:6e27::/64.",
+        ),
+    ],
+)
+def test_what_can_not_be_over_ipv6_is_named(variables: dict[str, Any], found: dict[str, Any], sentence: str) -> None:
+    assert _fleet.plan(three(**variables), {name: found.get(name, host()) for name in THREE})["problems"] == [sentence]
+
+
+@pytest.mark.parametrize("found", [{"forwarding": "device"}, {"forwarding": "host"}])
+def test_a_hub_that_can_pass_ipv6_on_is_taken(found: dict[str, str]) -> None:
+    second = host(ipv6={"enabled": True, **found})
+    assert (
+        planned(three(**SECOND), cloud1=second, edge1=host(ipv6={"enabled": True, "forwarding": "off"}))["problems"]
+        == []
+    )
+
+
+def test_links_too_small_for_ipv6_are_named() -> None:
+    fleet = three(**SECOND)
+    fleet["edge1"]["overssh_mtu"] = 1000
+    assert planned(fleet)["problems"] == [
+        "edge1: its link with cloud1 has an MTU of 1000, and overssh_underlay6 takes 1280 or more; raise overssh_mtu, "
+        "or leave overssh_underlay6 out."
+    ]
 
 
 def test_encrypted_networks_open_esp() -> None:

@@ -139,3 +139,20 @@ def test_the_families_that_a_host_can_dial_with_are_those_of_its_addresses_out_i
     assert _host.parse_families(text) == [4]
     assert _host.parse_families(text.replace('"scope": "link"', '"scope": "global"')) == [4, 6]
     assert _host.parse_families("") == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"default/force_forwarding": "0", "all/forwarding": "0"}, {"enabled": True, "forwarding": "device"}),
+        ({"all/forwarding": "0"}, {"enabled": True, "forwarding": "off"}),
+        ({"default/force_forwarding": "0", "all/forwarding": "1"}, {"enabled": True, "forwarding": "host"}),
+        ({"default/disable_ipv6": "1", "all/forwarding": "0"}, {"enabled": False, "forwarding": "off"}),
+    ],
+)
+def test_what_a_host_does_with_ipv6_is_read_from_the_kernels_settings(
+    settings: dict[str, str], expected: dict[str, Any]
+) -> None:
+    usual = {"all/disable_ipv6": "0", "default/disable_ipv6": "0"}
+    assert _host.ipv6(lambda name: {**usual, **settings}.get(name, "")) == expected
+    assert _host.ipv6(lambda name: "") == {"enabled": False, "forwarding": "off"}

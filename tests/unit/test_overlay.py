@@ -131,6 +131,11 @@ def test_auto_follows_the_smallest_underlay_of_all_nodes():
     assert plan_network(exact, own).steps[0].args["body"]["Options"][MTU] == "9000"
 
 
+def test_auto_leaves_room_for_the_larger_header_where_the_swarm_runs_over_ipv6():
+    six = dataclasses.replace(MANAGER, data_path_addr="fd8a:91c4:6e27::1")
+    assert plan_network(WANTED, six).steps[0].args["body"]["Options"][MTU] == "1480"
+
+
 def test_auto_needs_no_node_of_its_own_in_a_rehearsal():
     others = dataclasses.replace(WANTED, underlay_mtus=(65000, 1500))
     plan = plan_network(others, Observed(manager=False, state="inactive", rehearsal=True))

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests.unit.fleets import host, planned
 
 HUB = {"overssh_hub": True}
+UNDERLAY6 = "fd8a:91c4:6e27::/64"
 TWO_HUBS: dict[str, dict[str, Any]] = {
     "cloud1": {**HUB, "ansible_host": "198.51.100.7"},
     "cloud2": {**HUB, "ansible_host": "203.0.113.7"},
@@ -49,8 +50,15 @@ class Network:
         return not self._down & {frozenset((one, other)), frozenset((one,)), frozenset((other,))}
 
     def way(self, source: str, destination: str) -> list[str]:
-        """The nodes that a packet passes, its destination last; empty where it gets lost."""
-        address = ipaddress.ip_address(self._plan["addresses"][destination])
+        """The nodes that a packet passes, its destination last; empty where it gets lost. One for both families."""
+        node = self._plan["nodes"][destination]
+        way = self._way(source, destination, node["address"])
+        if node["address6"]:
+            assert self._way(source, destination, node["address6"]) == way
+        return way
+
+    def _way(self, source: str, destination: str, place: str) -> list[str]:
+        address = ipaddress.ip_address(place)
         way, came_from = [source], None
         while way[-1] != destination:
             assert len(way) < 4 + len(self._hubs), f"a packet goes round and round: {way}"
@@ -63,20 +71,21 @@ class Network:
 
     def _next(self, here: str, came_from: str | None, address: Any) -> str | None:
         devices = self._plan["nodes"][here]["devices"]
+        forwarding, neighbour, unsaid = ("forwarding", 0, 0) if address.version == 4 else ("forwarding6", 256, 1024)
         table = next((each["incoming_table"] for each in devices if each["peer"] == came_from), None)
         if came_from is not None:
-            assert next(each["forwarding"] for each in devices if each["peer"] == came_from), f"{here} is no router"
+            assert next(each[forwarding] for each in devices if each["peer"] == came_from), f"{here} is no router"
         found = []
         for device in devices:
             if device["failover"] and not self.up(here, device["peer"]):
                 continue
             for peer in (pair.get("peer") for pair in device["addresses"]):
                 if table is None and peer and ipaddress.ip_address(peer) == address:
-                    found.append((-32, 0, device["peer"]))
+                    found.append((-address.max_prefixlen, neighbour, device["peer"]))
             for route in device["routes"]:
                 network = ipaddress.ip_network(route["destination"])
                 if route.get("table") == table and address in network:
-                    found.append((-network.prefixlen, route.get("metric", 0), device["peer"]))
+                    found.append((-network.prefixlen, route.get("metric", unsaid), device["peer"]))
         return min(found)[2] if found else None
 
 
@@ -91,7 +100,7 @@ def test_with_two_hubs_every_other_node_dials_both_and_they_dial_each_other() ->
     metrics = {
         each["peer"]: [route["metric"] for route in each["routes"]] for each in plan["nodes"]["edge1"]["devices"]
     }
-    assert metrics == {"cloud1": [100], "cloud2": [200], "edge1": [1_000_000]}
+    assert metrics == {"cloud1": [2000], "cloud2": [2100], "edge1": [1_000_000]}
 
 
 @pytest.mark.parametrize(
@@ -287,7 +296,8 @@ names = st.lists(st.from_regex(r"[a-z][a-z0-9]{0,6}", fullmatch=True), min_size=
 @st.composite
 def fleets(draw: st.DrawFn) -> dict[str, dict[str, Any]]:
     """Fleets of every shape that can be."""
-    found: dict[str, dict[str, Any]] = {name: {} for name in draw(names)}
+    everywhere = draw(st.sampled_from([{}, {"overssh_underlay6": UNDERLAY6}]))
+    found: dict[str, dict[str, Any]] = {name: {**everywhere} for name in draw(names)}
     hubs = draw(st.lists(st.sampled_from(sorted(found)), min_size=1, max_size=4, unique=True))
     for name, variables in found.items():
         if name in hubs:
@@ -356,7 +366,8 @@ def test_nobody_else_is_concerned_when_a_node_comes_or_goes(
     leaves = [name for name, variables in fleet.items() if not variables.get("overssh_hub")]
     place = data.draw(st.integers(0, len(fleet)))
     items = list(fleet.items())
-    other = dict([*items[:place], ("newcomer", {}), *items[place:]])
+    newcomer = {key: value for key, value in items[0][1].items() if key == "overssh_underlay6"}
+    other = dict([*items[:place], ("newcomer", newcomer), *items[place:]])
     gone = data.draw(st.sampled_from(leaves)) if leaves else None
     for changed in (other, {name: each for name, each in fleet.items() if name != gone}):
         second = _fleet.plan(changed, {name: found.get(name, host()) for name in changed})

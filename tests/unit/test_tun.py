@@ -61,8 +61,8 @@ def test_a_device_is_made_from_nothing_in_an_order_that_the_kernel_takes() -> No
         "disable_unit",
         "delete_unit",
         "remove_route",
-        "set_up",
         "remove_address",
+        "set_up",
         "set_alias",
         "delete_device",
     ]
@@ -251,7 +251,9 @@ def test_an_mtu_that_no_tun_device_has_is_refused(mtu: int) -> None:
 
 def test_ipv6_takes_larger_packets() -> None:
     address = (Address("fd00::2", 128, "fd00::1"),)
-    with pytest.raises(OversshError, match="mtu is 1279, and addresses has one of IPv6, which takes 1280 bytes or more"):
+    with pytest.raises(
+        OversshError, match="mtu is 1279, and addresses has one of IPv6, which takes 1280 bytes or more"
+    ):
         plan(replace(DESIRED, mtu=1279, addresses=address), Observed(None))
     assert plan(replace(DESIRED, mtu=1280, addresses=address), Observed(None)).steps
 
@@ -264,7 +266,9 @@ def test_an_older_kernel_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch, host_
     monkeypatch.setattr(_tun_routing.os.path, "exists", switches.__contains__)
     assert _tun_routing.forwarding_6("tun1001") is host_forwards
     _tun_routing.set_forwarding_6("tun1001", host_forwards)
-    with pytest.raises(OversshError, match="this kernel is older than 6.17 and forwards IPv6 for the whole host or not"):
+    with pytest.raises(
+        OversshError, match=r"this kernel is older than 6\.17 and forwards IPv6 for the whole host or not"
+    ):
         _tun_routing.set_forwarding_6("tun1001", not host_forwards)
 
 

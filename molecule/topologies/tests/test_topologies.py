@@ -1,8 +1,13 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fleet takes another shape when site is run again: a hub behind a jump host, a site, a link of its own; and back."""
+"""A fleet takes another shape when site is run again: a hub behind a jump host, a site, a link of its own; and back.
+
+The way to that hub and the site's link are dialled over IPv6, and the underlay is of both families.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
@@ -11,6 +16,9 @@ from tests.scenarios import lab
 HUBS = [name for name, variables in lab.hosts().items() if variables.get("overssh_hub")]
 JUMP, BEHIND = HUBS
 NODES = list(lab.hosts())
+UNDERLAY6 = "fd8a:91c4:6e27::/64"
+# Of the clouds' network and the edges', which the lab itself has over IPv4 only.
+PLACES6 = {name: f"fd77:0:0:{name in HUBS:d}::{place}" for place, name in enumerate(NODES, start=1)}
 
 
 def links(node: str) -> set[str]:
@@ -27,18 +35,23 @@ def carriers(node: str) -> set[str]:
 @pytest.fixture(scope="module", autouse=True)
 def another_shape():
     """The second hub is dialled through the first one; edge1 and edge2 are a site; edge3 keeps to the second hub."""
-    there = {name: variables["ansible_host"] for name, variables in lab.hosts().items()}
-    lab.changed_to(
-        **{
-            BEHIND: {"overssh_jump": JUMP, "overssh_dial_host": there[BEHIND], "overssh_dial_port": 22},
-            "edge1": {"overssh_site": "berlin", "overssh_site_host": there["edge1"]},
-            "edge2": {"overssh_site": "berlin", "overssh_site_host": there["edge2"]},
-            "edge3": {"overssh_hubs": [BEHIND]},
-            "edge4": {"overssh_links": [{"peer": "edge3", "host": there["edge3"], "port": 22}]},
-        }
-    )
+    edge3 = lab.hosts()["edge3"]["ansible_host"]
+    shape: dict[str, dict[str, Any]] = {
+        BEHIND: {"overssh_jump": JUMP, "overssh_dial_host": PLACES6[BEHIND], "overssh_dial_port": 22},
+        "edge1": {"overssh_site": "berlin", "overssh_site_host": PLACES6["edge1"]},
+        "edge2": {"overssh_site": "berlin", "overssh_site_host": PLACES6["edge2"]},
+        "edge3": {"overssh_hubs": [BEHIND]},
+        "edge4": {"overssh_links": [{"peer": "edge3", "host": edge3, "port": 22}]},
+    }
+    for node in NODES:
+        lab.inside(node, "sysctl -qw net.ipv6.conf.eth0.disable_ipv6=0")
+        lab.inside(node, f"ip address add {PLACES6[node]}/64 dev eth0 nodad")
+    lab.changed_to(**{node: {"overssh_underlay6": UNDERLAY6, **shape.get(node, {})} for node in NODES})
     yield
     lab.changed_to()
+    for node in NODES:
+        lab.inside(node, f"ip address delete {PLACES6[node]}/64 dev eth0; sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1")
+        assert UNDERLAY6.removesuffix("/64") not in lab.inside(node, "ip address; ip -6 route; nft list ruleset")
     assert links("edge2") == set(HUBS)
     assert carriers("edge3") == set(HUBS)
 
@@ -62,14 +75,30 @@ def test_every_node_reaches_every_other():
         for place, other in enumerate(NODES, start=1):
             if other != node:
                 lab.inside(node, f"ping -q -c 1 -W 5 172.30.0.{place}")
+                lab.inside(node, f"ping -q -c 1 -W 5 {UNDERLAY6.removesuffix('/64')}{place}")
+
+
+def test_links_are_dialled_over_ipv6():
+    for node, place in (("edge2", PLACES6["edge1"]), (JUMP, PLACES6[BEHIND])):
+        connections = lab.inside(node, f"ss -6 -H -n -t state established dst '[{place}]:22'")
+        assert len(connections.splitlines()) == (1 if node == "edge2" else len(NODES) - 2), connections
+
+
+def test_hubs_pass_ipv6_on_from_tunnel_to_tunnel_only():
+    for node in NODES:
+        script = (
+            "sysctl -n net.ipv6.conf.all.forwarding net.ipv6.conf.eth0.forwarding net.ipv6.conf.eth0.force_forwarding"
+        )
+        assert lab.inside(node, script).split() == ["0"] * 3
 
 
 def test_a_key_opens_the_way_to_the_hub_behind_the_jump_host_and_nothing_else():
     ssh = f"timeout 10 ssh -F /etc/overssh/links/{BEHIND}.conf -v -o BatchMode=yes"
     place = lab.hosts()[BEHIND]["ansible_host"]
-    opened = lab.inside("edge1", f"{ssh} -W {place}:22 {JUMP} </dev/null 2>&1 || true")
+    opened = lab.inside("edge1", f"{ssh} -W '[{PLACES6[BEHIND]}]:22' {JUMP} </dev/null 2>&1 || true")
     assert "SSH-2.0-OpenSSH" in opened.partition("Authenticated to")[2]
-    for elsewhere in ("127.0.0.1:22", f"{place}:2377", f"{lab.hosts()[JUMP]['ansible_host']}:22"):
+    closed = [f"[{PLACES6[BEHIND]}]:2377", "[::1]:22", "127.0.0.1:22", f"{place}:22", f"[{PLACES6[JUMP]}]:22"]
+    for elsewhere in closed:
         refused = lab.inside("edge1", f"{ssh} -W {elsewhere} {JUMP} </dev/null 2>&1 || true")
         assert "Authenticated to" in refused, "nothing is proven unless the key was taken"
         assert "administratively prohibited" in refused

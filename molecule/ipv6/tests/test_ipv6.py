@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A swarm on the IPv6 underlay, an encrypted network in it: its managers, its gossip and its containers' traffic."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.scenarios import lab, snapshot
+
+UNDERLAY6 = "fd8a:91c4:6e27::/64"
+PREFIX = UNDERLAY6.removesuffix("/64")
+UNDERLAY = {name: f"{PREFIX}{place}" for place, name in enumerate(lab.hosts(), start=1)}
+NETWORKS = [
+    {"name": "overssh", "subnet": "10.200.0.0/24"},
+    {"name": "secret", "subnet": "10.200.1.0/24", "encrypted": True},
+]
+DUAL = json.dumps({"overssh_underlay6": UNDERLAY6, "overssh_overlays": NETWORKS})
+SIX = ("--extra-vars", DUAL, "--extra-vars", "overssh_swarm_family=ipv6")
+
+
+@pytest.fixture(scope="module")
+def site() -> lab.Play:
+    return lab.play("overssh.swarm.site", *SIX)
+
+
+def test_site_forms_the_swarm_and_proves_every_pair(site):
+    assert site.status == 0
+    report = json.loads(lab.REPORT.read_text(encoding="utf-8"))
+    assert {node["name"]: node["underlay"] for node in report["nodes"]} == UNDERLAY
+    assert [(one["network"], one["ok"]) for one in (report, *report["more"])] == [("overssh", True), ("secret", True)]
+
+
+def test_site_again_changes_nothing(site):
+    again = lab.play("overssh.swarm.site", *SIX)
+    assert (again.status, again.total("changed")) == (0, 0)
+
+
+def test_nodes_are_known_by_their_ipv6_addresses(site):
+    script = "docker node inspect --format '{{.Description.Hostname}} {{.Status.Addr}}' $(docker node ls --quiet)"
+    assert dict(line.split() for line in lab.inside(lab.hub(), script).splitlines()) == UNDERLAY
+
+
+def test_the_swarm_listens_there_only(site):
+    for node in lab.hosts():
+        listening = lab.inside(node, "ss -H -lnt 'sport = :2377'").split()
+        assert [word for word in listening if word.endswith(":2377")] == (
+            [f"[{UNDERLAY[node]}]:2377"] if node == lab.hub() else []
+        )
+
+
+def test_an_ipv4_swarm_is_not_made_of_it(site):
+    refused = lab.play("overssh.swarm.preflight", "--extra-vars", DUAL)
+    assert refused.status == 2
+    for node in lab.hosts():
+        assert f"{node}: is in the swarm as {UNDERLAY[node]}, and overssh_swarm_family is ipv4;" in refused.output
+
+
+def test_teardown_takes_everything_back(site):
+    assert lab.play("overssh.swarm.teardown", *SIX).status == 0
+
+
+@pytest.mark.parametrize("aspect", snapshot.SCRIPTS)
+def test_nothing_is_left_of_it(site, node, aspect):
+    assert snapshot.take(node, aspect) == snapshot.fresh(node, aspect)
