@@ -19,15 +19,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import _probe_agent
+from ._docker import DockerError
 from ._errors import OversshError
 from ._files import read_text, remove, remove_empty_folder, write_text
 from ._main import Engine
 from ._plan import Plan, Step
-from ._wait import wait_until
+from ._wait import WaitError, wait_until
 
 IMAGE = "overssh-verify"
 TAG = "latest"
 LABEL = "overssh.verify"
+# What the engine says when the swarm has not told it within 20 s of a network (daemon/container_operations.go).
+NOT_ATTACHED = ("attaching to network failed", "context deadline exceeded")
 FOLDER = "/run/overssh/verify"
 AGENT = f"{FOLDER}/agent.py"
 INSIDE = "/overssh"
@@ -218,10 +221,29 @@ class ProbeEngine(Engine[Observed]):
             networking_config=self._docker.create_networking_config({network: self._docker.create_endpoint_config()}),
         )
         try:
-            self._docker.start(container["Id"])
+            self._start(container["Id"])
         except OversshError:
             self._docker.remove_container(container["Id"], force=True, v=True)
             raise
+
+    def _start(self, container: str) -> None:
+        """Until the swarm attaches it: the engine itself gives up after 20 s, while a manager may be busy for longer."""
+        refusal: list[DockerError] = []
+
+        def started() -> bool:
+            try:
+                self._docker.start(container)
+            except DockerError as error:
+                if not all(words in str(error) for words in NOT_ATTACHED):
+                    raise
+                refusal.append(error)
+                return False
+            return True
+
+        try:
+            wait_until(started, self._timeout or 0, "its attachment")
+        except WaitError as error:
+            raise refusal[-1] from error
 
     def wait(self) -> None:
         """Until the container runs and has an address on the network."""

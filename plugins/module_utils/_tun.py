@@ -7,22 +7,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import grp
-import ipaddress
 import os
 import pwd
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from . import _tun_device, _tun_routing
 from ._errors import OversshError
-from ._files import read_text
 from ._main import Engine
 from ._plan import Plan, Step
 from ._systemd import Systemd
 from ._tun_model import (
-    LOCAL_TABLE,
-    NEW_TXQUEUELEN,
     Address,
     Desired,
     Device,
@@ -32,123 +27,18 @@ from ._tun_model import (
     plan_tun,
     steps_to,
 )
+from ._tun_observe import netlink, read_device, sys_path
 from ._tun_unit import unit_name, unit_text
 
-try:
-    from pyroute2 import IPRoute
+with contextlib.suppress(ImportError):  # netlink() tells of it
     from pyroute2.netlink.exceptions import NetlinkError
-except ImportError:
-    IPRoute = None
 
-# Numbers of linux/rtnetlink.h and linux/if.h.
-IFF_UP = 0x1
-RTPROT_KERNEL, RTPROT_STATIC, RTN_UNICAST = 2, 4, 1
+# Numbers of linux/rtnetlink.h and linux/if_addr.h.
+RTPROT_STATIC = 4
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_NOWHERE = 0, 253, 255
 # Whoever made a route and however far it reaches: what the kernel takes for "any" when it removes one.
 ANY_ORIGIN = {"proto": 0, "scope": RT_SCOPE_NOWHERE}
 IFA_F_NODAD = 0x02
-# A device for whole IP packets.
-PLAIN = _tun_device.IFF_TUN | _tun_device.IFF_NO_PI
-
-
-@contextlib.contextmanager
-def netlink() -> Iterator[Any]:
-    """A conversation with the kernel; what it refuses arrives as OversshError."""
-    if IPRoute is None:
-        raise OversshError(
-            f"the Python library pyroute2 is missing for {sys.executable} on this host; install the package "
-            "python3-pyroute2"
-        )
-    try:
-        with IPRoute() as kernel:
-            yield kernel
-    except NetlinkError as error:
-        raise OversshError(f"the kernel refuses it: {error.args[1] if len(error.args) > 1 else error}") from error
-
-
-def read_devices(kernel: Any) -> list[Device]:
-    """Every tun device of this host, those of others too."""
-    return [_device(kernel, link) for link in kernel.get_links() if _is_tun(_name(link))]
-
-
-def read_device(kernel: Any, name: str) -> Device | None:
-    """The tun device of that name alone: a hub has hundreds. None where there is none."""
-    index = read_text(_sys(name, "ifindex"))
-    return _device(kernel, kernel.get_links(int(index))[0]) if index and _is_tun(name) else None
-
-
-def _is_tun(name: str) -> bool:
-    return os.path.exists(_sys(name, "tun_flags"))
-
-
-def _name(link: Any) -> str:
-    return str(link.get_attr("IFLA_IFNAME"))
-
-
-def _sys(name: str, what: str) -> str:
-    return f"/sys/class/net/{name}/{what}"
-
-
-def _device(kernel: Any, link: Any) -> Device:
-    name, index = _name(link), link["index"]
-    flags = _tun_device.flags(name)
-    queue = link.get_attr("IFLA_TXQLEN")
-    return Device(
-        name=name,
-        is_tun=flags & PLAIN == PLAIN,
-        multi_queue=bool(flags & _tun_device.IFF_MULTI_QUEUE),
-        alias=link.get_attr("IFLA_IFALIAS") or "",
-        owner=_named(read_text(_sys(name, "owner")), lambda uid: pwd.getpwuid(uid).pw_name),
-        group=_named(read_text(_sys(name, "group")), lambda gid: grp.getgrgid(gid).gr_name),
-        mtu=link.get_attr("IFLA_MTU"),
-        txqueuelen=NEW_TXQUEUELEN if queue is None else queue,
-        addresses=tuple(_addresses(kernel, index)),
-        routes=tuple(_routes(kernel, index)),
-        up=bool(link["flags"] & IFF_UP),
-        carrier=bool(link.get_attr("IFLA_CARRIER")),
-        forwarding=_tun_routing.forwarding(name),
-        forwarding6=_tun_routing.forwarding_6(name),
-        failover=_tun_routing.failover(name),
-        incoming_table=_tun_routing.incoming_table(kernel, name),
-        offload=_tun_device.offloads(name),
-        vnet_header=bool(flags & _tun_device.IFF_VNET_HDR),
-    )
-
-
-def _named(number: str | None, name_of: Callable[[int], str]) -> str | None:
-    """An account or a group as its name; the number where it has none, None where there is no owner."""
-    value = int((number or "-1").strip())
-    if value == _tun_device.NOBODY_IN_PARTICULAR:
-        return None
-    try:
-        return name_of(value)
-    except KeyError:
-        return str(value)
-
-
-def _addresses(kernel: Any, index: int) -> Iterator[Address]:
-    for entry in kernel.get_addr(index=index):
-        other, mine = entry.get_attr("IFA_ADDRESS"), entry.get_attr("IFA_LOCAL")
-        if ipaddress.ip_address(other).is_link_local:
-            continue  # the kernel's own, on every IPv6 interface
-        prefix = entry["prefixlen"]
-        yield Address(mine, prefix, other) if mine and mine != other else Address(other, prefix)
-
-
-def _routes(kernel: Any, index: int) -> Iterator[Route]:
-    for family in _tun_routing.FAMILIES:
-        for entry in kernel.get_routes(family=family, oif=index):
-            table = entry.get_attr("RTA_TABLE") or entry["table"]
-            if entry["proto"] == RTPROT_KERNEL or entry["type"] != RTN_UNICAST or table == LOCAL_TABLE:
-                continue
-            everywhere = "0.0.0.0" if family == _tun_routing.AF_INET else "::"  # noqa: S104 (a default route's destination)
-            yield Route(
-                destination=f"{entry.get_attr('RTA_DST') or everywhere}/{entry['dst_len']}",
-                source=entry.get_attr("RTA_PREFSRC"),
-                metric=entry.get_attr("RTA_PRIORITY") or 0,
-                via=entry.get_attr("RTA_GATEWAY"),
-                table=table,
-            )
 
 
 class TunEngine(Engine[Observed]):
@@ -164,7 +54,7 @@ class TunEngine(Engine[Observed]):
         """The device and its unit as they stand."""
         with netlink() as kernel:
             found = read_device(kernel, self._desired.name)
-        if found is None and os.path.exists(_sys(self._desired.name, "")):
+        if found is None and os.path.exists(sys_path(self._desired.name, "")):
             raise OversshError(f"{self._desired.name} exists and is no tun device; take another number")
         return Observed(found, self._systemd.observe(self._unit))
 

@@ -85,17 +85,25 @@ def set_failover(device: str, wanted: bool) -> None:
             _write(setting, device, value)
 
 
-def incoming_table(kernel: Any, device: str) -> int | None:
-    """The table that alone routes what comes in over the device; None where there is none, or not for all of it."""
-    found = {(family, rule["action"]): rule.get_attr("FRA_TABLE") for family, rule in _rules(kernel, device)}
-    tables = {table for (_family, action), table in found.items() if action == FR_ACT_TO_TBL}
-    return tables.pop() if len(found) == len(FAMILIES) * 2 and len(tables) == 1 else None
+def incoming_tables(kernel: Any) -> dict[str, int]:
+    """By device, the table that alone routes what comes in over it; without those that have none, or not for all."""
+    found: dict[str, dict[tuple[int, int], int | None]] = {}
+    for family, rule in _rules(kernel):
+        of_device = found.setdefault(rule.get_attr("FRA_IIFNAME"), {})
+        of_device[family, rule["action"]] = rule.get_attr("FRA_TABLE")
+    tables = {}
+    for device, rules in found.items():
+        named = {table for (_family, action), table in rules.items() if action == FR_ACT_TO_TBL}
+        if len(rules) == len(FAMILIES) * 2 and len(named) == 1:
+            tables[device] = int(named.pop() or 0)
+    return tables
 
 
 def set_incoming_table(kernel: Any, device: str, table: int | None) -> None:
     """Have it routed by this table alone, or as the host does."""
-    for family, rule in list(_rules(kernel, device)):
-        kernel.rule("del", family=family, iifname=device, priority=rule.get_attr("FRA_PRIORITY"))
+    for family, rule in list(_rules(kernel)):
+        if rule.get_attr("FRA_IIFNAME") == device:
+            kernel.rule("del", family=family, iifname=device, priority=rule.get_attr("FRA_PRIORITY"))
     if table is None:
         return
     for family in FAMILIES:
@@ -103,12 +111,11 @@ def set_incoming_table(kernel: Any, device: str, table: int | None) -> None:
         kernel.rule("add", family=family, iifname=device, priority=REFUSE_PRIORITY, action=FR_ACT_UNREACHABLE)
 
 
-def _rules(kernel: Any, device: str) -> Iterator[tuple[int, Any]]:
-    """The rules of ours that name the device; they stay when it is removed."""
+def _rules(kernel: Any) -> Iterator[tuple[int, Any]]:
+    """The rules of ours; they stay when the device that they name is removed."""
     for family in FAMILIES:
         for rule in kernel.get_rules(family=family):
-            ours = rule.get_attr("FRA_PRIORITY") in (LOOKUP_PRIORITY, REFUSE_PRIORITY)
-            if ours and rule.get_attr("FRA_IIFNAME") == device:
+            if rule.get_attr("FRA_PRIORITY") in (LOOKUP_PRIORITY, REFUSE_PRIORITY) and rule.get_attr("FRA_IIFNAME"):
                 yield family, rule
 
 

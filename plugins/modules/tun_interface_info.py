@@ -61,8 +61,8 @@ devices:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._tun import netlink, read_devices
 from ansible_collections.overssh.swarm.plugins.module_utils._tun_model import device_result
+from ansible_collections.overssh.swarm.plugins.module_utils._tun_observe import netlink, read_devices
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from . import _hosts, _rules, _settings
 from ._addressing import address6_for, assign, device_for
-from ._routing import HUBS_TABLE, between_hubs, routes
+from ._routing import HUBS_TABLE, routes
 from ._topology import Link, Member, Topology, family_problems, members_of, problems, topology
 
 # Of a device with IPv6 (RFC 8200).
@@ -212,7 +212,7 @@ def _device(member: Member, link: Link, routed: list[dict[str, Any]], fleet: Fle
         "forwarding": member.hub,
         "forwarding6": member.hub and bool(fleet.addresses6),
         "failover": True,
-        "incoming_table": HUBS_TABLE if between_hubs(member, peer) else None,
+        "incoming_table": HUBS_TABLE if member.hub and peer.hub else None,
     }
 
 

@@ -173,7 +173,11 @@ def own_devices(answer: Mapping[str, Any]) -> set[str]:
 
 def own_peers(answer: Mapping[str, Any]) -> dict[str, str]:
     """The nodes that our devices lead to, by device."""
-    return {device["name"]: str(device["alias"])[len(OUR_ALIAS) :] for device in devices(answer) if ours(device)}
+    return {device["name"]: _peer(device) for device in devices(answer) if ours(device)}
+
+
+def _peer(device: Mapping[str, Any]) -> str:
+    return str(device["alias"])[len(OUR_ALIAS) :]
 
 
 def foreign_devices(answer: Mapping[str, Any]) -> set[str]:
@@ -192,7 +196,7 @@ def held(found: Mapping[str, Mapping[str, Any]], underlay: str) -> dict[str, str
     remembered: dict[str, str] = {}
     for name, answer in found.items():
         for device in filter(ours, devices(answer)):
-            peer_name = str(device["alias"])[len(OUR_ALIAS) :]
+            peer_name = _peer(device)
             for pair in device.get("addresses", []):
                 if pair.get("address") and ipaddress.ip_address(pair["address"]) in space:
                     own.setdefault(name, pair["address"])
@@ -210,7 +214,7 @@ def collisions(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, An
             if _overlap(one, other):
                 said.append(f"{other_variable} {other} overlaps {variable} {one}; choose networks that don't.")
     for name, answer in found.items():
-        mine = {device["name"] for device in devices(answer) if ours(device)}
+        mine = own_devices(answer)
         seen = set()
         for destination, interface in _routes(answer):
             for variable, network in planned:

@@ -22,11 +22,6 @@ FIRST, STEP, LAST = 2000, 100, 1_000_000
 HUBS_TABLE = 7946
 
 
-def between_hubs(one: Member, other: Member) -> bool:
-    """Whether both have routes through each other."""
-    return one.hub and other.hub
-
-
 def routes(
     fleet: Topology, member: Member, addresses: Mapping[str, str], underlay: str
 ) -> dict[str, list[dict[str, Any]]]:

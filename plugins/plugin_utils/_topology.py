@@ -9,8 +9,8 @@ be links beyond these. Of two nodes that could dial each other the later one of 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from . import _settings
@@ -88,7 +88,7 @@ class Topology:
     members: tuple[Member, ...]
     links: tuple[Link, ...]
     neighbours: Mapping[str, tuple[Member, ...]]
-    hubs: tuple[Member, ...] = field(default=())
+    hubs: tuple[Member, ...]
 
     def uplinks(self, member: Member) -> list[Member]:
         """The hubs that pass packets on for a node, the preferred one first."""
@@ -214,7 +214,7 @@ def problems(fleet: Topology, connections: Mapping[str, str]) -> list[str]:
     for member in members:
         found += _own(member, known)
         if fleet.hubs and not member.hub:
-            found += _lost(member, fleet)
+            found += _lost(member, fleet, known)
     found += [sentence for link in fleet.links for sentence in _transport(link)]
     found += _no_address(fleet, connections)
     found += _cycles(members)
@@ -243,11 +243,11 @@ def _own(member: Member, known: set[str]) -> Iterator[str]:
                 yield f"{member.name}: {variable} names the host itself; take it out."
 
 
-def _lost(member: Member, fleet: Topology) -> Iterator[str]:
+def _lost(member: Member, fleet: Topology, known: Collection[str]) -> Iterator[str]:
     """Why a node that is no hub reaches none."""
     hubs = {hub.name for hub in fleet.hubs}
     for name in member.hubs or ():
-        if name not in hubs and name != member.name and any(each.name == name for each in fleet.members):
+        if name in known and name not in hubs and name != member.name:
             yield f"{member.name}: overssh_hubs names {name}, which is no hub; set overssh_hub: true there."
     if not fleet.uplinks(member):
         yield (

@@ -29,9 +29,14 @@ def hosts() -> dict[str, dict[str, Any]]:
     return found
 
 
+def hubs() -> list[str]:
+    """The nodes that the others dial."""
+    return [name for name, variables in hosts().items() if variables.get("overssh_hub")]
+
+
 def hub() -> str:
-    """The node that the others dial."""
-    return next(name for name, variables in hosts().items() if variables.get("overssh_hub"))
+    """The first of them."""
+    return hubs()[0]
 
 
 def container(node: str) -> str:
@@ -59,6 +64,16 @@ def wait_for(node: str, script: str, timeout: float = 60) -> None:
         if time.monotonic() > deadline:
             raise AssertionError(f"on {node}, after {timeout:g} s still: {script}\n{done.stdout}{done.stderr}")
         time.sleep(0.5)
+
+
+def machine(action: str, node: str, *words: str) -> None:
+    """Do to a node what one does to a machine: pause, unpause, stop, start, restart."""
+    subprocess.run(["docker", action, *words, container(node)], check=True, capture_output=True, timeout=120)
+
+
+def all_ready(manager: str) -> None:
+    """Until the swarm has every node, and each of them ready."""
+    wait_for(manager, f"test $(docker node ls --format '{{{{.Status}}}}' | grep -cx Ready) = {len(hosts())}", 120)
 
 
 @dataclass(frozen=True)

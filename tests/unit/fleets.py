@@ -25,3 +25,16 @@ def host(**more: Any) -> dict[str, Any]:
 
 def planned(hosts: dict[str, dict[str, Any]], **found: dict[str, Any]) -> dict[str, Any]:
     return _fleet.plan(hosts, {name: found.get(name, host()) for name in hosts})
+
+
+def settled(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The hosts of a planned fleet as host_info finds them when site has run."""
+    return {
+        name: host(
+            devices=[
+                {"name": each["name"], "alias": f"overssh {each['peer']}", "addresses": each["addresses"]}
+                for each in node["devices"]
+            ]
+        )
+        for name, node in plan["nodes"].items()
+    }

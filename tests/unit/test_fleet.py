@@ -13,7 +13,7 @@ from ansible_collections.overssh.swarm.plugins.plugin_utils import _fleet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.fleets import host, planned
+from tests.unit.fleets import host, planned, settled
 
 THREE: dict[str, dict[str, Any]] = {
     "cloud1": {"overssh_hub": True, "ansible_host": "198.51.100.7"},
@@ -500,15 +500,7 @@ def test_addresses_are_unique_and_for_life(names: list[str], fixed: dict[int, in
     for node in first["nodes"].values():
         devices = [each["name"] for each in node["devices"]]
         assert len(set(devices)) == len(devices)
-    found = {
-        name: host(
-            devices=[
-                {"name": each["name"], "alias": f"overssh {each['peer']}", "addresses": each["addresses"]}
-                for each in node["devices"]
-            ]
-        )
-        for name, node in first["nodes"].items()
-    }
+    found = settled(first)
     grown = {**{f"new-{number}": {} for number in range(newcomers)}, **hosts}
     second = _fleet.plan(grown, {**{name: host() for name in grown}, **found})
     assert second["problems"] == []

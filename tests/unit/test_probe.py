@@ -10,10 +10,13 @@ import tarfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils import _probe, _probe_agent
+from ansible_collections.overssh.swarm.plugins.module_utils._docker import DockerError
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._plan import Step
 
 NAME = "overssh-verify-edge1"
 
@@ -77,6 +80,53 @@ def test_the_image_holds_links_and_nothing_else(tmp_path: Path) -> None:
 def test_a_python_outside_usr_is_mounted_too() -> None:
     assert _probe.python_folders(("/opt/py", "/opt/py"), ("/usr",)) == ["/opt/py"]
     assert _probe.python_folders(("/usr", "/usr/local"), ("/usr",)) == []
+
+
+class BusySwarm:
+    """An engine that is refused an attachment as often as it is told to; all else goes well."""
+
+    def __init__(self, *refusals: str) -> None:
+        self._refusals = list(refusals)
+        self.containers: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_args, **_more: None
+
+    def create_container(self, *_args: Any, **_more: Any) -> dict[str, str]:
+        self.containers.append("made")
+        return {"Id": "made"}
+
+    def start(self, container: str) -> None:
+        if self._refusals:
+            raise DockerError(self._refusals.pop(0), 500)
+
+    def remove_container(self, container: str, **_more: Any) -> None:
+        self.containers.remove(container)
+
+
+LATE = (
+    "attaching to network failed, make sure your network options are correct and check manager logs: context deadline"
+)
+
+
+def starting(engine: BusySwarm, timeout: float | None) -> None:
+    _probe.ProbeEngine(engine, _probe.Desired(NAME, "net"), timeout).perform(Step("start_container", "start it"))
+
+
+def test_an_attachment_that_takes_long_is_waited_for() -> None:
+    engine = BusySwarm(*[f"{LATE} exceeded"] * 2)
+    starting(engine, 5)
+    assert engine.containers == ["made"]
+
+
+@pytest.mark.parametrize(
+    ("words", "timeout"), [(f"{LATE} exceeded", 0.3), (f"{LATE} exceeded", None), ("could not find a network", 60)]
+)
+def test_what_does_not_start_in_time_or_never_will_leaves_no_container(words: str, timeout: float | None) -> None:
+    engine = BusySwarm(*[words] * 20)
+    with pytest.raises(DockerError, match=words):
+        starting(engine, timeout)
+    assert engine.containers == []
 
 
 def test_the_agent_can_be_carried_to_the_host() -> None:

@@ -13,7 +13,7 @@ from ansible_collections.overssh.swarm.plugins.plugin_utils import _fleet, _rout
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.fleets import host, planned
+from tests.unit.fleets import host, planned, settled
 
 HUB = {"overssh_hub": True}
 UNDERLAY6 = "fd8a:91c4:6e27::/64"
@@ -354,15 +354,7 @@ def test_nobody_else_is_concerned_when_a_node_comes_or_goes(
     fleet: dict[str, dict[str, Any]], data: st.DataObject
 ) -> None:
     first = planned(fleet)
-    found = {
-        name: host(
-            devices=[
-                {"name": each["name"], "alias": f"overssh {each['peer']}", "addresses": each["addresses"]}
-                for each in node["devices"]
-            ]
-        )
-        for name, node in first["nodes"].items()
-    }
+    found = settled(first)
     leaves = [name for name, variables in fleet.items() if not variables.get("overssh_hub")]
     place = data.draw(st.integers(0, len(fleet)))
     items = list(fleet.items())

@@ -5,15 +5,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
+from typing import Any
 
 import pytest
 
 from tests.scenarios import lab
 from tests.scenarios.traffic import between
 
-HUBS = [name for name, variables in lab.hosts().items() if variables.get("overssh_hub")]
+HUBS = lab.hubs()
 FIRST, SECOND = HUBS
 SOURCE, DESTINATION = "edge2", "edge3"
 LINK = f"overssh-link-{FIRST}.service"
@@ -36,8 +36,10 @@ def comes_to_go_by(hub: str) -> None:
         time.sleep(0.2)
 
 
-def engine(*words: str) -> None:
-    subprocess.run(["docker", *words], check=True, capture_output=True, timeout=120)
+def went_on(seen: dict[str, Any]) -> None:
+    """The TCP connection is alive, and no gap was as long as Docker's gossip waits."""
+    assert seen["broken"] == ""
+    assert seen["udp"]["longest_s"] < LONGEST
 
 
 CUT = """\
@@ -70,9 +72,7 @@ def settled() -> None:
         for number, hub in enumerate(HUBS, start=1):
             if hub != node:
                 lab.wait_for(node, f"test $(cat /sys/class/net/tun100{number}/carrier) = 1", 120)
-    lab.wait_for(
-        "edge1", f"test $(docker node ls --format '{{{{.Status}}}}' | grep -cx Ready) = {len(lab.hosts())}", 120
-    )
+    lab.all_ready("edge1")
 
 
 FAULTS = {
@@ -87,10 +87,9 @@ def test_a_link_that_ends_is_back_in_seconds(fault):
         time.sleep(2)
         FAULTS[fault]()
         time.sleep(8)
-    assert seen["broken"] == ""
-    assert seen["udp"]["longest_s"] < LONGEST
+    went_on(seen)
     assert seen["tcp"]["longest_s"] < 2 * LONGEST
-    lab.wait_for(SOURCE, "test $(ip -json route get 172.30.0.5 | grep -c tun1001) = 1", 30)
+    comes_to_go_by(FIRST)
 
 
 @pytest.mark.parametrize("seconds", [10, 60])
@@ -104,31 +103,28 @@ def test_a_hub_without_network_is_replaced_by_the_other_one(seconds):
         mend(FIRST)
         time.sleep(8)
     assert during == SECOND
-    assert seen["broken"] == ""
-    assert seen["udp"]["longest_s"] < LONGEST
+    went_on(seen)
     comes_to_go_by(FIRST)
 
 
 def test_a_hub_that_stands_still_is_replaced_by_the_other_one():
     with between(SOURCE, DESTINATION) as seen:
         time.sleep(3)
-        engine("pause", lab.container(FIRST))
+        lab.machine("pause", FIRST)
         try:
             time.sleep(10)
         finally:
-            engine("unpause", lab.container(FIRST))
+            lab.machine("unpause", FIRST)
         time.sleep(8)
-    assert seen["broken"] == ""
-    assert seen["udp"]["longest_s"] < LONGEST
+    went_on(seen)
 
 
 def test_a_hub_that_reboots_is_replaced_meanwhile():
     with between(SOURCE, DESTINATION) as seen:
         time.sleep(2)
-        engine("restart", "--time", "5", lab.container(FIRST))
+        lab.machine("restart", FIRST, "--time", "5")
         time.sleep(20)
-    assert seen["broken"] == ""
-    assert seen["udp"]["longest_s"] < LONGEST
+    went_on(seen)
 
 
 def test_a_link_of_one_end_alone_goes_over_both_hubs():
@@ -140,5 +136,4 @@ def test_a_link_of_one_end_alone_goes_over_both_hubs():
             assert way(SOURCE, DESTINATION) == FIRST
         finally:
             lab.inside(DESTINATION, f"systemctl start {LINK}")
-    assert seen["broken"] == ""
-    assert seen["udp"]["longest_s"] < LONGEST
+    went_on(seen)

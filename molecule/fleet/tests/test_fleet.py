@@ -9,7 +9,7 @@ import json
 
 from tests.scenarios import lab
 
-HUBS = [name for name, variables in lab.hosts().items() if variables.get("overssh_hub")]
+HUBS = lab.hubs()
 UNDERLAY = {name: f"172.30.0.{place}" for place, name in enumerate(lab.hosts(), start=1)}
 
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 
 import pytest
 
@@ -13,7 +12,7 @@ from tests.scenarios import lab
 from tests.scenarios.traffic import between
 
 NODES = list(lab.hosts())
-HUBS = [name for name, variables in lab.hosts().items() if variables.get("overssh_hub")]
+HUBS = lab.hubs()
 NODE = "edge4"
 OTHERS = [name for name in NODES if name not in (NODE, *HUBS)]
 OURS = "ls -d /etc/overssh /etc/systemd/system/overssh-* /sys/class/net/tun* /usr/local/lib/overssh 2>/dev/null || true"
@@ -34,10 +33,6 @@ def remembered() -> set[str]:
 def untouched(play: lab.Play) -> None:
     """Nobody but hubs and the node itself has changed."""
     assert {name: play.recap[name]["changed"] for name in OTHERS} == dict.fromkeys(OTHERS, 0)
-
-
-def engine(*words: str) -> None:
-    subprocess.run(["docker", *words, lab.container(NODE)], check=True, capture_output=True, timeout=120)
 
 
 def test_a_name_that_the_fleet_does_not_have_is_refused():
@@ -65,7 +60,7 @@ def test_check_mode_removes_nobody():
 @pytest.mark.parametrize("alive", [True, False], ids=["alive", "dead"])
 def test_a_node_leaves_and_comes_back(alive):
     if not alive:
-        engine("stop")
+        lab.machine("stop", NODE)
     with between("edge2", "edge3") as seen:
         gone = lab.play("overssh.swarm.remove_node", "-e", f"overssh_node={NODE}")
     assert gone.status == 0
@@ -77,7 +72,7 @@ def test_a_node_leaves_and_comes_back(alive):
         assert lab.inside(NODE, OURS) == ""
         assert lab.inside(NODE, "docker info --format '{{.Swarm.LocalNodeState}}'").strip() == "inactive"
     else:
-        engine("start")
+        lab.machine("start", NODE)
         lab.wait_for(NODE, "systemctl is-active docker && systemctl is-active ssh", 120)
         # It was away, and has to forget what it was by itself.
         assert lab.play("overssh.swarm.teardown", "--limit", f"localhost,{NODE}").status == 0

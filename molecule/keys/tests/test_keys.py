@@ -9,7 +9,7 @@ import pytest
 from tests.scenarios import lab
 from tests.scenarios.traffic import between
 
-HUBS = [name for name, variables in lab.hosts().items() if variables.get("overssh_hub")]
+HUBS = lab.hubs()
 DIALLING = [name for name in lab.hosts() if name != HUBS[0]]
 KEY = "/etc/overssh/keys/id_ed25519"
 OLD = "/run/old-key"

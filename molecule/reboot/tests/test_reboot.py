@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 
 import pytest
@@ -41,12 +40,12 @@ def picture(node: str) -> dict[str, str]:
 def test_everything_is_back(node):
     before = picture(node)
     with between("edge2", "edge3") as seen:
-        subprocess.run(["docker", "restart", "--time", "10", lab.container(node)], check=True, capture_output=True)
+        lab.machine("restart", node, "--time", "10")
         time.sleep(25)
     assert seen["broken"] == ""
     assert seen["udp"]["longest_s"] < 4
     lab.wait_for(node, "test $(systemctl is-system-running) = running", 120)
-    lab.wait_for("edge1", f"test $(docker node ls --format '{{{{.Status}}}}' | grep -cx Ready) = {len(NODES)}", 120)
+    lab.all_ready("edge1")
     for other in NODES:
         if other != node:
             address = f"172.30.0.{NODES.index(other) + 1}"

@@ -13,7 +13,7 @@ import pytest
 
 from tests.scenarios import lab
 
-HUBS = [name for name, variables in lab.hosts().items() if variables.get("overssh_hub")]
+HUBS = lab.hubs()
 JUMP, BEHIND = HUBS
 NODES = list(lab.hosts())
 UNDERLAY6 = "fd8a:91c4:6e27::/64"
