@@ -227,7 +227,7 @@ class ProbeEngine(Engine[Observed]):
             raise
 
     def _start(self, container: str) -> None:
-        """Until the swarm attaches it: the engine itself gives up after 20 s, while a manager may be busy for longer."""
+        """Until the swarm attaches it; the engine itself gives up after 20 s, and managers may be busy for longer."""
         refusal: list[DockerError] = []
 
         def started() -> bool:
