@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import glob
 import importlib.util
 import json
 import os
@@ -12,10 +11,10 @@ import re
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import _gossip
+from . import _gossip, _sshd
 from ._addresses import read_routes
 from ._command import Runner
 from ._errors import OversshError
@@ -118,34 +117,6 @@ def docker_problems(info: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def sshd_problems(effective: Mapping[str, Sequence[str]], user: str) -> list[str]:
-    """Sentences on why this sshd would not let the tunnel account in; effective: as `sshd -T` prints it."""
-    said = []
-    allowed = effective.get("allowusers", [])
-    if allowed and not any(_names(pattern, user) for pattern in allowed):
-        said.append(f"sshd's AllowUsers leaves out {user}; add it to that line.")
-    if any(_names(pattern, user) for pattern in effective.get("denyusers", [])):
-        said.append(f"sshd's DenyUsers names {user}; take it out of that line.")
-    groups = effective.get("allowgroups", [])
-    if groups and user not in groups:
-        said.append(f"sshd's AllowGroups leaves out the group {user}; add it to that line.")
-    return said
-
-
-def _names(pattern: str, user: str) -> bool:
-    return pattern.split("@", 1)[0] in (user, "*")
-
-
-def parse_sshd(text: str) -> dict[str, list[str]]:
-    """`sshd -T` as a mapping of keyword to its values, in the order they are printed."""
-    found: dict[str, list[str]] = {}
-    for line in text.splitlines():
-        keyword, _space, value = line.strip().partition(" ")
-        if keyword:
-            found.setdefault(keyword.lower(), []).append(value)
-    return found
-
-
 def parse_devices(text: str) -> list[dict[str, Any]]:
     """The tun devices of `ip -json -details address show`."""
     devices = []
@@ -234,7 +205,7 @@ class Host:
             answer["docker"], found = self._engine()
             problems += found
         if os.geteuid() == 0:
-            answer["sshd"] = self._sshd(user)
+            answer["sshd"] = _sshd.look(self._run, self._finds, user)
         return {**answer, "problems": problems}
 
     def _engine(self) -> tuple[dict[str, Any], list[str]]:
@@ -257,29 +228,6 @@ class Host:
             )
         return answer, problems
 
-    def _sshd(self, user: str) -> dict[str, Any]:
-        """What the server side of a link has to know of this host's sshd, and what stands in the way of one."""
-        found: dict[str, Any] = {"host_keys": [], "drop_ins": False, "service": "ssh", "ends_unused": False}
-        if not self._finds("sshd"):
-            return {**found, "problems": ["the program sshd is missing; install the package openssh-server."]}
-        answer = self._run(["sshd", "-T"], check=False)
-        if answer.rc != 0:
-            words = answer.stderr.strip().rstrip(".")
-            return {**found, "problems": [f"sshd does not accept its own configuration: {words}."]}
-        effective = parse_sshd(answer.stdout)
-        keys = [read_text(f"{path}.pub") for path in effective.get("hostkey", [])]
-        host_keys = [" ".join(key.split()[:2]) for key in keys if key]
-        problems = sshd_problems(effective, user)
-        if not host_keys:
-            problems.append("sshd's public host keys can't be read; make them with ssh-keygen -A.")
-        return {
-            "host_keys": host_keys,
-            "drop_ins": _includes_drop_ins(),
-            "service": _ssh_service(),
-            "ends_unused": "unusedconnectiontimeout" in effective,
-            "problems": problems,
-        }
-
 
 def _mode(path: str) -> int | None:
     """A file's permissions, None where there is no such file."""
@@ -287,23 +235,3 @@ def _mode(path: str) -> int | None:
         return stat.S_IMODE(os.stat(path).st_mode)
     except OSError:
         return None
-
-
-def _includes_drop_ins() -> bool:
-    """Whether sshd reads /etc/ssh/sshd_config.d, before anything else that could decide first."""
-    main = read_text("/etc/ssh/sshd_config") or ""
-    for line in main.splitlines():
-        words = line.split()
-        if not words or words[0].startswith("#"):
-            continue
-        if words[0].lower() == "include" and any("sshd_config.d/*.conf" in word for word in words[1:]):
-            return True
-        if words[0].lower() == "match":
-            return False
-    return False
-
-
-def _ssh_service() -> str:
-    """The name of sshd's unit: ssh on Debian, sshd elsewhere."""
-    folders = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
-    return "ssh" if any(glob.glob(f"{folder}/ssh.service") for folder in folders) else "sshd"

@@ -92,7 +92,8 @@ host:
     sshd:
       description: >-
         The server's public host keys, the name of its service, whether it reads drop-in files, whether it can end
-        connections that carry nothing, and why it would not let tunnels in, one sentence each.
+        connections that carry nothing, why it would not let tunnels in, one sentence each, and what a Match block of
+        somebody else decides for O(user) before one of ours could.
       type: dict
       sample:
         host_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample]
@@ -100,6 +101,7 @@ host:
         drop_ins: true
         ends_unused: true
         problems: []
+        decided: [{"keyword": "PermitTunnel", "value": "no", "file": "/etc/ssh/sshd_config.d/10-hardened.conf"}]
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import _hosts, _rules, _settings
+from . import _hosts, _rules, _settings, _sshd
 from ._addressing import address6_for, assign, device_for
 from ._routing import HUBS_TABLE, routes
 from ._topology import Link, Member, Topology, family_problems, members_of, problems, topology
@@ -57,7 +57,7 @@ def plan(
     said += family_problems(shape, {name: _hosts.families(answer) for name, answer in found.items()})
     said += _hosts.problems(found, settings)
     said += _hosts.helper_problems(found, _streams(shape.links))
-    said += _hosts.sshd_problems(found, _dialled(shape.links))
+    said += _sshd.problems(found, _sshd.wanted(shape.links), settings["user"])
     said += _hosts.ipv6_problems(found, settings, {hub.name for hub in shape.hubs})
     said += _hosts.collisions(found, settings)
     held = _hosts.held(found, settings["underlay"])
@@ -92,11 +92,6 @@ def _founder(members: Sequence[Member], found: Mapping[str, Mapping[str, Any]]) 
 def _streams(links: Sequence[Link]) -> set[str]:
     """The nodes that a stream begins or ends on."""
     return {member.name for link in links if link.dialler.transport == "stream" for member in link.ends}
-
-
-def _dialled(links: Sequence[Link]) -> set[str]:
-    """The nodes whose sshd others log in to."""
-    return {name for link in links for name in (link.dialled.name, *(hop.member.name for hop in link.jumps))}
 
 
 def _taken_devices(fleet: Fleet) -> Iterator[str]:
@@ -134,7 +129,7 @@ def _routed(member: Member, fleet: Fleet) -> dict[str, list[dict[str, Any]]]:
 
 def _nodes(fleet: Fleet) -> Iterator[dict[str, Any]]:
     own: dict[str, list[Link]] = {member.name: [] for member in fleet.topology.members}
-    forwards = _forwards(fleet.topology.links)
+    forwards, sshd = _forwards(fleet.topology.links), _sshd.wanted(fleet.topology.links)
     for link in fleet.topology.links:
         for member in link.ends:
             own[member.name].append(link)
@@ -159,6 +154,7 @@ def _nodes(fleet: Fleet) -> Iterator[dict[str, Any]]:
                 {**forward, "device": fleet.devices[forward["peer"]]} for forward in forwards.get(member.name, [])
             ],
         }
+        node["sshd"] = _sshd.lines(sshd.get(member.name, {}))
         node["obsolete"] = _obsolete(node, fleet)
         node["rules"] = _rules.wanted(node, fleet.settings)
         yield node

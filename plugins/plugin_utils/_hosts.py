@@ -75,16 +75,6 @@ def families(answer: Mapping[str, Any]) -> list[int]:
     return list(answer.get("host", {}).get("families", []))
 
 
-def sshd_problems(found: Mapping[str, Mapping[str, Any]], dialled: set[str]) -> list[str]:
-    """Why one of the hosts that others dial would not let them in."""
-    return [
-        f"{name}: {sentence}"
-        for name, answer in found.items()
-        if name in dialled
-        for sentence in answer.get("host", {}).get("sshd", {}).get("problems", [])
-    ]
-
-
 def helper_problems(found: Mapping[str, Mapping[str, Any]], streams: set[str]) -> list[str]:
     """Why the helper of the stream transport can't run on one of the hosts that it has to run on."""
     said = []

@@ -40,6 +40,17 @@ _SYSCTLS = (
     "net.ipv6.conf.all.disable_ipv6=0",
     "net.ipv6.conf.default.disable_ipv6=0",
 )
+# As administrators write it on a machine that the world can dial.
+_HARDENED = """\
+PermitRootLogin no
+PasswordAuthentication no
+DisableForwarding yes
+PermitTunnel no
+AllowTcpForwarding no
+X11Forwarding no
+PermitUserRC no
+MaxSessions 4
+"""
 _KILL_INNER = "docker ps --quiet | xargs --no-run-if-empty docker kill"
 _TMPFS = ("/run:exec,mode=755", "/tmp:exec,mode=1777")
 
@@ -132,6 +143,8 @@ def own_files(node: Node, public_key: str) -> bytes:
             archive.addfile(entry, io.BytesIO(data))
 
         add(f"home/{OPERATOR}/.ssh/authorized_keys", public_key, 0o600, _OPERATOR_ID)
+        if node.dial is not None:
+            add("etc/ssh/sshd_config.d/10-hardened.conf", _HARDENED, 0o644)
         if node.ruleset is not None:
             add("etc/nftables.conf", node.ruleset, 0o755)
             link = tarfile.TarInfo("etc/systemd/system/sysinit.target.wants/nftables.service")

@@ -34,6 +34,39 @@ def everywhere(**variables: Any) -> dict[str, dict[str, Any]]:
     return {name: dict(variables) for name in THREE}
 
 
+def decided(keyword: str, value: str) -> dict[str, Any]:
+    """A host whose administrator decides something before a Match block of ours could."""
+    file = "/etc/ssh/sshd_config.d/10-hardened.conf"
+    return host(sshd={"decided": [{"keyword": keyword, "value": value, "file": file}]})
+
+
+@pytest.mark.parametrize(
+    ("link", "keyword", "value", "needed"),
+    [
+        ({}, "ForceCommand", "/bin/false", "none"),
+        ({}, "AuthorizedKeysFile", ".ssh/authorized_keys", "/etc/overssh/authorized_keys"),
+        ({}, "PermitTunnel", "yes", "no"),
+        ({}, "PermitTunnel", "no", None),
+        ({}, "DisableForwarding", "yes", None),
+        ({"overssh_transport": "tun"}, "PermitTunnel", "no", "point-to-point"),
+        ({"overssh_transport": "tun"}, "DisableForwarding", "yes", "no"),
+        ({"overssh_transport": "tun"}, "AllowTcpForwarding", "no", None),
+        ({"overssh_jump": "cloud1"}, "AllowTcpForwarding", "no", "local"),
+    ],
+)
+def test_a_match_block_that_decides_before_ours_is_named(
+    link: dict[str, str], keyword: str, value: str, needed: str | None
+) -> None:
+    fleet = {**THREE, "edge1": link, "edge2": {**link, "overssh_hub": "overssh_jump" in link}}
+    said = planned(fleet, cloud1=decided(keyword, value), edge1=decided("PermitTunnel", "no"))["problems"]
+    sentence = (
+        f"cloud1: sshd's {keyword} is {value} for overssh, by a Match block in /etc/ssh/sshd_config.d/10-hardened.conf "
+        f"that is read before ours, and has to be {needed}; take the account out of that block, as in Match User "
+        "*,!overssh."
+    )
+    assert said == ([sentence] if needed else [])
+
+
 SECOND = {"overssh_underlay6": "fd8a:91c4:6e27::/64"}
 
 

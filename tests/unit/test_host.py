@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _host
+from ansible_collections.overssh.swarm.plugins.module_utils import _host, _sshd
 
 FINE: dict[str, Any] = {
     "euid": 0,
@@ -97,13 +97,11 @@ def test_engines_that_refuse_swarm_mode_are_told_by_their_setting() -> None:
 
 
 def test_an_sshd_that_leaves_the_account_out_is_told_by_its_line() -> None:
-    effective = _host.parse_sshd(
-        "port 22\nallowusers root\nallowusers ops@10.0.0.*\nallowgroups wheel\ndenyusers over*\n"
-    )
+    effective = _sshd.parse("port 22\nallowusers root\nallowusers ops@10.0.0.*\nallowgroups wheel\ndenyusers over*\n")
     assert effective["allowusers"] == ["root", "ops@10.0.0.*"]
-    assert [said.split()[1] for said in _host.sshd_problems(effective, "overssh")] == ["AllowUsers", "AllowGroups"]
-    assert _host.sshd_problems({"allowusers": ["overssh"], "allowgroups": ["overssh"]}, "overssh") == []
-    assert "DenyUsers" in _host.sshd_problems({"denyusers": ["overssh"]}, "overssh")[0]
+    assert [said.split()[1] for said in _sshd.problems(effective, "overssh")] == ["AllowUsers", "AllowGroups"]
+    assert _sshd.problems({"allowusers": ["overssh"], "allowgroups": ["overssh"]}, "overssh") == []
+    assert "DenyUsers" in _sshd.problems({"denyusers": ["overssh"]}, "overssh")[0]
 
 
 def test_tun_devices_are_read_with_their_peers() -> None:
@@ -156,3 +154,24 @@ def test_what_a_host_does_with_ipv6_is_read_from_the_kernels_settings(
     usual = {"all/disable_ipv6": "0", "default/disable_ipv6": "0"}
     assert _host.ipv6(lambda name: {**usual, **settings}.get(name, "")) == expected
     assert _host.ipv6(lambda name: "") == {"enabled": False, "forwarding": "off"}
+
+
+MAIN = "Port 22\nInclude /etc/ssh/sshd_config.d/*.conf\nX11Forwarding yes\n"
+
+
+def test_our_block_is_rehearsed_in_the_place_that_its_name_gives_it() -> None:
+    folder = "/etc/ssh/sshd_config.d"
+    assert _sshd.includes_drop_ins(MAIN)
+    others = [f"{folder}/{name}.conf" for name in ("10-hardened", "overssh", "zz")]
+    assert _sshd.among_drop_ins(MAIN, "/tmp/ours", others).splitlines() == [
+        "Port 22",
+        f"Include {folder}/10-hardened.conf /tmp/ours {folder}/zz.conf",
+        "X11Forwarding yes",
+    ]
+
+
+def test_our_block_is_rehearsed_at_the_end_of_a_file_that_has_no_drop_ins() -> None:
+    alone = "Port 22\nMatch User git\n    PermitTTY no\n"
+    assert not _sshd.includes_drop_ins(alone)
+    with_ours = f"{alone}# BEGIN overssh.swarm\nMatch User overssh\n# END overssh.swarm\n"
+    assert _sshd.at_the_end(with_ours, "Match User other\n") == f"{alone}\nMatch User other\n"

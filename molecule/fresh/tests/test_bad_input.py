@@ -121,6 +121,21 @@ def test_a_tun_device_for_root_only():
         lab.inside("edge1", "chmod 0666 /dev/net/tun")
 
 
+def test_an_sshd_that_would_not_hold_to_our_match_block():
+    """The lab's hub is hardened for all accounts, which is no obstacle; a Match block that is read first is one."""
+    there = "/etc/ssh/sshd_config.d/20-accounts.conf"
+    lab.inside("cloud1", f"printf 'Match User *,!ops\\n    PermitTTY yes\\n    ForceCommand /bin/false\\n' >{there}")
+    try:
+        said = refused()
+    finally:
+        lab.inside("cloud1", f"rm {there}")
+    for keyword, value, needed in (("PermitTTY", "yes", "no"), ("ForceCommand", "/bin/false", "none")):
+        assert (
+            f"cloud1: sshd's {keyword} is {value} for overssh, by a Match block in {there} that is read before ours, "
+            f"and has to be {needed}; take the account out of that block, as in Match User *,!overssh."
+        ) in said
+
+
 def test_a_host_without_its_docker_engine():
     lab.inside("edge1", "systemctl stop docker.socket docker.service")
     try:
