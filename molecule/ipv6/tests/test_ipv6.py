@@ -31,11 +31,6 @@ def test_site_forms_the_swarm_and_proves_every_pair(site):
     assert {pair["checks"]["mtu"]["bytes"] for pair in report["pairs"]} == {65000 - 70}
 
 
-def test_site_again_changes_nothing(site):
-    again = lab.play("overssh.swarm.site", *SIX)
-    assert (again.status, again.total("changed")) == (0, 0)
-
-
 def test_nodes_are_known_by_their_ipv6_addresses(site):
     script = "docker node inspect --format '{{.Description.Hostname}} {{.Status.Addr}}' $(docker node ls --quiet)"
     assert dict(line.split() for line in lab.inside(lab.hub(), script).splitlines()) == UNDERLAY

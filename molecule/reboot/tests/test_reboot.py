@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A node that was restarted is what it was, with no run of Ansible."""
+"""A node that was restarted is what it was, with no run of Ansible; a hub and a spoke of systemd-networkd."""
 
 from __future__ import annotations
 
@@ -30,6 +30,32 @@ done
     "units": "systemctl list-unit-files --no-legend 'overssh-*' | awk '{print $1, $2}' | sort",
     "swarm": "docker info --format '{{.Swarm.NodeID}} {{.Swarm.NodeAddr}} {{.Swarm.ControlAvailable}}'",
 }
+
+
+# networkd has the device that leads to the world, as on a host of its own. It forgets rules of others when it starts.
+NETWORKD = """
+address=$(ip -4 -br address show eth0 | awk '{print $3}')
+gateway=$(ip -4 route show default | awk '{print $3}')
+printf '[Match]\\nName=eth0\\n[Network]\\nAddress=%s\\nGateway=%s\\n' $address $gateway >/etc/systemd/network/10-eth0.network
+systemctl enable --quiet --now systemd-networkd.service
+# It would wait for the addresses that the lab's engine gives out.
+systemctl disable --quiet systemd-networkd-wait-online.service
+"""
+NO_NETWORKD = """
+systemctl disable --quiet --now systemd-networkd.service systemd-networkd.socket
+rm /etc/systemd/network/10-eth0.network
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def networkd():
+    """Of the two nodes that are restarted."""
+    for node in (HUB, SPOKE):
+        lab.inside(node, NETWORKD)
+        lab.wait_for(node, "networkctl --no-pager --no-legend list eth0 | grep -q configured", 30)
+    yield
+    for node in (HUB, SPOKE):
+        lab.inside(node, NO_NETWORKD)
 
 
 def picture(node: str) -> dict[str, str]:
