@@ -36,7 +36,8 @@ done
 NETWORKD = """
 address=$(ip -4 -br address show eth0 | awk '{print $3}')
 gateway=$(ip -4 route show default | awk '{print $3}')
-printf '[Match]\\nName=eth0\\n[Network]\\nAddress=%s\\nGateway=%s\\n' $address $gateway >/etc/systemd/network/10-eth0.network
+file=/etc/systemd/network/10-eth0.network
+printf '[Match]\\nName=eth0\\n[Network]\\nAddress=%s\\nGateway=%s\\n' $address $gateway >$file
 systemctl enable --quiet --now systemd-networkd.service
 # It would wait for the addresses that the lab's engine gives out.
 systemctl disable --quiet systemd-networkd-wait-online.service
