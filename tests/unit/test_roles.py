@@ -71,6 +71,8 @@ def roles_used(node) -> list[tuple[str, str]]:
             for item in node.get("loop", [""]):
                 name = value["name"].replace(f"{{{{ {variable} }}}}", item)
                 found.append((name, value.get("tasks_from", "main")))
+        elif key == "ansible.builtin.include_tasks":
+            found += roles_used(load(PROJECT / "playbooks" / value))
         else:
             found += roles_used(value)
     return found
