@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from ._topology import Link
@@ -30,10 +30,11 @@ def wanted(links: Sequence[Link]) -> dict[str, dict[str, str]]:
     for link in links:
         transports.setdefault(link.dialled.name, set()).add(link.dialler.transport)
     jumps = {hop.member.name for link in links for hop in link.jumps}
-    return {name: _wanted(transports.get(name, set()), name in jumps) for name in {*transports, *jumps}}
+    return {name: held(transports.get(name, set()), name in jumps) for name in {*transports, *jumps}}
 
 
-def _wanted(transports: set[str], jump: bool) -> dict[str, str]:
+def held(transports: Collection[str], jump: bool) -> dict[str, str]:
+    """The same of one node; transports: of the links that it is dialled for, jump: whether it leads on to others."""
     tun, stream = "tun" in transports, "stream" in transports
     values = {
         **ALWAYS,

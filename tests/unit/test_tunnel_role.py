@@ -10,6 +10,8 @@ from typing import Any
 import jinja2
 import pytest
 import yaml
+from ansible_collections.overssh.swarm.plugins.module_utils import _sshd
+from ansible_collections.overssh.swarm.plugins.plugin_utils import _sshd as _sshd_plan
 from jinja2.nativetypes import NativeEnvironment
 
 ROLE = Path(__file__).resolve().parents[2] / "roles" / "tunnel"
@@ -135,3 +137,19 @@ def test_sshd_opens_what_is_on_the_way_and_nothing_else(links, disabled, forward
     assert f"DisableForwarding {disabled}" in lines
     assert f"AllowTcpForwarding {forwarding}" in lines
     assert f"PermitOpen {opens}" in lines
+
+
+@pytest.mark.parametrize(
+    ("links", "transports"),
+    [
+        (["stream"], {"stream"}),
+        (["tun"], {"tun"}),
+        (["stream", "tun", "tun passes"], {"stream", "tun"}),
+        (["passes only"], set()),
+    ],
+)
+def test_what_the_plan_expects_of_sshd_is_what_it_is_told(links: list[str], transports: set[str]) -> None:
+    told = [line.strip() for line in rendered("sshd.conf.j2", *links).splitlines()]
+    expected = _sshd_plan.held(transports, jump=any("passes" in link for link in links))
+    assert {f"{keyword} {value}" for keyword, value in expected.items()} <= set(told)
+    assert set(expected) <= set(_sshd.REHEARSED), "what is not tried out beforehand would be found too late"
