@@ -100,6 +100,7 @@ molecule-three: $(READY) ## Those of them on three nodes
 molecule-fleet: export LAB_NAME := $(MOLECULE_LAB)-fleet
 molecule-fleet: export LAB_NODES := 6
 molecule-fleet: export LAB_HUBS := 2
+molecule-fleet: export LAB_PACKAGES := network-manager udev
 molecule-fleet: export LAB_STATE := .lab/$(MOLECULE_LAB)-fleet
 molecule-fleet: export MOLECULE_EPHEMERAL_DIRECTORY := $(CURDIR)/build/molecule/$(MOLECULE_LAB)-fleet
 molecule-fleet: $(READY) ## Those of them on two hubs and four spokes

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A node that was restarted is what it was, with no run of Ansible; a hub and a spoke of systemd-networkd."""
+"""A node that was restarted is what it was, with no run of Ansible; a hub of systemd-networkd and a spoke of NetworkManager."""
 
 from __future__ import annotations
 
@@ -32,31 +32,34 @@ done
 }
 
 
-# networkd has the device that leads to the world, as on a host of its own. It forgets rules of others when it starts.
-NETWORKD = """
+# Each of them has the device that leads to the world, as on a host of its own; they stay in charge of it.
+FIND = """
 address=$(ip -4 -br address show eth0 | awk '{print $3}')
 gateway=$(ip -4 route show default | awk '{print $3}')
+"""
+# It forgets the routing rules of others when it starts.
+NETWORKD = """
+systemctl disable --quiet --now NetworkManager.service NetworkManager-wait-online.service
 file=/etc/systemd/network/10-eth0.network
 printf '[Match]\\nName=eth0\\n[Network]\\nAddress=%s\\nGateway=%s\\n' $address $gateway >$file
 systemctl enable --quiet --now systemd-networkd.service
-# It would wait for the addresses that the lab's engine gives out.
+# It would wait for the addresses that the lab's engine gives to its devices.
 systemctl disable --quiet systemd-networkd-wait-online.service
 """
-NO_NETWORKD = """
-systemctl disable --quiet --now systemd-networkd.service systemd-networkd.socket
-rm /etc/systemd/network/10-eth0.network
+NETWORK_MANAGER = """
+nmcli connection show wired >/dev/null 2>&1 || nmcli connection add type ethernet ifname eth0 con-name wired \\
+    ipv4.method manual ipv4.addresses $address ipv4.gateway $gateway ipv6.method ignore
+nmcli connection up wired
 """
 
 
 @pytest.fixture(scope="module", autouse=True)
-def networkd():
-    """Of the two nodes that are restarted."""
-    for node in (HUB, SPOKE):
-        lab.inside(node, NETWORKD)
-        lab.wait_for(node, "networkctl --no-pager --no-legend list eth0 | grep -q configured", 30)
-    yield
-    for node in (HUB, SPOKE):
-        lab.inside(node, NO_NETWORKD)
+def network_managers():
+    """The hub is a host of systemd-networkd, the spoke one of NetworkManager; the others have neither configured."""
+    lab.inside(HUB, FIND + NETWORKD)
+    lab.wait_for(HUB, "networkctl --no-pager --no-legend list eth0 | grep -q configured", 30)
+    lab.inside(SPOKE, FIND + NETWORK_MANAGER)
+    lab.wait_for(SPOKE, "nmcli --terse --fields DEVICE,STATE device | grep -qx eth0:connected", 30)
 
 
 def picture(node: str) -> dict[str, str]:
@@ -78,6 +81,14 @@ def test_everything_is_back(node):
             address = f"172.30.0.{NODES.index(other) + 1}"
             lab.wait_for(node, f"ping -q -c 1 -W 1 {address}", 60)
     assert picture(node) == before
+
+
+def test_the_managers_of_its_network_may_be_restarted():
+    for node, unit in ((HUB, "systemd-networkd"), (SPOKE, "NetworkManager")):
+        before = picture(node)
+        lab.inside(node, f"systemctl restart {unit}")
+        lab.wait_for(node, f"systemctl is-active --quiet {unit} && ping -q -c 1 -W 1 172.30.0.2", 30)
+        assert picture(node) == before, unit
 
 
 def test_docker_wants_its_address_first_and_starts_without_it_too():
