@@ -31,8 +31,9 @@ def unit_text(desired: Desired, ip: str) -> str:
 [Unit]
 Description=overssh tunnel device {desired.name} ({desired.description or desired.name})
 After=systemd-modules-load.service systemd-sysctl.service systemd-udevd.service
-# It takes away the rules of others when it starts.
+# It takes away the routing rules of others when it starts, also when it is restarted.
 After=systemd-networkd.service
+PartOf=systemd-networkd.service
 Before=network.target docker.service
 
 [Service]

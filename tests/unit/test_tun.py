@@ -280,6 +280,7 @@ def test_the_unit_says_the_same_as_the_module() -> None:
     assert "ExecStart=/sbin/ip address replace 172.30.0.2 peer 172.30.0.1/32 dev tun1001\n" in TEXT
     assert "ExecStart=/sbin/ip route replace 172.30.0.0/16 src 172.30.0.2 dev tun1001 proto static\n" in TEXT
     assert "Before=network.target docker.service" in TEXT
+    assert "After=systemd-networkd.service\nPartOf=systemd-networkd.service\n" in TEXT
     several = unit_text(replace(DESIRED, multi_queue=True), "/sbin/ip")
     assert "|| exec /sbin/ip tuntap add dev tun1001 mode tun user overssh multi_queue'\n" in several
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A node that was restarted is what it was, with no run of Ansible; a hub of systemd-networkd and a spoke of NetworkManager."""
+"""A node that was restarted is what it was, with no run of Ansible; with systemd-networkd and with NetworkManager."""
 
 from __future__ import annotations
 
