@@ -88,6 +88,7 @@ def test_the_managers_of_its_network_may_be_restarted():
         before = picture(node)
         lab.inside(node, f"systemctl restart {unit}")
         lab.wait_for(node, f"systemctl is-active --quiet {unit} && ping -q -c 1 -W 1 172.30.0.2", 30)
+        lab.wait_for(node, "! systemctl list-jobs --no-legend --plain | grep -q overssh", 30)
         assert picture(node) == before, unit
 
 
