@@ -32,6 +32,7 @@ done
 }
 
 
+NO_JOBS = "! systemctl list-jobs --no-legend --plain | grep -q overssh"
 # Each of them has the device that leads to the world, as on a host of its own; they stay in charge of it.
 FIND = """
 address=$(ip -4 -br address show eth0 | awk '{print $3}')
@@ -43,6 +44,8 @@ systemctl disable --quiet --now NetworkManager.service NetworkManager-wait-onlin
 file=/etc/systemd/network/10-eth0.network
 printf '[Match]\\nName=eth0\\n[Network]\\nAddress=%s\\nGateway=%s\\n' $address $gateway >$file
 systemctl enable --quiet --now systemd-networkd.service
+# On a host that has had it from the beginning our units have brought the rules back by now.
+systemctl restart systemd-networkd.service
 # It would wait for the addresses that the lab's engine gives to its devices.
 systemctl disable --quiet systemd-networkd-wait-online.service
 """
@@ -58,6 +61,7 @@ def network_managers():
     """The hub is a host of systemd-networkd, the spoke one of NetworkManager; the others have neither configured."""
     lab.inside(HUB, FIND + NETWORKD)
     lab.wait_for(HUB, "networkctl --no-pager --no-legend list eth0 | grep -q configured", 30)
+    lab.wait_for(HUB, NO_JOBS, 30)
     lab.inside(SPOKE, FIND + NETWORK_MANAGER)
     lab.wait_for(SPOKE, "nmcli --terse --fields DEVICE,STATE device | grep -qx eth0:connected", 30)
 
@@ -88,7 +92,7 @@ def test_the_managers_of_its_network_may_be_restarted():
         before = picture(node)
         lab.inside(node, f"systemctl restart {unit}")
         lab.wait_for(node, f"systemctl is-active --quiet {unit} && ping -q -c 1 -W 1 172.30.0.2", 30)
-        lab.wait_for(node, "! systemctl list-jobs --no-legend --plain | grep -q overssh", 30)
+        lab.wait_for(node, NO_JOBS, 30)
         assert picture(node) == before, unit
 
 
