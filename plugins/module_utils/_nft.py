@@ -1,261 +1,27 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The engine of nft_rule: accepts where they take effect, in one transaction, kept for the next boot."""
+"""The engine of nft_rule: rules where they take effect, in one transaction, kept for the next boot."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from . import _nft_scratch
 from ._command import CommandError, Runner
 from ._errors import OversshError
 from ._files import read_text, remove, remove_empty_folder, write_text
 from ._main import Engine
-from ._nft_model import ChainKey, Rule, Ruleset, Statement, parse
-from ._nft_persist import FOLDER, RULES_FILE, SCRIPT, SCRIPT_FILE, UNITS, Line, file_text, read_lines
-from ._nft_placement import Arrangement, Arranger, Placement
-from ._nft_rule import PATHS, PROTOCOLS, Accept, accept_from, rule_name
+from ._nft_fixed import FixedArrangement
+from ._nft_model import ChainKey, Ruleset, parse
+from ._nft_persist import FOLDER, RULES_FILE, SCRIPT_FILE, UNITS, read_lines
+from ._nft_placement import Placement
+from ._nft_plan import Command, Decision, Firewall, Wish, address, decide, plan_decided, rule_steps
 from ._plan import Plan, Step
-from ._systemd import Systemd, UnitState, unit_path
-
-Command = Mapping[str, Any]
-
-RULE_OPTIONS: dict[str, dict[str, Any]] = {
-    "path": {"type": "str", "choices": list(PATHS), "default": "input"},
-    "protocol": {"type": "str", "choices": list(PROTOCOLS), "default": "any"},
-    "ports": {"type": "list", "elements": "str", "default": []},
-    "in_interfaces": {"type": "list", "elements": "str", "default": []},
-    "out_interfaces": {"type": "list", "elements": "str", "default": []},
-    "source": {"type": "list", "elements": "str", "default": []},
-    "destination": {"type": "list", "elements": "str", "default": []},
-}
-
-ARGUMENTS: dict[str, dict[str, Any]] = {
-    "name": {"type": "str"},
-    **RULE_OPTIONS,
-    "rules": {
-        "type": "list",
-        "elements": "dict",
-        "options": {"name": {"type": "str", "required": True}, **RULE_OPTIONS},
-    },
-    "exclusive_prefix": {"type": "str"},
-    "all": {"type": "bool", "default": False},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "persist": {"type": "bool", "default": True},
-}
-
-CONSTRAINTS: dict[str, Any] = {
-    "mutually_exclusive": [("name", "rules")],
-    "required_one_of": [("name", "rules", "exclusive_prefix", "all")],
-    "supports_check_mode": True,
-}
-
-
-NO_UNIT = UnitState(text=None, enabled=False, active="inactive")
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What a task asks for: accepts that are present, names that are absent, and what else of ours goes."""
-
-    accepts: tuple[Accept, ...] = ()
-    absent: frozenset[str] = frozenset()
-    exclusive_prefix: str | None = None
-    everything: bool = False
-    persist: bool = True
-
-    def unwanted(self, name: str) -> bool:
-        """Whether a rule of ours with this name has to go."""
-        if any(accept.name == name for accept in self.accepts):
-            return False
-        prefixed = self.exclusive_prefix is not None and name.startswith(self.exclusive_prefix)
-        return self.everything or prefixed or name in self.absent
-
-    def concerns(self, name: str) -> bool:
-        """Whether the task says anything about a rule of ours with this name."""
-        return self.unwanted(name) or any(accept.name == name for accept in self.accepts)
-
-
-@dataclass(frozen=True)
-class Firewall:
-    """The host's ruleset, and what is kept of ours for the next boot."""
-
-    ruleset: Ruleset
-    kept_text: str | None = None
-    script: str | None = None
-    units: Mapping[str, UnitState] = field(default_factory=lambda: dict.fromkeys(UNITS, NO_UNIT))
-
-
-@dataclass(frozen=True)
-class Decision:
-    """All changes that a wish means for a host."""
-
-    arrangements: tuple[Arrangement, ...]
-    removed: tuple[tuple[ChainKey, Rule], ...]
-    lines: tuple[Line, ...]
-
-    @property
-    def added(self) -> tuple[Placement, ...]:
-        """The rules of ours that come."""
-        return tuple(placement for arrangement in self.arrangements for placement in arrangement.added)
-
-
-def wish_from(options: Mapping[str, Any]) -> Wish:
-    """The task's options in one form, whether they describe one rule or a list."""
-    present = options["state"] == "present"
-    described: list[Mapping[str, Any]] = list(options.get("rules") or ())
-    if options.get("name") is not None:
-        described.append(options)
-    names = [rule_name(rule.get("name")) for rule in described]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise OversshError(f"the name {twice[0]} stands for several rules of this task; give each its own")
-    if options.get("all") and (present or described):
-        raise OversshError("all takes away every rule of ours; it goes with state: absent, and with no rule named")
-    return Wish(
-        accepts=tuple(accept_from(rule) for rule in described) if present else (),
-        absent=frozenset() if present else frozenset(names),
-        exclusive_prefix=options.get("exclusive_prefix"),
-        everything=bool(options.get("all")),
-        persist=bool(options.get("persist")),
-    )
-
-
-def decide(wish: Wish, observed: Firewall) -> Decision:
-    """What has to be done with the rules, and which of them are kept for the next boot."""
-    arranger = Arranger(observed.ruleset)
-    arrangements = tuple(arranger.arrange(accept) for accept in wish.accepts)
-    removed = [gone for arrangement in arrangements for gone in arrangement.removed]
-    removed += [(key, rule) for key, rule in observed.ruleset.our_rules() if wish.unwanted(rule.name or "")]
-    lines = {line for line in read_lines(observed.kept_text) if not wish.concerns(line.name)}
-    if wish.persist:
-        for arrangement in arrangements:
-            for placement in arrangement.placements:
-                lines.add(Line(placement.key, placement.piece.text, placement.anchor))
-    return Decision(
-        arrangements, tuple(removed), tuple(sorted(lines, key=lambda line: (line.key, line.name, str(line))))
-    )
-
-
-def plan_rules(wish: Wish, observed: Firewall) -> Plan:
-    """The steps from the firewall as found to the one wished for."""
-    return plan_decided(decide(wish, observed), observed)
-
-
-def plan_decided(decision: Decision, observed: Firewall) -> Plan:
-    """The steps that carry a decision out."""
-    steps = [*_rule_steps(decision, observed.ruleset), *_keeping_steps(decision.lines, observed)]
-    return Plan(_state(observed, None), _state(observed, decision), tuple(steps))
-
-
-def _rule_steps(decision: Decision, ruleset: Ruleset) -> list[Step]:
-    commands: list[Command] = [{"delete": {"rule": _address(key, rule.handle)}} for key, rule in decision.removed]
-    commands += [
-        _insertion(placement.key, placement.before, placement.piece.statements, placement.piece.comment)
-        for placement in decision.added
-    ]
-    if not commands:
-        return []
-    words = [f"remove from {key}: {rule.text or rule.comment}" for key, rule in decision.removed]
-    words += [f"add to {placement.key}: {placement.piece.text}" for placement in decision.added]
-    gone = {rule.handle for _key, rule in decision.removed}
-    back = [
-        _insertion(key, _follower(ruleset, key, rule, gone), rule.statements, rule.comment)
-        for key, rule in decision.removed
-    ]
-    inverse = Step("take_back", "take the firewall rules back", {"commands": back})
-    return [Step("change", "; ".join(words), {"commands": commands, "fingerprint": ruleset.fingerprint}, inverse)]
-
-
-def _keeping_steps(lines: Sequence[Line], observed: Firewall) -> list[Step]:
-    """What keeps these rules for the next boot; nothing is left of it where there are none."""
-    if not lines:
-        return _forgetting_steps(observed)
-    steps = []
-    if observed.kept_text != file_text(lines):
-        steps.append(_write(RULES_FILE, file_text(lines), observed.kept_text))
-    if observed.script != SCRIPT:
-        steps.append(_write(SCRIPT_FILE, SCRIPT, observed.script))
-    for unit, text in UNITS.items():
-        steps += _unit_steps(unit, text, observed.units[unit])
-    return steps
-
-
-def _unit_steps(unit: str, text: str, found: UnitState) -> Iterator[Step]:
-    args = {"unit": unit}
-    if found.text != text:
-        yield Step("write_unit", f"write {unit_path(unit)}", {**args, "text": text}, _unit_text_step(unit, found.text))
-    if not found.enabled:
-        yield Step("enable", f"enable {unit}", args, Step("disable", f"disable {unit}", args))
-    if found.active != "active":
-        yield Step("start", f"start {unit}", args, Step("stop", f"stop {unit}", args))
-
-
-def _forgetting_steps(observed: Firewall) -> list[Step]:
-    steps = []
-    for unit in reversed(UNITS):
-        args, found = {"unit": unit}, observed.units[unit]
-        if found.active in {"active", "activating"}:
-            steps.append(Step("stop", f"stop {unit}", args, Step("start", f"start {unit}", args)))
-        if found.enabled:
-            steps.append(Step("disable", f"disable {unit}", args, Step("enable", f"enable {unit}", args)))
-        if found.text is not None:
-            steps.append(Step("delete_unit", f"remove {unit_path(unit)}", args, _unit_text_step(unit, found.text)))
-    for path, text in ((SCRIPT_FILE, observed.script), (RULES_FILE, observed.kept_text)):
-        if text is not None:
-            back = Step("write", f"write {path}", {"path": path, "text": text})
-            steps.append(Step("remove", f"remove {path}", {"path": path}, back))
-    return steps
-
-
-def _unit_text_step(unit: str, text: str | None) -> Step:
-    if text is None:
-        return Step("delete_unit", f"remove {unit_path(unit)}", {"unit": unit})
-    return Step("write_unit", f"write {unit_path(unit)}", {"unit": unit, "text": text})
-
-
-def _write(path: str, text: str, before: str | None) -> Step:
-    if before is None:
-        back = Step("remove", f"remove {path}", {"path": path})
-    else:
-        back = Step("write", f"write {path}", {"path": path, "text": before})
-    return Step("write", f"write {path}", {"path": path, "text": text}, back)
-
-
-def _state(observed: Firewall, decision: Decision | None) -> dict[str, Any]:
-    """Our rules and what is kept of them, as found, or as they will be after the decision."""
-    rules = [(key, rule.text or rule.comment, rule.handle) for key, rule in observed.ruleset.our_rules()]
-    lines = read_lines(observed.kept_text)
-    if decision is not None:
-        gone = {(key, rule.handle) for key, rule in decision.removed}
-        rules = [(key, text, handle) for key, text, handle in rules if (key, handle) not in gone]
-        rules += [(placement.key, placement.piece.text, 0) for placement in decision.added]
-        lines = decision.lines
-    return {
-        "rules": sorted(f"{key}: {text}" for key, text, _handle in rules),
-        "kept_for_boot": sorted(f"{line.key}: {line.rule}" for line in lines),
-    }
-
-
-def _address(key: ChainKey, handle: int) -> dict[str, Any]:
-    return {"family": key.family, "table": key.table, "chain": key.chain, "handle": handle}
-
-
-def _insertion(key: ChainKey, before: int | None, statements: Sequence[Statement], comment: str) -> Command:
-    """The command that puts a rule before another one, or at the end of its chain."""
-    rule: dict[str, Any] = {"family": key.family, "table": key.table, "chain": key.chain}
-    if before is not None:
-        rule["handle"] = before
-    rule.update(comment=comment, expr=[dict(statement) for statement in statements])
-    return {"add" if before is None else "insert": {"rule": rule}}
-
-
-def _follower(ruleset: Ruleset, key: ChainKey, rule: Rule, gone: Iterable[int]) -> int | None:
-    rules = ruleset.chains[key].rules
-    without = set(gone)
-    return next((other.handle for other in rules[rules.index(rule) + 1 :] if other.handle not in without), None)
+from ._systemd import Systemd, unit_path
 
 
 class Nft:
@@ -264,18 +30,36 @@ class Nft:
     def __init__(self, run: Runner) -> None:
         self._run = run
 
-    def ruleset(self) -> Ruleset:
-        """The ruleset, with each rule's text."""
-        listing = self._run(["nft", "-j", "list", "ruleset"]).stdout
+    def listing(self) -> str:
+        """The ruleset in nft's JSON."""
+        return self._run(["nft", "-j", "list", "ruleset"]).stdout
+
+    def ruleset(self, listing: str | None = None) -> Ruleset:
+        """The ruleset, with each rule's text; listing: where it has just been asked for."""
         text = self._run(["nft", "-s", "-a", "list", "ruleset"]).stdout
-        return parse(listing, text)
+        return parse(self.listing() if listing is None else listing, text)
 
     def apply(self, commands: Sequence[Command]) -> list[tuple[ChainKey, int]]:
         """Do the commands in one transaction, and return the rules that were added."""
+        if any(isinstance(command, str) for command in commands):
+            return self._apply_text(commands)
         batch = json.dumps({"nftables": list(commands)})
         self._run(["nft", "-j", "-c", "-f", "-"], data=batch)
-        echo = self._run(["nft", "-j", "-e", "-a", "-f", "-"], data=batch).stdout
-        return _echoed(echo)
+        return _echoed(self._run(["nft", "-j", "-e", "-a", "-f", "-"], data=batch).stdout)
+
+    def _apply_text(self, commands: Sequence[Command]) -> list[tuple[ChainKey, int]]:
+        """The same in nft's own language; with -j, which the echo needs, it reads a file twice, and so no pipe."""
+        with tempfile.NamedTemporaryFile("w", prefix="overssh-nft-", encoding="utf-8") as batch:
+            for command in commands:
+                batch.write(f"{command if isinstance(command, str) else _deletion(command)}\n")
+            batch.flush()
+            self._run(["nft", "-j", "-c", "-f", batch.name])
+            return _echoed(self._run(["nft", "-j", "-e", "-a", "-f", batch.name]).stdout)
+
+
+def _deletion(command: Mapping[str, Any]) -> str:
+    rule = command["delete"]["rule"]
+    return f"delete rule {rule['family']} {rule['table']} {rule['chain']} handle {rule['handle']}"
 
 
 def _echoed(echo: str) -> list[tuple[ChainKey, int]]:
@@ -298,6 +82,7 @@ class NftEngine(Engine[Firewall]):
 
     def __init__(self, wish: Wish, run: Runner) -> None:
         self._wish = wish
+        self._run = run
         self._nft = Nft(run)
         self._systemd = Systemd(run)
         self._added: list[tuple[ChainKey, int]] = []
@@ -305,7 +90,9 @@ class NftEngine(Engine[Firewall]):
 
     def observe(self) -> Firewall:
         """The ruleset, and our files and unit."""
-        return observe_firewall(self._nft, self._systemd, self._wish.persist)
+        listing = self._nft.listing()
+        found = observe_firewall(self._nft, self._systemd, self._wish.persist, listing)
+        return replace(found, written=_nft_scratch.written(self._run, listing, found.ruleset, self._wish.fixed))
 
     def plan(self, observed: Firewall) -> Plan:
         """See plan_rules."""
@@ -323,8 +110,8 @@ class NftEngine(Engine[Firewall]):
         if step.action == "change":
             self._change(args["commands"], args["fingerprint"])
         elif step.action == "take_back":
-            deletions = [{"delete": {"rule": _address(key, handle)}} for key, handle in self._added]
-            self._nft.apply([*deletions, *args["commands"]])
+            deletions = [{"delete": {"rule": address(key, handle)}} for key, handle in self._added]
+            self._nft.apply([*deletions, *args["chains"], *args["commands"]])
         elif step.action == "write":
             write_text(args["path"], args["text"])
         elif step.action == "remove":
@@ -351,7 +138,8 @@ class NftEngine(Engine[Firewall]):
             found = self._nft.ruleset()
             if found.fingerprint == fingerprint:
                 raise OversshError(_refusal(error, commands)) from error
-            again = _rule_steps(decide(self._wish, Firewall(found)), found)
+            written = _nft_scratch.written(self._run, self._nft.listing(), found, self._wish.fixed)
+            again = rule_steps(decide(self._wish, Firewall(found, written)), found)
             try:
                 self._added = self._nft.apply(again[0].args["commands"]) if again else []
             except CommandError as second:
@@ -362,7 +150,7 @@ class NftEngine(Engine[Firewall]):
     def result(self, observed: Firewall) -> dict[str, Any]:
         """Each rule with the places where it stands, or would stand."""
         decision = self._decide(observed)
-        rules = [
+        rules: list[dict[str, Any]] = [
             {
                 "name": arrangement.accept.name,
                 "needed": arrangement.needed,
@@ -370,22 +158,19 @@ class NftEngine(Engine[Firewall]):
             }
             for arrangement in decision.arrangements
         ]
+        rules += [{"name": each.fixed.name, "needed": True, "placements": _told_fixed(each)} for each in decision.fixed]
         notes = dict.fromkeys(note for arrangement in decision.arrangements for note in arrangement.notes)
         return {
             "rules": rules,
-            "placements": [
-                {"name": arrangement.accept.name, **_told(placement)}
-                for arrangement in decision.arrangements
-                for placement in arrangement.placements
-            ],
-            "needed": any(arrangement.needed for arrangement in decision.arrangements),
+            "placements": [{"name": rule["name"], **placement} for rule in rules for placement in rule["placements"]],
+            "needed": any(rule["needed"] for rule in rules),
             "notes": list(notes),
         }
 
 
-def observe_firewall(nft: Nft, systemd: Systemd, persist: bool) -> Firewall:
+def observe_firewall(nft: Nft, systemd: Systemd, persist: bool, listing: str) -> Firewall:
     """The ruleset and what is kept of ours; systemd is asked only where something is, or shall be, kept."""
-    found = Firewall(nft.ruleset(), read_text(RULES_FILE), read_text(SCRIPT_FILE))
+    found = Firewall(nft.ruleset(listing), kept_text=read_text(RULES_FILE), script=read_text(SCRIPT_FILE))
     if persist or found.kept_text is not None or any(read_text(unit_path(unit)) is not None for unit in UNITS):
         found = replace(found, units={unit: systemd.observe(unit) for unit in UNITS})
     return found
@@ -408,7 +193,7 @@ def our_rules(ruleset: Ruleset, kept_text: str | None) -> list[dict[str, Any]]:
         counter = next((statement["counter"] for statement in rule.statements if "counter" in statement), None)
         told = {
             "name": rule.name,
-            **_address(key, rule.handle),
+            **address(key, rule.handle),
             "rule": rule.text,
             "comment": rule.comment,
             "persistent": (key, rule.name) in kept,
@@ -440,9 +225,26 @@ def _told(placement: Placement) -> dict[str, Any]:
     }
 
 
+def _told_fixed(arrangement: FixedArrangement) -> list[dict[str, Any]]:
+    key = arrangement.fixed.key
+    return [
+        {
+            "family": key.family,
+            "table": key.table,
+            "chain": key.chain,
+            "handle": getattr(rule, "handle", None),
+            "rule": rule.text,
+            "before": arrangement.before,
+            "decided_by": None,
+        }
+        for rule in arrangement.standing
+    ]
+
+
 def _refusal(error: CommandError, commands: Sequence[Command]) -> str:
     if "Operation not permitted" not in str(error):
         return str(error)
-    rules = [rule["rule"] for command in commands for rule in command.values()]
+    rules = [rule["rule"] for command in commands if not isinstance(command, str) for rule in command.values()]
     tables = sorted({f"{rule['family']} {rule['table']}" for rule in rules})
+    tables += sorted({" ".join(command.split()[2:4]) for command in commands if isinstance(command, str)})
     return f"nft may not write to {', '.join(tables)}: another program owns the table, or root's rights are missing"

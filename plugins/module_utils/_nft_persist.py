@@ -13,7 +13,7 @@ FOLDER = "/etc/overssh/nft"
 RULES_FILE = f"{FOLDER}/rules"
 SCRIPT_FILE = f"{FOLDER}/restore"
 UNIT, EARLY_UNIT = "overssh-nft.service", "overssh-nft-early.service"
-AT_END = "(end)"
+AT_END, CHAIN = "(end)", "(chain)"
 
 HEADER = """\
 # Firewall rules of ours, put back by overssh-nft.service where they are missing.
@@ -41,6 +41,11 @@ handle_of() {
 
 while IFS=$tab read -r family table chain rule anchor; do
     case $family in '' | '#'*) continue ;; esac
+    if [ "$anchor" = "(chain)" ]; then
+        nft list chain "$family" "$table" "$chain" >/dev/null 2>&1 ||
+            nft "add table $family $table; add chain $family $table $chain $rule" || failed=1
+        continue
+    fi
     if ! listing=$(nft -s -a list chain "$family" "$table" "$chain" 2>/dev/null); then
         if [ "$chain" != DOCKER-USER ]; then
             echo "no chain $family $table $chain, so no rule there: $rule"
@@ -109,7 +114,10 @@ UNITS = {EARLY_UNIT: EARLY_UNIT_TEXT, UNIT: UNIT_TEXT}
 
 @dataclass(frozen=True)
 class Line:
-    """One rule in the file; anchor: text of the rule that it stands before, "" at the chain's end."""
+    """One rule in the file; anchor: text of the rule that it stands before, "" at the chain's end.
+
+    Or a chain of ours, which has no name and the anchor CHAIN.
+    """
 
     key: ChainKey
     rule: str
@@ -123,6 +131,11 @@ class Line:
 
     def __str__(self) -> str:
         return "\t".join((*self.key, self.rule, self.anchor or AT_END))
+
+
+def chain_line(key: ChainKey, words: str) -> Line:
+    """A chain of ours, in nft's words, which comes back before its rules."""
+    return Line(key, words, CHAIN)
 
 
 def read_lines(text: str | None) -> tuple[Line, ...]:

@@ -156,12 +156,12 @@ class Piece:
         words: list[str] = []
         for key, names in (("iifname", self.in_interfaces), ("oifname", self.out_interfaces)):
             if names:
-                words += [key, _braces([f'"{name}"' for name in names])]
+                words += [key, braces([f'"{name}"' for name in names])]
         for name, networks in (("saddr", self.source), ("daddr", self.destination)):
             if networks:
-                words += [family_of(networks[0]), name, _braces([network_text(network) for network in networks])]
+                words += [family_of(networks[0]), name, braces([network_text(network) for network in networks])]
         if self.ports:
-            words += [self.protocol, "dport", _braces([span_text(ports) for ports in self.ports])]
+            words += [self.protocol, "dport", braces([span_text(ports) for ports in self.ports])]
         elif self.protocol != "any":
             words += ["meta l4proto", KERNEL_PROTOCOL.get(self.protocol, self.protocol)]
         if self.local is not None:
@@ -288,11 +288,11 @@ def accept_from(options: Mapping[str, Any]) -> Accept:
         name=name,
         path=options.get("path") or "input",
         protocol=options.get("protocol") or "any",
-        ports=_ports(options.get("ports") or (), name),
-        in_interfaces=_interfaces(options.get("in_interfaces") or (), name, "in_interfaces"),
-        out_interfaces=_interfaces(options.get("out_interfaces") or (), name, "out_interfaces"),
-        source=_networks(options.get("source") or (), name, "source"),
-        destination=_networks(options.get("destination") or (), name, "destination"),
+        ports=ports_from(options.get("ports") or (), name),
+        in_interfaces=interfaces_from(options.get("in_interfaces") or (), name, "in_interfaces"),
+        out_interfaces=interfaces_from(options.get("out_interfaces") or (), name, "out_interfaces"),
+        source=networks_from(options.get("source") or (), name, "source"),
+        destination=networks_from(options.get("destination") or (), name, "destination"),
     )
     if accept.ports and accept.protocol not in {"tcp", "udp"}:
         raise OversshError(f"rule {name}: ports belong to the protocols tcp and udp, not to {accept.protocol}")
@@ -318,7 +318,8 @@ def rule_name(name: Any) -> str:
     return name
 
 
-def _ports(values: Iterable[Any], name: str) -> tuple[Span, ...]:
+def ports_from(values: Iterable[Any], name: str) -> tuple[Span, ...]:
+    """Ports and ranges of them, merged; name: of the rule, for what is wrong with one."""
     found = []
     for value in values:
         match = PORTS.fullmatch(str(value).strip())
@@ -335,14 +336,19 @@ def _ports(values: Iterable[Any], name: str) -> tuple[Span, ...]:
     return tuple(merged)
 
 
-def _interfaces(values: Iterable[Any], name: str, option: str) -> tuple[str, ...]:
+def interfaces_from(values: Iterable[Any], name: str, option: str, wildcards: bool = False) -> tuple[str, ...]:
+    """Interfaces' names; wildcards: a name may end with * and stand for all that begin so."""
     for value in values:
-        if not INTERFACE.fullmatch(str(value)):
-            raise OversshError(f"rule {name}: {value!r} in {option} is no interface's name (1 to 15 characters, no *)")
+        if not INTERFACE.fullmatch(str(value)[:-1] if wildcards and str(value).endswith("*") else str(value)):
+            stars = "* at its end only" if wildcards else "no *"
+            raise OversshError(
+                f"rule {name}: {value!r} in {option} is no interface's name (1 to 15 characters, {stars})"
+            )
     return tuple(sorted({str(value) for value in values}))
 
 
-def _networks(values: Iterable[Any], name: str, option: str) -> tuple[Network, ...]:
+def networks_from(values: Iterable[Any], name: str, option: str) -> tuple[Network, ...]:
+    """Networks, collapsed."""
     networks: list[Network] = []
     for value in values:
         try:
@@ -395,5 +401,6 @@ def _match(left: Mapping[str, Any], values: list[Any]) -> Statement:
     return {"match": {"op": "==", "left": left, "right": right}}
 
 
-def _braces(words: list[str]) -> str:
+def braces(words: list[str]) -> str:
+    """Several values as nft writes them, one by itself."""
     return words[0] if len(words) == 1 else "{ " + ", ".join(words) + " }"

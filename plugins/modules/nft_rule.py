@@ -8,11 +8,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: nft_rule
-short_description: Accept packets in a host's own firewall, where the accept takes effect
+short_description: Rules in a host's own firewall, where they take effect
 version_added: 0.1.0
 author: overssh.swarm contributors (@overssh)
 description:
-  - Lets the packets described pass the firewall that a host already has, whoever wrote it.
+  - Lets the packets described pass the firewall that a host already has, whoever wrote it; or puts a rule with any
+    verdict into the chain that O(chain) names.
   - Reads the whole ruleset, follows a new packet as described through every base chain on its path, and puts an accept
     before the rule that drops or rejects it, in the chain where that rule stands. An accept ends its own base chain
     only, so several chains may need one. Where nothing drops the packet, no rule is placed.
@@ -81,6 +82,99 @@ options:
     type: list
     elements: str
     default: []
+  verdict:
+    description:
+      - What becomes of the packets. Other verdicts than V(accept) go with O(chain).
+      - V(jump) and V(goto) take a O(target). V(masquerade) belongs into a chain of O(type=nat). With V(continue) the
+        rule only notes them, with O(counter) or O(log_prefix).
+    type: str
+    choices: [accept, drop, reject, return, continue, masquerade, jump, goto]
+    default: accept
+  chain:
+    description:
+      - The chain that the rule is to stand in, as C(FAMILY TABLE CHAIN), such as V(inet filter input).
+      - Without it the rule is an accept that finds its own places, as described above, and takes none of the following
+        options.
+      - A rule in a named chain is compared with what nft itself makes of it, in a network namespace of its own, so it
+        may be written in any way that nft understands.
+    type: str
+  position:
+    description:
+      - Where in the chain, before or after all rules of others, or before or after one of them. Rules of ours at that
+        place count on neither side.
+    type: str
+    choices: [first, last, before, after]
+    default: last
+  anchor:
+    description:
+      - The rule to stand before or after, by its comment or its handle.
+    type: str
+  target:
+    description:
+      - The chain to jump to.
+    type: str
+  reject_with:
+    description:
+      - How to reject, such as V(tcp reset) or V(icmpx admin-prohibited); by default C(nft)'s own way.
+    type: str
+  source_ports:
+    description:
+      - Source ports, or ranges of them.
+    type: list
+    elements: str
+    default: []
+  ct_state:
+    description:
+      - The states of the connections that the packets belong to.
+    type: list
+    elements: str
+    choices: [new, established, related, invalid, untracked]
+    default: []
+  limit:
+    description:
+      - How many packets the rule is for, such as V(5/second), V(over 10/minute) or V(100 kbytes/second).
+    type: str
+  limit_burst:
+    description:
+      - How many may come at once; bytes, where O(limit) is in bytes.
+    type: int
+  counter:
+    description:
+      - Whether the rule counts its packets; M(overssh.swarm.nft_rule_info) tells how many.
+    type: bool
+    default: false
+  log_prefix:
+    description:
+      - Has the kernel log the packets, each with this before it; may be empty.
+    type: str
+  expression:
+    description:
+      - Anything else that the packets have to meet, in C(nft)'s own language, such as V(ip saddr @friends); a last
+        resort.
+    type: str
+  hook:
+    description:
+      - Makes the chain where there is none, as a base chain at this hook, in the table C(overssh) of its family. The
+        last rule that goes takes the chain along, and the last chain the table.
+    type: str
+    choices: [prerouting, input, forward, output, postrouting]
+  type:
+    description:
+      - What kind of base chain O(hook) makes.
+    type: str
+    choices: [filter, nat, route]
+    default: filter
+  priority:
+    description:
+      - When packets come by the chain that O(hook) makes; lower is earlier.
+    type: int
+    default: 0
+  policy:
+    description:
+      - What becomes of packets that no rule of the chain that O(hook) makes has decided about.
+    type: str
+    choices: [accept, drop]
+    default: accept
   rules:
     description:
       - Several rules in one task and in one transaction, each with the same options.
@@ -127,6 +221,73 @@ options:
         type: list
         elements: str
         default: []
+      verdict:
+        description: See O(verdict).
+        type: str
+        choices: [accept, drop, reject, return, continue, masquerade, jump, goto]
+        default: accept
+      chain:
+        description: See O(chain).
+        type: str
+      position:
+        description: See O(position).
+        type: str
+        choices: [first, last, before, after]
+        default: last
+      anchor:
+        description: See O(anchor).
+        type: str
+      target:
+        description: See O(target).
+        type: str
+      reject_with:
+        description: See O(reject_with).
+        type: str
+      source_ports:
+        description: See O(source_ports).
+        type: list
+        elements: str
+        default: []
+      ct_state:
+        description: See O(ct_state).
+        type: list
+        elements: str
+        choices: [new, established, related, invalid, untracked]
+        default: []
+      limit:
+        description: See O(limit).
+        type: str
+      limit_burst:
+        description: See O(limit_burst).
+        type: int
+      counter:
+        description: See O(counter).
+        type: bool
+        default: false
+      log_prefix:
+        description: See O(log_prefix).
+        type: str
+      expression:
+        description: See O(expression).
+        type: str
+      hook:
+        description: See O(hook).
+        type: str
+        choices: [prerouting, input, forward, output, postrouting]
+      type:
+        description: See O(type).
+        type: str
+        choices: [filter, nat, route]
+        default: filter
+      priority:
+        description: See O(priority).
+        type: int
+        default: 0
+      policy:
+        description: See O(policy).
+        type: str
+        choices: [accept, drop]
+        default: accept
   exclusive_prefix:
     description:
       - Rules of ours whose names start with this and that the task doesn't describe are removed.
@@ -186,6 +347,41 @@ EXAMPLES = r"""
     in_interfaces: [tun1002, tun1003]
     source: [172.30.0.0/16]
     destination: [172.30.0.0/16]
+
+- name: Let nobody in who tries ssh too often, in a chain of ours
+  overssh.swarm.nft_rule:
+    name: ssh/often
+    chain: inet overssh ssh
+    hook: input
+    priority: -10
+    protocol: tcp
+    ports: [22]
+    ct_state: [new]
+    limit: over 10/minute
+    counter: true
+    log_prefix: "ssh too often: "
+    verdict: drop
+
+- name: Have what leaves by the uplink come from its address
+  overssh.swarm.nft_rule:
+    name: edge/masquerade
+    chain: ip overssh uplink
+    hook: postrouting
+    type: nat
+    priority: 100
+    source: [10.9.0.0/24]
+    out_interfaces: [eth0]
+    verdict: masquerade
+
+- name: A rule of one's own before the one that has the comment "no more"
+  overssh.swarm.nft_rule:
+    name: db/from-friends
+    chain: inet filter input
+    position: before
+    anchor: no more
+    protocol: tcp
+    ports: [5432]
+    expression: ip saddr @friends
 
 - name: Close one of them again
   overssh.swarm.nft_rule:
@@ -289,7 +485,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._main import run
-from ansible_collections.overssh.swarm.plugins.module_utils._nft import ARGUMENTS, CONSTRAINTS, NftEngine, wish_from
+from ansible_collections.overssh.swarm.plugins.module_utils._nft import NftEngine
+from ansible_collections.overssh.swarm.plugins.module_utils._nft_plan import ARGUMENTS, CONSTRAINTS, wish_from
 
 
 def main() -> None:

@@ -4,14 +4,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _nft, _nft_persist
+from ansible_collections.overssh.swarm.plugins.module_utils import _nft, _nft_persist, _nft_plan
 from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer, CommandError
-from ansible_collections.overssh.swarm.plugins.module_utils._main import run
 
-RULESETS = Path(__file__).parent / "rulesets"
+from tests.netns.firewall import RULESETS, load, task
+
 ALL = sorted(path.name for path in RULESETS.iterdir())
 
 HOST, SPOKE, WAN = "172.30.2.1", "172.30.3.2", "198.51.100.1"
@@ -21,35 +19,6 @@ SWARM = [
 ]
 TRANSIT = [{"name": "transit", "path": "forward", "in_interfaces": ["tun1002", "tun1003"]}]
 BETWEEN = [{**TRANSIT[0], "out_interfaces": ["tun1002", "tun1003"]}]
-
-
-class Module:
-    """What run() needs of an AnsibleModule."""
-
-    def __init__(self, check_mode=False):
-        self.check_mode = check_mode
-        self._diff = True
-
-    def exit_json(self, **answer):
-        self.answer = answer
-
-    def fail_json(self, **answer):
-        pytest.fail(answer["msg"])
-
-
-def task(net, check_mode=False, runner=None, **options):
-    """Run the module's engine on the host, its rules not kept for the next boot."""
-    defaults = {name: option.get("default") for name, option in _nft.ARGUMENTS.items()}
-    module = Module(check_mode)
-    wish = _nft.wish_from({**defaults, "persist": False, **options})
-    run(module, _nft.NftEngine(wish, runner or net.run))
-    return module.answer
-
-
-def load(net, name):
-    path = RULESETS / name
-    program = {".nft": ["nft", "-f"], ".v4": ["iptables-nft-restore"]}[path.suffix]
-    net.run([*program, str(path)])
 
 
 @pytest.mark.parametrize("ruleset", ALL)
@@ -210,9 +179,9 @@ def test_the_script_puts_back_what_is_missing(net, ruleset, tmp_path):
     task(net, rules=[*SWARM, *BETWEEN])
     placed = net.listing()
     found = _nft.Nft(net.run).ruleset()
-    defaults = {name: option.get("default") for name, option in _nft.ARGUMENTS.items()}
-    wish = _nft.wish_from({**defaults, "rules": [*SWARM, *BETWEEN]})
-    lines = _nft.decide(wish, _nft.Firewall(found)).lines
+    defaults = {name: option.get("default") for name, option in _nft_plan.ARGUMENTS.items()}
+    wish = _nft_plan.wish_from({**defaults, "rules": [*SWARM, *BETWEEN]})
+    lines = _nft_plan.decide(wish, _nft_plan.Firewall(found)).lines
     rules, script = tmp_path / "rules", tmp_path / "restore"
     rules.write_text(_nft_persist.file_text(lines) + "inet\tnowhere\tinput\taccept\t(end)\n")
     script.write_text(_nft_persist.SCRIPT)
@@ -239,9 +208,9 @@ def test_a_refused_transaction_leaves_everything(net):
         return net.run(argv, data, check)
 
     engine = _nft.NftEngine(
-        _nft.wish_from(
+        _nft_plan.wish_from(
             {
-                **{name: option.get("default") for name, option in _nft.ARGUMENTS.items()},
+                **{name: option.get("default") for name, option in _nft_plan.ARGUMENTS.items()},
                 "persist": False,
                 "rules": [*SWARM, {**SWARM[0], "name": "y", "source": ["10.0.0.0/8"]}],
             }

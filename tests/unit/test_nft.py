@@ -8,14 +8,14 @@ import json
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _nft, _nft_persist
+from ansible_collections.overssh.swarm.plugins.module_utils import _nft, _nft_persist, _nft_plan
 from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer, CommandError
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._nft_model import ChainKey, parse
 from ansible_collections.overssh.swarm.plugins.module_utils._systemd import UnitState
 
 RECORDED = Path(__file__).parent / "nft" / "1.1.3"
-DEFAULTS = {name: option.get("default") for name, option in _nft.ARGUMENTS.items()}
+DEFAULTS = {name: option.get("default") for name, option in _nft_plan.ARGUMENTS.items()}
 TCP = {"name": "swarm/tcp", "protocol": "tcp", "ports": ["2377"], "in_interfaces": ["tun1"]}
 UDP = {"name": "swarm/udp", "protocol": "udp", "ports": ["4789"], "in_interfaces": ["tun1"]}
 KEY = ChainKey("inet", "filter", "input")
@@ -24,26 +24,26 @@ COMPLETE = {unit: UnitState(text=text, enabled=True, active="active") for unit, 
 
 
 def wish(**options):
-    return _nft.wish_from({**DEFAULTS, **options})
+    return _nft_plan.wish_from({**DEFAULTS, **options})
 
 
 def firewall(name="cloud_reject_last", **more):
     ruleset = parse((RECORDED / f"{name}.json").read_text(), (RECORDED / f"{name}.txt").read_text())
-    return _nft.Firewall(ruleset, **more)
+    return _nft_plan.Firewall(ruleset, **more)
 
 
 def placed_firewall(**more):
     """The recorded ruleset with the two rules in their places."""
     found = firewall(**more)
     listing = json.loads((RECORDED / "cloud_reject_last.json").read_text())
-    for handle, placement in enumerate(_nft.decide(wish(rules=[TCP, UDP]), found).added, start=100):
+    for handle, placement in enumerate(_nft_plan.decide(wish(rules=[TCP, UDP]), found).added, start=100):
         rule = {"family": "inet", "table": "filter", "chain": "input", "handle": handle}
         rule.update(expr=list(placement.piece.statements), comment=placement.piece.comment)
         position = next(
             index for index, entry in enumerate(listing["nftables"]) if entry.get("rule", {}).get("chain") == "input"
         )
         listing["nftables"].insert(position, {"rule": rule})
-    return _nft.Firewall(parse(json.dumps(listing)), **more)
+    return _nft_plan.Firewall(parse(json.dumps(listing)), **more)
 
 
 def test_one_rule_and_a_list_of_one_are_the_same_wish():
@@ -65,7 +65,7 @@ def test_wishes_that_contradict_themselves(options, sentence):
 
 
 def test_a_name_is_enough_to_take_a_rule_away():
-    plan = _nft.plan_rules(wish(state="absent", name="swarm/tcp", persist=False), placed_firewall())
+    plan = _nft_plan.plan_rules(wish(state="absent", name="swarm/tcp", persist=False), placed_firewall())
     assert [step.action for step in plan.steps] == ["change"]
     assert [command["delete"]["rule"]["handle"] for command in plan.steps[0].args["commands"]] == [100]
 
@@ -82,13 +82,13 @@ def test_a_name_is_enough_to_take_a_rule_away():
     ],
 )
 def test_what_else_of_ours_goes(options, gone):
-    decision = _nft.decide(wish(**options), placed_firewall())
+    decision = _nft_plan.decide(wish(**options), placed_firewall())
     assert {rule.handle for _, rule in decision.removed} == gone
     assert decision.added == ()
 
 
 def test_all_changes_are_one_transaction_and_can_be_taken_back():
-    plan = _nft.plan_rules(wish(rules=[{**TCP, "ports": ["9"]}, UDP], persist=False), placed_firewall())
+    plan = _nft_plan.plan_rules(wish(rules=[{**TCP, "ports": ["9"]}, UDP], persist=False), placed_firewall())
     (step,) = plan.steps
     verbs = [next(iter(command)) for command in step.args["commands"]]
     assert verbs == ["delete", "insert"]
@@ -99,15 +99,15 @@ def test_all_changes_are_one_transaction_and_can_be_taken_back():
 
 
 def test_a_host_as_wished_needs_nothing():
-    lines = _nft.decide(wish(rules=[TCP, UDP]), placed_firewall()).lines
+    lines = _nft_plan.decide(wish(rules=[TCP, UDP]), placed_firewall()).lines
     found = placed_firewall(kept_text=_nft_persist.file_text(lines), script=_nft_persist.SCRIPT, units=COMPLETE)
-    plan = _nft.plan_rules(wish(rules=[TCP, UDP]), found)
+    plan = _nft_plan.plan_rules(wish(rules=[TCP, UDP]), found)
     assert not plan.changed
     assert plan.before == plan.after
 
 
 def test_rules_are_kept_for_the_next_boot():
-    plan = _nft.plan_rules(wish(rules=[TCP]), firewall())
+    plan = _nft_plan.plan_rules(wish(rules=[TCP]), firewall())
     assert [step.action for step in plan.steps] == ["change", "write", "write", *["write_unit", "enable", "start"] * 2]
     assert [step.action for step in plan.inverse] == [
         *["stop", "disable", "delete_unit"] * 2,
@@ -123,21 +123,21 @@ def test_rules_are_kept_for_the_next_boot():
 
 def test_what_other_tasks_keep_stays_kept():
     found = firewall(kept_text=_nft_persist.file_text([OTHERS]), script=_nft_persist.SCRIPT, units=COMPLETE)
-    lines = _nft.decide(wish(rules=[TCP]), found).lines
+    lines = _nft_plan.decide(wish(rules=[TCP]), found).lines
     assert [line.name for line in lines] == ["other", "swarm/tcp"]
-    assert _nft.decide(wish(state="absent", name="swarm/tcp"), found).lines == (OTHERS,)
+    assert _nft_plan.decide(wish(state="absent", name="swarm/tcp"), found).lines == (OTHERS,)
 
 
 def test_a_rule_that_is_not_to_be_kept_is_forgotten():
-    lines = _nft.decide(wish(rules=[TCP]), firewall()).lines
+    lines = _nft_plan.decide(wish(rules=[TCP]), firewall()).lines
     found = placed_firewall(kept_text=_nft_persist.file_text(lines), script=_nft_persist.SCRIPT, units=COMPLETE)
-    plan = _nft.plan_rules(wish(rules=[TCP], persist=False), found)
+    plan = _nft_plan.plan_rules(wish(rules=[TCP], persist=False), found)
     assert [step.action for step in plan.steps] == [*["stop", "disable", "delete_unit"] * 2, "remove", "remove"]
 
 
 def test_the_last_rule_takes_everything_along():
     found = placed_firewall(kept_text=_nft_persist.file_text([OTHERS]), script=_nft_persist.SCRIPT, units=COMPLETE)
-    plan = _nft.plan_rules(wish(state="absent", all=True), found)
+    plan = _nft_plan.plan_rules(wish(state="absent", all=True), found)
     assert [step.action for step in plan.steps] == [
         "change",
         *["stop", "disable", "delete_unit"] * 2,
@@ -145,7 +145,7 @@ def test_the_last_rule_takes_everything_along():
         "remove",
     ]
     assert plan.after == {"rules": [], "kept_for_boot": []}
-    assert not _nft.plan_rules(wish(state="absent", all=True), firewall()).changed
+    assert not _nft_plan.plan_rules(wish(state="absent", all=True), firewall()).changed
 
 
 def test_the_kept_file_reads_back():

@@ -1,0 +1,366 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan of nft_rule: which rules come, go and stay, and what is kept of them for the next boot; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Union
+
+from . import _nft_fixed
+from ._errors import OversshError
+from ._nft_fixed import Fixed, FixedArrangement, Written, fixed_from
+from ._nft_model import ChainKey, Rule, Ruleset, Statement
+from ._nft_persist import RULES_FILE, SCRIPT, SCRIPT_FILE, UNITS, Line, chain_line, file_text, read_lines
+from ._nft_placement import Arrangement, Arranger, Placement
+from ._nft_rule import PATHS, PROTOCOLS, Accept, accept_from, rule_name
+from ._plan import Plan, Step
+from ._systemd import UnitState, unit_path
+
+# In nft's JSON, or in its own language.
+Command = Union[Mapping[str, Any], str]
+
+RULE_OPTIONS: dict[str, dict[str, Any]] = {
+    "path": {"type": "str", "choices": list(PATHS), "default": "input"},
+    "protocol": {"type": "str", "choices": list(PROTOCOLS), "default": "any"},
+    "ports": {"type": "list", "elements": "str", "default": []},
+    "in_interfaces": {"type": "list", "elements": "str", "default": []},
+    "out_interfaces": {"type": "list", "elements": "str", "default": []},
+    "source": {"type": "list", "elements": "str", "default": []},
+    "destination": {"type": "list", "elements": "str", "default": []},
+    "verdict": {"type": "str", "choices": list(_nft_fixed.VERDICTS), "default": "accept"},
+    "chain": {"type": "str"},
+    **{option: dict(spec) for option, spec in _nft_fixed.OPTIONS.items()},
+}
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "name": {"type": "str"},
+    **RULE_OPTIONS,
+    "rules": {
+        "type": "list",
+        "elements": "dict",
+        "options": {"name": {"type": "str", "required": True}, **RULE_OPTIONS},
+    },
+    "exclusive_prefix": {"type": "str"},
+    "all": {"type": "bool", "default": False},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "persist": {"type": "bool", "default": True},
+}
+
+CONSTRAINTS: dict[str, Any] = {
+    "mutually_exclusive": [("name", "rules")],
+    "required_one_of": [("name", "rules", "exclusive_prefix", "all")],
+    "supports_check_mode": True,
+}
+
+
+NO_UNIT = UnitState(text=None, enabled=False, active="inactive")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a task asks for: rules that are present, names that are absent, and what else of ours goes.
+
+    accepts: those that find their places by themselves; fixed: those that stand where the user says.
+    """
+
+    accepts: tuple[Accept, ...] = ()
+    fixed: tuple[Fixed, ...] = ()
+    absent: frozenset[str] = frozenset()
+    exclusive_prefix: str | None = None
+    everything: bool = False
+    persist: bool = True
+
+    def unwanted(self, name: str) -> bool:
+        """Whether a rule of ours with this name has to go."""
+        if name in self.present:
+            return False
+        prefixed = self.exclusive_prefix is not None and name.startswith(self.exclusive_prefix)
+        return self.everything or prefixed or name in self.absent
+
+    def concerns(self, name: str) -> bool:
+        """Whether the task says anything about a rule of ours with this name."""
+        return self.unwanted(name) or name in self.present
+
+    @property
+    def present(self) -> set[str]:
+        """The names of the rules that the task describes."""
+        return {accept.name for accept in self.accepts} | {rule.name for rule in self.fixed}
+
+
+@dataclass(frozen=True)
+class Firewall:
+    """The host's ruleset, and what is kept of ours for the next boot; written: the fixed rules as nft tells them."""
+
+    ruleset: Ruleset
+    written: Mapping[str, tuple[Written, ...]] = field(default_factory=dict)
+    kept_text: str | None = None
+    script: str | None = None
+    units: Mapping[str, UnitState] = field(default_factory=lambda: dict.fromkeys(UNITS, NO_UNIT))
+
+
+@dataclass(frozen=True)
+class Decision:
+    """All changes that a wish means for a host."""
+
+    arrangements: tuple[Arrangement, ...]
+    fixed: tuple[FixedArrangement, ...]
+    removed: tuple[tuple[ChainKey, Rule], ...]
+    lines: tuple[Line, ...]
+
+    @property
+    def added(self) -> tuple[Placement, ...]:
+        """The rules of ours that come and have found their places by themselves."""
+        return tuple(placement for arrangement in self.arrangements for placement in arrangement.added)
+
+    @property
+    def coming(self) -> list[tuple[ChainKey, str]]:
+        """Every rule that comes, in words."""
+        found = [(placement.key, placement.piece.text) for placement in self.added]
+        return found + [(fixed.fixed.key, each.text) for fixed in self.fixed for each in fixed.added]
+
+    @property
+    def changes_rules(self) -> bool:
+        """Whether anything of the ruleset changes."""
+        return bool(self.removed or self.coming)
+
+
+def wish_from(options: Mapping[str, Any]) -> Wish:
+    """The task's options in one form, whether they describe one rule or a list."""
+    present = options["state"] == "present"
+    described: list[Mapping[str, Any]] = list(options.get("rules") or ())
+    if options.get("name") is not None:
+        described.append(options)
+    names = [rule_name(rule.get("name")) for rule in described]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise OversshError(f"the name {twice[0]} stands for several rules of this task; give each its own")
+    if options.get("all") and (present or described):
+        raise OversshError("all takes away every rule of ours; it goes with state: absent, and with no rule named")
+    fixed = [rule for rule in described if present and rule.get("chain")]
+    accepts = [rule for rule in described if present and not rule.get("chain")]
+    if fixed and accepts:
+        raise OversshError(
+            f"the rule {rule_name(fixed[0].get('name'))} stands in a chain that the task names, and "
+            f"{rule_name(accepts[0].get('name'))} looks for its own place, which depends on such rules; give each kind "
+            "a task of its own"
+        )
+    for rule in accepts:
+        _refuse_placeless(rule)
+    return Wish(
+        accepts=tuple(accept_from(rule) for rule in accepts),
+        fixed=tuple(fixed_from(rule) for rule in fixed),
+        absent=frozenset() if present else frozenset(names),
+        exclusive_prefix=options.get("exclusive_prefix"),
+        everything=bool(options.get("all")),
+        persist=bool(options.get("persist")),
+    )
+
+
+def _refuse_placeless(rule: Mapping[str, Any]) -> None:
+    """An accept that finds its own places says nothing but which packets it is for."""
+    for option, spec in {"verdict": {"default": "accept"}, **_nft_fixed.OPTIONS}.items():
+        if rule.get(option) not in (None, spec.get("default"), [], False):
+            raise OversshError(
+                f"rule {rule_name(rule.get('name'))}: {option} goes with chain; without that the rule is an accept "
+                "that finds its own places"
+            )
+
+
+def decide(wish: Wish, observed: Firewall) -> Decision:
+    """What has to be done with the rules, and which of them are kept for the next boot."""
+    arranger = Arranger(observed.ruleset) if wish.accepts else None
+    arrangements = tuple(arranger.arrange(accept) for accept in wish.accepts) if arranger else ()
+    fixed = tuple(_nft_fixed.arrange(rule, observed.written[rule.name], observed.ruleset) for rule in wish.fixed)
+    removed = [gone for arrangement in arrangements for gone in arrangement.removed]
+    removed += [gone for each in fixed for gone in each.removed]
+    removed += [(key, rule) for key, rule in observed.ruleset.our_rules() if wish.unwanted(rule.name or "")]
+    kept = read_lines(observed.kept_text)
+    lines = {line for line in kept if line.name and not wish.concerns(line.name)}
+    if wish.persist:
+        for arrangement in arrangements:
+            for placement in arrangement.placements:
+                lines.add(Line(placement.key, placement.piece.text, placement.anchor))
+        for each in fixed:
+            lines |= {Line(each.fixed.key, rule.text, each.anchor) for rule in each.standing}
+            if each.fixed.base is not None:
+                lines.add(chain_line(each.fixed.key, each.fixed.base.words))
+    # A chain of ours is kept as long as a rule in it is.
+    lines |= {line for line in kept if not line.name and line.key in {other.key for other in lines}}
+    return Decision(
+        arrangements, fixed, tuple(removed), tuple(sorted(lines, key=lambda line: (line.key, line.name, str(line))))
+    )
+
+
+def plan_rules(wish: Wish, observed: Firewall) -> Plan:
+    """The steps from the firewall as found to the one wished for."""
+    return plan_decided(decide(wish, observed), observed)
+
+
+def plan_decided(decision: Decision, observed: Firewall) -> Plan:
+    """The steps that carry a decision out."""
+    steps = [*rule_steps(decision, observed.ruleset), *_keeping_steps(decision.lines, observed)]
+    return Plan(_state(observed, None), _state(observed, decision), tuple(steps))
+
+
+def rule_steps(decision: Decision, ruleset: Ruleset) -> list[Step]:
+    """The one transaction that changes the rules; none where nothing has to be changed."""
+    if not decision.changes_rules:
+        return []
+    words = [f"remove from {key}: {rule.text or rule.comment}" for key, rule in decision.removed]
+    words += [f"add to {key}: {text}" for key, text in decision.coming]
+    made = [(arrangement.fixed.key, base) for arrangement in decision.fixed for base in [arrangement.creates] if base]
+    emptied = _emptied(decision, ruleset)
+    commands: list[Command] = [{"delete": {"rule": address(key, rule.handle)}} for key, rule in decision.removed]
+    commands += [_emptying(key, ruleset, emptied) for key in emptied]
+    for key, base in dict(made).items():
+        commands += [f"add table {key.family} {key.table}", f"add chain {key} {base.words}"]
+    commands += [
+        _insertion(placement.key, placement.before, placement.piece.statements, placement.piece.comment)
+        for placement in decision.added
+    ]
+    commands += [
+        _insertion_text(arrangement.fixed.key, arrangement.before, each.text)
+        for arrangement in decision.fixed
+        for each in arrangement.added
+    ]
+    back = {
+        "commands": _restoration(decision, ruleset, emptied),
+        "chains": [_emptying(key, ruleset, [key]) for key in dict(made)],
+    }
+    inverse = Step("take_back", "take the firewall rules back", back)
+    return [Step("change", "; ".join(words), {"commands": commands, "fingerprint": ruleset.fingerprint}, inverse)]
+
+
+def _restoration(decision: Decision, ruleset: Ruleset, emptied: Sequence[ChainKey]) -> list[Command]:
+    """The commands that put back what a decision removes."""
+    commands: list[Command] = []
+    for key in emptied:
+        chain = ruleset.chains[key]
+        commands += [f"add table {key.family} {key.table}"]
+        commands += [f"add chain {key} {_nft_fixed.base_of(chain).words}" if chain.hook else f"add chain {key}"]
+    gone = {rule.handle for _key, rule in decision.removed}
+    for key, rule in decision.removed:
+        follower = _follower(ruleset, key, rule, gone)
+        commands.append(
+            _insertion_text(key, follower, rule.text)
+            if rule.text
+            else _insertion(key, follower, rule.statements, rule.comment)
+        )
+    return commands
+
+
+def _emptied(decision: Decision, ruleset: Ruleset) -> list[ChainKey]:
+    """The chains of our own table that have no rule any more."""
+    gone = {(key, rule.handle) for key, rule in decision.removed}
+    coming = {key for key, _text in decision.coming}
+    return [
+        key
+        for key in dict.fromkeys(key for key, _rule in decision.removed)
+        if key.table == _nft_fixed.OWN_TABLE
+        and key not in coming
+        and all((key, rule.handle) in gone for rule in ruleset.chains[key].rules)
+    ]
+
+
+def _emptying(key: ChainKey, ruleset: Ruleset, going: Sequence[ChainKey]) -> str:
+    """The command that removes a chain of our own table, and with the last one the table."""
+    stay = [other for other in ruleset.chains if other[:2] == key[:2] and other not in going]
+    last = key == [other for other in going if other[:2] == key[:2]][-1]
+    return f"delete chain {key}" if stay or not last else f"delete table {key.family} {key.table}"
+
+
+def _keeping_steps(lines: Sequence[Line], observed: Firewall) -> list[Step]:
+    """What keeps these rules for the next boot; nothing is left of it where there are none."""
+    if not lines:
+        return _forgetting_steps(observed)
+    steps = []
+    if observed.kept_text != file_text(lines):
+        steps.append(_write(RULES_FILE, file_text(lines), observed.kept_text))
+    if observed.script != SCRIPT:
+        steps.append(_write(SCRIPT_FILE, SCRIPT, observed.script))
+    for unit, text in UNITS.items():
+        steps += _unit_steps(unit, text, observed.units[unit])
+    return steps
+
+
+def _unit_steps(unit: str, text: str, found: UnitState) -> Iterator[Step]:
+    args = {"unit": unit}
+    if found.text != text:
+        yield Step("write_unit", f"write {unit_path(unit)}", {**args, "text": text}, _unit_text_step(unit, found.text))
+    if not found.enabled:
+        yield Step("enable", f"enable {unit}", args, Step("disable", f"disable {unit}", args))
+    if found.active != "active":
+        yield Step("start", f"start {unit}", args, Step("stop", f"stop {unit}", args))
+
+
+def _forgetting_steps(observed: Firewall) -> list[Step]:
+    steps = []
+    for unit in reversed(UNITS):
+        args, found = {"unit": unit}, observed.units[unit]
+        if found.active in {"active", "activating"}:
+            steps.append(Step("stop", f"stop {unit}", args, Step("start", f"start {unit}", args)))
+        if found.enabled:
+            steps.append(Step("disable", f"disable {unit}", args, Step("enable", f"enable {unit}", args)))
+        if found.text is not None:
+            steps.append(Step("delete_unit", f"remove {unit_path(unit)}", args, _unit_text_step(unit, found.text)))
+    for path, text in ((SCRIPT_FILE, observed.script), (RULES_FILE, observed.kept_text)):
+        if text is not None:
+            back = Step("write", f"write {path}", {"path": path, "text": text})
+            steps.append(Step("remove", f"remove {path}", {"path": path}, back))
+    return steps
+
+
+def _unit_text_step(unit: str, text: str | None) -> Step:
+    if text is None:
+        return Step("delete_unit", f"remove {unit_path(unit)}", {"unit": unit})
+    return Step("write_unit", f"write {unit_path(unit)}", {"unit": unit, "text": text})
+
+
+def _write(path: str, text: str, before: str | None) -> Step:
+    if before is None:
+        back = Step("remove", f"remove {path}", {"path": path})
+    else:
+        back = Step("write", f"write {path}", {"path": path, "text": before})
+    return Step("write", f"write {path}", {"path": path, "text": text}, back)
+
+
+def _state(observed: Firewall, decision: Decision | None) -> dict[str, Any]:
+    """Our rules and what is kept of them, as found, or as they will be after the decision."""
+    rules = [(key, rule.text or rule.comment, rule.handle) for key, rule in observed.ruleset.our_rules()]
+    lines = read_lines(observed.kept_text)
+    if decision is not None:
+        gone = {(key, rule.handle) for key, rule in decision.removed}
+        rules = [(key, text, handle) for key, text, handle in rules if (key, handle) not in gone]
+        rules += [(key, text, 0) for key, text in decision.coming]
+        lines = decision.lines
+    return {
+        "rules": sorted(f"{key}: {text}" for key, text, _handle in rules),
+        "kept_for_boot": sorted(f"{line.key}: {line.rule}" for line in lines),
+    }
+
+
+def address(key: ChainKey, handle: int) -> dict[str, Any]:
+    """What names a rule on a host."""
+    return {"family": key.family, "table": key.table, "chain": key.chain, "handle": handle}
+
+
+def _insertion(key: ChainKey, before: int | None, statements: Sequence[Statement], comment: str) -> Command:
+    """The command that puts a rule before another one, or at the end of its chain."""
+    rule: dict[str, Any] = {"family": key.family, "table": key.table, "chain": key.chain}
+    if before is not None:
+        rule["handle"] = before
+    rule.update(comment=comment, expr=[dict(statement) for statement in statements])
+    return {"add" if before is None else "insert": {"rule": rule}}
+
+
+def _insertion_text(key: ChainKey, before: int | None, text: str) -> str:
+    """The same for a rule in words, its comment included."""
+    return f"add rule {key} {text}" if before is None else f"insert rule {key} position {before} {text}"
+
+
+def _follower(ruleset: Ruleset, key: ChainKey, rule: Rule, gone: Iterable[int]) -> int | None:
+    rules = ruleset.chains[key].rules
+    without = set(gone)
+    return next((other.handle for other in rules[rules.index(rule) + 1 :] if other.handle not in without), None)

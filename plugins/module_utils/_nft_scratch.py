@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a rule looks like once nft has read it: asked of nft itself, in a network namespace that ends with the question.
+
+One rule can be written in many ways, and nft prints it in one. So the question whether a rule stands in a chain already
+is answered by nft, and a rule that nft would refuse is refused before anything is changed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ._command import CommandError, Runner
+from ._errors import OversshError
+from ._nft_fixed import Fixed, Written, require_chain
+from ._nft_model import ChainKey, Ruleset, parse
+
+# Loads the tables, then the rules, and lists what has become of them.
+SCRIPT = 'nft -j -f "$1" && nft -f "$2" && nft -j list ruleset && echo && nft -s -a list ruleset'
+# What nft says of a line of a file, and then the line, and carets under what it means.
+REFUSAL = re.compile(r"^\S*?rules:(?P<line>[0-9]+):(?P<first>[0-9]+)-(?P<last>[0-9]+): Error: (?P<words>[^/]*)")
+
+
+def written(run: Runner, listing: str, ruleset: Ruleset, wanted: Sequence[Fixed]) -> dict[str, tuple[Written, ...]]:
+    """Each rule by its name, as nft tells it; listing: `nft -j list ruleset` of the host."""
+    if not wanted:
+        return {}
+    for fixed in wanted:
+        require_chain(fixed, ruleset)
+    lines = [
+        (fixed.name, f'add rule {fixed.key} {text} comment "{fixed.comment}"')
+        for fixed in wanted
+        for text in texts(fixed, ruleset)
+    ]
+    with tempfile.TemporaryDirectory(prefix="overssh-nft-") as folder:
+        tables, rules = os.path.join(folder, "tables"), os.path.join(folder, "rules")
+        _write(tables, json.dumps({"nftables": list(_tables(listing, wanted))}))
+        _write(rules, "".join(f"{line}\n" for _name, line in lines))
+        try:
+            answer = run(["unshare", "--net", "sh", "-c", SCRIPT, "sh", tables, rules])
+        except CommandError as error:
+            raise OversshError(_refusal(str(error), lines)) from error
+    found: dict[str, list[Written]] = {fixed.name: [] for fixed in wanted}
+    told, _empty, text = answer.stdout.partition("\n\n")
+    for _key, rule in parse(told, text).our_rules():
+        found[str(rule.name)].append(Written(rule.comment, rule.statements, rule.text))
+    return {name: tuple(rules) for name, rules in found.items()}
+
+
+def texts(fixed: Fixed, ruleset: Ruleset) -> tuple[str, ...]:
+    """The rule's texts for its table; OversshError where iptables, which owns that, could not show them."""
+    if fixed.key[:2] not in ruleset.iptables_tables():
+        return fixed.texts
+    if not fixed.plain:
+        raise OversshError(
+            f"rule {fixed.name}: {fixed.key.family} {fixed.key.table} is iptables' table, and iptables could not show "
+            "this rule, or would refuse the whole chain; put it into a chain of the table overssh, with hook and "
+            "priority"
+        )
+    return fixed.singles
+
+
+def _tables(listing: str, wanted: Sequence[Fixed]) -> Iterator[dict[str, Any]]:
+    """The tables that the rules stand in, with their sets and chains and nothing in these."""
+    tables = {fixed.key[:2] for fixed in wanted}
+    for family, table in sorted(tables):
+        yield {"add": {"table": {"family": family, "name": table}}}
+    made = set()
+    for entry in json.loads(listing)["nftables"]:
+        for kind in ("set", "map", "chain", "counter", "quota", "limit", "ct helper", "flowtable"):
+            body = entry.get(kind)
+            if isinstance(body, dict) and (body["family"], body["table"]) in tables:
+                if kind == "chain":
+                    made.add(ChainKey(body["family"], body["table"], body["name"]))
+                yield {"add": {kind: {key: value for key, value in body.items() if key not in ("handle", "elem")}}}
+    for fixed in wanted:
+        if fixed.key not in made and fixed.base is not None:
+            made.add(fixed.key)
+            chain = {"family": fixed.key.family, "table": fixed.key.table, "name": fixed.key.chain}
+            base = {"type": fixed.base.kind, "hook": fixed.base.hook, "prio": fixed.base.priority}
+            yield {"add": {"chain": {**chain, **base, "policy": fixed.base.policy}}}
+
+
+def _refusal(words: str, lines: Sequence[tuple[str, str]]) -> str:
+    """nft's own words, with the rule and the part of it that they are about."""
+    _command, _colon, said = words.partition(": ")
+    found = REFUSAL.match(said)
+    if found is None:
+        return words
+    name, line = lines[int(found["line"]) - 1]
+    part = line[int(found["first"]) - 1 : int(found["last"])]
+    return f"rule {name}: nft refuses it at {part!r}: {found['words'].strip()}"
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w", encoding="utf-8") as opened:
+        opened.write(text)

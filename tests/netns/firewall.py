@@ -1,0 +1,50 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine of nft_rule on the host of a test network, and rulesets for that host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.overssh.swarm.plugins.module_utils import _nft, _nft_plan
+from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._main import run
+
+RULESETS = Path(__file__).parent / "rulesets"
+
+
+class Module:
+    """What run() needs of an AnsibleModule."""
+
+    def __init__(self, check_mode=False):
+        self.check_mode = check_mode
+        self._diff = True
+
+    def exit_json(self, **answer):
+        self.answer = answer
+
+    def fail_json(self, **answer):
+        pytest.fail(answer["msg"])
+
+
+def task(net, check_mode=False, runner=None, **options):
+    """Run the module's engine on the host, its rules not kept for the next boot."""
+    defaults = {name: option.get("default") for name, option in _nft_plan.ARGUMENTS.items()}
+    module = Module(check_mode)
+    wish = _nft_plan.wish_from({**defaults, "persist": False, **options})
+    run(module, _nft.NftEngine(wish, runner or net.run))
+    return module.answer
+
+
+def load(net, name):
+    path = RULESETS / name
+    program = {".nft": ["nft", "-f"], ".v4": ["iptables-nft-restore"]}[path.suffix]
+    net.run([*program, str(path)])
+
+
+def refused(net, **options):
+    """What the module says when it refuses."""
+    with pytest.raises((pytest.fail.Exception, OversshError)) as told:
+        task(net, **options)
+    return str(told.value)
