@@ -80,7 +80,7 @@ class Arranger:
     """Finds the places of accepts in one ruleset."""
 
     def __init__(self, ruleset: Ruleset) -> None:
-        self._ruleset = ruleset
+        self._ruleset = ruleset = _with_own_deciders(ruleset)
         self._foreign = ruleset.foreign()
         self._iptables = ruleset.iptables_tables()
         self._reader = Reader(self._foreign)
@@ -282,6 +282,16 @@ class Arranger:
                     "firewalld's and lets nobody else in; accept these packets with firewall-cmd, for example with the "
                     "interface in a zone of its own"
                 )
+
+
+def _with_own_deciders(ruleset: Ruleset) -> Ruleset:
+    """The ruleset in which rules of ours that are no plain accepts stand as if they were somebody else's."""
+    changed: dict[ChainKey, list[Rule]] = {}
+    for key, rule in ruleset.our_rules():
+        if read_piece(rule.comment, rule.statements) is None:
+            rules = changed.setdefault(key, list(ruleset.chains[key].rules))
+            rules[rules.index(rule)] = replace(rule, comment="")
+    return ruleset.with_rules(changed)
 
 
 def _first_drop(walker: Walker, base: Chain, packet: Packet, notes: dict[str, None]) -> Event | None:

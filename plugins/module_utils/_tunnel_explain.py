@@ -47,7 +47,14 @@ def _cause(attempt: Attempt, context: Context) -> Cause | None:
 
 
 # Highest first: what comes later in a list can be the consequence of what comes before.
-LOGIN: tuple[Reason, ...] = (ssh.not_spawned, ssh.not_negotiated, ssh.host_key, ssh.shut_out, ssh.key_refused)
+LOGIN: tuple[Reason, ...] = (
+    ssh.not_spawned,
+    ssh.not_passed_on,
+    ssh.not_negotiated,
+    ssh.host_key,
+    ssh.shut_out,
+    ssh.key_refused,
+)
 REASONS: dict[str, tuple[Reason, ...]] = {
     "tun": (
         *LOGIN,

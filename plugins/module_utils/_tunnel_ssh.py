@@ -26,6 +26,21 @@ def not_spawned(attempt: Attempt, context: Context) -> Cause | None:
     return None
 
 
+def not_passed_on(attempt: Attempt, context: Context) -> Cause | None:
+    """A jump host that does not open the connection to the next one."""
+    if not attempt.having("stdio forwarding failed"):
+        return None
+    line = attempt.having("open failed: ") or "open failed: it did not say why"
+    words = line.split("open failed: ", 1)[1].removeprefix("connect failed: ")
+    prohibited = "prohibited" in words
+    way_out = "run the role tunnel on it, so that it may" if prohibited else "see that it has a way there"
+    return Cause(
+        "jump",
+        f"the last jump host before {context.peer} does not connect to it ({words}); {way_out}",
+        prohibited,
+    )
+
+
 def not_negotiated(attempt: Attempt, context: Context) -> Cause | None:
     """Two ssh of different times."""
     line = attempt.having("Unable to negotiate with")

@@ -213,3 +213,14 @@ def test_the_script_brings_a_chain_of_ours_back(opened, tmp_path):
     assert opened.listing() == before
     opened.run(script)
     assert opened.listing() == placed
+
+
+def test_an_accept_finds_its_place_before_a_drop_of_ours(opened):
+    task(opened, **INPUT, verdict="drop", protocol="tcp", position="first")
+    accept = {"name": "y", "protocol": "tcp", "ports": ["2377"], "in_interfaces": ["tun1002"]}
+    done = task(opened, **accept)
+    assert done["needed"]
+    assert opened.tcp_passes("peer", HOST, 2377)
+    assert opened.tcp_blocked("world", WAN, 2377)
+    assert task(opened, **accept)["steps"] == []
+    assert task(opened, **INPUT, verdict="drop", protocol="tcp", position="first")["steps"] == []

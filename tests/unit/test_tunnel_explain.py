@@ -27,6 +27,9 @@ from tests.unit.tunnel_journal import (
 )
 
 
+NOT_PASSED_ON = ["stdio forwarding failed", "Connection closed by UNKNOWN port 65535"]
+
+
 @pytest.mark.parametrize(
     ("run", "part", "certain"),
     [
@@ -50,6 +53,16 @@ from tests.unit.tunnel_journal import (
             False,
         ),
         ([*CONNECTED, *REFUSED_OPEN], "can't open its device tun1002", False),
+        (
+            [*CONNECTED, "channel 0: open failed: connect failed: No route to host", *NOT_PASSED_ON],
+            "the last jump host before cloud1 (192.0.2.1 port 2222) does not connect to it (No route to host); see that",
+            False,
+        ),
+        (
+            [*CONNECTED, "channel 0: open failed: administratively prohibited: open failed", *NOT_PASSED_ON],
+            "does not connect to it (administratively prohibited: open failed); run the role tunnel on it",
+            True,
+        ),
         (
             [*CONNECTED, f'{OPEN}open tunnel control device "/dev/net/tun": Permission denied', *NOT_OPENED],
             "overssh can't open /dev/net/tun (Permission denied)",

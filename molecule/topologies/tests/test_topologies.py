@@ -46,6 +46,11 @@ def another_shape():
     for node in NODES:
         lab.inside(node, "sysctl -qw net.ipv6.conf.eth0.disable_ipv6=0")
         lab.inside(node, f"ip address add {PLACES6[node]}/64 dev eth0 nodad")
+        # The lab's firewalls are of people who think of IPv4 alone, and drop what neighbours ask each other.
+        hardware = lab.inside(node, "cat /sys/class/net/eth0/address").strip()
+        for other in NODES:
+            if other != node and (other in HUBS) == (node in HUBS):
+                lab.inside(other, f"ip neighbour replace {PLACES6[node]} lladdr {hardware} dev eth0 nud permanent")
     lab.changed_to(**{node: {"overssh_underlay6": UNDERLAY6, **shape.get(node, {})} for node in NODES})
     yield
     lab.changed_to()
