@@ -26,7 +26,6 @@ from tests.unit.tunnel_journal import (
     found,
 )
 
-
 NOT_PASSED_ON = ["stdio forwarding failed", "Connection closed by UNKNOWN port 65535"]
 
 
@@ -55,7 +54,7 @@ NOT_PASSED_ON = ["stdio forwarding failed", "Connection closed by UNKNOWN port 6
         ([*CONNECTED, *REFUSED_OPEN], "can't open its device tun1002", False),
         (
             [*CONNECTED, "channel 0: open failed: connect failed: No route to host", *NOT_PASSED_ON],
-            "the last jump host before cloud1 (192.0.2.1 port 2222) does not connect to it (No route to host); see that",
+            "the last jump host before cloud1 (192.0.2.1 port 2222) does not connect to it (No route to host); see",
             False,
         ),
         (

@@ -46,6 +46,7 @@ def another_shape():
     for node in NODES:
         lab.inside(node, "sysctl -qw net.ipv6.conf.eth0.disable_ipv6=0")
         lab.inside(node, f"ip address add {PLACES6[node]}/64 dev eth0 nodad")
+    for node in NODES:
         # The lab's firewalls are of people who think of IPv4 alone, and drop what neighbours ask each other.
         hardware = lab.inside(node, "cat /sys/class/net/eth0/address").strip()
         for other in NODES:
