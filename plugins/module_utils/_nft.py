@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from . import _nft_scratch
+from . import _guard, _nft_guard, _nft_scratch
 from ._command import CommandError, Runner
 from ._errors import OversshError
 from ._files import read_text, remove, remove_empty_folder, write_text
@@ -21,6 +21,7 @@ from ._nft_persist import FOLDER, RULES_FILE, SCRIPT_FILE, UNITS, read_lines
 from ._nft_placement import Placement
 from ._nft_plan import Command, Decision, Firewall, Wish, address, decide, plan_decided, rule_steps
 from ._plan import Plan, Step
+from ._session import session
 from ._systemd import Systemd, unit_path
 
 
@@ -80,8 +81,12 @@ def _echoed(echo: str) -> list[tuple[ChainKey, int]]:
 class NftEngine(Engine[Firewall]):
     """Accept rules of ours in the host's own chains."""
 
-    def __init__(self, wish: Wish, run: Runner) -> None:
+    def __init__(self, wish: Wish, run: Runner, phase: str = "whole", rollback_timeout: int = 60) -> None:
+        """phase: try has the host take the change back after rollback_timeout seconds, unless keep comes before."""
         self._wish = wish
+        self._phase = phase
+        self._rollback_timeout = rollback_timeout
+        self._guarded = False
         self._run = run
         self._nft = Nft(run)
         self._systemd = Systemd(run)
@@ -92,11 +97,14 @@ class NftEngine(Engine[Firewall]):
         """The ruleset, and our files and unit."""
         listing = self._nft.listing()
         found = observe_firewall(self._nft, self._systemd, self._wish.persist, listing)
-        return replace(found, written=_nft_scratch.written(self._run, listing, found.ruleset, self._wish.fixed))
+        written = _nft_scratch.written(self._run, listing, found.ruleset, self._wish.fixed)
+        return replace(found, written=written, session=session(self._run))
 
     def plan(self, observed: Firewall) -> Plan:
-        """See plan_rules."""
-        return plan_decided(self._decide(observed), observed)
+        """See plan_rules; while a change is tried, nothing is kept of it."""
+        decision = self._decide(observed)
+        tries = self._phase == "try" and (decision.changes_rules or self._guarded)
+        return plan_decided(decision, observed, keeps=not tries)
 
     def _decide(self, observed: Firewall) -> Decision:
         """Decide once for each observation: in a large ruleset it takes a while."""
@@ -108,8 +116,10 @@ class NftEngine(Engine[Firewall]):
         """One transaction of nft, or one change of our files or unit."""
         args = step.args
         if step.action == "change":
+            self._guard(step)
             self._change(args["commands"], args["fingerprint"])
         elif step.action == "take_back":
+            self._unguard()
             deletions = [{"delete": {"rule": address(key, handle)}} for key, handle in self._added]
             self._nft.apply([*deletions, *args["chains"], *args["commands"]])
         elif step.action == "write":
@@ -130,6 +140,23 @@ class NftEngine(Engine[Firewall]):
                 "stop": self._systemd.stop,
             }[step.action](args["unit"])
 
+    def wait(self) -> None:
+        """A change that was tried before is confirmed by this run having come here."""
+        if self._phase == "keep":
+            _guard.confirm(self._systemd, _nft_guard.NAME)
+
+    def _guard(self, step: Step) -> None:
+        if self._phase == "try" and self._decided is not None and step.inverse is not None:
+            observed, decision = self._decided
+            undo = _nft_guard.undo_script(decision, observed.ruleset, step.inverse.args)
+            _guard.arm(self._systemd, _nft_guard.NAME, undo, self._rollback_timeout)
+            self._guarded = True
+
+    def _unguard(self) -> None:
+        if self._guarded:
+            _guard.forget(self._systemd, _nft_guard.NAME)
+            self._guarded = False
+
     def _change(self, commands: Sequence[Command], fingerprint: str) -> None:
         """Apply the commands; where another program changed the ruleset meanwhile, work them out once more."""
         try:
@@ -137,12 +164,14 @@ class NftEngine(Engine[Firewall]):
         except CommandError as error:
             found = self._nft.ruleset()
             if found.fingerprint == fingerprint:
+                self._unguard()
                 raise OversshError(_refusal(error, commands)) from error
             written = _nft_scratch.written(self._run, self._nft.listing(), found, self._wish.fixed)
-            again = rule_steps(decide(self._wish, Firewall(found, written)), found)
+            again = rule_steps(decide(self._wish, Firewall(found, written=written)), found)
             try:
                 self._added = self._nft.apply(again[0].args["commands"]) if again else []
             except CommandError as second:
+                self._unguard()
                 raise OversshError(
                     f"another program keeps changing this host's ruleset; run again when it is done ({second})"
                 ) from second
@@ -165,6 +194,7 @@ class NftEngine(Engine[Firewall]):
             "placements": [{"name": rule["name"], **placement} for rule in rules for placement in rule["placements"]],
             "needed": any(rule["needed"] for rule in rules),
             "notes": list(notes),
+            "pending": self._guarded,
         }
 
 

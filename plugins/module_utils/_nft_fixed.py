@@ -270,6 +270,11 @@ def base_of(chain: Chain) -> Base:
     return Base(chain.hook or "", chain.kind or "filter", chain.priority, chain.policy)
 
 
+def chain_of(key: ChainKey, base: Base) -> Chain:
+    """The chain that a base makes, with no rule in it."""
+    return Chain(key, hook=base.hook, kind=base.kind, priority=base.priority, policy=base.policy)
+
+
 @dataclass(frozen=True)
 class FixedArrangement:
     """A rule on a host: what stays, what comes before which rule, what goes; creates: its chain, where it has none."""

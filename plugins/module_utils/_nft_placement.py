@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Optional
 
@@ -79,8 +79,9 @@ class Arrangement:
 class Arranger:
     """Finds the places of accepts in one ruleset."""
 
-    def __init__(self, ruleset: Ruleset) -> None:
-        self._ruleset = ruleset = _with_own_deciders(ruleset)
+    def __init__(self, ruleset: Ruleset, stays: Callable[[str], bool] = lambda _name: False) -> None:
+        """stays: whether a rule of ours of that name is none of the task's business."""
+        self._ruleset = ruleset = _with_own_deciders(ruleset, stays)
         self._foreign = ruleset.foreign()
         self._iptables = ruleset.iptables_tables()
         self._reader = Reader(self._foreign)
@@ -284,11 +285,11 @@ class Arranger:
                 )
 
 
-def _with_own_deciders(ruleset: Ruleset) -> Ruleset:
-    """The ruleset in which rules of ours that are no plain accepts stand as if they were somebody else's."""
+def _with_own_deciders(ruleset: Ruleset, stays: Callable[[str], bool]) -> Ruleset:
+    """The ruleset in which rules of ours that stay and are no plain accepts stand as if they were somebody else's."""
     changed: dict[ChainKey, list[Rule]] = {}
     for key, rule in ruleset.our_rules():
-        if read_piece(rule.comment, rule.statements) is None:
+        if stays(rule.name or "") and read_piece(rule.comment, rule.statements) is None:
             rules = changed.setdefault(key, list(ruleset.chains[key].rules))
             rules[rules.index(rule)] = replace(rule, comment="")
     return ruleset.with_rules(changed)

@@ -11,11 +11,13 @@ from typing import Any, Union
 from . import _nft_fixed
 from ._errors import OversshError
 from ._nft_fixed import Fixed, FixedArrangement, Written, fixed_from
+from ._nft_lockout import lockout
 from ._nft_model import ChainKey, Rule, Ruleset, Statement
 from ._nft_persist import RULES_FILE, SCRIPT, SCRIPT_FILE, UNITS, Line, chain_line, file_text, read_lines
 from ._nft_placement import Arrangement, Arranger, Placement
 from ._nft_rule import PATHS, PROTOCOLS, Accept, accept_from, rule_name
 from ._plan import Plan, Step
+from ._session import Session
 from ._systemd import UnitState, unit_path
 
 # In nft's JSON, or in its own language.
@@ -46,6 +48,11 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "all": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "persist": {"type": "bool", "default": True},
+    "confirm": {"type": "str", "choices": ["auto", "manual", "none"], "default": "auto"},
+    "rollback_timeout": {"type": "int", "default": 60},
+    "probe": {"type": "list", "elements": "str", "default": []},
+    "force_lockout": {"type": "bool", "default": False},
+    "phase": {"type": "str", "choices": ["whole", "try", "keep"], "default": "whole"},
 }
 
 CONSTRAINTS: dict[str, Any] = {
@@ -71,6 +78,7 @@ class Wish:
     exclusive_prefix: str | None = None
     everything: bool = False
     persist: bool = True
+    force_lockout: bool = False
 
     def unwanted(self, name: str) -> bool:
         """Whether a rule of ours with this name has to go."""
@@ -91,9 +99,13 @@ class Wish:
 
 @dataclass(frozen=True)
 class Firewall:
-    """The host's ruleset, and what is kept of ours for the next boot; written: the fixed rules as nft tells them."""
+    """The host's ruleset, and what is kept of ours for the next boot.
+
+    written: the fixed rules as nft tells them; session: the ssh connection that the run came by.
+    """
 
     ruleset: Ruleset
+    session: Session | None = None
     written: Mapping[str, tuple[Written, ...]] = field(default_factory=dict)
     kept_text: str | None = None
     script: str | None = None
@@ -155,6 +167,7 @@ def wish_from(options: Mapping[str, Any]) -> Wish:
         exclusive_prefix=options.get("exclusive_prefix"),
         everything=bool(options.get("all")),
         persist=bool(options.get("persist")),
+        force_lockout=bool(options.get("force_lockout")),
     )
 
 
@@ -170,7 +183,7 @@ def _refuse_placeless(rule: Mapping[str, Any]) -> None:
 
 def decide(wish: Wish, observed: Firewall) -> Decision:
     """What has to be done with the rules, and which of them are kept for the next boot."""
-    arranger = Arranger(observed.ruleset) if wish.accepts else None
+    arranger = Arranger(observed.ruleset, lambda name: not wish.concerns(name)) if wish.accepts else None
     arrangements = tuple(arranger.arrange(accept) for accept in wish.accepts) if arranger else ()
     fixed = tuple(_nft_fixed.arrange(rule, observed.written[rule.name], observed.ruleset) for rule in wish.fixed)
     removed = [gone for arrangement in arrangements for gone in arrangement.removed]
@@ -188,9 +201,21 @@ def decide(wish: Wish, observed: Firewall) -> Decision:
                 lines.add(chain_line(each.fixed.key, each.fixed.base.words))
     # A chain of ours is kept as long as a rule in it is.
     lines |= {line for line in kept if not line.name and line.key in {other.key for other in lines}}
-    return Decision(
+    decision = Decision(
         arrangements, fixed, tuple(removed), tuple(sorted(lines, key=lambda line: (line.key, line.name, str(line))))
     )
+    if observed.session is not None and decision.changes_rules and not wish.force_lockout:
+        _refuse_lockout(decision, observed.ruleset, observed.session)
+    return decision
+
+
+def _refuse_lockout(decision: Decision, ruleset: Ruleset, session: Session) -> None:
+    what = lockout(ruleset, resulting(decision, ruleset), session)
+    if what is not None:
+        raise OversshError(
+            f"{what} would drop the packets of the ssh connection that this run comes by, from {session.client} to "
+            f"port {session.port}; narrow the rule, or set force_lockout: true, and the change is tried under guard"
+        )
 
 
 def plan_rules(wish: Wish, observed: Firewall) -> Plan:
@@ -198,10 +223,36 @@ def plan_rules(wish: Wish, observed: Firewall) -> Plan:
     return plan_decided(decide(wish, observed), observed)
 
 
-def plan_decided(decision: Decision, observed: Firewall) -> Plan:
-    """The steps that carry a decision out."""
-    steps = [*rule_steps(decision, observed.ruleset), *_keeping_steps(decision.lines, observed)]
+def plan_decided(decision: Decision, observed: Firewall, keeps: bool = True) -> Plan:
+    """The steps that carry a decision out; keeps: also for the next boot."""
+    keeping = _keeping_steps(decision.lines, observed) if keeps else []
+    steps = [*rule_steps(decision, observed.ruleset), *keeping]
     return Plan(_state(observed, None), _state(observed, decision), tuple(steps))
+
+
+def resulting(decision: Decision, ruleset: Ruleset) -> Ruleset:
+    """The ruleset after a decision was carried out; rules that have come have no handle yet."""
+    gone = {(key, rule.handle) for key, rule in decision.removed}
+    chains: dict[ChainKey, list[Rule]] = {
+        key: [rule for rule in chain.rules if (key, rule.handle) not in gone] for key, chain in ruleset.chains.items()
+    }
+    made = {
+        each.fixed.key: _nft_fixed.chain_of(each.fixed.key, each.creates) for each in decision.fixed if each.creates
+    }
+    coming: list[tuple[ChainKey, int | None, Rule]] = [
+        (each.key, each.before, Rule(0, each.piece.statements, each.piece.comment, each.piece.text))
+        for each in decision.added
+    ]
+    coming += [
+        (each.fixed.key, each.before, Rule(0, rule.statements, rule.comment, rule.text))
+        for each in decision.fixed
+        for rule in each.added
+    ]
+    for key, before, rule in coming:
+        rules = chains.setdefault(key, [])
+        place = next((index for index, other in enumerate(rules) if other.handle == before), len(rules))
+        rules.insert(place, rule)
+    return Ruleset({**ruleset.chains, **made}, ruleset.sets).with_rules(chains)
 
 
 def rule_steps(decision: Decision, ruleset: Ruleset) -> list[Step]:

@@ -70,7 +70,7 @@ class Accept:
         outgoing: Sequence[str | None] = ("",) if early else (self.out_interfaces or (None,))
         for family in families:
             for state, iif, oif, port, source, destination in itertools.product(
-                _states(hook, priority),
+                states_at(hook, priority),
                 self.in_interfaces or (None,),
                 outgoing,
                 self.ports or (None,),
@@ -98,7 +98,7 @@ class Accept:
             for oif in self.in_interfaces or (None,):
                 yield Packet(
                     family=family,
-                    state=_states(hook, priority)[-1],
+                    state=states_at(hook, priority)[-1],
                     hook=hook,
                     iif="",
                     oif=oif,
@@ -107,7 +107,7 @@ class Accept:
                 )
 
 
-def _states(hook: str, priority: int) -> tuple[str, ...]:
+def states_at(hook: str, priority: int) -> tuple[str, ...]:
     """The states that connections may have where the packets are looked at."""
     if hook == "ingress" or (hook in {"prerouting", "output"} and priority < TRACKING_PRIORITY):
         return (UNTRACKED,)

@@ -312,8 +312,45 @@ options:
       - The rules are listed in C(/etc/overssh/nft/rules). The last one that goes takes the file and the service along.
     type: bool
     default: true
+  confirm:
+    description:
+      - How a change of the running rules is confirmed. Before it is made, a timer of the host's systemd gets the exact
+        inverse of it, and nothing is kept for the next boot. A host that nobody reaches any more puts itself back, also
+        when it is rebooted meanwhile.
+      - With V(auto) the controller hangs up, connects anew, tries what O(probe) names, and only then has the timer
+        stopped and the rules kept.
+      - With V(manual) the change is taken back unless the playbook C(overssh.swarm.confirm) runs in time.
+      - With V(none) there is no guard.
+    type: str
+    choices: [auto, manual, none]
+    default: auto
+  rollback_timeout:
+    description:
+      - Seconds after which the host takes a change back that is not confirmed, from 5 to 86400.
+    type: int
+    default: 60
+  probe:
+    description:
+      - What has to be reachable by TCP from the controller for a change to stay, each as C(HOST:PORT).
+    type: list
+    elements: str
+    default: []
+  force_lockout:
+    description:
+      - A change that would drop packets of the very ssh connection that the task comes by is refused, unless this is
+        set. Then it is tried under guard.
+    type: bool
+    default: false
+  phase:
+    description:
+      - Set by the controller's half of this module. V(try) makes a change under guard and keeps nothing of it, V(keep)
+        confirms it and keeps it.
+    type: str
+    choices: [whole, try, keep]
+    default: whole
 seealso:
   - module: overssh.swarm.nft_rule_info
+  - module: overssh.swarm.guard
 notes:
   - Describe packets by their networks too, where these are known. Docker's C(raw) table, for one, drops packets by
     their destination, and an accept that is for any destination has to stand before that.
@@ -471,6 +508,11 @@ placements:
         chain: input
         handle: 9
         rule: counter reject with icmpx admin-prohibited
+pending:
+  description: Whether the change is still to be confirmed, see O(confirm).
+  returned: success
+  type: bool
+  sample: false
 notes:
   description: What could not be told for sure, or is not in the module's hands.
   returned: success
@@ -495,7 +537,8 @@ def main() -> None:
         wish = wish_from(module.params)
     except OversshError as error:
         module.fail_json(msg=f"{error}.")
-    run(module, NftEngine(wish, runner(module)))
+    phase = "whole" if module.check_mode else module.params["phase"]
+    run(module, NftEngine(wish, runner(module), phase, module.params["rollback_timeout"]))
 
 
 if __name__ == "__main__":

@@ -289,6 +289,19 @@ SETTINGS = (
         "The overlay networks to have; the table below lists the options of each.",
     ),
     Setting(
+        "confirm",
+        "auto",
+        one_of("auto", "manual"),
+        "How changes of firewalls and of sshd are confirmed, which a host takes back by itself otherwise: auto is by "
+        "connecting to it anew, manual is by you, with the playbook confirm.",
+    ),
+    Setting(
+        "rollback_timeout",
+        60,
+        whole_number(5, 86400),
+        "Seconds after which a host takes such a change back that is not confirmed.",
+    ),
+    Setting(
         "report",
         "reports/verify.json",
         optional_text,

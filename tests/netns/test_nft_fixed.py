@@ -203,7 +203,7 @@ def test_the_script_brings_a_chain_of_ours_back(opened, tmp_path):
         {**{name: option.get("default") for name, option in _nft_plan.ARGUMENTS.items()}, "rules": rules}
     )
     written = _nft._nft_scratch.written(opened.run, _nft.Nft(opened.run).listing(), firewall.ruleset, wish.fixed)
-    lines = _nft_plan.decide(wish, _nft_plan.Firewall(firewall.ruleset, written)).lines
+    lines = _nft_plan.decide(wish, _nft_plan.Firewall(firewall.ruleset, written=written)).lines
     (tmp_path / "rules").write_text(_nft_persist.file_text(lines))
     (tmp_path / "restore").write_text(_nft_persist.SCRIPT)
     script = ["sh", str(tmp_path / "restore"), str(tmp_path / "rules")]

@@ -1,0 +1,224 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A change that the host takes back by itself, unless it is confirmed in time.
+
+The undoing lies on the host as a shell script before the change is made. A timer of systemd runs it, outside of any
+session; so does the next boot, where the host goes down before anybody could confirm.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ._errors import OversshError
+from ._files import read_text, remove, remove_empty_folder, write_text
+from ._systemd import Systemd, unit_path
+
+FOLDER = "/var/lib/overssh/guard"
+NAME = re.compile(r"[a-z][a-z0-9-]{0,30}\Z")
+SHORTEST, LONGEST = 5, 86400
+
+SCRIPT = """\
+#!/bin/sh
+# Takes back a change that nobody confirmed. Written by overssh.swarm.
+{body}
+date +%s >{folder}/taken_back
+rm -f {units} /etc/systemd/system/*.wants/{service}
+systemctl daemon-reload
+"""
+SERVICE = """\
+# Written by overssh.swarm; gone as soon as the change is confirmed or taken back.
+[Unit]
+Description=Takes back the change {name}, which nobody confirmed
+# After a reboot nobody can confirm it any more.
+After=local-fs.target
+Before=ssh.service sshd.service docker.service
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh {folder}/undo
+
+[Install]
+WantedBy=multi-user.target
+"""
+TIMER = """\
+# Written by overssh.swarm; gone as soon as the change is confirmed or taken back.
+[Unit]
+Description=Takes back the change {name} unless it is confirmed
+
+[Timer]
+OnActiveSec={seconds}
+AccuracySec=100ms
+"""
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A change under guard; deadline: seconds of the epoch; taken_back: when that was, None where it was not."""
+
+    name: str
+    deadline: float
+    taken_back: float | None
+
+
+def check(name: str, seconds: int) -> None:
+    """OversshError for what no guard can be."""
+    if not NAME.match(name):
+        raise OversshError(f"{name!r} can't name a guard: use small letters, digits and -, up to 31 of them")
+    if not SHORTEST <= seconds <= LONGEST:
+        raise OversshError(f"a guard waits for {SHORTEST} to {LONGEST} seconds, not for {seconds}")
+
+
+def restoring(name: str, files: Sequence[str], reload: Sequence[str]) -> str:
+    """Shell commands that put files back as they are now and have units read them again; keeps copies of the files."""
+    lines = []
+    for number, path in enumerate(files):
+        copy = f"{_folder(name)}/files/{number}"
+        there = shlex.quote(path)
+        if os.path.exists(path):
+            _copy(path, copy)
+            lines.append(f"cp -a {copy} {there}.overssh && mv -f {there}.overssh {there}")
+        else:
+            lines.append(f"rm -f {there}")
+    return "\n".join([*lines, *(f"systemctl try-reload-or-restart {shlex.quote(unit)}" for unit in reload)])
+
+
+def _copy(path: str, copy: str) -> None:
+    """A copy with owner, mode and times, which nobody else may read."""
+    try:
+        os.makedirs(os.path.dirname(copy), mode=0o700, exist_ok=True)
+        shutil.copy2(path, copy)
+        found = os.stat(path)
+        os.chown(copy, found.st_uid, found.st_gid)
+    except OSError as error:
+        raise OversshError(f"can't keep a copy of {path}: {error}") from error
+
+
+def refuse_second(name: str) -> None:
+    """OversshError where a change of that name waits for its confirmation already."""
+    found = find(name)
+    if found is not None and found.taken_back is None:
+        raise OversshError(
+            f"the change {name} before this one is not confirmed yet, and is taken back {_at(found.deadline)}; confirm "
+            "it with overssh.swarm.confirm, or wait until then"
+        )
+
+
+def arm(systemd: Systemd, name: str, undo: str, seconds: int) -> None:
+    """Have the host run the shell commands undo after so many seconds; they have to be right whenever they run."""
+    check(name, seconds)
+    refuse_second(name)
+    folder, service, timer = _folder(name), _unit(name, "service"), _unit(name, "timer")
+    script = SCRIPT.format(
+        body=undo.rstrip(), folder=folder, units=f"{unit_path(service)} {unit_path(timer)}", service=service
+    )
+    remove(f"{folder}/taken_back")
+    write_text(f"{folder}/undo", script, 0o700)
+    write_text(f"{folder}/deadline", f"{time.time() + seconds:.3f}\n")
+    write_text(unit_path(service), SERVICE.format(name=name, folder=folder))
+    systemd.write(timer, TIMER.format(name=name, seconds=seconds))
+    systemd.enable(service)
+    systemd.start(timer)
+
+
+def confirm(systemd: Systemd, name: str) -> None:
+    """Have the change stay; OversshError where it was taken back before."""
+    found = find(name)
+    if found is None:
+        return
+    timer, service = _unit(name, "timer"), _unit(name, "service")
+    if found.taken_back is None:
+        systemd.stop(timer)
+        # The timer may have been faster: then its service has run, or runs, and this waits for its end.
+        if systemd.observe(service).active == "activating":
+            systemd.start(service)
+    found = find(name)
+    if found is not None and found.taken_back is not None:
+        forget(systemd, name)
+        raise OversshError(
+            f"the change {name} was taken back {_at(found.taken_back)}, because nobody confirmed it in time; the host "
+            "is as it was before"
+        )
+    forget(systemd, name)
+
+
+def take_back(systemd: Systemd, name: str) -> None:
+    """Take the change back at once."""
+    found = find(name)
+    if found is not None and found.taken_back is None:
+        systemd.stop(_unit(name, "timer"))
+        systemd.start(_unit(name, "service"))
+    forget(systemd, name)
+
+
+def forget(systemd: Systemd, name: str) -> None:
+    """Remove all that is left of a guard, armed or not."""
+    timer, service, folder = _unit(name, "timer"), _unit(name, "service"), _folder(name)
+    if read_text(unit_path(timer)) is not None:
+        systemd.stop(timer)
+        systemd.disable(service)
+        remove(unit_path(service))
+        systemd.delete(timer)
+    for file in ("undo", "deadline", "taken_back"):
+        remove(f"{folder}/{file}")
+    shutil.rmtree(f"{folder}/files", ignore_errors=True)
+    for path in (folder, FOLDER, os.path.dirname(FOLDER)):
+        remove_empty_folder(path)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a change is about: the files that it changes, the units that read them, and how many seconds it has."""
+
+    files: tuple[str, ...] = ()
+    reload: tuple[str, ...] = ()
+    seconds: int = 60
+
+
+def bring_about(systemd: Systemd, name: str, state: str, wanted: Wanted, rehearsal: bool) -> bool:
+    """Have a guard be in that state, and say whether anything had to be done for it; rehearsal: only say so."""
+    check(name, wanted.seconds)
+    found = find(name)
+    if state == "armed":
+        refuse_second(name)
+        if not rehearsal:
+            forget(systemd, name)
+            arm(systemd, name, restoring(name, wanted.files, wanted.reload), wanted.seconds)
+        return True
+    if found is not None and not rehearsal:
+        {"confirmed": confirm, "taken_back": take_back, "absent": forget}[state](systemd, name)
+    return found is not None
+
+
+def find(name: str) -> Guarded | None:
+    """The change of that name, None where there is none."""
+    deadline, taken_back = (read_text(f"{_folder(name)}/{file}") for file in ("deadline", "taken_back"))
+    if deadline is None:
+        return None
+    return Guarded(name, float(deadline), None if taken_back is None else float(taken_back))
+
+
+def find_all() -> Iterator[Guarded]:
+    """Every change under guard, and those that were taken back and nobody has asked for since."""
+    for name in sorted(os.listdir(FOLDER)) if os.path.isdir(FOLDER) else ():
+        found = find(name)
+        if found is not None:
+            yield found
+
+
+def _folder(name: str) -> str:
+    return f"{FOLDER}/{name}"
+
+
+def _unit(name: str, kind: str) -> str:
+    return f"overssh-guard-{name}.{kind}"
+
+
+def _at(moment: float) -> str:
+    return time.strftime("at %H:%M:%S (UTC)", time.gmtime(moment))

@@ -1,0 +1,52 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a host takes back a change of our rules by itself: as shell commands, written before the change is made; pure.
+
+Handles of rules that are yet to come can't be known, so what has come is found by its comment.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+
+from ._nft_model import Ruleset
+from ._nft_plan import Command, Decision
+
+NAME = "firewall"
+
+# Each rule of ours that was not there before, as a command that removes it.
+FIND = r"""nft -a list ruleset | awk -v comments={comments} -v kept={kept} '
+    BEGIN {{ split(comments, names, "\t"); for (each in names) wanted[names[each]] = 1
+            split(kept, handles, "\t"); for (each in handles) stays[handles[each]] = 1 }}
+    /^table / {{ table = $2 " " $3 }}
+    /^\tchain / {{ chain = $2 }}
+    /^\t\t/ && match($0, /comment "[^"]*" # handle [0-9]+$/) {{
+        split(substr($0, RSTART), parts, "\"")
+        if ((parts[2] in wanted) && !((table " " chain " " $NF) in stays))
+            print "delete rule " table " " chain " handle " $NF
+    }}'"""
+SCRIPT = """\
+changes=$(mktemp)
+{{
+{find}
+cat <<'OVERSSH'
+{back}
+OVERSSH
+}} >"$changes"
+# Together, or where somebody else has changed something meanwhile as many as can be.
+nft -f "$changes" || while IFS= read -r change; do nft "$change"; done <"$changes"
+rm -f "$changes"
+"""
+
+
+def undo_script(decision: Decision, ruleset: Ruleset, back: Mapping[str, Sequence[Command]]) -> str:
+    """Shell commands that take the decision back; back: the inverse of its step, as rule_steps has it."""
+    names = {placement.piece.comment for placement in decision.added}
+    names |= {arrangement.fixed.comment for arrangement in decision.fixed if arrangement.added}
+    kept = [f"{key} {rule.handle}" for key, rule in ruleset.our_rules() if rule.comment in names]
+    commands = [str(command) for command in (*back["chains"], *back["commands"])]
+    return SCRIPT.format(
+        find=FIND.format(comments=shlex.quote("\t".join(sorted(names))), kept=shlex.quote("\t".join(kept))),
+        back="\n".join(commands),
+    )

@@ -1,0 +1,62 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ssh connection that this very run came by, which must not be cut."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ._command import Runner
+
+# What sshd tells each session of its connection: address and port of the client, then of the server.
+VARIABLE = b"SSH_CONNECTION="
+
+
+@dataclass(frozen=True)
+class Session:
+    """Where the operator's connection comes from and ends; device: the one that answers leave by."""
+
+    client: str
+    server: str
+    port: int
+    device: str
+
+    @property
+    def family(self) -> str:
+        """nft's name for its address family."""
+        return "ip6" if ipaddress.ip_address(self.server).version == 6 else "ip"
+
+
+def session(run: Runner) -> Session | None:
+    """The connection, None where the run did not come by ssh."""
+    for environment in _environments(os.getpid()):
+        for entry in environment.split(b"\0"):
+            if entry.startswith(VARIABLE):
+                words = entry[len(VARIABLE) :].decode(errors="replace").split()
+                if len(words) == 4:
+                    client, server = (word.partition("%")[0] for word in (words[0], words[2]))
+                    return Session(client, server, int(words[3]), _device(run, client))
+    return None
+
+
+def _environments(process: int) -> Iterator[bytes]:
+    """Those of a process and of all above it: becoming another user leaves an environment behind."""
+    while process > 1:
+        try:
+            with open(f"/proc/{process}/environ", "rb") as opened:
+                yield opened.read()
+            with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as opened:
+                # The name in parentheses may have spaces and parentheses itself.
+                process = int(opened.read().rpartition(")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            return
+
+
+def _device(run: Runner, client: str) -> str:
+    answer = run(["ip", "-json", "route", "get", client], check=False)
+    routes = json.loads(answer.stdout or "[]") if answer.rc == 0 else []
+    return str(routes[0].get("dev", "")) if routes else ""
