@@ -76,7 +76,7 @@ netns: $(READY) ## Test the engines against this kernel, in network namespaces o
 
 # The scenarios begin on fresh hosts, so they take a lab of their own, unless LAB_NAME names one; that of `make demo` stays.
 MOLECULE_LAB := $(if $(filter file,$(origin LAB_NAME)),overssh-test,$(LAB_NAME))
-SCENARIOS := fresh site runner closed mishaps transports teardown broken_off ipv6
+SCENARIOS := fresh firewall site runner closed mishaps transports teardown broken_off ipv6
 # These take a lab of two hubs and four spokes.
 FLEET_SCENARIOS := fleet failover reboot keys topologies grow_and_shrink
 

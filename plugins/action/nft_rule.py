@@ -14,7 +14,9 @@ from ansible.plugins.action import ActionBase
 
 MODULE = "overssh.swarm.nft_rule"
 # Seconds: between two attempts, for one probe, and what a host that has taken a change back needs to be there again.
-PAUSE, PATIENCE, RECOVERY = 1.0, 5.0, 60.0
+PAUSE = 1.0
+PATIENCE = 5.0
+RECOVERY = 60.0
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -57,8 +59,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return _merged(tried, kept)
         return {
             "failed": True,
-            "msg": "The host could not be reached again after the change of its firewall; it takes that back by itself, "
-            f"{seconds} s after it was made. {_told(trouble)}".strip(),
+            "msg": "The host could not be reached again after the change of its firewall; it takes that back by "
+            f"itself, {seconds} s after it was made. {_told(trouble)}".strip(),
         }
 
     def _module(self, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -106,6 +107,25 @@ def play(playbook: str, *arguments: str, inventory: Path = INVENTORY) -> Play:
     )
     print(done.stdout)
     return Play(done.returncode, done.stdout, read_recap(done.stdout))
+
+
+def task(node: str, module: str, **arguments: Any) -> dict[str, Any]:
+    """What one module says on a node, run as an operator would from the command line."""
+    words = ["ansible", node, "--inventory", str(INVENTORY), "--module-name", module, "--args", json.dumps(arguments)]
+    environment = {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
+        "ANSIBLE_LOAD_CALLBACK_PLUGINS": "true",
+        "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal",
+        "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+        "ANSIBLE_FORCE_COLOR": "false",
+    }
+    done = subprocess.run(
+        words, cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    print(done.stdout, done.stderr)
+    answer: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
+    return {**answer, "failed": done.returncode != 0}
 
 
 def changed_to(**variables: Mapping[str, Any]) -> None:

@@ -1,0 +1,117 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Changes of a firewall on a host that only ssh reaches: what would cut ssh is refused, or taken back with no help."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.scenarios import lab, snapshot
+
+NODE = "edge1"
+# A chain of ours, before those of the host.
+EARLY = {"chain": "inet overssh early", "hook": "input", "priority": -10}
+CUT = {**EARLY, "name": "cut", "verdict": "drop", "protocol": "tcp", "ports": ["22"]}
+HARMLESS = {**EARLY, "name": "harmless", "verdict": "drop", "protocol": "tcp", "ports": ["2399"]}
+LEFT = "ls /var/lib/overssh 2>/dev/null; systemctl list-unit-files --no-legend 'overssh-guard*'; true"
+
+
+def nft_rule(**arguments) -> dict:
+    return lab.task(NODE, "overssh.swarm.nft_rule", **arguments)
+
+
+def rules() -> list[str]:
+    return snapshot.take(NODE, snapshot.RULESET)
+
+
+@pytest.fixture(autouse=True)
+def before():
+    """Every test begins and ends with the host as it was."""
+    found = rules()
+    yield found
+    lab.task(NODE, "overssh.swarm.guard", name="firewall", state="absent")
+    nft_rule(state="absent", all=True)
+    assert rules() == found
+    assert lab.inside(NODE, LEFT) == ""
+
+
+def test_a_rule_that_would_cut_this_run_is_refused(before):
+    refused = nft_rule(**CUT)
+    assert "would drop the packets of the ssh connection that this run comes by" in refused["msg"]
+    assert refused["failed"]
+    assert rules() == before
+
+
+def test_a_host_that_can_not_be_reached_any_more_puts_itself_back(before):
+    began = time.monotonic()
+    cut = nft_rule(**CUT, force_lockout=True, rollback_timeout=8)
+    assert cut["failed"]
+    assert "the change firewall was taken back at" in cut["msg"]
+    assert "What was in the way: " in cut["msg"]
+    assert time.monotonic() - began > 8, "it was cut off until then"
+    assert rules() == before
+
+
+def test_a_change_after_which_the_host_is_reached_stays(before):
+    done = nft_rule(**HARMLESS, rollback_timeout=10)
+    assert (done["changed"], done["pending"]) == (True, False)
+    time.sleep(12)
+    assert any("overssh:harmless" in line for line in rules())
+    assert "overssh:harmless" in lab.inside(NODE, "cat /etc/overssh/nft/rules")
+    assert lab.inside(NODE, LEFT) == ""
+    assert nft_rule(**HARMLESS)["changed"] is False
+
+
+def test_what_a_probe_does_not_reach_goes(before):
+    done = nft_rule(**HARMLESS, rollback_timeout=6, probe=["127.0.0.1:9"])
+    assert done["failed"]
+    assert "the probe of 127.0.0.1:9 failed" in done["msg"]
+    assert rules() == before
+
+
+def test_a_change_that_nobody_confirms_goes_and_one_that_somebody_confirms_stays(before):
+    assert nft_rule(**HARMLESS, confirm="manual", rollback_timeout=6)["pending"]
+    assert lab.task(NODE, "overssh.swarm.guard_info")["changes"][0]["pending"]
+    second = nft_rule(**{**HARMLESS, "name": "second"}, confirm="manual")
+    assert "the change firewall before this one is not confirmed yet" in second["msg"]
+    lab.wait_for(NODE, "! nft list ruleset | grep -q overssh:", 20)
+    late = lab.task(NODE, "overssh.swarm.guard", name="firewall", state="confirmed")
+    assert "the change firewall was taken back at" in late["msg"]
+    assert rules() == before
+    nft_rule(**HARMLESS, confirm="manual", rollback_timeout=6)
+    assert lab.task(NODE, "overssh.swarm.guard", name="firewall", state="confirmed")["changed"]
+    time.sleep(8)
+    assert any("overssh:harmless" in line for line in rules())
+
+
+def test_a_changed_and_a_removed_rule_come_back_as_they_were(before):
+    nft_rule(rules=[HARMLESS, {**HARMLESS, "name": "other"}])
+    kept = rules()
+    other = {**HARMLESS, "ports": ["2400"]}
+    nft_rule(rules=[other], exclusive_prefix="", confirm="manual", rollback_timeout=5)
+    assert rules() != kept
+    lab.wait_for(NODE, "nft list ruleset | grep -q overssh:other", 20)
+    assert rules() == kept
+    nft_rule(state="absent", all=True, confirm="manual", rollback_timeout=5)
+    lab.wait_for(NODE, "nft list ruleset | grep -q overssh:other", 20)
+    assert rules() == kept
+
+
+def test_a_reboot_takes_back_what_is_not_confirmed(before):
+    nft_rule(**HARMLESS, confirm="manual", rollback_timeout=600)
+    lab.machine("restart", NODE, "--time", "10")
+    lab.wait_for(NODE, "systemctl is-system-running | grep -qx running", 60)
+    lab.wait_for(NODE, "test ! -e /etc/systemd/system/overssh-guard-firewall.timer", 20)
+    assert rules() == before
+
+
+def test_sshds_configuration_comes_back_by_itself():
+    there = "/etc/ssh/sshd_config.d/99-test.conf"
+    arguments = {"name": "sshd", "files": [there], "reload": ["ssh"], "timeout": 6}
+    assert lab.task(NODE, "overssh.swarm.guard", state="armed", **arguments)["pending"]
+    lab.inside(NODE, f"echo 'Port 2200' >{there}; systemctl reload ssh; ss -H -lnt 'sport = :2200' | grep -q 2200")
+    lab.wait_for(NODE, f"test ! -e {there} && ss -H -lnt 'sport = :22' | grep -q :22", 20)
+    late = lab.task(NODE, "overssh.swarm.guard", name="sshd", state="confirmed")
+    assert "the change sshd was taken back at" in late["msg"]
