@@ -128,7 +128,7 @@ def task(node: str, module: str, **arguments: Any) -> dict[str, Any]:
     return {**answer, "failed": done.returncode != 0}
 
 
-def changed_to(again: bool = True, **variables: Mapping[str, Any]) -> None:
+def changed_to(variables: Mapping[str, Mapping[str, Any]], again: bool = True) -> None:
     """Run site with other variables for some hosts; again: and once more, when nothing is left to do.
 
     The networks' MTU follows the links', and Docker has to make a network anew for that: with the user's word.

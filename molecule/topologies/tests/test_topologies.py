@@ -52,9 +52,9 @@ def another_shape():
         for other in NODES:
             if other != node and (other in HUBS) == (node in HUBS):
                 lab.inside(other, f"ip neighbour replace {PLACES6[node]} lladdr {hardware} dev eth0 nud permanent")
-    lab.changed_to(**{node: {"overssh_underlay6": UNDERLAY6, **shape.get(node, {})} for node in NODES})
+    lab.changed_to({node: {"overssh_underlay6": UNDERLAY6, **shape.get(node, {})} for node in NODES})
     yield
-    lab.changed_to(again=False)
+    lab.changed_to({}, again=False)
     for node in NODES:
         lab.inside(node, f"ip address delete {PLACES6[node]}/64 dev eth0; sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1")
         assert UNDERLAY6.removesuffix("/64") not in lab.inside(node, "ip address; ip -6 route; nft list ruleset")

@@ -45,7 +45,7 @@ def tunnel(node: str, device: int) -> tuple[str, str]:
 @pytest.fixture(scope="module")
 def mixed():
     """edge1 has a stream of two lanes, and edge2 a tunnel of ssh -w."""
-    changed_to(edge1={"overssh_lanes": 2}, edge2={"overssh_transport": "tun"})
+    changed_to({"edge1": {"overssh_lanes": 2}, "edge2": {"overssh_transport": "tun"}})
 
 
 @pytest.mark.usefixtures("mixed")
@@ -110,7 +110,7 @@ class TestBothTransports:
 
 
 def test_a_fleet_of_tunnels_alone_keeps_nothing_of_streams():
-    changed_to(again=False, **{node: {"overssh_transport": "tun"} for node in EDGES})
+    changed_to({node: {"overssh_transport": "tun"} for node in EDGES}, again=False)
     found = effective()
     assert (found["permittunnel"], found["maxsessions"], found["forcecommand"]) == ("point-to-point", "0", "/bin/false")
     assert {lab.inside(node, HELPER).strip() for node in lab.hosts()} == {""}
@@ -124,6 +124,6 @@ def test_every_way_in_which_a_tunnel_can_fail_is_told():
 
 
 def test_a_fleet_of_streams_alone_permits_no_tunnel():
-    changed_to(again=False)
+    changed_to({}, again=False)
     found = effective()
     assert (found["permittunnel"], found["maxsessions"], found["disableforwarding"]) == ("no", "1", "yes")
