@@ -143,18 +143,18 @@ class NftEngine(Engine[Firewall]):
     def wait(self) -> None:
         """A change that was tried before is confirmed by this run having come here."""
         if self._phase == "keep":
-            _guard.confirm(self._systemd, _nft_guard.NAME)
+            _guard.confirm(self._systemd, _nft_guard.name_of(self._wish))
 
     def _guard(self, step: Step) -> None:
         if self._phase == "try" and self._decided is not None and step.inverse is not None:
             observed, decision = self._decided
             undo = _nft_guard.undo_script(decision, observed.ruleset, step.inverse.args)
-            _guard.arm(self._systemd, _nft_guard.NAME, undo, self._rollback_timeout)
+            _guard.arm(self._systemd, _nft_guard.name_of(self._wish), undo, self._rollback_timeout)
             self._guarded = True
 
     def _unguard(self) -> None:
         if self._guarded:
-            _guard.forget(self._systemd, _nft_guard.NAME)
+            _guard.forget(self._systemd, _nft_guard.name_of(self._wish))
             self._guarded = False
 
     def _change(self, commands: Sequence[Command], fingerprint: str) -> None:

@@ -7,13 +7,15 @@ Handles of rules that are yet to come can't be known, so what has come is found 
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 
 from ._nft_model import Ruleset
-from ._nft_plan import Command, Decision
+from ._nft_plan import Command, Decision, Wish
 
 NAME = "firewall"
+LONGEST_NAME = 31
 
 # Each rule of ours that was not there before, as a command that removes it.
 FIND = r"""nft -a list ruleset | awk -v comments={comments} -v kept={kept} '
@@ -38,6 +40,12 @@ OVERSSH
 nft -f "$changes" || while IFS= read -r change; do nft "$change"; done <"$changes"
 rm -f "$changes"
 """
+
+
+def name_of(wish: Wish) -> str:
+    """What the guard of a task's change is known by: each group of rules that goes by a prefix has its own."""
+    words = re.findall(r"[a-z0-9]+", (wish.exclusive_prefix or "").lower())
+    return "-".join([NAME, *words])[:LONGEST_NAME].rstrip("-")
 
 
 def undo_script(decision: Decision, ruleset: Ruleset, back: Mapping[str, Sequence[Command]]) -> str:

@@ -157,6 +157,7 @@ def _nodes(fleet: Fleet) -> Iterator[dict[str, Any]]:
         node["sshd"] = _sshd.lines(sshd.get(member.name, {}))
         node["obsolete"] = _obsolete(node, fleet)
         node["rules"] = _rules.wanted(node, fleet.settings)
+        node["closed"] = _rules.closed(node, fleet.settings)
         yield node
 
 

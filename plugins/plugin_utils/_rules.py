@@ -7,6 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+# Before the filters of others, whose accepts end nothing but their own chains.
+CLOSED_PRIORITY = -5
+
 
 def wanted(node: Mapping[str, Any], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rules of one node of the plan.
@@ -38,6 +41,34 @@ def _swarm(
     yield _accept("swarm-udp", "udp", here, [settings["data_path_port"], 7946])
     if any(network["encrypted"] for network in settings["overlays"]):
         yield _accept("esp", "esp", here)
+
+
+def closed(node: Mapping[str, Any], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rules that keep the swarm's ports from everything but the tunnels, in a chain of ours; none unless asked for.
+
+    They come before the host's own rules, and decide about nothing else.
+    """
+    if not settings["firewall_restrict"]:
+        return []
+    devices = [device["name"] for device in node["devices"] if device["peer"] != node["name"]]
+    inside = ", ".join(f'"{name}"' for name in ["lo", *sorted(devices)])
+    ports = {"tcp": [7946, settings["swarm_port"]], "udp": [settings["data_path_port"], 7946]}
+    if any(network["encrypted"] for network in settings["overlays"]):
+        ports["esp"] = []
+    return [
+        {
+            "name": f"closed-{protocol}",
+            "chain": "inet overssh closed",
+            "hook": "input",
+            "priority": CLOSED_PRIORITY,
+            "verdict": "drop",
+            "protocol": protocol,
+            "ports": numbers,
+            "expression": f"iifname != {{ {inside} }}",
+            "counter": True,
+        }
+        for protocol, numbers in ports.items()
+    ]
 
 
 def _accept(name: str, protocol: str, packets: Mapping[str, list[str]], ports: Sequence[int] = ()) -> dict[str, Any]:

@@ -289,6 +289,12 @@ SETTINGS = (
         "The overlay networks to have; the table below lists the options of each.",
     ),
     Setting(
+        "firewall_restrict",
+        False,
+        boolean,
+        "Whether the swarm's ports are closed to everything but the tunnels, on hosts that would let others in.",
+    ),
+    Setting(
         "confirm",
         "auto",
         one_of("auto", "manual"),

@@ -352,6 +352,14 @@ def test_links_too_small_for_ipv6_are_named() -> None:
     ]
 
 
+def test_ports_are_closed_to_everything_but_the_tunnels_where_that_is_asked_for() -> None:
+    assert {tuple(node["closed"]) for node in planned(THREE)["nodes"].values()} == {()}
+    (tcp, udp) = planned(three(overssh_firewall_restrict=True))["nodes"]["cloud1"]["closed"]
+    assert (tcp["verdict"], tcp["chain"], tcp["ports"]) == ("drop", "inet overssh closed", [7946, 2377])
+    assert tcp["expression"] == udp["expression"] == 'iifname != { "lo", "tun1002", "tun1003" }'
+    assert (udp["protocol"], udp["ports"]) == ("udp", [4789, 7946])
+
+
 def test_encrypted_networks_open_esp() -> None:
     networks = [{"name": "secret", "subnet": "10.200.0.0/24", "encrypted": True}]
     plan = planned({name: {**variables, "overssh_overlays": networks} for name, variables in THREE.items()})
