@@ -33,6 +33,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         tried = self._module({**arguments, "phase": "try"})
         if tried.get("failed") or not tried.get("pending"):
             return tried
+        self._guard = tried["guard"]
         seconds = int(arguments.get("rollback_timeout") or 60)
         if confirm == "manual":
             words = (
@@ -43,11 +44,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _kept(self, arguments: dict[str, Any], tried: dict[str, Any], seconds: int) -> dict[str, Any]:
         """What came of the change; the host itself says so where it has taken it back."""
-        ends, trouble = time.monotonic() + seconds + RECOVERY, ""
+        began, trouble = time.monotonic(), ""
         self._hang_up()
-        while time.monotonic() < ends:
+        while time.monotonic() < began + seconds + RECOVERY:
             try:
-                self._probe(arguments.get("probe") or [])
+                if time.monotonic() < began + seconds:
+                    self._probe(arguments.get("probe") or [])
+                elif "the probe of" in trouble:
+                    return self._failed_probe(trouble)
                 kept = self._module({**arguments, "phase": "keep"})
             except (AnsibleConnectionFailure, OSError) as error:
                 trouble = trouble or str(getattr(error, "message", error)).strip().rstrip(".")
@@ -62,6 +66,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "msg": "The host could not be reached again after the change of its firewall; it takes that back by "
             f"itself, {seconds} s after it was made. {_told(trouble)}".strip(),
         }
+
+    def _failed_probe(self, trouble: str) -> dict[str, Any]:
+        """What to say where the host can be reached, and something else that has to be can't."""
+        guard = {"name": self._guard, "state": "taken_back"}
+        self._execute_module(module_name="overssh.swarm.guard", module_args=guard, task_vars=self._variables)
+        return {"failed": True, "msg": f"The change of the firewall was taken back. {_told(trouble)}"}
 
     def _module(self, arguments: dict[str, Any]) -> dict[str, Any]:
         answer: dict[str, Any] = self._execute_module(

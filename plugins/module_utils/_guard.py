@@ -8,6 +8,7 @@ session; so does the next boot, where the host goes down before anybody could co
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -16,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ._command import CommandError
 from ._errors import OversshError
 from ._files import read_text, remove, remove_empty_folder, write_text
 from ._systemd import Systemd, unit_path
@@ -28,9 +30,9 @@ SCRIPT = """\
 #!/bin/sh
 # Takes back a change that nobody confirmed. Written by overssh.swarm.
 {body}
-date +%s >{folder}/taken_back
 rm -f {units} /etc/systemd/system/*.wants/{service}
 systemctl daemon-reload
+date +%s >{folder}/taken_back
 """
 SERVICE = """\
 # Written by overssh.swarm; gone as soon as the change is confirmed or taken back.
@@ -86,7 +88,9 @@ def restoring(name: str, files: Sequence[str], reload: Sequence[str]) -> str:
             lines.append(f"cp -a {copy} {there}.overssh && mv -f {there}.overssh {there}")
         else:
             lines.append(f"rm -f {there}")
-    return "\n".join([*lines, *(f"systemctl try-reload-or-restart {shlex.quote(unit)}" for unit in reload)])
+    # They come after the service that this runs in, so it can't wait for them.
+    lines += [f"systemctl --no-block try-reload-or-restart {shlex.quote(unit)}" for unit in reload]
+    return "\n".join(lines)
 
 
 def _copy(path: str, copy: str) -> None:
@@ -113,6 +117,7 @@ def refuse_second(name: str) -> None:
 def arm(systemd: Systemd, name: str, undo: str, seconds: int) -> None:
     """Have the host run the shell commands undo after so many seconds; they have to be right whenever they run."""
     check(name, seconds)
+    _await_end(systemd, name)
     refuse_second(name)
     folder, service, timer = _folder(name), _unit(name, "service"), _unit(name, "timer")
     script = SCRIPT.format(
@@ -124,7 +129,8 @@ def arm(systemd: Systemd, name: str, undo: str, seconds: int) -> None:
     write_text(unit_path(service), SERVICE.format(name=name, folder=folder))
     systemd.write(timer, TIMER.format(name=name, seconds=seconds))
     systemd.enable(service)
-    systemd.start(timer)
+    # One that has run off before counts as started.
+    systemd.restart(timer)
 
 
 def confirm(systemd: Systemd, name: str) -> None:
@@ -132,12 +138,9 @@ def confirm(systemd: Systemd, name: str) -> None:
     found = find(name)
     if found is None:
         return
-    timer, service = _unit(name, "timer"), _unit(name, "service")
     if found.taken_back is None:
-        systemd.stop(timer)
-        # The timer may have been faster: then its service has run, or runs, and this waits for its end.
-        if systemd.observe(service).active == "activating":
-            systemd.start(service)
+        systemd.stop(_unit(name, "timer"))
+        _await_end(systemd, name)  # the timer may have been faster
     found = find(name)
     if found is not None and found.taken_back is not None:
         forget(systemd, name)
@@ -146,6 +149,14 @@ def confirm(systemd: Systemd, name: str) -> None:
             "is as it was before"
         )
     forget(systemd, name)
+
+
+def _await_end(systemd: Systemd, name: str) -> None:
+    """Until a change that is being taken back is so."""
+    service = _unit(name, "service")
+    if systemd.observe(service).active == "activating":
+        with contextlib.suppress(CommandError):  # it removes itself
+            systemd.start(service)
 
 
 def take_back(systemd: Systemd, name: str) -> None:
@@ -186,6 +197,7 @@ def bring_about(systemd: Systemd, name: str, state: str, wanted: Wanted, rehears
     check(name, wanted.seconds)
     found = find(name)
     if state == "armed":
+        _await_end(systemd, name)
         refuse_second(name)
         if not rehearsal:
             forget(systemd, name)

@@ -195,6 +195,7 @@ class NftEngine(Engine[Firewall]):
             "needed": any(rule["needed"] for rule in rules),
             "notes": list(notes),
             "pending": self._guarded,
+            "guard": _nft_guard.name_of(self._wish) if self._guarded else "",
         }
 
 

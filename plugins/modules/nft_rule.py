@@ -513,6 +513,11 @@ pending:
   returned: success
   type: bool
   sample: false
+guard:
+  description: The name under which M(overssh.swarm.guard) confirms it; empty where there is nothing to confirm.
+  returned: success
+  type: str
+  sample: ""
 notes:
   description: What could not be told for sure, or is not in the module's hands.
   returned: success

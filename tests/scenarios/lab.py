@@ -111,7 +111,8 @@ def play(playbook: str, *arguments: str, inventory: Path = INVENTORY) -> Play:
 
 def task(node: str, module: str, **arguments: Any) -> dict[str, Any]:
     """What one module says on a node, run as an operator would from the command line."""
-    words = ["ansible", node, "--inventory", str(INVENTORY), "--module-name", module, "--args", json.dumps(arguments)]
+    words = ["ansible", node, "--inventory", str(INVENTORY), "--module-name", module]
+    words += ["--args", json.dumps(arguments)] if arguments else []
     environment = {
         **os.environ,
         "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
@@ -124,7 +125,7 @@ def task(node: str, module: str, **arguments: Any) -> dict[str, Any]:
         words, cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     print(done.stdout, done.stderr)
-    answer: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
+    answer: dict[str, Any] = json.loads(done.stdout.partition(" => ")[2])
     return {**answer, "failed": done.returncode != 0}
 
 
