@@ -80,6 +80,9 @@ SCENARIOS := fresh firewall site runner closed mishaps transports teardown broke
 # These take a lab of two hubs and four spokes.
 FLEET_SCENARIOS := fleet failover reboot keys topologies grow_and_shrink
 
+# These take one of the Debian before, with its older OpenSSH and Docker.
+OLDER_SCENARIOS := site closed older
+
 # What is left of a broken run would pass for a fresh lab.
 define scenarios
 	@rm -rf build/molecule/$(LAB_NAME)
@@ -87,7 +90,7 @@ define scenarios
 endef
 
 .PHONY: molecule
-molecule: molecule-three molecule-fleet ## Run the playbooks on fresh nodes, from check mode to teardown, and look at what they did
+molecule: molecule-three molecule-fleet molecule-older ## Run the playbooks on fresh nodes, from check mode to teardown, and look at what they did
 
 .PHONY: molecule-three
 molecule-three: export LAB_NAME := $(MOLECULE_LAB)
@@ -105,6 +108,14 @@ molecule-fleet: export LAB_STATE := .lab/$(MOLECULE_LAB)-fleet
 molecule-fleet: export MOLECULE_EPHEMERAL_DIRECTORY := $(CURDIR)/build/molecule/$(MOLECULE_LAB)-fleet
 molecule-fleet: $(READY) ## Those of them on two hubs and four spokes
 	$(call scenarios,$(FLEET_SCENARIOS))
+
+.PHONY: molecule-older
+molecule-older: export LAB_NAME := $(MOLECULE_LAB)-older
+molecule-older: export LAB_RELEASE := bookworm
+molecule-older: export LAB_STATE := .lab/$(MOLECULE_LAB)-older
+molecule-older: export MOLECULE_EPHEMERAL_DIRECTORY := $(CURDIR)/build/molecule/$(MOLECULE_LAB)-older
+molecule-older: $(READY) ## Those of them on the Debian before
+	$(call scenarios,$(OLDER_SCENARIOS))
 
 .PHONY: bench
 bench: $(READY) ## Compare the transports with others, and site with a shell script (half an hour; BENCH_ARGS=--quick: two minutes)
