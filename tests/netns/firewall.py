@@ -29,10 +29,13 @@ class Module:
 
 
 def task(net, check_mode=False, runner=None, **options):
-    """Run the module's engine on the host, its rules not kept for the next boot."""
+    """Run the module's engine on the host, its rules not kept for the next boot.
+
+    Whoever runs the tests may have come by ssh, to another network than this one.
+    """
     defaults = {name: option.get("default") for name, option in _nft_plan.ARGUMENTS.items()}
     module = Module(check_mode)
-    wish = _nft_plan.wish_from({**defaults, "persist": False, **options})
+    wish = _nft_plan.wish_from({**defaults, "persist": False, "force_lockout": True, **options})
     run(module, _nft.NftEngine(wish, runner or net.run))
     return module.answer
 
