@@ -160,9 +160,11 @@ def _await_end(systemd: Systemd, name: str) -> None:
 
 
 def take_back(systemd: Systemd, name: str) -> None:
-    """Take the change back at once."""
+    """Take the change back at once, where there is one on trial."""
     found = find(name)
-    if found is not None and found.taken_back is None:
+    if found is None:
+        return
+    if found.taken_back is None:
         systemd.stop(_unit(name, "timer"))
         systemd.start(_unit(name, "service"))
     forget(systemd, name)

@@ -93,6 +93,10 @@ class NftEngine(Engine[Firewall]):
         self._added: list[tuple[ChainKey, int]] = []
         self._decided: tuple[Firewall, Decision] | None = None
 
+    def take_back_left(self) -> None:
+        """Take back what a run that was broken off has left on trial: it would go later, from under this one."""
+        _guard.take_back(self._systemd, _nft_guard.name_of(self._wish))
+
     def observe(self) -> Firewall:
         """The ruleset, and our files and unit."""
         listing = self._nft.listing()

@@ -543,7 +543,10 @@ def main() -> None:
     except OversshError as error:
         module.fail_json(msg=f"{error}.")
     phase = "whole" if module.check_mode else module.params["phase"]
-    run(module, NftEngine(wish, runner(module), phase, module.params["rollback_timeout"]))
+    engine = NftEngine(wish, runner(module), phase, module.params["rollback_timeout"])
+    if not module.check_mode and phase != "keep" and module.params["confirm"] != "manual":
+        engine.take_back_left()
+    run(module, engine)
 
 
 if __name__ == "__main__":

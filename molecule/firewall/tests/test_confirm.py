@@ -99,6 +99,16 @@ def test_a_changed_and_a_removed_rule_come_back_as_they_were(before):
     assert rules() == kept
 
 
+def test_what_a_run_that_was_broken_off_left_on_trial_does_not_go_from_under_the_next_one(before):
+    """What is left then is as after a change that waits to be confirmed."""
+    nft_rule(**HARMLESS, confirm="manual", rollback_timeout=8)
+    done = nft_rule(**HARMLESS)
+    assert (done["changed"], done["pending"]) == (True, False)
+    time.sleep(9)
+    assert any("overssh:harmless" in line for line in rules())
+    assert lab.inside(NODE, LEFT) == ""
+
+
 def test_a_reboot_takes_back_what_is_not_confirmed(before):
     nft_rule(**HARMLESS, confirm="manual", rollback_timeout=600)
     lab.machine("restart", NODE, "--time", "10")
