@@ -7,21 +7,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.overssh.swarm.plugins.module_utils._sshd import REHEARSED
+
 from ._topology import Link
 
-ALWAYS = {
-    "AuthorizedKeysFile": "/etc/overssh/authorized_keys",
-    "AuthorizedKeysCommand": "none",
-    "TrustedUserCAKeys": "none",
-    "AuthenticationMethods": "publickey",
-    "PubkeyAuthentication": "yes",
-    "AllowStreamLocalForwarding": "no",
-    "AllowAgentForwarding": "no",
-    "X11Forwarding": "no",
-    "PermitTTY": "no",
-    "PermitUserRC": "no",
-    "ChrootDirectory": "none",
-}
+# The rest of what hosts try out beforehand is the same for every node.
+VARYING = ("PermitTunnel", "DisableForwarding", "AllowTcpForwarding", "MaxSessions", "ForceCommand")
+ALWAYS = {keyword: value for keyword, value in REHEARSED.items() if keyword not in VARYING}
 
 
 def wanted(links: Sequence[Link]) -> dict[str, dict[str, str]]:
