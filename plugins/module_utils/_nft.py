@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ from ._nft_persist import FOLDER, RULES_FILE, SCRIPT_FILE, UNITS, read_lines
 from ._nft_placement import Placement
 from ._nft_plan import Command, Decision, Firewall, Wish, address, decide, plan_decided, rule_steps
 from ._plan import Plan, Step
-from ._session import session
+from ._session import Session, session
 from ._systemd import Systemd, unit_path
 
 
@@ -97,12 +98,17 @@ class NftEngine(Engine[Firewall]):
         """Take back what a run that was broken off has left on trial: it would go later, from under this one."""
         _guard.take_back(self._systemd, _nft_guard.name_of(self._wish))
 
+    @functools.cached_property
+    def _session(self) -> Session | None:
+        """The same for the whole run, however often the host is looked at."""
+        return session(self._run)
+
     def observe(self) -> Firewall:
         """The ruleset, and our files and unit."""
         listing = self._nft.listing()
         found = observe_firewall(self._nft, self._systemd, self._wish.persist, listing)
         written = _nft_scratch.written(self._run, listing, found.ruleset, self._wish.fixed)
-        return replace(found, written=written, session=session(self._run))
+        return replace(found, written=written, session=self._session)
 
     def plan(self, observed: Firewall) -> Plan:
         """See plan_rules; while a change is tried, nothing is kept of it."""
@@ -166,11 +172,12 @@ class NftEngine(Engine[Firewall]):
         try:
             self._added = self._nft.apply(commands)
         except CommandError as error:
-            found = self._nft.ruleset()
+            listing = self._nft.listing()
+            found = self._nft.ruleset(listing)
             if found.fingerprint == fingerprint:
                 self._unguard()
                 raise OversshError(_refusal(error, commands)) from error
-            written = _nft_scratch.written(self._run, self._nft.listing(), found, self._wish.fixed)
+            written = _nft_scratch.written(self._run, listing, found, self._wish.fixed)
             again = rule_steps(decide(self._wish, Firewall(found, written=written)), found)
             try:
                 self._added = self._nft.apply(again[0].args["commands"]) if again else []
@@ -242,32 +249,17 @@ def our_rules(ruleset: Ruleset, kept_text: str | None) -> list[dict[str, Any]]:
 def _told(placement: Placement) -> dict[str, Any]:
     decider = placement.decider
     return {
-        "family": placement.key.family,
-        "table": placement.key.table,
-        "chain": placement.key.chain,
-        "handle": placement.handle,
+        **address(placement.key, placement.handle),
         "rule": placement.text,
         "before": placement.before,
-        "decided_by": None
-        if decider is None
-        else {
-            "family": decider.key.family,
-            "table": decider.key.table,
-            "chain": decider.key.chain,
-            "handle": decider.handle,
-            "rule": decider.text,
-        },
+        "decided_by": None if decider is None else {**address(decider.key, decider.handle), "rule": decider.text},
     }
 
 
 def _told_fixed(arrangement: FixedArrangement) -> list[dict[str, Any]]:
-    key = arrangement.fixed.key
     return [
         {
-            "family": key.family,
-            "table": key.table,
-            "chain": key.chain,
-            "handle": getattr(rule, "handle", None),
+            **address(arrangement.fixed.key, getattr(rule, "handle", None)),
             "rule": rule.text,
             "before": arrangement.before,
             "decided_by": None,

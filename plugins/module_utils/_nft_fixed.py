@@ -55,6 +55,8 @@ COUNTED = "counter"
 Anchor = Optional[str]
 # What a rule compares, and with which values.
 Part = tuple[str, Sequence[str]]
+# All that it compares, and the rest of it in words.
+Wording = tuple[Sequence[Part], str]
 
 
 @dataclass(frozen=True)
@@ -108,14 +110,15 @@ def fixed_from(options: Mapping[str, Any]) -> Fixed:
     name = rule_name(options.get("name"))
     key = _key(str(options["chain"]), name)
     base = _base(options, key, name)
+    wordings = _wordings(options, key, name)
     position, anchor = options.get("position") or "last", options.get("anchor")
     if (position in ("before", "after")) != bool(anchor):
         raise OversshError(f"rule {name}: anchor names the rule to stand before or after; it goes with those positions")
     return Fixed(
         name=name,
         key=key,
-        texts=_texts(options, key, name, single=False),
-        singles=_texts(options, key, name, single=True),
+        texts=_texts(wordings, single=False),
+        singles=_texts(wordings, single=True),
         position=position,
         anchor=None if anchor is None else str(anchor),
         base=base,
@@ -147,24 +150,26 @@ def _base(options: Mapping[str, Any], key: ChainKey, name: str) -> Base | None:
     )
 
 
-def _texts(options: Mapping[str, Any], key: ChainKey, name: str, single: bool) -> tuple[str, ...]:
-    """The rule's texts; single: each with one interface, network and port, as tables of iptables need it."""
+def _wordings(options: Mapping[str, Any], key: ChainKey, name: str) -> list[Wording]:
+    """What the rule compares and how it ends, once for each family of its networks."""
     sources = networks_from(options.get("source") or (), name, "source")
     destinations = networks_from(options.get("destination") or (), name, "destination")
-    families = _families(options, key, (sources, destinations), name)
     end = " ".join([*_conditions(options, name), *_verdict(options, name)])
+    return [
+        ([*_places(options, name, sources, destinations, family), *_ports(options, name)], end)
+        for family in _families(options, key, (sources, destinations), name)
+    ]
+
+
+def _texts(wordings: Iterable[Wording], single: bool) -> tuple[str, ...]:
+    """The rule's texts; single: each with one interface, network and port, as tables of iptables need it."""
     found = []
-    for family in families:
-        parts = [*_places(options, name, sources, destinations, family), *_ports(options, name)]
-        for chosen in itertools.product(
-            *([f"{word} {value}" for value in _written(values, single)] for word, values in parts)
-        ):
-            found.append(" ".join([*chosen, end]).strip())
+    for parts, end in wordings:
+        choices = [
+            [f"{word} {value}" for value in (values if single else [braces(list(values))])] for word, values in parts
+        ]
+        found += [" ".join([*chosen, end]).strip() for chosen in itertools.product(*choices)]
     return tuple(found)
-
-
-def _written(values: Sequence[str], single: bool) -> Sequence[str]:
-    return values if single else [braces(list(values))]
 
 
 def _families(
@@ -240,8 +245,9 @@ def _limit(options: Mapping[str, Any], name: str) -> str:
             f"rule {name}: limit is {limit!r}; it takes a rate such as 5/second or over 10 kbytes/second"
         )
     burst = options.get("limit_burst")
-    unit = "" if burst is None else " bytes" if "bytes" in limit else " packets"
-    return f"limit rate {limit}" + (f" burst {burst}{unit}" if burst is not None else "")
+    if burst is None:
+        return f"limit rate {limit}"
+    return f"limit rate {limit} burst {burst} {'bytes' if 'bytes' in limit else 'packets'}"
 
 
 def _log(prefix: str, name: str) -> str:

@@ -8,8 +8,8 @@ import ipaddress
 from collections.abc import Iterator
 
 from ._nft_match import Packet
-from ._nft_model import Chain, Rule, Ruleset
-from ._nft_path import Event, Reader, Walker
+from ._nft_model import Chain, Ruleset
+from ._nft_path import Event, Reader, Walker, deciding_rule, drops
 from ._nft_rule import states_at
 from ._session import Session
 
@@ -66,22 +66,14 @@ def _packets(session: Session, hook: str, priority: int) -> Iterator[Packet]:
 
 def _drop(walker: Walker, base: Chain, packet: Packet) -> Event | None:
     """Where the packet may first be dropped in a base chain."""
-    for event in walker.walk(base.key, packet):
-        if event.kind == "drop" or (event.kind == "exit" and base.policy == "drop"):
-            return event
-    return None
-
-
-def _rule(ruleset: Ruleset, event: Event) -> Rule | None:
-    rules = ruleset.chains[event.deciding.key].rules
-    return rules[event.deciding.index] if event.deciding.index < len(rules) else None
+    return next((event for event in walker.walk(base.key, packet) if drops(event, base)), None)
 
 
 def _ours(ruleset: Ruleset, event: Event) -> bool:
-    rule = _rule(ruleset, event)
+    rule = deciding_rule(ruleset, event)
     return rule is not None and rule.name is not None
 
 
 def _words(ruleset: Ruleset, base: Chain, event: Event) -> str:
-    rule = _rule(ruleset, event)
+    rule = deciding_rule(ruleset, event)
     return f"policy {base.policy}" if rule is None else repr(rule.text or rule.comment)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ._nft_match import Conditions, Holds, Packet, Predicate
-from ._nft_model import ChainKey, Rule, Ruleset, Statement
+from ._nft_model import Chain, ChainKey, Rule, Ruleset, Statement
 
 # Statements that neither choose packets nor decide about them.
 NEUTRAL = frozenset(
@@ -97,6 +97,17 @@ class Event:
     deciding: Site
     entry: int = 0
     certain: bool = False
+
+
+def drops(event: Event, base: Chain) -> bool:
+    """Whether the packet ends there, by a rule or by the base chain's policy."""
+    return event.kind == "drop" or (event.kind == "exit" and base.policy == "drop")
+
+
+def deciding_rule(ruleset: Ruleset, event: Event) -> Rule | None:
+    """The rule that an event comes from; None at a chain's end, where the policy has its turn."""
+    rules = ruleset.chains[event.deciding.key].rules
+    return rules[event.deciding.index] if event.deciding.index < len(rules) else None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Optional
 from ._errors import OversshError
 from ._nft_match import Packet
 from ._nft_model import Chain, ChainKey, Rule, Ruleset
-from ._nft_path import Event, Reader, Site, Walker, is_logging
+from ._nft_path import Event, Reader, Site, Walker, deciding_rule, drops, is_logging
 from ._nft_rule import BEFORE_ROUTING, PATH_HOOKS, Accept, Piece, pieces, read_piece
 
 DOCKER_USER = "DOCKER-USER"
@@ -298,7 +298,7 @@ def _with_own_deciders(ruleset: Ruleset, stays: Callable[[str], bool]) -> Rulese
 def _first_drop(walker: Walker, base: Chain, packet: Packet, notes: dict[str, None]) -> Event | None:
     """Where the packet may first be dropped in a base chain, by a rule or by the policy."""
     for event in walker.walk(base.key, packet):
-        if event.kind == "drop" or (event.kind == "exit" and base.policy == "drop"):
+        if drops(event, base):
             return event
         if event.kind in {"queue", "translate"}:
             rule = walker.ruleset.chains[event.deciding.key].rules[event.deciding.index]
@@ -324,9 +324,9 @@ def _need(walker: Walker, base: Chain, packet: Packet, event: Event) -> Need:
 
 
 def _decider(walker: Walker, base: Chain, event: Event) -> Decider:
-    if event.kind == "exit":
+    rule = deciding_rule(walker.ruleset, event)
+    if event.kind == "exit" or rule is None:
         return Decider(base.key, None, "policy drop")
-    rule = walker.ruleset.chains[event.deciding.key].rules[event.deciding.index]
     return Decider(event.deciding.key, rule.handle, rule.text)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Union
 
 from . import _nft_fixed
 from ._errors import OversshError
-from ._nft_fixed import Fixed, FixedArrangement, Written, fixed_from
+from ._nft_fixed import Base, Fixed, FixedArrangement, Written, fixed_from
 from ._nft_lockout import lockout
 from ._nft_model import ChainKey, Rule, Ruleset, Statement
 from ._nft_persist import RULES_FILE, SCRIPT, SCRIPT_FILE, UNITS, Line, chain_line, file_text, read_lines
@@ -133,6 +133,11 @@ class Decision:
         return found + [(fixed.fixed.key, each.text) for fixed in self.fixed for each in fixed.added]
 
     @property
+    def made(self) -> dict[ChainKey, Base]:
+        """The chains of ours that come."""
+        return {each.fixed.key: each.creates for each in self.fixed if each.creates is not None}
+
+    @property
     def changes_rules(self) -> bool:
         """Whether anything of the ruleset changes."""
         return bool(self.removed or self.coming)
@@ -236,9 +241,7 @@ def resulting(decision: Decision, ruleset: Ruleset) -> Ruleset:
     chains: dict[ChainKey, list[Rule]] = {
         key: [rule for rule in chain.rules if (key, rule.handle) not in gone] for key, chain in ruleset.chains.items()
     }
-    made = {
-        each.fixed.key: _nft_fixed.chain_of(each.fixed.key, each.creates) for each in decision.fixed if each.creates
-    }
+    made = {key: _nft_fixed.chain_of(key, base) for key, base in decision.made.items()}
     coming: list[tuple[ChainKey, int | None, Rule]] = [
         (each.key, each.before, Rule(0, each.piece.statements, each.piece.comment, each.piece.text))
         for each in decision.added
@@ -261,11 +264,10 @@ def rule_steps(decision: Decision, ruleset: Ruleset) -> list[Step]:
         return []
     words = [f"remove from {key}: {rule.text or rule.comment}" for key, rule in decision.removed]
     words += [f"add to {key}: {text}" for key, text in decision.coming]
-    made = [(arrangement.fixed.key, base) for arrangement in decision.fixed for base in [arrangement.creates] if base]
     emptied = _emptied(decision, ruleset)
     commands: list[Command] = [{"delete": {"rule": address(key, rule.handle)}} for key, rule in decision.removed]
     commands += [_emptying(key, ruleset, emptied) for key in emptied]
-    for key, base in dict(made).items():
+    for key, base in decision.made.items():
         commands += [f"add table {key.family} {key.table}", f"add chain {key} {base.words}"]
     commands += [
         _insertion(placement.key, placement.before, placement.piece.statements, placement.piece.comment)
@@ -278,7 +280,7 @@ def rule_steps(decision: Decision, ruleset: Ruleset) -> list[Step]:
     ]
     back = {
         "commands": _restoration(decision, ruleset, emptied),
-        "chains": [_emptying(key, ruleset, [key]) for key in dict(made)],
+        "chains": [_emptying(key, ruleset, list(decision.made)) for key in decision.made],
     }
     inverse = Step("take_back", "take the firewall rules back", back)
     return [Step("change", "; ".join(words), {"commands": commands, "fingerprint": ruleset.fingerprint}, inverse)]
@@ -392,8 +394,8 @@ def _state(observed: Firewall, decision: Decision | None) -> dict[str, Any]:
     }
 
 
-def address(key: ChainKey, handle: int) -> dict[str, Any]:
-    """What names a rule on a host."""
+def address(key: ChainKey, handle: int | None) -> dict[str, Any]:
+    """What names a rule on a host; it has no handle before it is there."""
     return {"family": key.family, "table": key.table, "chain": key.chain, "handle": handle}
 
 

@@ -140,6 +140,18 @@ def test_makes_a_chain_of_its_own_and_takes_it_away_again(opened):
     assert opened.listing() == before
 
 
+def test_several_chains_of_its_own_can_be_taken_back_together(opened):
+    before = opened.listing()
+    rules = [{**OWN, "name": name, "chain": f"inet overssh {name}", "protocol": "tcp"} for name in ("one", "two")]
+    defaults = {name: option.get("default") for name, option in _nft_plan.ARGUMENTS.items()}
+    engine = _nft.NftEngine(_nft_plan.wish_from({**defaults, "persist": False, "rules": rules}), opened.run)
+    (step,) = engine.plan(engine.observe()).steps
+    engine.perform(step)
+    assert opened.listing() != before
+    engine.perform(step.inverse)
+    assert opened.listing() == before
+
+
 def test_counts_what_meets_it(opened):
     task(opened, **INPUT, verdict="continue", counter=True, protocol="udp", ports=["4789"], position="first")
     assert opened.udp_passes("peer", HOST, 4789)

@@ -10,7 +10,7 @@ from collections import Counter
 
 from ansible_collections.overssh.swarm.plugins.module_utils import _nft
 from ansible_collections.overssh.swarm.plugins.module_utils._nft_match import Packet
-from ansible_collections.overssh.swarm.plugins.module_utils._nft_path import Reader, Walker
+from ansible_collections.overssh.swarm.plugins.module_utils._nft_path import Reader, Walker, drops
 from ansible_collections.overssh.swarm.plugins.module_utils._nft_rule import states_at
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -176,16 +176,15 @@ def fate(walker, base, packet) -> str:
     """Of a packet in one base chain."""
     unsure = False
     for event in walker.walk(base.key, packet):
-        drops = event.kind == "drop" or (event.kind == "exit" and base.policy == "drop")
-        if drops and event.certain and not unsure:
+        ends = drops(event, base)
+        if ends and event.certain and not unsure:
             return "dropped"
-        unsure = unsure or drops or not event.certain
+        unsure = unsure or ends or not event.certain
     return "unsure" if unsure and drops_somewhere(walker, base, packet) else "passes"
 
 
 def drops_somewhere(walker, base, packet) -> bool:
-    events = walker.walk(base.key, packet)
-    return any(event.kind == "drop" or (event.kind == "exit" and base.policy == "drop") for event in events)
+    return any(drops(event, base) for event in walker.walk(base.key, packet))
 
 
 def worse(one: str, other: str) -> str:
