@@ -19,6 +19,10 @@ PATIENCE = 5.0
 RECOVERY = 60.0
 
 
+class ProbeError(OSError):
+    """Something besides the host itself could not be reached."""
+
+
 class ActionModule(ActionBase):  # type: ignore[misc]
     """Has the host try the change under guard, connects to it anew, and has it kept."""
 
@@ -44,17 +48,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _kept(self, arguments: dict[str, Any], tried: dict[str, Any], seconds: int) -> dict[str, Any]:
         """What came of the change; the host itself says so where it has taken it back."""
-        began, trouble = time.monotonic(), ""
+        began, trouble, probe_failed = time.monotonic(), "", False
         self._hang_up()
         while time.monotonic() < began + seconds + RECOVERY:
             try:
                 if time.monotonic() < began + seconds:
                     self._probe(arguments.get("probe") or [])
-                elif "the probe of" in trouble:
+                elif probe_failed:
                     return self._failed_probe(trouble)
                 kept = self._module({**arguments, "phase": "keep"})
             except (AnsibleConnectionFailure, OSError) as error:
-                trouble = trouble or str(getattr(error, "message", error)).strip().rstrip(".")
+                if not trouble:
+                    trouble = str(getattr(error, "message", error)).strip().rstrip(".")
+                    probe_failed = isinstance(error, ProbeError)
                 self._hang_up()
                 time.sleep(PAUSE)
                 continue
@@ -86,13 +92,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 self._connection.reset()
 
     def _probe(self, places: list[str]) -> None:
-        """OSError where one of these can't be reached from here."""
+        """ProbeError where one of these can't be reached from here."""
         for place in places:
             host, _colon, port = str(place).rpartition(":")
             try:
                 socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
             except (OSError, ValueError) as error:
-                raise OSError(f"the probe of {place} failed ({error})") from error
+                raise ProbeError(f"the probe of {place} failed ({error})") from error
 
 
 def _told(trouble: str) -> str:

@@ -117,8 +117,17 @@ def refuse_second(name: str) -> None:
 def arm(systemd: Systemd, name: str, undo: str, seconds: int) -> None:
     """Have the host run the shell commands undo after so many seconds; they have to be right whenever they run."""
     check(name, seconds)
+    _make_room(systemd, name)
+    _start(systemd, name, undo, seconds)
+
+
+def _make_room(systemd: Systemd, name: str) -> None:
+    """Wait for the end of a change that is being taken back; OversshError where one is still on trial."""
     _await_end(systemd, name)
     refuse_second(name)
+
+
+def _start(systemd: Systemd, name: str, undo: str, seconds: int) -> None:
     folder, service, timer = _folder(name), _unit(name, "service"), _unit(name, "timer")
     script = SCRIPT.format(
         body=undo.rstrip(), folder=folder, units=f"{unit_path(service)} {unit_path(timer)}", service=service
@@ -199,11 +208,10 @@ def bring_about(systemd: Systemd, name: str, state: str, wanted: Wanted, rehears
     check(name, wanted.seconds)
     found = find(name)
     if state == "armed":
-        _await_end(systemd, name)
-        refuse_second(name)
+        _make_room(systemd, name)
         if not rehearsal:
             forget(systemd, name)
-            arm(systemd, name, restoring(name, wanted.files, wanted.reload), wanted.seconds)
+            _start(systemd, name, restoring(name, wanted.files, wanted.reload), wanted.seconds)
         return True
     if found is not None and not rehearsal:
         {"confirmed": confirm, "taken_back": take_back, "absent": forget}[state](systemd, name)
