@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import tempfile
 from pathlib import Path
@@ -47,6 +49,28 @@ def _make_folder(path: str) -> None:
         _make_folder(os.path.dirname(path))
         os.mkdir(path)
         os.chmod(path, 0o755)  # noqa: S103  # programs of other accounts read what lies in it
+
+
+class Lock:
+    """A folder of ours, held as long as this is, by one program at a time; others wait."""
+
+    def __init__(self, path: str) -> None:
+        self._folder = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(self._folder, fcntl.LOCK_EX)
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError):
+            os.close(self._folder)
+
+
+def lock_folder(path: str) -> Lock | None:
+    """Wait until nobody else holds the folder; None where there is none."""
+    try:
+        return Lock(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise OversshError(f"can't lock {path}: {error}") from error
 
 
 def remove(path: str) -> None:

@@ -14,11 +14,11 @@ from typing import Any
 from . import _guard, _nft_guard, _nft_scratch
 from ._command import CommandError, Runner
 from ._errors import OversshError
-from ._files import read_text, remove, remove_empty_folder, write_text
+from ._files import Lock, lock_folder, read_text, remove, remove_empty_folder, write_text
 from ._main import Engine
 from ._nft_fixed import FixedArrangement
 from ._nft_model import ChainKey, Ruleset, parse
-from ._nft_persist import FOLDER, RULES_FILE, SCRIPT_FILE, UNITS, read_lines
+from ._nft_persist import FOLDER, RULES_FILE, SCRIPTS, UNITS, read_lines
 from ._nft_placement import Placement
 from ._nft_plan import Command, Decision, Firewall, Wish, address, decide, plan_decided, rule_steps
 from ._plan import Plan, Step
@@ -93,6 +93,7 @@ class NftEngine(Engine[Firewall]):
         self._systemd = Systemd(run)
         self._added: list[tuple[ChainKey, int]] = []
         self._decided: tuple[Firewall, Decision] | None = None
+        self._lock: Lock | None = None
 
     def take_back_left(self) -> None:
         """Take back what a run that was broken off has left on trial: it would go later, from under this one."""
@@ -104,7 +105,8 @@ class NftEngine(Engine[Firewall]):
         return session(self._run)
 
     def observe(self) -> Firewall:
-        """The ruleset, and our files and unit."""
+        """The ruleset, and our files and units; from now on to the end nobody of ours changes any."""
+        self._lock = self._lock or lock_folder(FOLDER)
         listing = self._nft.listing()
         found = observe_firewall(self._nft, self._systemd, self._wish.persist, listing)
         written = _nft_scratch.written(self._run, listing, found.ruleset, self._wish.fixed)
@@ -147,6 +149,7 @@ class NftEngine(Engine[Firewall]):
                 "enable": self._systemd.enable,
                 "disable": self._systemd.disable,
                 "start": self._systemd.start,
+                "restart": self._systemd.restart,
                 "stop": self._systemd.stop,
             }[step.action](args["unit"])
 
@@ -212,7 +215,8 @@ class NftEngine(Engine[Firewall]):
 
 def observe_firewall(nft: Nft, systemd: Systemd, persist: bool, listing: str) -> Firewall:
     """The ruleset and what is kept of ours; systemd is asked only where something is, or shall be, kept."""
-    found = Firewall(nft.ruleset(listing), kept_text=read_text(RULES_FILE), script=read_text(SCRIPT_FILE))
+    scripts = {path: read_text(path) for path in SCRIPTS}
+    found = Firewall(nft.ruleset(listing), kept_text=read_text(RULES_FILE), scripts=scripts)
     if persist or found.kept_text is not None or any(read_text(unit_path(unit)) is not None for unit in UNITS):
         found = replace(found, units={unit: systemd.observe(unit) for unit in UNITS})
     return found

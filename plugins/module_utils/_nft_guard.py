@@ -12,9 +12,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from ._nft_model import Ruleset
+from ._nft_persist import GUARD, RULES_FILE, SCRIPT_FILE
 from ._nft_plan import Command, Decision, Wish
 
-NAME = "firewall"
 LONGEST_NAME = 31
 
 # Each rule of ours that was not there before, as a command that removes it.
@@ -28,6 +28,7 @@ FIND = r"""nft -a list ruleset | awk -v comments={comments} -v kept={kept} '
         if ((parts[2] in wanted) && !((table " " chain " " $NF) in stays))
             print "delete rule " table " " chain " handle " $NF
     }}'"""
+# What others have removed meanwhile was left alone until now.
 SCRIPT = """\
 changes=$(mktemp)
 {{
@@ -39,13 +40,14 @@ OVERSSH
 # Together, or where somebody else has changed something meanwhile as many as can be.
 nft -f "$changes" || while IFS= read -r change; do nft "$change"; done <"$changes"
 rm -f "$changes"
+[ ! -e {restore} ] || sh {restore} {rules} || true
 """
 
 
 def name_of(wish: Wish) -> str:
     """What the guard of a task's change is known by: each group of rules that goes by a prefix has its own."""
     words = re.findall(r"[a-z0-9]+", (wish.exclusive_prefix or "").lower())
-    return "-".join([NAME, *words])[:LONGEST_NAME].rstrip("-")
+    return "-".join([GUARD, *words])[:LONGEST_NAME].rstrip("-")
 
 
 def undo_script(decision: Decision, ruleset: Ruleset, back: Mapping[str, Sequence[Command]]) -> str:
@@ -57,4 +59,6 @@ def undo_script(decision: Decision, ruleset: Ruleset, back: Mapping[str, Sequenc
     return SCRIPT.format(
         find=FIND.format(comments=shlex.quote("\t".join(sorted(names))), kept=shlex.quote("\t".join(kept))),
         back="\n".join(commands),
+        restore=SCRIPT_FILE,
+        rules=RULES_FILE,
     )

@@ -1,18 +1,21 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Our rules kept for the next boot: a file that lists them, a script that puts back those that are missing, a unit."""
+"""Our rules kept: a file that lists them, a script that puts back those that are missing, and what runs it when."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from . import _guard
 from ._nft_model import MARK, ChainKey
 
 FOLDER = "/etc/overssh/nft"
 RULES_FILE = f"{FOLDER}/rules"
-SCRIPT_FILE = f"{FOLDER}/restore"
-UNIT, EARLY_UNIT = "overssh-nft.service", "overssh-nft-early.service"
+SCRIPT_FILE, WATCH_FILE = f"{FOLDER}/restore", f"{FOLDER}/watch"
+UNIT, EARLY_UNIT, WATCH_UNIT = "overssh-nft.service", "overssh-nft-early.service", "overssh-nft-watch.service"
+# Each change of rules that waits to be confirmed has a guard whose name begins so.
+GUARD = "firewall"
 AT_END, CHAIN = "(end)", "(chain)"
 
 HEADER = """\
@@ -28,6 +31,9 @@ SCRIPT = """\
 rules=${1:-/etc/overssh/nft/rules}
 tab=$(printf '\\t')
 failed=0
+# Two at once would each find the same rule missing.
+exec 9<"$0"
+flock 9
 
 # The handle of the first rule with the text $2 in the listing $1.
 handle_of() {
@@ -74,6 +80,41 @@ done <"$rules"
 exit $failed
 """
 
+# The rules of a table or a chain that goes are told of one by one, so rules that go and chains that come are all there
+# is to know. A module of ours holds the lock while it works.
+WATCH = f"""\
+#!/bin/sh
+# Has the firewall rules of ours put back soon after somebody else has removed them.
+folder=${{1:-{FOLDER}}}
+
+# A change that waits to be confirmed is not to be completed, nor is what it has removed to come back.
+on_trial() {{
+    for guard in {_guard.FOLDER}/{GUARD}*; do
+        [ ! -e "$guard/deadline" ] || [ -e "$guard/taken_back" ] || return 0
+    done
+    return 1
+}}
+
+exec 8<"$folder"
+{{
+    echo started
+    # Without one of them it would miss things; the service starts anew.
+    (nft monitor destroy rules; kill 0) &
+    (nft monitor new chains; kill 0) &
+    wait
+}} 2>&1 | while read -r event; do
+    case $event in
+        started | 'delete rule'* | 'add chain'* | *ERROR*) ;;
+        *) continue ;;
+    esac
+    # What comes right after it belongs to the same change.
+    timeout 0.5 cat >/dev/null
+    flock 8
+    on_trial || sh "$folder/restore" "$folder/rules" 8<&-
+    flock -u 8
+done
+"""
+
 # Links come up long before Docker has started, and what comes over them would be dropped meanwhile.
 EARLY_UNIT_TEXT = f"""\
 [Unit]
@@ -109,7 +150,34 @@ ExecReload=/bin/sh {SCRIPT_FILE}
 WantedBy=multi-user.target nftables.service docker.service
 """
 
-UNITS = {EARLY_UNIT: EARLY_UNIT_TEXT, UNIT: UNIT_TEXT}
+WATCH_UNIT_TEXT = f"""\
+[Unit]
+Description=Firewall rules of overssh, put back when somebody removes them
+After={EARLY_UNIT}
+StartLimitIntervalSec=0
+
+[Service]
+ExecStart=/bin/sh {WATCH_FILE}
+Restart=always
+RestartSec=1
+CapabilityBoundingSet=CAP_NET_ADMIN
+NoNewPrivileges=yes
+PrivateDevices=yes
+PrivateTmp=yes
+ProtectControlGroups=yes
+ProtectHome=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectSystem=strict
+RestrictAddressFamilies=AF_UNIX AF_NETLINK
+RestrictNamespaces=yes
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+UNITS = {EARLY_UNIT: EARLY_UNIT_TEXT, UNIT: UNIT_TEXT, WATCH_UNIT: WATCH_UNIT_TEXT}
+SCRIPTS = {SCRIPT_FILE: SCRIPT, WATCH_FILE: WATCH}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,18 @@ from ._errors import OversshError
 from ._nft_fixed import Base, Fixed, FixedArrangement, Written, fixed_from
 from ._nft_lockout import lockout
 from ._nft_model import ChainKey, Rule, Ruleset, Statement
-from ._nft_persist import RULES_FILE, SCRIPT, SCRIPT_FILE, UNITS, Line, chain_line, file_text, read_lines
+from ._nft_persist import (
+    RULES_FILE,
+    SCRIPTS,
+    UNITS,
+    WATCH,
+    WATCH_FILE,
+    WATCH_UNIT,
+    Line,
+    chain_line,
+    file_text,
+    read_lines,
+)
 from ._nft_placement import Arrangement, Arranger, Placement
 from ._nft_rule import PATHS, PROTOCOLS, Accept, accept_from, rule_name
 from ._plan import Plan, Step
@@ -108,7 +119,7 @@ class Firewall:
     session: Session | None = None
     written: Mapping[str, tuple[Written, ...]] = field(default_factory=dict)
     kept_text: str | None = None
-    script: str | None = None
+    scripts: Mapping[str, str | None] = field(default_factory=lambda: dict.fromkeys(SCRIPTS))
     units: Mapping[str, UnitState] = field(default_factory=lambda: dict.fromkeys(UNITS, NO_UNIT))
 
 
@@ -331,10 +342,14 @@ def _keeping_steps(lines: Sequence[Line], observed: Firewall) -> list[Step]:
     steps = []
     if observed.kept_text != file_text(lines):
         steps.append(_write(RULES_FILE, file_text(lines), observed.kept_text))
-    if observed.script != SCRIPT:
-        steps.append(_write(SCRIPT_FILE, SCRIPT, observed.script))
+    steps += [
+        _write(path, text, observed.scripts[path]) for path, text in SCRIPTS.items() if observed.scripts[path] != text
+    ]
     for unit, text in UNITS.items():
         steps += _unit_steps(unit, text, observed.units[unit])
+    watcher = observed.units[WATCH_UNIT]
+    if watcher.active == "active" and (watcher.text, observed.scripts[WATCH_FILE]) != (UNITS[WATCH_UNIT], WATCH):
+        steps.append(Step("restart", f"restart {WATCH_UNIT}", {"unit": WATCH_UNIT}))
     return steps
 
 
@@ -358,7 +373,7 @@ def _forgetting_steps(observed: Firewall) -> list[Step]:
             steps.append(Step("disable", f"disable {unit}", args, Step("enable", f"enable {unit}", args)))
         if found.text is not None:
             steps.append(Step("delete_unit", f"remove {unit_path(unit)}", args, _unit_text_step(unit, found.text)))
-    for path, text in ((SCRIPT_FILE, observed.script), (RULES_FILE, observed.kept_text)):
+    for path, text in (*observed.scripts.items(), (RULES_FILE, observed.kept_text)):
         if text is not None:
             back = Step("write", f"write {path}", {"path": path, "text": text})
             steps.append(Step("remove", f"remove {path}", {"path": path}, back))

@@ -307,9 +307,10 @@ options:
     default: present
   persist:
     description:
-      - Whether C(overssh-nft.service) puts the rules back where they are missing, at boot, and after
-        C(nftables.service) was started, restarted or reloaded, or C(docker.service) started or restarted.
-      - The rules are listed in C(/etc/overssh/nft/rules). The last one that goes takes the file and the service along.
+      - Whether the rules come back where they are missing, at boot, after C(nftables.service) or C(docker.service) were
+        started anew (C(overssh-nft.service)), and about a second after another program has removed them
+        (C(overssh-nft-watch.service)).
+      - The rules are listed in C(/etc/overssh/nft/rules). The last one that goes takes the file and the services along.
     type: bool
     default: true
   confirm:

@@ -7,11 +7,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _nft, _nft_plan
+from ansible_collections.overssh.swarm.plugins.module_utils import _nft, _nft_persist, _nft_plan
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._main import run
 
 RULESETS = Path(__file__).parent / "rulesets"
+
+SWARM = [
+    {"name": "swarm/tcp", "protocol": "tcp", "ports": ["2377", "7946"], "in_interfaces": ["tun1002", "tun1003"]},
+    {"name": "swarm/udp", "protocol": "udp", "ports": ["4789"], "in_interfaces": ["tun1002", "tun1003"]},
+]
+TRANSIT = [{"name": "transit", "path": "forward", "in_interfaces": ["tun1002", "tun1003"]}]
+BETWEEN = [{**TRANSIT[0], "out_interfaces": ["tun1002", "tun1003"]}]
 
 
 class Module:
@@ -51,3 +58,13 @@ def refused(net, **options):
     with pytest.raises((pytest.fail.Exception, OversshError)) as told:
         task(net, **options)
     return str(told.value)
+
+
+def keep(net, folder, rules):
+    """Write what keeps these rules into a folder, as the module does on a host."""
+    defaults = {name: option.get("default") for name, option in _nft_plan.ARGUMENTS.items()}
+    wish = _nft_plan.wish_from({**defaults, "rules": rules})
+    lines = _nft_plan.decide(wish, _nft_plan.Firewall(_nft.Nft(net.run).ruleset())).lines
+    (folder / "rules").write_text(_nft_persist.file_text(lines))
+    for path, text in _nft_persist.SCRIPTS.items():
+        (folder / Path(path).name).write_text(text)

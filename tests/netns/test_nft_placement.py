@@ -5,20 +5,14 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _nft, _nft_persist, _nft_plan
+from ansible_collections.overssh.swarm.plugins.module_utils import _nft, _nft_plan
 from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer, CommandError
 
-from tests.netns.firewall import RULESETS, load, task
+from tests.netns.firewall import BETWEEN, RULESETS, SWARM, TRANSIT, keep, load, task
 
 ALL = sorted(path.name for path in RULESETS.iterdir())
 
 HOST, SPOKE, WAN = "172.30.2.1", "172.30.3.2", "198.51.100.1"
-SWARM = [
-    {"name": "swarm/tcp", "protocol": "tcp", "ports": ["2377", "7946"], "in_interfaces": ["tun1002", "tun1003"]},
-    {"name": "swarm/udp", "protocol": "udp", "ports": ["4789"], "in_interfaces": ["tun1002", "tun1003"]},
-]
-TRANSIT = [{"name": "transit", "path": "forward", "in_interfaces": ["tun1002", "tun1003"]}]
-BETWEEN = [{**TRANSIT[0], "out_interfaces": ["tun1002", "tun1003"]}]
 
 
 @pytest.mark.parametrize("ruleset", ALL)
@@ -178,13 +172,9 @@ def test_the_script_puts_back_what_is_missing(net, ruleset, tmp_path):
     before = net.listing()
     task(net, rules=[*SWARM, *BETWEEN])
     placed = net.listing()
-    found = _nft.Nft(net.run).ruleset()
-    defaults = {name: option.get("default") for name, option in _nft_plan.ARGUMENTS.items()}
-    wish = _nft_plan.wish_from({**defaults, "rules": [*SWARM, *BETWEEN]})
-    lines = _nft_plan.decide(wish, _nft_plan.Firewall(found)).lines
+    keep(net, tmp_path, [*SWARM, *BETWEEN])
     rules, script = tmp_path / "rules", tmp_path / "restore"
-    rules.write_text(_nft_persist.file_text(lines) + "inet\tnowhere\tinput\taccept\t(end)\n")
-    script.write_text(_nft_persist.SCRIPT)
+    rules.write_text(rules.read_text() + "inet\tnowhere\tinput\taccept\t(end)\n")
 
     assert net.run(["sh", str(script), str(rules)]).stdout.splitlines() == [
         "no chain inet nowhere input, so no rule there: accept"

@@ -100,7 +100,7 @@ def test_all_changes_are_one_transaction_and_can_be_taken_back():
 
 def test_a_host_as_wished_needs_nothing():
     lines = _nft_plan.decide(wish(rules=[TCP, UDP]), placed_firewall()).lines
-    found = placed_firewall(kept_text=_nft_persist.file_text(lines), script=_nft_persist.SCRIPT, units=COMPLETE)
+    found = placed_firewall(kept_text=_nft_persist.file_text(lines), scripts=_nft_persist.SCRIPTS, units=COMPLETE)
     plan = _nft_plan.plan_rules(wish(rules=[TCP, UDP]), found)
     assert not plan.changed
     assert plan.before == plan.after
@@ -108,11 +108,10 @@ def test_a_host_as_wished_needs_nothing():
 
 def test_rules_are_kept_for_the_next_boot():
     plan = _nft_plan.plan_rules(wish(rules=[TCP]), firewall())
-    assert [step.action for step in plan.steps] == ["change", "write", "write", *["write_unit", "enable", "start"] * 2]
+    assert [step.action for step in plan.steps] == ["change", *["write"] * 3, *["write_unit", "enable", "start"] * 3]
     assert [step.action for step in plan.inverse] == [
-        *["stop", "disable", "delete_unit"] * 2,
-        "remove",
-        "remove",
+        *["stop", "disable", "delete_unit"] * 3,
+        *["remove"] * 3,
         "take_back",
     ]
     (line,) = _nft_persist.read_lines(plan.steps[1].args["text"])
@@ -122,7 +121,7 @@ def test_rules_are_kept_for_the_next_boot():
 
 
 def test_what_other_tasks_keep_stays_kept():
-    found = firewall(kept_text=_nft_persist.file_text([OTHERS]), script=_nft_persist.SCRIPT, units=COMPLETE)
+    found = firewall(kept_text=_nft_persist.file_text([OTHERS]), scripts=_nft_persist.SCRIPTS, units=COMPLETE)
     lines = _nft_plan.decide(wish(rules=[TCP]), found).lines
     assert [line.name for line in lines] == ["other", "swarm/tcp"]
     assert _nft_plan.decide(wish(state="absent", name="swarm/tcp"), found).lines == (OTHERS,)
@@ -130,19 +129,26 @@ def test_what_other_tasks_keep_stays_kept():
 
 def test_a_rule_that_is_not_to_be_kept_is_forgotten():
     lines = _nft_plan.decide(wish(rules=[TCP]), firewall()).lines
-    found = placed_firewall(kept_text=_nft_persist.file_text(lines), script=_nft_persist.SCRIPT, units=COMPLETE)
+    found = placed_firewall(kept_text=_nft_persist.file_text(lines), scripts=_nft_persist.SCRIPTS, units=COMPLETE)
     plan = _nft_plan.plan_rules(wish(rules=[TCP], persist=False), found)
-    assert [step.action for step in plan.steps] == [*["stop", "disable", "delete_unit"] * 2, "remove", "remove"]
+    assert [step.action for step in plan.steps] == [*["stop", "disable", "delete_unit"] * 3, *["remove"] * 3]
+
+
+def test_a_watcher_of_another_version_is_started_anew():
+    lines = _nft_plan.decide(wish(rules=[TCP, UDP]), placed_firewall()).lines
+    scripts = {**_nft_persist.SCRIPTS, _nft_persist.WATCH_FILE: "#!/bin/sh\n"}
+    found = placed_firewall(kept_text=_nft_persist.file_text(lines), scripts=scripts, units=COMPLETE)
+    plan = _nft_plan.plan_rules(wish(rules=[TCP, UDP]), found)
+    assert plan.labels == ["write /etc/overssh/nft/watch", "restart overssh-nft-watch.service"]
 
 
 def test_the_last_rule_takes_everything_along():
-    found = placed_firewall(kept_text=_nft_persist.file_text([OTHERS]), script=_nft_persist.SCRIPT, units=COMPLETE)
+    found = placed_firewall(kept_text=_nft_persist.file_text([OTHERS]), scripts=_nft_persist.SCRIPTS, units=COMPLETE)
     plan = _nft_plan.plan_rules(wish(state="absent", all=True), found)
     assert [step.action for step in plan.steps] == [
         "change",
-        *["stop", "disable", "delete_unit"] * 2,
-        "remove",
-        "remove",
+        *["stop", "disable", "delete_unit"] * 3,
+        *["remove"] * 3,
     ]
     assert plan.after == {"rules": [], "kept_for_boot": []}
     assert not _nft_plan.plan_rules(wish(state="absent", all=True), firewall()).changed

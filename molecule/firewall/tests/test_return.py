@@ -1,0 +1,77 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules of ours come back soon after somebody else has removed them, and only then."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.scenarios import lab, snapshot
+
+NODE = "edge1"
+RULE = {"chain": "inet overssh early", "hook": "input", "name": "kept", "verdict": "drop", "protocol": "tcp"}
+KEPT = {**RULE, "ports": ["2399"]}
+WATCHER = "overssh-nft-watch.service"
+PRESENT = "nft list ruleset | grep -q overssh:kept"
+
+
+def nft_rule(**arguments) -> dict:
+    done = lab.task(NODE, "overssh.swarm.nft_rule", **arguments)
+    assert not done["failed"], done["msg"]
+    return done
+
+
+@pytest.fixture(autouse=True)
+def kept():
+    """A rule of ours that stays, and the host in the end as it was."""
+    before = snapshot.take(NODE, snapshot.RULESET)
+    nft_rule(**KEPT)
+    yield
+    nft_rule(state="absent", all=True)
+    assert lab.inside(NODE, f"systemctl list-unit-files --no-legend '{WATCHER}' || true") == ""
+    assert snapshot.take(NODE, snapshot.RULESET) == before
+
+
+def back_after(script: str) -> float:
+    """Seconds from the end of somebody's change until the rule is there again, as the node itself measures them."""
+    waiting = f"while ! {PRESENT}; do [ $(date +%s) -lt $((began + 30)) ]; sleep 0.1; done"
+    gone = f"if {PRESENT}; then exit 9; fi"
+    told = lab.inside(NODE, f"{script}; {gone}; began=$(date +%s); date +%s.%N; {waiting}; date +%s.%N").split()
+    return float(told[-1]) - float(told[-2])
+
+
+def test_after_its_table_was_deleted():
+    print("back after", back_after("nft delete table inet overssh"), "s")
+    assert nft_rule(**KEPT)["changed"] is False
+
+
+def test_after_everything_was_flushed():
+    print("back after", back_after("nft flush ruleset"), "s")
+    # What the host itself and Docker had.
+    lab.inside(NODE, "systemctl restart nftables docker")
+    lab.wait_for(NODE, f"{PRESENT} && systemctl is-active --quiet docker")
+    assert nft_rule(**KEPT)["changed"] is False
+
+
+def test_after_the_watcher_was_killed():
+    lab.inside(NODE, f"systemctl kill --signal=KILL {WATCHER}")
+    lab.wait_for(NODE, f"systemctl is-active --quiet {WATCHER}")
+    print("back after", back_after("nft delete table inet overssh"), "s")
+
+
+def test_not_while_its_removal_is_on_trial():
+    nft_rule(name="kept", state="absent", confirm="manual", rollback_timeout=8)
+    time.sleep(3)
+    lab.inside(NODE, f"! {PRESENT}")
+    lab.wait_for(NODE, PRESENT, 20)
+    assert nft_rule(**KEPT)["changed"] is False
+
+
+def test_not_after_a_task_took_it_away():
+    nft_rule(rules=[{**RULE, "name": "other", "ports": ["2400"]}])
+    nft_rule(name="kept", state="absent")
+    time.sleep(3)
+    lab.inside(NODE, f"! {PRESENT}")
+    lab.inside(NODE, f"systemctl is-active --quiet {WATCHER}")

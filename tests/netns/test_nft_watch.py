@@ -1,0 +1,112 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The watcher that puts our rules back soon after somebody else has removed them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from ansible_collections.overssh.swarm.plugins.module_utils._files import lock_folder
+
+from tests.netns.firewall import RULESETS, SWARM, keep, load, task
+
+RULESET = "two_base_chains.nft"
+PATIENCE = 30.0
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """One at work, with the folder that it takes the rules from; count: of the rules that it watches."""
+
+    folder: Path
+    process: subprocess.Popen
+    count: int
+
+
+def ours(net):
+    return sum("overssh:" in line for line in net.listing().splitlines())
+
+
+def wait_for(net, number):
+    """Until there are so many rules of ours."""
+    deadline = time.monotonic() + PATIENCE
+    while ours(net) != number:
+        assert time.monotonic() < deadline, net.listing()
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def watcher(net, tmp_path):
+    """One that has put back what was removed before it began."""
+    load(net, RULESET)
+    keep(net, tmp_path, SWARM)
+    task(net, rules=SWARM)
+    count = ours(net)
+    net.run(["nft", "flush", "ruleset"])
+    load(net, RULESET)
+    command = ["ip", "netns", "exec", net.namespace("host"), "sh", str(tmp_path / "watch"), str(tmp_path)]
+    process = subprocess.Popen(command, start_new_session=True)
+    try:
+        wait_for(net, count)
+        yield Watcher(tmp_path, process, count)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_comes_back_after_a_flush(net, watcher):
+    placed = net.listing()
+    for _time in range(2):
+        flushed = f"flush ruleset\n{(RULESETS / RULESET).read_text()}"
+        net.run(["nft", "-f", "-"], data=flushed)
+        wait_for(net, watcher.count)
+        assert net.listing() == placed
+        assert net.tcp_passes("peer", "172.30.2.1", 2377)
+
+
+def test_comes_back_into_chains_that_are_made_later(net, watcher):
+    placed = net.listing()
+    net.run(["nft", "flush", "ruleset"])
+    time.sleep(1)
+    assert ours(net) == 0
+    load(net, RULESET)
+    wait_for(net, watcher.count)
+    assert sorted(net.listing().splitlines()) == sorted(placed.splitlines())
+
+
+def test_thousands_of_changes_are_one_event(net, watcher):
+    many = "".join(f"add rule inet many c tcp dport {port} drop\n" for port in range(1, 5001))
+    net.run(["nft", "-f", "-"], data=f"add table inet many\nadd chain inet many c\n{many}")
+    net.run(["nft", "-f", "-"], data=f"flush ruleset\n{(RULESETS / RULESET).read_text()}")
+    wait_for(net, watcher.count)
+    assert net.tcp_passes("peer", "172.30.2.1", 2377)
+
+
+def test_lets_a_module_of_ours_finish(net, watcher):
+    """What it takes away doesn't come back while it writes down what is kept."""
+    held = lock_folder(str(watcher.folder))
+    assert task(net, state="absent", all=True)["changed"]
+    time.sleep(2)
+    assert ours(net) == 0
+    (watcher.folder / "rules").write_text("")
+    del held
+    time.sleep(1)
+    assert ours(net) == 0
+
+
+def test_ends_when_it_can_not_listen_any_more(watcher):
+    """Its service starts it anew."""
+    listeners = subprocess.run(
+        ["pgrep", "-g", str(watcher.process.pid), "-x", "nft"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert len(listeners) == 2
+    os.kill(int(listeners[0]), signal.SIGTERM)
+    assert watcher.process.wait(PATIENCE) == -signal.SIGTERM
