@@ -12,6 +12,7 @@ from typing import Any
 
 from ._errors import OversshError
 from ._files import read_text
+from ._wait import WaitError, wait_until
 
 IMPORT_ERROR = ""
 try:
@@ -82,6 +83,26 @@ def connect(timeout: float = 60) -> Docker:
             "collection makes them; install Docker 19.03 or later"
         )
     return Docker(client)
+
+
+def patiently(call: Callable[[], Any], passes: Callable[[str], bool], timeout: float) -> None:
+    """Call again while Docker refuses for a reason that passes by itself, at most timeout seconds."""
+    refusals: list[DockerError] = []
+
+    def done() -> bool:
+        try:
+            call()
+        except DockerError as error:
+            if not passes(str(error)):
+                raise
+            refusals.append(error)
+            return False
+        return True
+
+    try:
+        wait_until(done, timeout, "an end of Docker's refusals")
+    except WaitError as error:
+        raise refusals[-1] from error
 
 
 def swarm_folder(info: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ import importlib
 import io
 import json
 import os
+import re
 import sys
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
@@ -19,18 +20,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import _probe_agent
-from ._docker import DockerError
+from ._docker import patiently
 from ._errors import OversshError
 from ._files import read_text, remove, remove_empty_folder, write_text
 from ._main import Engine
 from ._plan import Plan, Step
-from ._wait import WaitError, wait_until
+from ._wait import wait_until
 
 IMAGE = "overssh-verify"
 TAG = "latest"
 LABEL = "overssh.verify"
 # What the engine says when the swarm has not told it within 20 s of a network (daemon/container_operations.go).
 NOT_ATTACHED = ("attaching to network failed", "context deadline exceeded")
+# And when the network that it knew goes with the last container there, just as the next one comes.
+NETWORK_GOES = re.compile(r"network \S+ not found")
 FOLDER = "/run/overssh/verify"
 AGENT = f"{FOLDER}/agent.py"
 INSIDE = "/overssh"
@@ -227,23 +230,8 @@ class ProbeEngine(Engine[Observed]):
             raise
 
     def _start(self, container: str) -> None:
-        """Until the swarm attaches it; the engine itself gives up after 20 s, and managers may be busy for longer."""
-        refusal: list[DockerError] = []
-
-        def started() -> bool:
-            try:
-                self._docker.start(container)
-            except DockerError as error:
-                if not all(words in str(error) for words in NOT_ATTACHED):
-                    raise
-                refusal.append(error)
-                return False
-            return True
-
-        try:
-            wait_until(started, self._timeout or 0, "its attachment")
-        except WaitError as error:
-            raise refusal[-1] from error
+        """Until the swarm attaches it; managers may be busy, or the engine still letting go of the one before."""
+        patiently(lambda: self._docker.start(container), _passes, self._timeout or 0)
 
     def wait(self) -> None:
         """Until the container runs and has an address on the network."""
@@ -262,6 +250,10 @@ class ProbeEngine(Engine[Observed]):
     def result(self, observed: Observed) -> dict[str, Any]:
         """The container and its address."""
         return {"container": self._desired.name, "address": observed.address}
+
+
+def _passes(refusal: str) -> bool:
+    return all(words in refusal for words in NOT_ATTACHED) or bool(NETWORK_GOES.search(refusal))
 
 
 def _remove_agent() -> None:

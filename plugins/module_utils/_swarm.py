@@ -13,7 +13,7 @@ from typing import Any
 from . import _gossip
 from ._addresses import carriers, read_devices, read_routes
 from ._command import Runner
-from ._docker import NOT_FOUND, Docker, DockerError
+from ._docker import NOT_FOUND, Docker, DockerError, patiently
 from ._errors import OversshError
 from ._main import Engine
 from ._plan import Plan, Step
@@ -29,7 +29,9 @@ PROBE_SECONDS = 3
 BRIDGE_SECONDS = 10
 # An engine's last word to its peers takes at most one second; to a single peer it takes almost that long.
 GOSSIP_SECONDS = 5
-# The engine answers so when it goes on joining by itself.
+# The engine answers so when its part of the swarm has not stopped in time (daemon/cluster/noderunner.go).
+NOT_STOPPED = "context deadline exceeded"
+# And so when it goes on joining by itself.
 STILL_JOINING = "will continue in the background"
 # Words of the engine when a join fails, and what they mean to the operator.
 JOIN_TROUBLE = (
@@ -161,7 +163,7 @@ class SwarmNode(Engine[Observed]):
             if found.node_id and self._desired.state == "manager":
                 # The managers may count it already: without it they might have no majority.
                 raise OversshError(f"{error}{words}; it goes on in the background, see 'docker info'") from error
-            self._docker.leave_swarm(force=True)
+            self._out(force=True)
             raise OversshError(f"{error}{words}; it was called off") from error
 
     def _leave(self, force: bool, comes_back: bool) -> None:
@@ -171,11 +173,15 @@ class SwarmNode(Engine[Observed]):
                 self._reachable_manager()
         address = self._node_address()
         try:
-            self._docker.leave_swarm(force=force)
+            self._out(force)
         except DockerError as error:
             hint = "" if force or "force" not in str(error) else "; set force: true to agree"
             raise OversshError(f"Docker says: {error}{hint}") from error
         self._let_go_of_gossip(address)
+
+    def _out(self, force: bool) -> None:
+        """The engine waits 15 s for its own part of the swarm to stop; asked again, it waits on."""
+        patiently(lambda: self._docker.leave_swarm(force=force), lambda said: NOT_STOPPED in said, self._timeout)
 
     def _let_go_of_gossip(self, address: str) -> None:
         """Until the engine has closed its gossip's port; where it never will, it is restarted if nobody notices."""
@@ -214,7 +220,7 @@ class SwarmNode(Engine[Observed]):
         found = observe_node(self._docker, self._run)
         if found.role == "manager" and not self._desired.founds:
             self._update_self("Role", "worker")
-        self._docker.leave_swarm(force=self._desired.founds)
+        self._out(force=self._desired.founds)
         self._let_go_of_gossip(found.node_address)
 
     def _make_bridge(self) -> None:

@@ -113,8 +113,9 @@ def starting(engine: BusySwarm, timeout: float | None) -> None:
     _probe.ProbeEngine(engine, _probe.Desired(NAME, "net"), timeout).perform(Step("start_container", "start it"))
 
 
-def test_an_attachment_that_takes_long_is_waited_for() -> None:
-    engine = BusySwarm(*[f"{LATE} exceeded"] * 2)
+@pytest.mark.parametrize("words", [f"{LATE} exceeded", "network xw49sn55ldmyuk5i1inxms0qh not found"])
+def test_an_attachment_that_takes_long_is_waited_for(words: str) -> None:
+    engine = BusySwarm(*[words] * 2)
     starting(engine, 5)
     assert engine.containers == ["made"]
 

@@ -52,6 +52,7 @@ class Engine:
         self.bridge = None
         self.hosted = []
         self.refuses = {}
+        self.busy = 0
 
     def _note(self, name, *what):
         self.calls.append((name, *what))
@@ -102,6 +103,9 @@ class Engine:
 
     def leave_swarm(self, force):
         self._note("leave", force)
+        if self.busy:
+            self.busy -= 1
+            raise DockerError("context deadline exceeded", 500)
         self.state, self.manager = "inactive", False
 
     def containers(self, **_filters):
@@ -390,6 +394,14 @@ def test_a_leave_that_docker_refuses_names_the_way_out():
     docker.refuses["leave"] = "You are attempting to leave. Use `--force` to suppress this message."
     with pytest.raises(OversshError, match="set force: true to agree"):
         _do(docker, Desired(state="left"))
+
+
+def test_an_engine_that_takes_long_to_leave_is_waited_for():
+    docker = Engine("active", False)
+    docker.busy = 2
+    _do(docker, Desired(state="left"))
+    assert [call for call in docker.calls if call[0] == "leave"] == [("leave", False)] * 3
+    assert docker.state == "inactive"
 
 
 def test_what_a_left_swarm_held_cant_be_put_back_and_that_is_said():
