@@ -65,6 +65,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 time.sleep(PAUSE)
                 continue
             if kept.get("failed"):
+                self._take_back()
                 return {**kept, "msg": f"{kept['msg']} {_told(trouble)}".strip()}
             return _merged(tried, kept)
         return {
@@ -75,9 +76,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _failed_probe(self, trouble: str) -> dict[str, Any]:
         """What to say where the host can be reached, and something else that has to be can't."""
+        self._take_back()
+        return {"failed": True, "msg": f"The change of the firewall was taken back. {_told(trouble)}"}
+
+    def _take_back(self) -> None:
+        """At once, where the host has not done so."""
         guard = {"name": self._guard, "state": "taken_back"}
         self._execute_module(module_name="overssh.swarm.guard", module_args=guard, task_vars=self._variables)
-        return {"failed": True, "msg": f"The change of the firewall was taken back. {_told(trouble)}"}
 
     def _module(self, arguments: dict[str, Any]) -> dict[str, Any]:
         answer: dict[str, Any] = self._execute_module(

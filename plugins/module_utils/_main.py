@@ -38,6 +38,9 @@ class Engine(ABC, Generic[Observed]):
     def wait(self) -> None:
         """Wait until the change is in effect, where the user asked for it; OversshError takes the change back."""
 
+    def settle(self) -> None:
+        """The change was read back, so what held it on trial can go; OversshError takes the change back."""
+
 
 def run(module: AnsibleModule, engine: Engine[Any]) -> None:
     """Drive the engine through its life and end the module."""
@@ -51,6 +54,7 @@ def run(module: AnsibleModule, engine: Engine[Any]) -> None:
             _carry_out(engine, plan)
             observed = engine.observe()
             _confirm(engine, plan, observed)
+            _settle(engine, plan)
         result = engine.result(observed)
         for words in result.pop("warnings", []):
             module.warn(words)
@@ -73,6 +77,13 @@ def _confirm(engine: Engine[Any], plan: Plan, observed: Any) -> None:
         raise OversshError(
             f"the host did not keep the change, still to do: {', '.join(left.labels)}{undo(plan.steps, engine.perform)}"
         )
+
+
+def _settle(engine: Engine[Any], plan: Plan) -> None:
+    try:
+        engine.settle()
+    except OversshError as error:
+        raise OversshError(f"{error}{undo(plan.steps, engine.perform)}") from error
 
 
 def _sentence(text: str) -> str:

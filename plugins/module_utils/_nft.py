@@ -11,15 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from . import _guard, _nft_guard, _nft_scratch
+from . import _firewalld, _guard, _nft_guard, _nft_scratch
 from ._command import CommandError, Runner
 from ._errors import OversshError
 from ._files import Lock, lock_folder, read_text, remove, remove_empty_folder, write_text
+from ._firewalld_model import ours, text_of
 from ._main import Engine
 from ._nft_fixed import FixedArrangement
-from ._nft_model import ChainKey, Ruleset, parse
-from ._nft_persist import FOLDER, RULES_FILE, SCRIPTS, UNITS, read_lines
-from ._nft_placement import Placement
+from ._nft_model import FIREWALLD, ChainKey, Ruleset, parse
+from ._nft_persist import FOLDER, RULES_FILE, SCRIPTS, UNITS, Line, read_lines
+from ._nft_placement import Arranger, Placement
 from ._nft_plan import Command, Decision, Firewall, Wish, address, decide, plan_decided, rule_steps
 from ._plan import Plan, Step
 from ._session import Session, session
@@ -94,6 +95,7 @@ class NftEngine(Engine[Firewall]):
         self._added: list[tuple[ChainKey, int]] = []
         self._decided: tuple[Firewall, Decision] | None = None
         self._lock: Lock | None = None
+        self._found: Firewall | None = None
 
     def take_back_left(self) -> None:
         """Take back what a run that was broken off has left on trial: it would go later, from under this one."""
@@ -107,10 +109,18 @@ class NftEngine(Engine[Firewall]):
     def observe(self) -> Firewall:
         """The ruleset, and our files and units; from now on to the end nobody of ours changes any."""
         self._lock = self._lock or lock_folder(FOLDER)
+        if self._found is None:
+            self._found = self._look()
+        return self._found
+
+    def _look(self) -> Firewall:
         listing = self._nft.listing()
         found = observe_firewall(self._nft, self._systemd, self._wish.persist, listing)
         written = _nft_scratch.written(self._run, listing, found.ruleset, self._wish.fixed)
-        return replace(found, written=written, session=self._session)
+        firewalld = None
+        if any(key.table == FIREWALLD for key in found.ruleset.chains):
+            firewalld = _firewalld.observe(self._run, not self._wish.accepts)
+        return replace(found, written=written, session=self._session, firewalld=firewalld)
 
     def plan(self, observed: Firewall) -> Plan:
         """See plan_rules; while a change is tried, nothing is kept of it."""
@@ -125,15 +135,22 @@ class NftEngine(Engine[Firewall]):
         return self._decided[1]
 
     def perform(self, step: Step) -> None:
-        """One transaction of nft, or one change of our files or unit."""
+        """One transaction of nft, or one change of firewalld, our files or units."""
+        self._found = None
         args = step.args
+        if step.action in {"change", "firewalld"}:
+            self._guard()
         if step.action == "change":
-            self._guard(step)
             self._change(args["commands"], args["fingerprint"])
         elif step.action == "take_back":
             self._unguard()
             deletions = [{"delete": {"rule": address(key, handle)}} for key, handle in self._added]
             self._nft.apply([*deletions, *args["chains"], *args["commands"]])
+        elif step.action == "firewalld":
+            _firewalld.perform(self._run, step)
+        elif step.action == "firewalld_back":
+            self._unguard()
+            _firewalld.perform(self._run, step)
         elif step.action == "write":
             write_text(args["path"], args["text"])
         elif step.action == "remove":
@@ -153,15 +170,15 @@ class NftEngine(Engine[Firewall]):
                 "stop": self._systemd.stop,
             }[step.action](args["unit"])
 
-    def wait(self) -> None:
-        """A change that was tried before is confirmed by this run having come here."""
+    def settle(self) -> None:
+        """A change that was tried before is confirmed by this run having come here, and having kept it."""
         if self._phase == "keep":
             _guard.confirm(self._systemd, _nft_guard.name_of(self._wish))
 
-    def _guard(self, step: Step) -> None:
-        if self._phase == "try" and self._decided is not None and step.inverse is not None:
+    def _guard(self) -> None:
+        if self._phase == "try" and self._decided is not None and not self._guarded:
             observed, decision = self._decided
-            undo = _nft_guard.undo_script(decision, observed.ruleset, step.inverse.args)
+            undo = _nft_guard.undo_script(decision, observed.ruleset)
             _guard.arm(self._systemd, _nft_guard.name_of(self._wish), undo, self._rollback_timeout)
             self._guarded = True
 
@@ -196,13 +213,23 @@ class NftEngine(Engine[Firewall]):
         rules: list[dict[str, Any]] = [
             {
                 "name": arrangement.accept.name,
-                "needed": arrangement.needed,
-                "placements": [_told(placement) for placement in arrangement.placements],
+                "needed": arrangement.needed or observed.firewalld is not None,
+                "placements": [
+                    *(_told(placement) for placement in arrangement.placements),
+                    *(
+                        _told_by_firewalld(line)
+                        for line in ours(decision.lines)
+                        if line.name == arrangement.accept.name
+                    ),
+                ],
             }
             for arrangement in decision.arrangements
         ]
         rules += [{"name": each.fixed.name, "needed": True, "placements": _told_fixed(each)} for each in decision.fixed]
         notes = dict.fromkeys(note for arrangement in decision.arrangements for note in arrangement.notes)
+        if observed.firewalld is not None and not decision.firewalld.running:
+            arranger = Arranger(observed.ruleset)
+            notes |= dict.fromkeys(note for each in self._wish.accepts for note in arranger.drops_of_firewalld(each))
         return {
             "rules": rules,
             "placements": [{"name": rule["name"], **placement} for rule in rules for placement in rule["placements"]],
@@ -247,6 +274,9 @@ def our_rules(ruleset: Ruleset, kept_text: str | None) -> list[dict[str, Any]]:
         if isinstance(counter, Mapping):
             told.update(packets=counter.get("packets", 0), bytes=counter.get("bytes", 0))
         found.append(told)
+    for line in ours(read_lines(kept_text)):
+        told = {"rule": text_of(line), "comment": line.comment, "persistent": True}
+        found.append({"name": line.name, **address(line.key, None), **told})
     return found
 
 
@@ -258,6 +288,10 @@ def _told(placement: Placement) -> dict[str, Any]:
         "before": placement.before,
         "decided_by": None if decider is None else {**address(decider.key, decider.handle), "rule": decider.text},
     }
+
+
+def _told_by_firewalld(line: Line) -> dict[str, Any]:
+    return {**address(line.key, None), "rule": text_of(line), "before": None, "decided_by": None}
 
 
 def _told_fixed(arrangement: FixedArrangement) -> list[dict[str, Any]]:

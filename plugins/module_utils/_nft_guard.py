@@ -11,9 +11,10 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 
+from . import _firewalld_plan
 from ._nft_model import Ruleset
 from ._nft_persist import GUARD, RULES_FILE, SCRIPT_FILE
-from ._nft_plan import Command, Decision, Wish
+from ._nft_plan import Command, Decision, Wish, rule_steps
 
 LONGEST_NAME = 31
 
@@ -50,8 +51,18 @@ def name_of(wish: Wish) -> str:
     return "-".join([GUARD, *words])[:LONGEST_NAME].rstrip("-")
 
 
-def undo_script(decision: Decision, ruleset: Ruleset, back: Mapping[str, Sequence[Command]]) -> str:
-    """Shell commands that take the decision back; back: the inverse of its step, as rule_steps has it."""
+def undo_script(decision: Decision, ruleset: Ruleset) -> str:
+    """Shell commands that take the decision back, as it changes the running firewall."""
+    changes = [
+        _undo_rules(decision, ruleset, step.inverse.args)
+        for step in rule_steps(decision, ruleset)
+        if step.inverse is not None
+    ]
+    return "\n".join([_firewalld_plan.undo_script(decision.firewalld.running), *changes]).strip()
+
+
+def _undo_rules(decision: Decision, ruleset: Ruleset, back: Mapping[str, Sequence[Command]]) -> str:
+    """The same for our rules; back: the inverse of their step."""
     names = {placement.piece.comment for placement in decision.added}
     names |= {arrangement.fixed.comment for arrangement in decision.fixed if arrangement.added}
     kept = [f"{key} {rule.handle}" for key, rule in ruleset.our_rules() if rule.comment in names]

@@ -46,7 +46,7 @@ handle_of() {
 }
 
 while IFS=$tab read -r family table chain rule anchor; do
-    case $family in '' | '#'*) continue ;; esac
+    case $family in '' | '#'* | firewalld) continue ;; esac
     if [ "$anchor" = "(chain)" ]; then
         nft list chain "$family" "$table" "$chain" >/dev/null 2>&1 ||
             nft "add table $family $table; add chain $family $table $chain $rule" || failed=1
@@ -98,9 +98,9 @@ on_trial() {{
 exec 8<"$folder"
 {{
     echo started
-    # Without one of them it would miss things; the service starts anew.
-    (nft monitor destroy rules; kill 0) &
-    (nft monitor new chains; kill 0) &
+    # Without one of them it would miss things, so the service starts anew. nft 1.1 does not take "destroy" here.
+    (nft monitor rules; kill 0) &
+    (nft monitor chains; kill 0) &
     wait
 }} 2>&1 | while read -r event; do
     case $event in
@@ -184,7 +184,7 @@ SCRIPTS = {SCRIPT_FILE: SCRIPT, WATCH_FILE: WATCH}
 class Line:
     """One rule in the file; anchor: text of the rule that it stands before, "" at the chain's end.
 
-    Or a chain of ours, which has no name and the anchor CHAIN.
+    Or a chain of ours, which has no name and the anchor CHAIN; or a rule that firewalld keeps, with its interfaces.
     """
 
     key: ChainKey
@@ -192,10 +192,14 @@ class Line:
     anchor: str = ""
 
     @property
+    def comment(self) -> str:
+        """The comment that the rule has."""
+        return self.rule.rpartition(" comment ")[2].strip('"')
+
+    @property
     def name(self) -> str:
         """The name of the rule, out of its comment."""
-        comment = self.rule.rpartition(" comment ")[2].strip('"')
-        return comment[len(MARK) :] if comment.startswith(MARK) else ""
+        return self.comment[len(MARK) :] if self.comment.startswith(MARK) else ""
 
     def __str__(self) -> str:
         return "\t".join((*self.key, self.rule, self.anchor or AT_END))

@@ -10,12 +10,11 @@ from typing import Optional
 
 from ._errors import OversshError
 from ._nft_match import Packet
-from ._nft_model import Chain, ChainKey, Rule, Ruleset
+from ._nft_model import FIREWALLD, Chain, ChainKey, Rule, Ruleset
 from ._nft_path import Event, Reader, Site, Walker, deciding_rule, drops, is_logging
 from ._nft_rule import BEFORE_ROUTING, PATH_HOOKS, Accept, Piece, pieces, read_piece
 
 DOCKER_USER = "DOCKER-USER"
-FIREWALLD = "firewalld"
 
 OwnRules = dict[ChainKey, list[Rule]]
 # A base chain, and a kind of packet that comes into it.
@@ -100,7 +99,6 @@ class Arranger:
         missing = self._search(accept, kept, {}) if kept else ideal
         removed += [(key, rule) for key, rules in before.items() if key not in kept for rule in rules]
         deciders = {need.key: need.decider for need in ideal}
-        self._refuse_firewalld(accept, missing)
         return Arrangement(
             accept=accept,
             kept=tuple(
@@ -164,8 +162,23 @@ class Arranger:
         )
         for hook in PATH_HOOKS[accept.path]:
             for base in self._foreign.base_chains(hook, {*accept.families, "inet"}):
-                for packet in told_apart.packets(hook, base.priority, _families(accept, base)):
-                    yield base.key, packet
+                # What stands in firewalld's table is firewalld's own to change.
+                if base.key.table != FIREWALLD:
+                    for packet in told_apart.packets(hook, base.priority, _families(accept, base)):
+                        yield base.key, packet
+
+    def drops_of_firewalld(self, accept: Accept) -> Iterator[str]:
+        """What in firewalld's table surely drops packets of the accept, in words."""
+        walker = Walker(self._foreign, self._reader)
+        for hook in PATH_HOOKS[accept.path]:
+            for base in self._foreign.base_chains(hook, {*accept.families, "inet"}):
+                if base.key.table != FIREWALLD:
+                    continue
+                for packet in accept.packets(hook, base.priority, _families(accept, base)):
+                    event = _first_drop(walker, base, packet, {})
+                    if event is not None and event.certain:
+                        decider = _decider(walker, base, event)
+                        yield f"{decider.text!r} in {decider.key}, which is firewalld's, still drops these packets"
 
     def _told_apart(self, interfaces: Sequence[str]) -> tuple[str, ...]:
         """One interface for all those that no foreign rule tells apart."""
@@ -274,15 +287,6 @@ class Arranger:
 
     def _text(self, key: ChainKey, before: Before) -> str:
         return next((rule.text for rule in self._foreign.chains[key].rules if rule.handle == before), "")
-
-    def _refuse_firewalld(self, accept: Accept, needs: Sequence[Need]) -> None:
-        for need in needs:
-            if need.key.table == FIREWALLD:
-                raise OversshError(
-                    f"rule {accept.name} has to stand in the table {need.key.family} {need.key.table}, which is "
-                    "firewalld's and lets nobody else in; accept these packets with firewall-cmd, for example with the "
-                    "interface in a zone of its own"
-                )
 
 
 def _with_own_deciders(ruleset: Ruleset, stays: Callable[[str], bool]) -> Ruleset:

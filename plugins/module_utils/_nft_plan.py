@@ -10,6 +10,8 @@ from typing import Any, Union
 
 from . import _nft_fixed
 from ._errors import OversshError
+from ._firewalld_model import Firewalld, lines_of, ours, zone_of
+from ._firewalld_plan import Calls, calls
 from ._nft_fixed import Base, Fixed, FixedArrangement, Written, fixed_from
 from ._nft_lockout import lockout
 from ._nft_model import ChainKey, Rule, Ruleset, Statement
@@ -112,7 +114,8 @@ class Wish:
 class Firewall:
     """The host's ruleset, and what is kept of ours for the next boot.
 
-    written: the fixed rules as nft tells them; session: the ssh connection that the run came by.
+    written: the fixed rules as nft tells them; session: the ssh connection that the run came by; firewalld: None where
+    it does not own the firewall.
     """
 
     ruleset: Ruleset
@@ -120,6 +123,7 @@ class Firewall:
     written: Mapping[str, tuple[Written, ...]] = field(default_factory=dict)
     kept_text: str | None = None
     scripts: Mapping[str, str | None] = field(default_factory=lambda: dict.fromkeys(SCRIPTS))
+    firewalld: Firewalld | None = None
     units: Mapping[str, UnitState] = field(default_factory=lambda: dict.fromkeys(UNITS, NO_UNIT))
 
 
@@ -131,6 +135,7 @@ class Decision:
     fixed: tuple[FixedArrangement, ...]
     removed: tuple[tuple[ChainKey, Rule], ...]
     lines: tuple[Line, ...]
+    firewalld: Calls = field(default_factory=Calls)
 
     @property
     def added(self) -> tuple[Placement, ...]:
@@ -150,8 +155,8 @@ class Decision:
 
     @property
     def changes_rules(self) -> bool:
-        """Whether anything of the ruleset changes."""
-        return bool(self.removed or self.coming)
+        """Whether anything of the running firewall changes."""
+        return bool(self.removed or self.coming or self.firewalld.running)
 
 
 def wish_from(options: Mapping[str, Any]) -> Wish:
@@ -215,14 +220,30 @@ def decide(wish: Wish, observed: Firewall) -> Decision:
             lines |= {Line(each.fixed.key, rule.text, each.anchor) for rule in each.standing}
             if each.fixed.base is not None:
                 lines.add(chain_line(each.fixed.key, each.fixed.base.words))
+    if observed.firewalld is not None:
+        for accept in wish.accepts:
+            lines.update(lines_of(accept, wish.persist))
     # A chain of ours is kept as long as a rule in it is.
     lines |= {line for line in kept if not line.name and line.key in {other.key for other in lines}}
     decision = Decision(
-        arrangements, fixed, tuple(removed), tuple(sorted(lines, key=lambda line: (line.key, line.name, str(line))))
+        arrangements,
+        fixed,
+        tuple(removed),
+        tuple(sorted(lines, key=lambda line: (line.key, line.name, str(line)))),
+        _firewalld_calls(wish, observed, lines),
     )
     if observed.session is not None and decision.changes_rules and not wish.force_lockout:
         _refuse_lockout(decision, observed.ruleset, observed.session)
     return decision
+
+
+def _firewalld_calls(wish: Wish, observed: Firewall, lines: Iterable[Line]) -> Calls:
+    """What firewalld is told, where the task is about any of the accepts that it has from us."""
+    concerned = wish.accepts or wish.everything
+    concerned = concerned or any(wish.concerns(line.name) for line in ours(read_lines(observed.kept_text)))
+    if observed.firewalld is None or not concerned:
+        return Calls()
+    return calls(observed.firewalld, zone_of(sorted(lines, key=str)), None if wish.force_lockout else observed.session)
 
 
 def _refuse_lockout(decision: Decision, ruleset: Ruleset, session: Session) -> None:
@@ -242,7 +263,8 @@ def plan_rules(wish: Wish, observed: Firewall) -> Plan:
 def plan_decided(decision: Decision, observed: Firewall, keeps: bool = True) -> Plan:
     """The steps that carry a decision out; keeps: also for the next boot."""
     keeping = _keeping_steps(decision.lines, observed) if keeps else []
-    steps = [*rule_steps(decision, observed.ruleset), *keeping]
+    kept = decision.firewalld.kept if keeps else ()
+    steps = [*rule_steps(decision, observed.ruleset), *decision.firewalld.running, *kept, *keeping]
     return Plan(_state(observed, None), _state(observed, decision), tuple(steps))
 
 
@@ -271,7 +293,7 @@ def resulting(decision: Decision, ruleset: Ruleset) -> Ruleset:
 
 def rule_steps(decision: Decision, ruleset: Ruleset) -> list[Step]:
     """The one transaction that changes the rules; none where nothing has to be changed."""
-    if not decision.changes_rules:
+    if not (decision.removed or decision.coming):
         return []
     words = [f"remove from {key}: {rule.text or rule.comment}" for key, rule in decision.removed]
     words += [f"add to {key}: {text}" for key, text in decision.coming]

@@ -74,8 +74,8 @@ class Accept:
                 self.in_interfaces or (None,),
                 outgoing,
                 self.ports or (None,),
-                _of_family(self.source, family) or (None,),
-                _of_family(self.destination, family) or (None,),
+                of_family(self.source, family) or (None,),
+                of_family(self.destination, family) or (None,),
             ):
                 yield Packet(
                     family=family,
@@ -184,8 +184,8 @@ def pieces(accept: Accept, chain_family: str, hook: str, iptables: bool) -> tupl
         found.append(
             replace(
                 whole,
-                source=_of_family(accept.source, family),
-                destination=_of_family(accept.destination, family),
+                source=of_family(accept.source, family),
+                destination=of_family(accept.destination, family),
             )
         )
     found = list(dict.fromkeys(found))
@@ -365,7 +365,8 @@ def _collapsed(networks: Iterable[Network]) -> tuple[Network, ...]:
     return (*four, *six)
 
 
-def _of_family(networks: Iterable[Network], family: str) -> tuple[Network, ...]:
+def of_family(networks: Iterable[Network], family: str) -> tuple[Network, ...]:
+    """Those networks that have this address family."""
     return tuple(network for network in networks if family_of(network) == family)
 
 

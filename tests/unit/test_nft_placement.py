@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._nft_model import Ruleset, parse
 from ansible_collections.overssh.swarm.plugins.module_utils._nft_placement import Arranger
 from ansible_collections.overssh.swarm.plugins.module_utils._nft_rule import accept_from
@@ -263,11 +262,13 @@ class TestVerdicts:
         assert not Arranger(ruleset(chain, replies)).arrange(accept_from(TCP)).notes
         assert not Arranger(ruleset(chain)).arrange(accept_from(TRANSIT)).notes
 
-    def test_firewalld_is_named(self):
+    def test_firewalld_is_left_to_firewalld(self):
         base = {"family": "inet", "table": "firewalld", "name": "filter_INPUT", "type": "filter", "hook": "input"}
-        found = ruleset({"chain": {**base, "prio": 10, "policy": "drop"}})
-        with pytest.raises(OversshError, match="firewall-cmd"):
-            Arranger(found).arrange(accept_from(TCP))
+        arranger = Arranger(ruleset({"chain": {**base, "prio": 10, "policy": "drop"}}))
+        assert arranger.arrange(accept_from(TCP)).placements == ()
+        assert next(arranger.drops_of_firewalld(accept_from(TCP))) == (
+            "'policy drop' in inet firewalld filter_INPUT, which is firewalld's, still drops these packets"
+        )
 
 
 class TestConditions:

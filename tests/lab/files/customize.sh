@@ -19,6 +19,11 @@ for timer in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer; do
     ln -sf /dev/null "$root/etc/systemd/system/$timer"
 done
 
+# A firewall that a scenario has asked for is started by that scenario.
+if [ -e "$root/usr/lib/systemd/system/firewalld.service" ]; then
+    systemctl --quiet --root="$root" disable firewalld.service
+fi
+
 # Only net.* belongs to the node; the rest of a sysctl file would change the kernel of the machine underneath.
 for file in "$root"/usr/lib/sysctl.d/*.conf; do
     { grep -E '^-?net\.' "$file" || :; } >"$root/etc/sysctl.d/${file##*/}"

@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""firewalld on this host, by firewall-cmd: nobody else may write to its table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ._command import Runner, checked
+from ._errors import OversshError
+from ._files import remove
+from ._firewalld_model import POLICY, ZONE, Firewalld, Listing, Zone, differences, read_listing, zone_from
+from ._firewalld_plan import FILES, PERMANENT, UNMAKE
+from ._plan import Step
+
+ZONES, POLICIES = "--list-all-zones", "--list-all-policies"
+# firewall-cmd's status where firewalld does not run.
+NOT_RUNNING = 252
+# And where a zone or policy that is to be made is there already.
+NAME_CONFLICT = 26
+
+
+def observe(run: Runner, going: bool) -> Firewalld:
+    """Our zone as it runs and as it is kept; going: it may be about to be removed."""
+    first = run(["firewall-cmd", ZONES], check=False)
+    if first.rc == NOT_RUNNING:
+        raise OversshError(
+            "firewalld's table stands in this host's ruleset, but firewalld does not run; start it, or remove its "
+            "table with nft delete table inet firewalld"
+        )
+    running = {ZONES: read_listing(checked(first, ["firewall-cmd", ZONES], True).stdout)}
+    running[POLICIES] = read_listing(_ask(run, POLICIES))
+    permanent = {option: read_listing(_ask(run, PERMANENT, option)) for option in (ZONES, POLICIES)}
+    zones = {
+        name: zone
+        for zone, settings in running[ZONES].items()
+        for name in settings.get("interfaces", ())
+        if zone != ZONE
+    }
+    tunnels = frozenset(name for name in zones if os.path.exists(f"/sys/class/net/{name}/tun_flags"))
+    found = Firewalld(_ours(running), _ours(permanent), zones, tunnels)
+    if going or found.running is None or found.permanent is None:
+        lost = [each for option in (ZONES, POLICIES) for each in differences(running[option], permanent[option])]
+        found = replace(found, lost=(*lost, *_lost_besides(run)))
+    return found
+
+
+def _ours(listings: Mapping[str, Listing]) -> Zone | None:
+    """None where the zone or the policy is missing: then both are made."""
+    zone, policy = listings[ZONES].get(ZONE), listings[POLICIES].get(POLICY)
+    return None if zone is None or policy is None else zone_from(zone, policy)
+
+
+def perform(run: Runner, step: Step) -> None:
+    """The calls of a step; where one fails those before it are taken back."""
+    for call in step.args["calls"]:
+        answer = run(["firewall-cmd", *call], check=False)
+        if answer.rc not in {0, NAME_CONFLICT}:
+            for back in step.inverse.args["calls"] if step.inverse is not None else ():
+                run(["firewall-cmd", *back], check=False)
+            words = (answer.stderr.strip() or answer.stdout.strip() or f"exit status {answer.rc}").splitlines()
+            raise OversshError(f"firewall-cmd {' '.join(call)}: {words[0]}")
+
+    if UNMAKE[0] in step.args["calls"]:
+        for path in FILES:
+            remove(f"{path}.old")  # what firewalld leaves of them
+
+
+def _ask(run: Runner, *words: str) -> str:
+    return run(["firewall-cmd", *words]).stdout
+
+
+def _lost_besides(run: Runner) -> list[str]:
+    """What firewalld runs besides zones and policies and has not kept, so that a reload would lose it."""
+    found: list[str] = []
+    for option in ("--get-all-chains", "--get-all-rules", "--get-all-passthroughs"):
+        now, kept = (set(_ask(run, *mode, "--direct", option).splitlines()) for mode in ((), (PERMANENT,)))
+        found += [f"the direct rule {rule}" for rule in sorted(now - kept)]
+    for name in _ask(run, "--get-ipsets").split():
+        now, kept = (
+            set(run(["firewall-cmd", *mode, f"--ipset={name}", "--get-entries"], check=False).stdout.split())
+            for mode in ((), (PERMANENT,))
+        )
+        found += [f"entries of the ipset {name}"] if now != kept else []
+    return found
