@@ -355,7 +355,10 @@ seealso:
 notes:
   - Describe packets by their networks too, where these are known. Docker's C(raw) table, for one, drops packets by
     their destination, and an accept that is for any destination has to stand before that.
-  - A table of firewalld takes no rules from others; the module then fails and names firewalld.
+  - Where firewalld owns the firewall, C(firewall-cmd) puts the interfaces of the accepts into a zone C(overssh), with
+    the accepts as rich rules, and what is forwarded among them into a policy C(overssh-transit). All accepts then have
+    to name the same O(in_interfaces). The first of them and the last have firewalld reloaded, and only where that loses
+    nothing.
   - Tables of the families netdev and bridge are left as they are; what may drop the packets at an ingress hook is told
     in RV(notes), and so is what drops the host's own replies.
 """
@@ -473,19 +476,19 @@ placements:
       description: The rule's name.
       type: str
     family:
-      description: The table's address family.
+      description: The table's address family, or V(firewalld).
       type: str
     table:
-      description: The table.
+      description: The table, or firewalld's zone or policy.
       type: str
     chain:
       description: The chain.
       type: str
     handle:
-      description: The rule's handle; none where it isn't on the host yet.
+      description: The rule's handle; none where it isn't on the host yet, or firewalld keeps it.
       type: int
     rule:
-      description: The rule as C(nft) writes it.
+      description: The rule as C(nft) writes it, or as a rich rule of firewalld.
       type: str
     before:
       description: Handle of the foreign rule that it stands before; none at the chain's end.
