@@ -72,11 +72,11 @@ def test_what_a_probe_does_not_reach_goes(before):
 
 
 def test_a_change_that_nobody_confirms_goes_and_one_that_somebody_confirms_stays(before):
-    assert nft_rule(**HARMLESS, confirm="manual", rollback_timeout=6)["pending"]
+    assert nft_rule(**HARMLESS, confirm="manual", rollback_timeout=15)["pending"]
     assert lab.task(NODE, "overssh.swarm.guard_info")["changes"][0]["pending"]
     second = nft_rule(**{**HARMLESS, "name": "second"}, confirm="manual")
     assert "the change firewall before this one is not confirmed yet" in second["msg"]
-    lab.wait_for(NODE, "! nft list ruleset | grep -q overssh:", 20)
+    lab.wait_for(NODE, "! nft list ruleset | grep -q overssh:", 40)
     late = lab.task(NODE, "overssh.swarm.guard", name="firewall", state="confirmed")
     assert "the change firewall was taken back at" in late["msg"]
     assert rules() == before
