@@ -9,13 +9,15 @@ session; so does the next boot, where the host goes down before anybody could co
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shlex
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ._command import CommandError
 from ._errors import OversshError
@@ -114,11 +116,22 @@ def refuse_second(name: str) -> None:
         )
 
 
-def arm(systemd: Systemd, name: str, undo: str, seconds: int) -> None:
-    """Have the host run the shell commands undo after so many seconds; they have to be right whenever they run."""
+def arm(systemd: Systemd, name: str, undo: str, seconds: int, task: Mapping[str, Any] | None = None) -> None:
+    """Have the host run the shell commands undo after so many seconds; they have to be right whenever they run.
+
+    task: what has to be done to keep the change once it is confirmed, for task_of.
+    """
     check(name, seconds)
     _make_room(systemd, name)
+    if task is not None:
+        write_text(f"{_folder(name)}/task", json.dumps(task), 0o600)
     _start(systemd, name, undo, seconds)
+
+
+def task_of(name: str) -> dict[str, Any] | None:
+    """What has to be done to keep the change of that name, None where nothing has."""
+    text = read_text(f"{_folder(name)}/task")
+    return None if text is None else dict(json.loads(text))
 
 
 def _make_room(systemd: Systemd, name: str) -> None:
@@ -149,7 +162,14 @@ def confirm(systemd: Systemd, name: str) -> None:
         return
     if found.taken_back is None:
         systemd.stop(_unit(name, "timer"))
-        _await_end(systemd, name)  # the timer may have been faster
+    # The timer may have been faster.
+    refuse_gone(systemd, name)
+    forget(systemd, name)
+
+
+def refuse_gone(systemd: Systemd, name: str) -> None:
+    """OversshError where the change of that name was taken back, or is just being; then it is forgotten."""
+    _await_end(systemd, name)
     found = find(name)
     if found is not None and found.taken_back is not None:
         forget(systemd, name)
@@ -157,7 +177,6 @@ def confirm(systemd: Systemd, name: str) -> None:
             f"the change {name} was taken back {_at(found.taken_back)}, because nobody confirmed it in time; the host "
             "is as it was before"
         )
-    forget(systemd, name)
 
 
 def _await_end(systemd: Systemd, name: str) -> None:
@@ -187,7 +206,7 @@ def forget(systemd: Systemd, name: str) -> None:
         systemd.disable(service)
         remove(unit_path(service))
         systemd.delete(timer)
-    for file in ("undo", "deadline", "taken_back"):
+    for file in ("undo", "deadline", "taken_back", "task"):
         remove(f"{folder}/{file}")
     shutil.rmtree(f"{folder}/files", ignore_errors=True)
     for path in (folder, FOLDER, os.path.dirname(FOLDER)):

@@ -51,16 +51,22 @@ def run(module: AnsibleModule, engine: Engine[Any]) -> None:
         if module._diff:
             answer["diff"] = plan.diff()
         if not module.check_mode:
-            _carry_out(engine, plan)
-            observed = engine.observe()
-            _confirm(engine, plan, observed)
-            _settle(engine, plan)
+            observed = carry_through(engine, plan)
         result = engine.result(observed)
         for words in result.pop("warnings", []):
             module.warn(words)
         module.exit_json(**answer, **result)
     except OversshError as error:
         module.fail_json(msg=_sentence(str(error)), **error.answer)
+
+
+def carry_through(engine: Engine[Observed], plan: Plan) -> Observed:
+    """Do the plan and read it back; what is not as it should be then is an OversshError, and taken back."""
+    _carry_out(engine, plan)
+    observed = engine.observe()
+    _confirm(engine, plan, observed)
+    _settle(engine, plan)
+    return observed
 
 
 def _carry_out(engine: Engine[Any], plan: Plan) -> None:

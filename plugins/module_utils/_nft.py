@@ -16,15 +16,17 @@ from ._command import CommandError, Runner
 from ._errors import OversshError
 from ._files import Lock, lock_folder, read_text, remove, remove_empty_folder, write_text
 from ._firewalld_model import ours, text_of
-from ._main import Engine
+from ._main import Engine, carry_through
 from ._nft_fixed import FixedArrangement
 from ._nft_model import FIREWALLD, ChainKey, Ruleset, parse
 from ._nft_persist import FOLDER, RULES_FILE, SCRIPTS, UNITS, Line, read_lines
 from ._nft_placement import Arranger, Placement
-from ._nft_plan import Command, Decision, Firewall, Wish, address, decide, plan_decided, rule_steps
+from ._nft_plan import Command, Decision, Firewall, Wish, address, decide, plan_decided, rule_steps, wish_from
 from ._plan import Plan, Step
 from ._session import Session, session
 from ._systemd import Systemd, unit_path
+
+Options = Mapping[str, Any]
 
 
 class Nft:
@@ -83,9 +85,15 @@ def _echoed(echo: str) -> list[tuple[ChainKey, int]]:
 class NftEngine(Engine[Firewall]):
     """Accept rules of ours in the host's own chains."""
 
-    def __init__(self, wish: Wish, run: Runner, phase: str = "whole", rollback_timeout: int = 60) -> None:
-        """phase: try has the host take the change back after rollback_timeout seconds, unless keep comes before."""
+    def __init__(
+        self, wish: Wish, run: Runner, phase: str = "whole", rollback_timeout: int = 60, task: Options | None = None
+    ) -> None:
+        """phase: try has the host take the change back after rollback_timeout seconds, unless keep comes before.
+
+        task: the options that the wish was made of, for whoever confirms the change later.
+        """
         self._wish = wish
+        self._task = task
         self._phase = phase
         self._rollback_timeout = rollback_timeout
         self._guarded = False
@@ -114,6 +122,9 @@ class NftEngine(Engine[Firewall]):
         return self._found
 
     def _look(self) -> Firewall:
+        if self._phase == "keep":
+            # What was taken back is not to come again, without anybody to take it back.
+            _guard.refuse_gone(self._systemd, _nft_guard.name_of(self._wish))
         listing = self._nft.listing()
         found = observe_firewall(self._nft, self._systemd, self._wish.persist, listing)
         written = _nft_scratch.written(self._run, listing, found.ruleset, self._wish.fixed)
@@ -179,7 +190,7 @@ class NftEngine(Engine[Firewall]):
         if self._phase == "try" and self._decided is not None and not self._guarded:
             observed, decision = self._decided
             undo = _nft_guard.undo_script(decision, observed.ruleset)
-            _guard.arm(self._systemd, _nft_guard.name_of(self._wish), undo, self._rollback_timeout)
+            _guard.arm(self._systemd, _nft_guard.name_of(self._wish), undo, self._rollback_timeout, self._task)
             self._guarded = True
 
     def _unguard(self) -> None:
@@ -238,6 +249,16 @@ class NftEngine(Engine[Firewall]):
             "pending": self._guarded,
             "guard": _nft_guard.name_of(self._wish) if self._guarded else "",
         }
+
+
+def keep(run: Runner, name: str) -> None:
+    """Keep a change that was tried under the guard of that name, and confirm it."""
+    task = _guard.task_of(name)
+    if task is None:
+        _guard.confirm(Systemd(run), name)
+        return
+    engine = NftEngine(wish_from(task), run, "keep")
+    carry_through(engine, engine.plan(engine.observe()))
 
 
 def observe_firewall(nft: Nft, systemd: Systemd, persist: bool, listing: str) -> Firewall:

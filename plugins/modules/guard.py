@@ -29,7 +29,8 @@ options:
   state:
     description:
       - V(armed) keeps a copy of O(files) and starts the timer. A change of that name which still waits is an error.
-      - V(confirmed) stops the timer. Where the change was taken back before, that is an error, which says when.
+      - V(confirmed) stops the timer, and keeps rules of M(overssh.swarm.nft_rule) for the next boot. Where the change
+        was taken back before, that is an error, which says when.
       - V(taken_back) takes the change back now.
       - V(absent) forgets it, whatever has become of it; nothing is taken back.
     type: str
@@ -95,7 +96,7 @@ pending:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.overssh.swarm.plugins.module_utils import _guard
+from ansible_collections.overssh.swarm.plugins.module_utils import _guard, _nft
 from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._systemd import Systemd
@@ -113,10 +114,14 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    options = module.params
+    options, run = module.params, runner(module)
     try:
+        waits = _guard.find(options["name"]) is not None
+        if options["state"] == "confirmed" and waits and not module.check_mode:
+            _nft.keep(run, options["name"])
+            module.exit_json(changed=True, pending=False)
         changed = _guard.bring_about(
-            Systemd(runner(module)),
+            Systemd(run),
             options["name"],
             options["state"],
             _guard.Wanted(tuple(options["files"]), tuple(options["reload"]), options["timeout"]),

@@ -320,7 +320,8 @@ options:
         when it is rebooted meanwhile.
       - With V(auto) the controller hangs up, connects anew, tries what O(probe) names, and only then has the timer
         stopped and the rules kept.
-      - With V(manual) the change is taken back unless the playbook C(overssh.swarm.confirm) runs in time.
+      - With V(manual) the change is taken back unless the playbook C(overssh.swarm.confirm) runs in time, or
+        M(overssh.swarm.guard) confirms it; either keeps the rules.
       - With V(none) there is no guard.
     type: str
     choices: [auto, manual, none]
@@ -547,7 +548,7 @@ def main() -> None:
     except OversshError as error:
         module.fail_json(msg=f"{error}.")
     phase = "whole" if module.check_mode else module.params["phase"]
-    engine = NftEngine(wish, runner(module), phase, module.params["rollback_timeout"])
+    engine = NftEngine(wish, runner(module), phase, module.params["rollback_timeout"], module.params)
     if not module.check_mode and phase != "keep" and module.params["confirm"] != "manual":
         engine.take_back_left()
     run(module, engine)

@@ -84,6 +84,11 @@ def test_a_change_that_nobody_confirms_goes_and_one_that_somebody_confirms_stays
     assert lab.task(NODE, "overssh.swarm.guard", name="firewall", state="confirmed")["changed"]
     time.sleep(8)
     assert any("overssh:harmless" in line for line in rules())
+    assert "overssh:harmless" in lab.inside(NODE, "cat /etc/overssh/nft/rules")
+    assert nft_rule(**HARMLESS)["changed"] is False
+    assert nft_rule(state="absent", all=True, confirm="manual")["pending"]
+    assert lab.task(NODE, "overssh.swarm.guard", name="firewall", state="confirmed")["changed"]
+    assert lab.inside(NODE, "ls /etc/overssh 2>/dev/null || true") == ""
 
 
 def test_a_changed_and_a_removed_rule_come_back_as_they_were(before):
