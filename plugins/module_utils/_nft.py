@@ -18,7 +18,8 @@ from ._files import Lock, lock_folder, read_text, remove, remove_empty_folder, w
 from ._firewalld_model import ours, text_of
 from ._main import Engine, carry_through
 from ._nft_fixed import FixedArrangement
-from ._nft_model import FIREWALLD, ChainKey, Ruleset, parse
+from ._nft_model import ChainKey, Ruleset, parse
+from ._nft_owner import is_firewallds, owners
 from ._nft_persist import FOLDER, RULES_FILE, SCRIPTS, UNITS, Line, read_lines
 from ._nft_placement import Arranger, Placement
 from ._nft_plan import Command, Decision, Firewall, Wish, address, decide, plan_decided, rule_steps, wish_from
@@ -127,9 +128,11 @@ class NftEngine(Engine[Firewall]):
             _guard.refuse_gone(self._systemd, _nft_guard.name_of(self._wish))
         listing = self._nft.listing()
         found = observe_firewall(self._nft, self._systemd, self._wish.persist, listing)
-        written = _nft_scratch.written(self._run, listing, found.ruleset, self._wish.fixed)
+        written = _nft_scratch.written(self._run, listing, found.ruleset, self._wish.fixed, self._wish.owner)
         firewalld = None
-        if any(key.table == FIREWALLD for key in found.ruleset.chains):
+        if self._wish.owner == "firewalld" and "firewalld" not in owners(found.ruleset):
+            raise OversshError("firewalld has no table in this host's ruleset; start it, or set owner: auto")
+        if any(is_firewallds(key.table, self._wish.owner) for key in found.ruleset.chains):
             firewalld = _firewalld.observe(self._run, not self._wish.accepts)
         return replace(found, written=written, session=self._session, firewalld=firewalld)
 
@@ -208,7 +211,7 @@ class NftEngine(Engine[Firewall]):
             if found.fingerprint == fingerprint:
                 self._unguard()
                 raise OversshError(_refusal(error, commands)) from error
-            written = _nft_scratch.written(self._run, listing, found, self._wish.fixed)
+            written = _nft_scratch.written(self._run, listing, found, self._wish.fixed, self._wish.owner)
             again = rule_steps(decide(self._wish, Firewall(found, written=written)), found)
             try:
                 self._added = self._nft.apply(again[0].args["commands"]) if again else []
@@ -239,13 +242,14 @@ class NftEngine(Engine[Firewall]):
         rules += [{"name": each.fixed.name, "needed": True, "placements": _told_fixed(each)} for each in decision.fixed]
         notes = dict.fromkeys(note for arrangement in decision.arrangements for note in arrangement.notes)
         if observed.firewalld is not None and not decision.firewalld.running:
-            arranger = Arranger(observed.ruleset)
+            arranger = Arranger(observed.ruleset, owner=self._wish.owner)
             notes |= dict.fromkeys(note for each in self._wish.accepts for note in arranger.drops_of_firewalld(each))
         return {
             "rules": rules,
             "placements": [{"name": rule["name"], **placement} for rule in rules for placement in rule["placements"]],
             "needed": any(rule["needed"] for rule in rules),
             "notes": list(notes),
+            "owners": owners(observed.ruleset),
             "pending": self._guarded,
             "guard": _nft_guard.name_of(self._wish) if self._guarded else "",
         }

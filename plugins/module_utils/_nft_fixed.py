@@ -12,10 +12,9 @@ from typing import Any, Optional
 
 from ._errors import OversshError
 from ._nft_match import Network, Span
-from ._nft_model import MARK, Chain, ChainKey, Rule, Ruleset, Statement
+from ._nft_model import MARK, OWN_TABLE, Chain, ChainKey, Rule, Ruleset, Statement
 from ._nft_rule import braces, family_of, interfaces_from, network_text, networks_from, ports_from, rule_name, span_text
 
-OWN_TABLE = "overssh"
 # What goes with a chain that is named, besides what every rule has.
 OPTIONS: dict[str, dict[str, Any]] = {
     "position": {"type": "str", "choices": ["first", "last", "before", "after"], "default": "last"},

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 from ._errors import OversshError
 
 MARK = "overssh:"
+# Our own table.
+OWN_TABLE = "overssh"
 # firewalld's table; in our own records also what stands for a family where firewalld keeps a rule itself.
 FIREWALLD = "firewalld"
 

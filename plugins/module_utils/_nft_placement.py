@@ -11,6 +11,7 @@ from typing import Optional
 from ._errors import OversshError
 from ._nft_match import Packet
 from ._nft_model import FIREWALLD, Chain, ChainKey, Rule, Ruleset
+from ._nft_owner import is_firewallds, shared_with_iptables
 from ._nft_path import Event, Reader, Site, Walker, deciding_rule, drops, is_logging
 from ._nft_rule import BEFORE_ROUTING, PATH_HOOKS, Accept, Piece, pieces, read_piece
 
@@ -78,11 +79,14 @@ class Arrangement:
 class Arranger:
     """Finds the places of accepts in one ruleset."""
 
-    def __init__(self, ruleset: Ruleset, stays: Callable[[str], bool] = lambda _name: False) -> None:
-        """stays: whether a rule of ours of that name is none of the task's business."""
+    def __init__(
+        self, ruleset: Ruleset, stays: Callable[[str], bool] = lambda _name: False, owner: str = "auto"
+    ) -> None:
+        """stays: whether a rule of ours of that name is none of the task's business; owner: see _nft_owner."""
+        self._owner = owner
         self._ruleset = ruleset = _with_own_deciders(ruleset, stays)
         self._foreign = ruleset.foreign()
-        self._iptables = ruleset.iptables_tables()
+        self._iptables = shared_with_iptables(ruleset, owner)
         self._reader = Reader(self._foreign)
         self._hooks = _hooks_of_chains(self._foreign, self._reader.calls)
         self._words = self._foreign.words()
@@ -163,7 +167,7 @@ class Arranger:
         for hook in PATH_HOOKS[accept.path]:
             for base in self._foreign.base_chains(hook, {*accept.families, "inet"}):
                 # What stands in firewalld's table is firewalld's own to change.
-                if base.key.table != FIREWALLD:
+                if not is_firewallds(base.key.table, self._owner):
                     for packet in told_apart.packets(hook, base.priority, _families(accept, base)):
                         yield base.key, packet
 

@@ -14,7 +14,8 @@ from ._firewalld_model import Firewalld, lines_of, ours, zone_of
 from ._firewalld_plan import Calls, calls
 from ._nft_fixed import Base, Fixed, FixedArrangement, Written, fixed_from
 from ._nft_lockout import lockout
-from ._nft_model import ChainKey, Rule, Ruleset, Statement
+from ._nft_model import OWN_TABLE, ChainKey, Rule, Ruleset, Statement
+from ._nft_owner import OWNERS
 from ._nft_persist import (
     RULES_FILE,
     SCRIPTS,
@@ -61,6 +62,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "all": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "persist": {"type": "bool", "default": True},
+    "owner": {"type": "str", "choices": list(OWNERS), "default": "auto"},
     "confirm": {"type": "str", "choices": ["auto", "manual", "none"], "default": "auto"},
     "rollback_timeout": {"type": "int", "default": 60},
     "probe": {"type": "list", "elements": "str", "default": []},
@@ -92,6 +94,7 @@ class Wish:
     everything: bool = False
     persist: bool = True
     force_lockout: bool = False
+    owner: str = "auto"
 
     def unwanted(self, name: str) -> bool:
         """Whether a rule of ours with this name has to go."""
@@ -189,6 +192,7 @@ def wish_from(options: Mapping[str, Any]) -> Wish:
         everything=bool(options.get("all")),
         persist=bool(options.get("persist")),
         force_lockout=bool(options.get("force_lockout")),
+        owner=options.get("owner") or "auto",
     )
 
 
@@ -204,8 +208,10 @@ def _refuse_placeless(rule: Mapping[str, Any]) -> None:
 
 def decide(wish: Wish, observed: Firewall) -> Decision:
     """What has to be done with the rules, and which of them are kept for the next boot."""
-    arranger = Arranger(observed.ruleset, lambda name: not wish.concerns(name)) if wish.accepts else None
-    arrangements = tuple(arranger.arrange(accept) for accept in wish.accepts) if arranger else ()
+    arrangements: tuple[Arrangement, ...] = ()
+    if wish.accepts:
+        arranger = Arranger(observed.ruleset, lambda name: not wish.concerns(name), wish.owner)
+        arrangements = tuple(arranger.arrange(accept) for accept in wish.accepts)
     fixed = tuple(_nft_fixed.arrange(rule, observed.written[rule.name], observed.ruleset) for rule in wish.fixed)
     removed = [gone for arrangement in arrangements for gone in arrangement.removed]
     removed += [gone for each in fixed for gone in each.removed]
@@ -344,7 +350,7 @@ def _emptied(decision: Decision, ruleset: Ruleset) -> list[ChainKey]:
     return [
         key
         for key in dict.fromkeys(key for key, _rule in decision.removed)
-        if key.table == _nft_fixed.OWN_TABLE
+        if key.table == OWN_TABLE
         and key not in coming
         and all((key, rule.handle) in gone for rule in ruleset.chains[key].rules)
     ]

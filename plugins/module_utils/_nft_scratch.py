@@ -12,13 +12,14 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from ._command import CommandError, Runner
 from ._errors import OversshError
 from ._nft_fixed import Fixed, Written, require_chain
 from ._nft_model import ChainKey, Ruleset, parse
+from ._nft_owner import shared_with_iptables
 
 # Loads the tables, then the rules, and lists what has become of them.
 SCRIPT = 'nft -j -f "$1" && nft -f "$2" && nft -j list ruleset && echo && nft -s -a list ruleset'
@@ -26,16 +27,19 @@ SCRIPT = 'nft -j -f "$1" && nft -f "$2" && nft -j list ruleset && echo && nft -s
 REFUSAL = re.compile(r"^\S*?rules:(?P<line>[0-9]+):(?P<first>[0-9]+)-(?P<last>[0-9]+): Error: (?P<words>[^/]*)")
 
 
-def written(run: Runner, listing: str, ruleset: Ruleset, wanted: Sequence[Fixed]) -> dict[str, tuple[Written, ...]]:
-    """Each rule by its name, as nft tells it; listing: `nft -j list ruleset` of the host."""
+def written(
+    run: Runner, listing: str, ruleset: Ruleset, wanted: Sequence[Fixed], owner: str
+) -> dict[str, tuple[Written, ...]]:
+    """Each rule by its name, as nft tells it; listing: `nft -j list ruleset` of the host; owner: see _nft_owner."""
     if not wanted:
         return {}
+    shared = shared_with_iptables(ruleset, owner)
     for fixed in wanted:
         require_chain(fixed, ruleset)
     lines = [
         (fixed.name, f'add rule {fixed.key} {text} comment "{fixed.comment}"')
         for fixed in wanted
-        for text in texts(fixed, ruleset)
+        for text in texts(fixed, shared)
     ]
     with tempfile.TemporaryDirectory(prefix="overssh-nft-") as folder:
         tables, rules = os.path.join(folder, "tables"), os.path.join(folder, "rules")
@@ -52,9 +56,9 @@ def written(run: Runner, listing: str, ruleset: Ruleset, wanted: Sequence[Fixed]
     return {name: tuple(rules) for name, rules in found.items()}
 
 
-def texts(fixed: Fixed, ruleset: Ruleset) -> tuple[str, ...]:
-    """The rule's texts for its table; OversshError where iptables, which owns that, could not show them."""
-    if fixed.key[:2] not in ruleset.iptables_tables():
+def texts(fixed: Fixed, shared: Collection[tuple[str, str]]) -> tuple[str, ...]:
+    """The rule's texts for its table; OversshError where iptables, with which that is shared, could not show them."""
+    if fixed.key[:2] not in shared:
         return fixed.texts
     if not fixed.plain:
         raise OversshError(

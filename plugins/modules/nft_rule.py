@@ -313,6 +313,15 @@ options:
       - The rules are listed in C(/etc/overssh/nft/rules). The last one that goes takes the file and the services along.
     type: bool
     default: true
+  owner:
+    description:
+      - Whose the host's firewall is, and so how accepts get in.
+      - With V(auto) the ruleset shows it, table by table; RV(owners) tells what was found.
+      - V(nftables) takes every table for one of plain C(nft); V(iptables) takes all of the families ip and ip6 for
+        tables of iptables; V(firewalld) insists that it is there.
+    type: str
+    choices: [auto, nftables, iptables, firewalld]
+    default: auto
   confirm:
     description:
       - How a change of the running rules is confirmed. Before it is made, a timer of the host's systemd gets the exact
@@ -513,6 +522,13 @@ placements:
         chain: input
         handle: 9
         rule: counter reject with icmpx admin-prohibited
+owners:
+  description:
+    - The programs whose rules the host's ruleset has, of C(docker), C(firewalld), C(iptables), C(nftables) and C(ufw).
+  returned: success
+  type: list
+  elements: str
+  sample: [docker, iptables, ufw]
 pending:
   description: Whether the change is still to be confirmed, see O(confirm).
   returned: success

@@ -156,6 +156,7 @@ def _nodes(fleet: Fleet) -> Iterator[dict[str, Any]]:
         }
         node["sshd"] = _sshd.lines(sshd.get(member.name, {}))
         node["obsolete"] = _obsolete(node, fleet)
+        node["firewall_owner"] = member.firewall_owner
         node["rules"] = _rules.wanted(node, fleet.settings)
         node["closed"] = _rules.closed(node, fleet.settings)
         yield node

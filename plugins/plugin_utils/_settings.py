@@ -407,6 +407,13 @@ SETTINGS = (
         per_host=True,
     ),
     Setting(
+        "firewall_owner",
+        "auto",
+        one_of("auto", "nftables", "iptables", "firewalld"),
+        "Whose this host's firewall is, and so in whose way the accepts are made; auto is as its ruleset shows.",
+        per_host=True,
+    ),
+    Setting(
         "lanes",
         1,
         whole_number(1, 16),

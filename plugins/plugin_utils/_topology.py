@@ -44,6 +44,7 @@ class Member:
     lanes: int
     mtu: int | None
     python: str
+    firewall_owner: str
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ def _member(name: str, variables: Mapping[str, Any], own: Mapping[str, Any], cho
         lanes=own["lanes"],
         mtu=None if own["mtu"] == "auto" else own["mtu"],
         python=own["python"],
+        firewall_owner=own["firewall_owner"],
     )
 
 

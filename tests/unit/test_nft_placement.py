@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._nft_model import Ruleset, parse
+from ansible_collections.overssh.swarm.plugins.module_utils._nft_owner import OWNERS, owners
 from ansible_collections.overssh.swarm.plugins.module_utils._nft_placement import Arranger
 from ansible_collections.overssh.swarm.plugins.module_utils._nft_rule import accept_from
 
@@ -262,6 +263,25 @@ class TestVerdicts:
         assert not Arranger(ruleset(chain, replies)).arrange(accept_from(TCP)).notes
         assert not Arranger(ruleset(chain)).arrange(accept_from(TRANSIT)).notes
 
+    @pytest.mark.parametrize(
+        ("name", "found"),
+        [
+            ("iptables_docker", ["docker", "iptables"]),
+            ("iptables_ufw", ["iptables", "ufw"]),
+            ("policy_drop", ["nftables"]),
+        ],
+    )
+    def test_who_writes_the_firewall_is_told(self, name, found):
+        assert owners(recorded("1.1.3", name)) == found
+
+    def test_the_user_may_know_better_whose_a_table_is(self):
+        found = recorded("1.1.3", "iptables_vendor")
+        wanted = accept_from({**TCP, "ports": [2377, 7946]})
+        count = {owner: len(Arranger(found, owner=owner).arrange(wanted).added) for owner in OWNERS}
+        assert count == {"auto": 4, "iptables": 4, "firewalld": 4, "nftables": 1}
+        plain = recorded("1.1.3", "policy_drop")
+        assert len(Arranger(plain, owner="iptables").arrange(wanted).added) == 1, "an inet table is never iptables'"
+
     def test_firewalld_is_left_to_firewalld(self):
         base = {"family": "inet", "table": "firewalld", "name": "filter_INPUT", "type": "filter", "hook": "input"}
         arranger = Arranger(ruleset({"chain": {**base, "prio": 10, "policy": "drop"}}))
@@ -269,6 +289,8 @@ class TestVerdicts:
         assert next(arranger.drops_of_firewalld(accept_from(TCP))) == (
             "'policy drop' in inet firewalld filter_INPUT, which is firewalld's, still drops these packets"
         )
+        plain = Arranger(ruleset({"chain": {**base, "prio": 10, "policy": "drop"}}), owner="nftables")
+        assert [place.key.table for place in plain.arrange(accept_from(TCP)).added] == ["firewalld"]
 
 
 class TestConditions:
