@@ -12,7 +12,7 @@ from ._command import Runner, checked
 from ._errors import OversshError
 from ._files import remove
 from ._firewalld_model import POLICY, ZONE, Firewalld, Listing, Zone, differences, read_listing, zone_from
-from ._firewalld_plan import FILES, PERMANENT, UNMAKE
+from ._firewalld_plan import LEFT, PERMANENT, UNMAKE
 from ._plan import Step
 
 ZONES, POLICIES = "--list-all-zones", "--list-all-policies"
@@ -22,8 +22,8 @@ NOT_RUNNING = 252
 NAME_CONFLICT = 26
 
 
-def observe(run: Runner, going: bool) -> Firewalld:
-    """Our zone as it runs and as it is kept; going: it may be about to be removed."""
+def observe(run: Runner) -> Firewalld:
+    """Our zone as it runs and as it is kept."""
     first = run(["firewall-cmd", ZONES], check=False)
     if first.rc == NOT_RUNNING:
         raise OversshError(
@@ -41,7 +41,7 @@ def observe(run: Runner, going: bool) -> Firewalld:
     }
     tunnels = frozenset(name for name in zones if os.path.exists(f"/sys/class/net/{name}/tun_flags"))
     found = Firewalld(_ours(running), _ours(permanent), zones, tunnels)
-    if going or found.running is None or found.permanent is None:
+    if found.running is None or found.permanent is None:
         lost = [each for option in (ZONES, POLICIES) for each in differences(running[option], permanent[option])]
         found = replace(found, lost=(*lost, *_lost_besides(run)))
     return found
@@ -64,8 +64,8 @@ def perform(run: Runner, step: Step) -> None:
             raise OversshError(f"firewall-cmd {' '.join(call)}: {words[0]}")
 
     if UNMAKE[0] in step.args["calls"]:
-        for path in FILES:
-            remove(f"{path}.old")  # what firewalld leaves of them
+        for path in LEFT:
+            remove(path)
 
 
 def _ask(run: Runner, *words: str) -> str:

@@ -25,9 +25,12 @@ MAKE: tuple[Call, ...] = (
     (PERMANENT, f"--policy={POLICY}", f"--add-ingress-zone={ZONE}"),
     (PERMANENT, f"--policy={POLICY}", f"--add-egress-zone={ZONE}"),
 )
-# It runs on, empty, until firewalld is reloaded the next time: that is not ours to do.
+# It runs on, empty, until firewalld is reloaded the next time. Each reload has Docker make its rules anew, those of
+# networks that are gone as well, so it is not done where it needn't be.
 UNMAKE: tuple[Call, ...] = ((PERMANENT, f"--delete-policy={POLICY}"), (PERMANENT, f"--delete-zone={ZONE}"))
 FILES = (f"/etc/firewalld/policies/{POLICY}.xml", f"/etc/firewalld/zones/{ZONE}.xml")
+# What firewalld leaves of them.
+LEFT = tuple(f"{path}.old" for path in FILES)
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,8 @@ def _gone(found: Firewalld) -> Calls:
     running = () if found.running is None else tuple(_change("in firewalld, for now:", (), found.running, Zone()))
     if found.permanent is None:
         return Calls(running)
-    reload = () if found.lost else (RELOAD,)
-    back = (*MAKE, *_calls((PERMANENT,), Zone(), found.permanent), *reload)
-    return Calls(running, (_step(f"remove firewalld's zone {ZONE}", (*UNMAKE, *reload), back),))
+    back = (*MAKE, *_calls((PERMANENT,), Zone(), found.permanent))
+    return Calls(running, (_step(f"remove firewalld's zone {ZONE}", UNMAKE, back),))
 
 
 def _refuse_interfaces(found: Firewalld, wanted: Zone, session: Session | None) -> None:

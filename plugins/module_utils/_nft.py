@@ -16,6 +16,7 @@ from ._command import CommandError, Runner
 from ._errors import OversshError
 from ._files import Lock, lock_folder, read_text, remove, remove_empty_folder, write_text
 from ._firewalld_model import ours, text_of
+from ._firewalld_plan import FILES, LEFT
 from ._main import Engine, carry_through
 from ._nft_fixed import FixedArrangement
 from ._nft_model import ChainKey, Ruleset, parse
@@ -133,7 +134,7 @@ class NftEngine(Engine[Firewall]):
         if self._wish.owner == "firewalld" and "firewalld" not in owners(found.ruleset):
             raise OversshError("firewalld has no table in this host's ruleset; start it, or set owner: auto")
         if any(is_firewallds(key.table, self._wish.owner) for key in found.ruleset.chains):
-            firewalld = _firewalld.observe(self._run, not self._wish.accepts)
+            firewalld = _firewalld.observe(self._run)
         return replace(found, written=written, session=self._session, firewalld=firewalld)
 
     def plan(self, observed: Firewall) -> Plan:
@@ -268,7 +269,8 @@ def keep(run: Runner, name: str) -> None:
 def observe_firewall(nft: Nft, systemd: Systemd, persist: bool, listing: str) -> Firewall:
     """The ruleset and what is kept of ours; systemd is asked only where something is, or shall be, kept."""
     scripts = {path: read_text(path) for path in SCRIPTS}
-    found = Firewall(nft.ruleset(listing), kept_text=read_text(RULES_FILE), scripts=scripts)
+    stopped = {path: text for path in (*FILES, *LEFT) if (text := read_text(path)) is not None}
+    found = Firewall(nft.ruleset(listing), kept_text=read_text(RULES_FILE), scripts=scripts, of_firewalld=stopped)
     if persist or found.kept_text is not None or any(read_text(unit_path(unit)) is not None for unit in UNITS):
         found = replace(found, units={unit: systemd.observe(unit) for unit in UNITS})
     return found

@@ -118,7 +118,7 @@ class Firewall:
     """The host's ruleset, and what is kept of ours for the next boot.
 
     written: the fixed rules as nft tells them; session: the ssh connection that the run came by; firewalld: None where
-    it does not own the firewall.
+    it does not own the firewall; of_firewalld: the files of our zone, which are there also while it does not run.
     """
 
     ruleset: Ruleset
@@ -127,6 +127,7 @@ class Firewall:
     kept_text: str | None = None
     scripts: Mapping[str, str | None] = field(default_factory=lambda: dict.fromkeys(SCRIPTS))
     firewalld: Firewalld | None = None
+    of_firewalld: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, UnitState] = field(default_factory=lambda: dict.fromkeys(UNITS, NO_UNIT))
 
 
@@ -247,6 +248,8 @@ def _firewalld_calls(wish: Wish, observed: Firewall, lines: Iterable[Line]) -> C
     """What firewalld is told, where the task is about any of the accepts that it has from us."""
     concerned = wish.accepts or wish.everything
     concerned = concerned or any(wish.concerns(line.name) for line in ours(read_lines(observed.kept_text)))
+    if observed.firewalld is None and wish.everything:
+        return Calls(kept=tuple(_remove(path, text) for path, text in observed.of_firewalld.items()))
     if observed.firewalld is None or not concerned:
         return Calls()
     return calls(observed.firewalld, zone_of(sorted(lines, key=str)), None if wish.force_lockout else observed.session)
@@ -403,9 +406,13 @@ def _forgetting_steps(observed: Firewall) -> list[Step]:
             steps.append(Step("delete_unit", f"remove {unit_path(unit)}", args, _unit_text_step(unit, found.text)))
     for path, text in (*observed.scripts.items(), (RULES_FILE, observed.kept_text)):
         if text is not None:
-            back = Step("write", f"write {path}", {"path": path, "text": text})
-            steps.append(Step("remove", f"remove {path}", {"path": path}, back))
+            steps.append(_remove(path, text))
     return steps
+
+
+def _remove(path: str, text: str) -> Step:
+    back = Step("write", f"write {path}", {"path": path, "text": text})
+    return Step("remove", f"remove {path}", {"path": path}, back)
 
 
 def _unit_text_step(unit: str, text: str | None) -> Step:

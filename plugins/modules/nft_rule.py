@@ -367,8 +367,7 @@ notes:
     their destination, and an accept that is for any destination has to stand before that.
   - Where firewalld owns the firewall, C(firewall-cmd) puts the interfaces of the accepts into a zone C(overssh), with
     the accepts as rich rules, and what is forwarded among them into a policy C(overssh-transit). All accepts then have
-    to name the same O(in_interfaces). The first of them and the last have firewalld reloaded, and only where that loses
-    nothing.
+    to name the same O(in_interfaces). For the first of them firewalld is reloaded, and only where that loses nothing.
   - Tables of the families netdev and bridge are left as they are; what may drop the packets at an ingress hook is told
     in RV(notes), and so is what drops the host's own replies.
 """

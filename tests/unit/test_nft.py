@@ -188,3 +188,10 @@ def test_our_rules_are_told_with_their_counters():
 def test_a_listing_that_is_no_json_is_an_error():
     with pytest.raises(OversshError, match="JSON"):
         parse("nft: command not found")
+
+
+def test_a_firewalld_that_does_not_run_keeps_nothing_of_ours():
+    kept = {"/etc/firewalld/zones/overssh.xml": "<zone/>"}
+    assert not _nft_plan.plan_rules(wish(exclusive_prefix="x"), firewall(of_firewalld=kept)).changed
+    plan = _nft_plan.plan_rules(wish(state="absent", all=True), firewall(of_firewalld=kept))
+    assert plan.labels == ["remove /etc/firewalld/zones/overssh.xml"]
