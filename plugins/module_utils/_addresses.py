@@ -44,6 +44,13 @@ def read_routes(run: Runner, family: int = 4) -> tuple[Route, ...]:
     return parse_routes(run(["ip", "-json", f"-{family}", "route", "show", "table", "all"]).stdout)
 
 
+def device_to(run: Runner, address: str) -> str:
+    """The device that packets to the address leave by, "" where there is no way."""
+    answer = run(["ip", "-json", "route", "get", address], check=False)
+    routes = json.loads(answer.stdout or "[]") if answer.rc == 0 else []
+    return str(routes[0].get("dev", "")) if routes else ""
+
+
 def parse_devices(text: str) -> tuple[Device, ...]:
     """The devices of `ip -json address show`."""
     return tuple(

@@ -19,6 +19,7 @@ PACKAGE_OF = {
     "setpriv": "util-linux",
     "ssh": "openssh-client",
     "systemctl": "systemd",
+    "tc": "iproute2",
     "unshare": "util-linux",
 }
 

@@ -22,8 +22,8 @@ from ._nft_fixed import FixedArrangement
 from ._nft_model import ChainKey, Ruleset, parse
 from ._nft_owner import is_firewallds, owners
 from ._nft_persist import FOLDER, RULES_FILE, SCRIPTS, UNITS, Line, read_lines
-from ._nft_placement import Arranger, Placement
-from ._nft_plan import Command, Decision, Firewall, Wish, address, decide, plan_decided, rule_steps, wish_from
+from ._nft_placement import Arranger
+from ._nft_plan import Command, Decision, Firewall, Wish, address, decide, plan_decided, rule_steps, told, wish_from
 from ._plan import Plan, Step
 from ._session import Session, session
 from ._systemd import Systemd, unit_path
@@ -230,7 +230,7 @@ class NftEngine(Engine[Firewall]):
                 "name": arrangement.accept.name,
                 "needed": arrangement.needed or observed.firewalld is not None,
                 "placements": [
-                    *(_told(placement) for placement in arrangement.placements),
+                    *(told(placement) for placement in arrangement.placements),
                     *(
                         _told_by_firewalld(line)
                         for line in ours(decision.lines)
@@ -291,7 +291,7 @@ def our_rules(ruleset: Ruleset, kept_text: str | None) -> list[dict[str, Any]]:
     found = []
     for key, rule in ruleset.our_rules():
         counter = next((statement["counter"] for statement in rule.statements if "counter" in statement), None)
-        told = {
+        entry = {
             "name": rule.name,
             **address(key, rule.handle),
             "rule": rule.text,
@@ -299,22 +299,12 @@ def our_rules(ruleset: Ruleset, kept_text: str | None) -> list[dict[str, Any]]:
             "persistent": (key, rule.name) in kept,
         }
         if isinstance(counter, Mapping):
-            told.update(packets=counter.get("packets", 0), bytes=counter.get("bytes", 0))
-        found.append(told)
+            entry.update(packets=counter.get("packets", 0), bytes=counter.get("bytes", 0))
+        found.append(entry)
     for line in ours(read_lines(kept_text)):
-        told = {"rule": text_of(line), "comment": line.comment, "persistent": True}
-        found.append({"name": line.name, **address(line.key, None), **told})
+        entry = {"rule": text_of(line), "comment": line.comment, "persistent": True}
+        found.append({"name": line.name, **address(line.key, None), **entry})
     return found
-
-
-def _told(placement: Placement) -> dict[str, Any]:
-    decider = placement.decider
-    return {
-        **address(placement.key, placement.handle),
-        "rule": placement.text,
-        "before": placement.before,
-        "decided_by": None if decider is None else {**address(decider.key, decider.handle), "rule": decider.text},
-    }
 
 
 def _told_by_firewalld(line: Line) -> dict[str, Any]:

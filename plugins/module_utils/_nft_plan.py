@@ -449,6 +449,17 @@ def address(key: ChainKey, handle: int | None) -> dict[str, Any]:
     return {"family": key.family, "table": key.table, "chain": key.chain, "handle": handle}
 
 
+def told(placement: Placement) -> dict[str, Any]:
+    """A rule in its place, for the user."""
+    decider = placement.decider
+    return {
+        **address(placement.key, placement.handle),
+        "rule": placement.text,
+        "before": placement.before,
+        "decided_by": None if decider is None else {**address(decider.key, decider.handle), "rule": decider.text},
+    }
+
+
 def _insertion(key: ChainKey, before: int | None, statements: Sequence[Statement], comment: str) -> Command:
     """The command that puts a rule before another one, or at the end of its chain."""
     rule: dict[str, Any] = {"family": key.family, "table": key.table, "chain": key.chain}

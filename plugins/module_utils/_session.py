@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ._addresses import device_to
 from ._command import Runner
 
 # What sshd tells each session of its connection: address and port of the client, then of the server.
@@ -39,7 +39,7 @@ def session(run: Runner) -> Session | None:
                 words = entry[len(VARIABLE) :].decode(errors="replace").split()
                 if len(words) == 4:
                     client, server = (word.partition("%")[0] for word in (words[0], words[2]))
-                    return Session(client, server, int(words[3]), _device(run, client))
+                    return Session(client, server, int(words[3]), device_to(run, client))
     return None
 
 
@@ -54,9 +54,3 @@ def _environments(process: int) -> Iterator[bytes]:
                 process = int(opened.read().rpartition(")")[2].split()[1])
         except (OSError, ValueError, IndexError):
             return
-
-
-def _device(run: Runner, client: str) -> str:
-    answer = run(["ip", "-json", "route", "get", client], check=False)
-    routes = json.loads(answer.stdout or "[]") if answer.rc == 0 else []
-    return str(routes[0].get("dev", "")) if routes else ""

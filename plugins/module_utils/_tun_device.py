@@ -84,6 +84,13 @@ def offloads(name: str) -> bool:
 
 
 @contextlib.contextmanager
+def temporary(name: str) -> Iterator[int]:
+    """A new device for whole packets, which goes at the end of the block, or of the process, in whatever way."""
+    with _opened(name, IFF_TUN | IFF_NO_PI) as device:
+        yield device
+
+
+@contextlib.contextmanager
 def _attached(name: str) -> Iterator[int]:
     """The device opened as it is, where no process has it."""
     # The kernel would give another queue of several to anybody, and flags hold for all of them.

@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller's half of nft_trace: has a second host send the packets that the first one traces."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import json
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.plugins.action import ActionBase
+from ansible_collections.overssh.swarm.plugins.module_utils import _nft_trace, _trace_probe
+from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.plugin_utils import _second_host
+
+MODULE = "overssh.swarm.nft_trace"
+# Seconds that the host may take until it begins to look.
+START = 20
+# What the packets are made from.
+PROBE = ("protocol", "destination", "port", "source", "source_port")
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Starts the sender on the peer, runs the module, which ends with the first packet traced, and stops the sender."""
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """See ActionBase."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        arguments = dict(self._task.args)
+        probe = _probe(arguments)
+        if probe is None:
+            result.update(self._execute_module(module_name=MODULE, module_args=arguments, task_vars=variables))
+            return result
+        peer = str(arguments["peer"])
+        try:
+            sender = int(self._ask(peer, probe, variables))
+        except (AnsibleError, ValueError) as error:
+            words = getattr(error, "message", str(error))
+            return {**result, "failed": True, "msg": f"no packet can be sent from {peer}: {words}."}
+        try:
+            result.update(self._execute_module(module_name=MODULE, module_args=arguments, task_vars=variables))
+        finally:
+            # It ends by itself as well.
+            with contextlib.suppress(AnsibleError):
+                self._ask(peer, {"stop": sender}, variables)
+        return result
+
+    def _ask(self, peer: str, order: dict[str, Any], variables: dict[str, Any]) -> str:
+        """What the program says on the peer."""
+        hostvars = variables["hostvars"]
+        if peer not in hostvars:
+            raise AnsibleError("there is no such host in the inventory")
+        there = hostvars[peer]
+        argv = [_second_host.interpreter(there), "-c", inspect.getsource(_trace_probe), json.dumps(order)]
+        return _second_host.ask(self, peer, there, argv)
+
+
+def _probe(arguments: dict[str, Any]) -> dict[str, Any] | None:
+    """What the peer has to send; None where nobody has to, or the module is going to refuse these arguments."""
+    checked = ArgumentSpecValidator(_nft_trace.ARGUMENTS).validate(arguments)
+    options = checked.validated_parameters
+    if checked.error_messages or not options["peer"] or options["inject"]:
+        return None
+    try:
+        _nft_trace.described_from(options)
+    except OversshError:
+        return None
+    probe = {name: options[name] for name in PROBE if options[name] is not None}
+    return {**probe, "seconds": options["timeout"] + START}
