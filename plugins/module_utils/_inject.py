@@ -8,6 +8,7 @@ device goes with this process, and its filter with it.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import os
@@ -50,9 +51,7 @@ def read_inlet(run: Runner, name: str) -> Inlet:
     try:
         found = json.loads(run(["ip", "-json", "-details", "address", "show", "dev", name]).stdout)[0]
     except (CommandError, ValueError, IndexError) as error:
-        raise OversshError(
-            f"there is no interface {name} on this host; in_interface names one that is there"
-        ) from error
+        raise OversshError(f"this host has no interface {name}; in_interface names one that is there") from error
     return inlet(found)
 
 
@@ -116,22 +115,33 @@ def injector(run: Runner, here: Inlet) -> Iterator[Callable[[bytes], None]]:
             f"{here.name} is a port of {here.port_of}, which takes what comes in by it; ask about in_interface: "
             f"{here.port_of}"
         )
+    with contextlib.ExitStack() as stack:
+        try:
+            device = stack.enter_context(_connected(run, here.name))
+        except (OversshError, OSError) as error:
+            raise OversshError(
+                f"this host can't make a packet that seems to have come in by {here.name} ({error}); have another host "
+                "of the inventory send it, with peer instead of inject"
+            ) from error
+        yield lambda packet: _write(device, here.name, packet)
+
+
+@contextmanager
+def _connected(run: Runner, target: str) -> Iterator[int]:
+    """A device of ours whose packets the target takes in."""
     name = f"ovtrace{os.getpid()}"
+    with _tun_device.temporary(name) as device:
+        run(["ip", "link", "set", "dev", name, "addrgenmode", "none", "up"])
+        run(["tc", "qdisc", "add", "dev", name, "clsact"])
+        # u32 that looks at nothing, as kernels come without matchall.
+        every = ["u32", "match", "u32", "0", "0"]
+        hand_over = ["action", "mirred", "ingress", "redirect", "dev", target]
+        run(["tc", "filter", "add", "dev", name, "ingress", "protocol", "all", *every, *hand_over])
+        yield device
+
+
+def _write(device: int, target: str, packet: bytes) -> None:
     try:
-        with _tun_device.temporary(name) as device:
-            run(["ip", "link", "set", "dev", name, "addrgenmode", "none", "up"])
-            run(["tc", "qdisc", "add", "dev", name, "clsact"])
-            # u32 that looks at nothing, as kernels come without matchall.
-            every = ["u32", "match", "u32", "0", "0"]
-            hand_over = ["action", "mirred", "ingress", "redirect", "dev", here.name]
-            run(["tc", "filter", "add", "dev", name, "ingress", "protocol", "all", *every, *hand_over])
-
-            def inject(packet: bytes) -> None:
-                os.write(device, packet)
-
-            yield inject
-    except (CommandError, OSError) as error:
-        raise OversshError(
-            f"this host can't make a packet that seems to have come in by {here.name} ({error}); have another host of "
-            "the inventory send it, with peer instead of inject"
-        ) from error
+        os.write(device, packet)
+    except OSError as error:
+        raise OversshError(f"no packet can be made that seems to have come in by {target}: {error.strerror}") from error

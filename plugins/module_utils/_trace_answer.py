@@ -131,8 +131,14 @@ def _suggested(seen: Seen) -> tuple[dict[str, Any] | None, list[dict[str, Any]],
     # What was dropped before its path could be told had the one that was asked about.
     path = seen.way.path or seen.described.path
     wish = _wish(seen, path)
+    if _at_ingress(seen):
+        return (
+            None,
+            [],
+            "overssh.swarm.nft_rule leaves the chains of single devices (hook ingress) alone; change that one",
+        )
     try:
-        if path in PATHS and not _at_ingress(seen):
+        if path in PATHS:
             arrangement = Arranger(seen.ruleset, stays=lambda _name: True).arrange(accept_from({**wish, "path": path}))
             if arrangement.placements:
                 return {**wish, "path": path}, [told(placement) for placement in arrangement.placements], ""

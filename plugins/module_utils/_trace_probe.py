@@ -106,10 +106,9 @@ def run(probe: Mapping[str, Any]) -> None:
 
 def stop(process: int) -> None:
     """End the sender that is this process, where it still is one."""
-    with contextlib.suppress(OSError):
-        with open(f"/proc/{process}/cmdline", "rb") as opened:
-            if MARK.encode() in opened.read():
-                os.kill(process, signal.SIGTERM)
+    with contextlib.suppress(OSError), open(f"/proc/{process}/cmdline", "rb") as opened:
+        if MARK.encode() in opened.read():
+            os.kill(process, signal.SIGTERM)
 
 
 def main(argument: str) -> int:

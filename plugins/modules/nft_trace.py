@@ -121,14 +121,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 passes:
-  description: Whether the packet came through every chain.
+  description: Whether the packet came through every chain. Its answers have a way of their own.
   returned: success
   type: bool
   sample: false
 verdict:
   description:
     - What became of it, V(accept), V(drop) or V(reject).
-    - V(queue) is a program's turn, with V(lost) the kernel dropped it and no rule did, with V(none) no such packet came.
+    - V(queue) is a program's turn; with V(lost) the kernel dropped it and no rule did; with V(none) none came.
   returned: success
   type: str
   sample: reject
