@@ -15,23 +15,23 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple
 
 from . import _tun_device
 from ._command import CommandError, Runner
 from ._errors import OversshError
+from ._nft_match import Network
 from ._packet import Address
 
 # Whoever has a port takes what comes in by it, and expects an Ethernet header.
 PORTS_OF = ("bridge", "bond", "team")
 
-Interface = Union[ipaddress.IPv4Interface, ipaddress.IPv6Interface]
-
 
 class Held(NamedTuple):
-    """An address of a device, with its network; peer: whose is at the other end, where there is but one."""
+    """An address of a device; network: whom it leads to; peer: whose is at the other end, where there is but one."""
 
-    own: Interface
+    own: Address
+    network: Network
     peer: Address | None
 
 
@@ -64,13 +64,17 @@ def inlet(link: Mapping[str, Any]) -> Inlet:
         carrier="LOWER_UP" in link.get("flags", ()),
         port_of=str(link.get("master", "")) if slave in PORTS_OF else "",
         addresses=tuple(
-            Held(
-                ipaddress.ip_interface(f"{entry['local']}/{entry['prefixlen']}"),
-                ipaddress.ip_address(entry["address"]) if "address" in entry else None,
-            )
-            for entry in link.get("addr_info", ())
-            if "local" in entry and entry.get("scope") != "link"
+            _held(entry) for entry in link.get("addr_info", ()) if "local" in entry and entry.get("scope") != "link"
         ),
+    )
+
+
+def _held(entry: Mapping[str, Any]) -> Held:
+    there = entry.get("address", entry["local"])
+    return Held(
+        own=ipaddress.ip_address(entry["local"]),
+        network=ipaddress.ip_interface(f"{there}/{entry['prefixlen']}").network,
+        peer=ipaddress.ip_address(there) if "address" in entry else None,
     )
 
 
@@ -83,7 +87,7 @@ def ends(
     if destination is None:
         if not possible:
             raise OversshError(f"{here.name} has no address of that family, so say the packet's destination")
-        destination = possible[0].own.ip
+        destination = possible[0].own
     if source is None:
         source = _neighbour(possible[0], destination) if possible else None
         if source is None:
@@ -93,14 +97,14 @@ def ends(
 
 def _near(held: Held, source: Address | None, destination: Address | None) -> bool:
     """Whether such a packet is for this one of the device's addresses rather than another."""
-    return source in held.own.network if source is not None else destination in (None, held.own.ip)
+    return source in held.network if source is not None else destination in (None, held.own)
 
 
 def _neighbour(held: Held, destination: Address) -> Address | None:
     """Somebody else's address in the device's network."""
     if held.peer is not None:
         return held.peer
-    return next((address for address in held.own.network.hosts() if address not in (held.own.ip, destination)), None)
+    return next((address for address in held.network.hosts() if address not in (held.own, destination)), None)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from ._nft_model import parse
 from ._nft_rule import interfaces_from
 from ._packet import first_packet
 from ._trace_answer import Seen, answer
-from ._trace_lost import lost
+from ._trace_lost import lost, unsent
 from ._trace_netlink import Monitor, OverrunError
 from ._trace_probe import PAUSE, Sender
 from ._trace_table import ENTRIES, MATCHES, TABLE_PREFIX, Described, armed, single, table_text
@@ -112,7 +112,6 @@ def _network(options: Mapping[str, Any], name: str) -> Network | None:
 
 def trace(run: Runner, described: Described, inject: bool, timeout: float) -> dict[str, Any]:
     """Wait for the packet, at most timeout seconds, and tell its way; inject: make it, too."""
-    began = time.monotonic()
     if described.in_interface:
         _inject.read_inlet(run, described.in_interface)
     ways = Ways(f"{TABLE_PREFIX}{os.getpid()}")
@@ -122,17 +121,15 @@ def trace(run: Runner, described: Described, inject: bool, timeout: float) -> di
         stack.enter_context(armed(table_text(f"{TABLE_PREFIX}{os.getpid()}", described)))
         _watch(monitor, ways, send, timeout)
     names = dict(socket.if_nameindex())
-    listing = run(["nft", "-j", "list", "ruleset"]).stdout
     way = ways.best()
-    seen = Seen(
-        described=described,
-        way=way,
-        ruleset=parse(listing, run(["nft", "-s", "-a", "list", "ruleset"]).stdout),
-        names=names,
-        lost="" if way.first is None or way.ended else lost(run, way, names),
-        waited=round(time.monotonic() - began, 1),
-    )
-    return answer(seen)
+    why = ""
+    if way.first is None and inject and described.path == "output":
+        why = unsent(run, str(single(described.destination)))
+    elif way.first is not None and not way.ended and not way.decided:
+        why = lost(run, way, names)
+    listing = run(["nft", "-j", "list", "ruleset"]).stdout
+    ruleset = parse(listing, run(["nft", "-s", "-a", "list", "ruleset"]).stdout)
+    return answer(Seen(described, way, ruleset, names, lost=why, waited=timeout))
 
 
 def _watch(monitor: Monitor, ways: Ways, send: Send, timeout: float) -> None:

@@ -18,13 +18,19 @@ from ._trace_netlink import Header
 from ._trace_table import Described
 from ._trace_way import Hop, Way
 
+# What a rule does with a packet that it takes away, by its verdict.
+TAKEN = {
+    "queue": "hands the packet to a program of this host, which decides about it; look at that program",
+    "stolen": "takes the packet out of its way, and sends it on or answers it by itself",
+}
+
 
 @dataclass(frozen=True)
 class Seen:
     """What was seen of the packet described.
 
-    names: of the devices by their indices; lost: where no rule dropped it, in words why the kernel did; waited:
-    seconds.
+    names: of the devices by their indices; lost: where no rule dropped it and that is known, in words why it did not
+    come through; waited: seconds.
     """
 
     described: Described
@@ -58,8 +64,10 @@ def _verdict(seen: Seen) -> str:
         return "accept"
     if way.first is None:
         return "none"
+    if not way.decided:
+        return "lost"
     if not way.dropped:
-        return "queue" if way.hops and way.hops[-1].verdict == "queue" else "lost"
+        return way.hops[-1].verdict
     rule = _rule(seen.ruleset, way.hops[-1])
     return "reject" if rule is not None and _rejects(rule) else "drop"
 
@@ -118,7 +126,7 @@ def _told_packet(header: Header, names: Mapping[int, str]) -> dict[str, Any]:
 
 
 def _decider(seen: Seen) -> dict[str, Any] | None:
-    if not seen.way.dropped:
+    if not seen.way.decided:
         return None
     hop = seen.way.hops[-1]
     return {**address(hop.key, hop.handle or None), "rule": _text(seen.ruleset, hop)}
@@ -192,25 +200,22 @@ def _place(seen: Seen) -> dict[str, Any]:
 def _fix(
     seen: Seen, decider: Mapping[str, Any] | None, suggestion: Mapping[str, Any] | None, trouble: str
 ) -> str | None:
-    way, words = seen.way, seen.described.words
-    if way.passed:
+    if seen.way.passed:
         return None
-    if way.first is None:
-        return (
-            f"no such packet ({words}) came within {seen.waited:g} s: what sends it, or the network before this host's "
-            "firewall, loses it; look at its route, at firewalls on the way, and at where it was sent from"
-        )
     if decider is None:
-        if _verdict(seen) == "queue":
-            return "a rule hands the packet to a program of this host, which decides about it; look at that program"
-        return seen.lost
-    hop = way.hops[-1]
+        return seen.lost or (
+            f"no such packet ({seen.described.words}) came within {seen.waited:g} s: what sends it, or the network "
+            "before this host, loses it; look at its route, at firewalls on the way, and at where it was sent from"
+        )
+    hop = seen.way.hops[-1]
     what = f"{decider['rule']!r}" if decider["rule"] else "a rule that has been removed since"
     where = f"{hop.key} (handle {hop.handle})" if hop.handle else f"{hop.key}"
-    told_drop = f"{what} in {where} decides"
+    if hop.verdict in TAKEN:
+        return f"{what} in {where} {TAKEN[hop.verdict]}"
+    words = f"{what} in {where} decides"
     rule = _rule(seen.ruleset, hop)
     if rule is not None and rule.name is not None:
-        told_drop += f"; it is the rule {rule.name} of ours, so change the task that placed it"
+        words += f"; it is the rule {rule.name} of ours, so change the task that placed it"
     if suggestion is None:
-        return f"{told_drop}; {trouble}" if trouble else told_drop
-    return f"{told_drop}; a task of overssh.swarm.nft_rule with the arguments in suggestion lets the packet pass"
+        return f"{words}; {trouble}"
+    return f"{words}; a task of overssh.swarm.nft_rule with the arguments in suggestion lets the packet pass"

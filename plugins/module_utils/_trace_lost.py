@@ -25,11 +25,18 @@ def lost(run: Runner, way: Way, names: Mapping[int, str]) -> str:
     where = f"after the hook {way.left}" if way.entered == way.left else f"at the hook {way.entered or way.left}"
     others = [path for path in LEGACY if (_read(path) or "").strip()]
     who = (
-        "iptables-legacy has rules on this host, which nft does not show; look at iptables-legacy-save"
+        "iptables-legacy has tables on this host, whose rules nft does not show; look at iptables-legacy-save"
         if others
         else "look at what else handles packets there, such as IPsec policies, the MTU of its way, or programs of eBPF"
     )
     return f"no rule of nft drops the packet, and it is lost {where}; {who}"
+
+
+def unsent(run: Runner, destination: str) -> str:
+    """Why a packet of this host itself did not come as far as the hook output, "" where that isn't known."""
+    if device_to(run, destination):
+        return ""
+    return f"this host has no route to {destination}; look at 'ip route' and 'ip rule'"
 
 
 def _read(path: str) -> str | None:

@@ -13,6 +13,8 @@ from ._trace_table import ENTRIES, IN, OUT, TABLE_PREFIX
 
 # Behind these a packet has come through: to a program of this host, or out of it.
 ENDS = ("input", "postrouting")
+# Verdicts after which somebody else has the packet, who may give it back.
+GIVEN_AWAY = ("queue", "stolen")
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ class Way:
     def dropped(self) -> bool:
         """Whether its last hop ended it."""
         return bool(self.hops) and self.hops[-1].verdict == "drop"
+
+    @property
+    def decided(self) -> bool:
+        """Whether its last hop ended it, or gave it to somebody else."""
+        return self.dropped or (not self.passed and bool(self.hops) and self.hops[-1].verdict in GIVEN_AWAY)
 
     @property
     def ended(self) -> bool:

@@ -128,7 +128,8 @@ passes:
 verdict:
   description:
     - What became of it, V(accept), V(drop) or V(reject).
-    - V(queue) is a program's turn; with V(lost) the kernel dropped it and no rule did; with V(none) none came.
+    - V(queue) and V(stolen) when a rule gave it to a program or took it away. With V(lost) the kernel dropped it and no
+      rule did; with V(none) none came.
   returned: success
   type: str
   sample: reject
@@ -208,7 +209,7 @@ hops:
       verdict: drop
 decided_by:
   description:
-    - The rule that dropped or rejected the packet, with its place; none where none did.
+    - The rule that dropped or rejected the packet, or gave it away, with its place; none where none did.
     - A base chain's policy has no handle.
   returned: success
   type: dict

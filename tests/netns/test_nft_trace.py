@@ -31,6 +31,7 @@ def begun(net, wrapper=(), **options):
     """The module at its work, on the host."""
     words = ["ip", "netns", "exec", net.namespace("host"), *wrapper, sys.executable, "-m", MODULE]
     process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
     process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": options}))
     process.stdin.close()
     return process
@@ -292,6 +293,31 @@ def test_says_why_the_kernel_itself_drops_a_packet(net, packet, settings, words)
     assert (answer["passes"], answer["verdict"], answer["decided_by"]) == (False, "lost", None)
     assert words in answer["fix"]
     assert answer["suggestion"] is None
+
+
+def test_says_that_the_host_has_no_route(net):
+    answer = injected(net, protocol="udp", port=9, path="output", destination="203.0.113.9", timeout=1)
+    assert (answer["verdict"], answer["decided_by"]) == ("none", None)
+    assert "this host has no route to 203.0.113.9" in answer["fix"]
+
+
+def test_says_that_nft_does_not_see_what_iptables_legacy_drops(net):
+    net.run(["iptables-legacy", "-A", "INPUT", "-p", "tcp", "--dport", "2377", "-j", "DROP"])
+    try:
+        answer = sent(net, **MANAGER)
+    finally:
+        net.run(["iptables-legacy", "-F", "INPUT"])
+    assert (answer["verdict"], answer["path"], answer["suggestion"]) == ("lost", "input", None)
+    assert "it is lost at the hook input; iptables-legacy has tables on this host" in answer["fix"]
+
+
+def test_names_a_rule_that_takes_the_packet_away(net):
+    base = "type filter hook ingress device tun1002 priority 0"
+    net.run(["nft", f"table netdev early {{ chain c {{ {base}; tcp dport 2377 fwd to wan0; }}; }}"])
+    answer = sent(net, **MANAGER)
+    assert (answer["passes"], answer["verdict"], answer["suggestion"]) == (False, "stolen", None)
+    assert decider(answer)[0] == "netdev early c"
+    assert "takes the packet out of its way" in answer["fix"]
 
 
 def test_nobody_sends(net):
