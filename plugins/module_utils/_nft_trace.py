@@ -25,7 +25,7 @@ from ._trace_lost import lost, unsent
 from ._trace_netlink import Monitor, OverrunError
 from ._trace_probe import PAUSE, Sender
 from ._trace_table import ENTRIES, MATCHES, TABLE_PREFIX, Described, armed, single, table_text
-from ._trace_way import Ways
+from ._trace_way import Way, Ways
 
 # Seconds that a packet of which something was seen has to come to its end.
 PATIENCE = 1.0
@@ -122,14 +122,19 @@ def trace(run: Runner, described: Described, inject: bool, timeout: float) -> di
         _watch(monitor, ways, send, timeout)
     names = dict(socket.if_nameindex())
     way = ways.best()
-    why = ""
-    if way.first is None and inject and described.path == "output":
-        why = unsent(run, str(single(described.destination)))
-    elif way.first is not None and not way.ended and not way.decided:
-        why = lost(run, way, names)
+    why = _why(run, described, way, names) if inject or way.first is not None else ""
     listing = run(["nft", "-j", "list", "ruleset"]).stdout
     ruleset = parse(listing, run(["nft", "-s", "-a", "list", "ruleset"]).stdout)
     return answer(Seen(described, way, ruleset, names, lost=why, waited=timeout))
+
+
+def _why(run: Runner, described: Described, way: Way, names: Mapping[int, str]) -> str:
+    """What is to blame where no rule is, "" where that isn't known."""
+    if way.passed or way.decided:
+        return ""
+    if way.first is not None:
+        return lost(run, way, names)
+    return unsent(run, str(single(described.destination))) if described.path == "output" else ""
 
 
 def _watch(monitor: Monitor, ways: Ways, send: Send, timeout: float) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from ._trace_netlink import Header
 from ._trace_table import Described
 from ._trace_way import Hop, Way
 
+UNFIT_FOR_NAMES = re.compile(r"[^A-Za-z0-9._:@/+-]")
 # What a rule does with a packet that it takes away, by its verdict.
 TAKEN = {
     "queue": "hands the packet to a program of this host, which decides about it; look at that program",
@@ -140,11 +142,8 @@ def _suggested(seen: Seen) -> tuple[dict[str, Any] | None, list[dict[str, Any]],
     path = seen.way.path or seen.described.path
     wish = _wish(seen, path)
     if _at_ingress(seen):
-        return (
-            None,
-            [],
-            "overssh.swarm.nft_rule leaves the chains of single devices (hook ingress) alone; change that one",
-        )
+        words = "overssh.swarm.nft_rule leaves the chains of single devices (hook ingress) alone; change that one"
+        return None, [], words
     try:
         if path in PATHS:
             arrangement = Arranger(seen.ruleset, stays=lambda _name: True).arrange(accept_from({**wish, "path": path}))
@@ -169,19 +168,22 @@ def _wish(seen: Seen, path: str) -> dict[str, Any]:
     described, hop, first = seen.described, seen.way.hops[-1], seen.way.first
     header = hop.header or first
     port = described.port if header is None or header.port is None else header.port
+    iif, oif = (seen.names.get(index, "") for index in (header.iif, header.oif)) if header else ("", "")
+    source = "" if described.source is None else network_text(described.source)
+    # A name that another packet's rule hasn't.
+    words = (described.protocol, str(described.port or ""), path, oif if path == "output" else iif, source)
     wish: dict[str, Any] = {
-        "name": "-".join(str(word) for word in (described.protocol, described.port, path) if word is not None),
+        "name": "-".join(UNFIT_FOR_NAMES.sub("_", word) for word in words if word),
         "protocol": described.protocol,
     }
     if port is not None and described.port is not None:
         wish["ports"] = [str(port)]
-    iif, oif = (seen.names.get(index) for index in (header.iif, header.oif)) if header else (None, None)
-    if path != "output" and (iif or described.in_interface):
-        wish["in_interfaces"] = [iif or described.in_interface]
+    if path != "output" and iif:
+        wish["in_interfaces"] = [iif]
     if path != "input" and oif:
         wish["out_interfaces"] = [oif]
-    if described.source is not None:
-        wish["source"] = [network_text(described.source)]
+    if source:
+        wish["source"] = [source]
     if header is not None and first is not None and header.destination != first.destination:
         wish["destination"] = [header.destination]
     elif described.destination is not None:

@@ -231,7 +231,7 @@ suggestion:
   returned: success
   type: dict
   sample:
-    name: tcp-2377-input
+    name: tcp-2377-input-tun1002
     path: input
     protocol: tcp
     ports: ["2377"]
@@ -246,7 +246,7 @@ placements:
       table: filter
       chain: input
       handle:
-      rule: iifname "tun1002" tcp dport 2377 accept comment "overssh:tcp-2377-input"
+      rule: iifname "tun1002" tcp dport 2377 accept comment "overssh:tcp-2377-input-tun1002"
       before: 9
       decided_by:
         family: inet

@@ -139,7 +139,7 @@ class TestAnswer:
         assert found["decided_by"] == {"family": "inet", "table": "f", "chain": "d", "handle": handle, "rule": "reject"}
         assert [hop["hook"] for hop in found["hops"]] == ["input"] * 3
         assert found["suggestion"] == {
-            "name": "tcp-2377-input",
+            "name": "tcp-2377-input-tun1002",
             "path": "input",
             "protocol": "tcp",
             "ports": ["2377"],

@@ -54,7 +54,7 @@ def test_what_passes_passes():
     assert answer["hops"][-1]["verdict"] == "accept"
 
 
-def test_pings_as_an_account_without_rights():
+def test_traces_a_ping():
     assert trace(protocol="icmp", peer=PEER)["packet"]["source"] == lab.hosts()[PEER]["ansible_host"]
 
 
