@@ -19,8 +19,6 @@ from ansible_collections.overssh.swarm.plugins.plugin_utils import _second_host
 MODULE = "overssh.swarm.nft_trace"
 # Seconds that the host may take until it begins to look.
 START = 20
-# What the packets are made from.
-PROBE = ("protocol", "destination", "port", "source", "source_port")
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -66,8 +64,6 @@ def _probe(arguments: dict[str, Any]) -> dict[str, Any] | None:
     if checked.error_messages or not options["peer"] or options["inject"]:
         return None
     try:
-        _nft_trace.described_from(options)
+        return {**_nft_trace.probe_from(options), "seconds": options["timeout"] + START}
     except OversshError:
         return None
-    probe = {name: options[name] for name in PROBE if options[name] is not None}
-    return {**probe, "seconds": options["timeout"] + START}

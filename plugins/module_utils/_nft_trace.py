@@ -19,7 +19,7 @@ from ._errors import OversshError
 from ._nft_match import Network
 from ._nft_model import parse
 from ._nft_rule import interfaces_from
-from ._packet import first_packet
+from ._packet import Address, first_packet
 from ._trace_answer import Seen, answer
 from ._trace_lost import lost, unsent
 from ._trace_netlink import Monitor, OverrunError
@@ -42,10 +42,18 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "source": {"type": "str"},
     "destination": {"type": "str"},
     "peer": {"type": "str"},
+    "peer_destination": {"type": "str"},
+    "peer_port": {"type": "int"},
     "inject": {"type": "bool", "default": False},
     "timeout": {"type": "int", "default": 10},
 }
-CONSTRAINTS: dict[str, Any] = {"mutually_exclusive": [("peer", "inject")], "supports_check_mode": True}
+CONSTRAINTS: dict[str, Any] = {
+    "mutually_exclusive": [("peer", "inject")],
+    "required_by": {"peer_destination": ["peer"], "peer_port": ["peer"]},
+    "supports_check_mode": True,
+}
+
+NO_DESTINATION = "destination is missing: say which address the packet is sent to"
 
 Send = Optional[Callable[[], None]]
 
@@ -69,23 +77,49 @@ def described_from(options: Mapping[str, Any]) -> Described:
 def _check(described: Described, options: Mapping[str, Any]) -> None:
     """OversshError where the options don't go together."""
     ported = described.protocol in ("tcp", "udp")
-    sends = bool(options.get("inject") or options.get("peer"))
-    if not ported and (described.port or described.source_port):
-        raise OversshError(f"port and source_port belong to the protocols tcp and udp, not to {described.protocol}")
+    if not ported and (described.port or described.source_port or options.get("peer_port")):
+        raise OversshError(f"ports belong to the protocols tcp and udp, not to {described.protocol}")
     if ported and described.port is None:
         raise OversshError(f"port is missing: say which {described.protocol} port the packet is for")
     if len(described.versions) > 1:
         raise OversshError("protocol, source and destination have no address family in common")
     if described.path == "output" and (described.in_interface or options.get("peer")):
         raise OversshError("a packet of path output is this host's own: it has no in_interface, and no peer sends it")
-    if sends and single(described.destination) is None and not _to_inlet(described, options):
-        raise OversshError("destination is missing: say which address the packet is sent to")
+    if options.get("peer"):
+        _target(described, options)
+        _port(options, "peer_port")
+    if options.get("inject") and single(described.destination) is None and not _to_inlet(described, options):
+        raise OversshError(NO_DESTINATION)
     if options.get("inject") and described.path != "output" and not described.in_interface:
         raise OversshError("in_interface is missing: say by which interface the packet shall seem to have come in")
     if options.get("inject") and described.source is not None and single(described.source) is None:
         raise OversshError(f"source is {described.source}; with inject it takes one address")
     if not 1 <= int(options.get("timeout") or 0) <= LONGEST:
         raise OversshError(f"timeout takes 1 to {LONGEST} seconds")
+
+
+def probe_from(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What the peer has to send, as _trace_probe takes it; OversshError where the options can't be."""
+    described = described_from(options)
+    source = single(described.source)
+    return {
+        "protocol": described.protocol,
+        "destination": str(_target(described, options)),
+        "port": _port(options, "peer_port") or described.port,
+        "source": source and str(source),
+        "source_port": described.source_port,
+    }
+
+
+def _target(described: Described, options: Mapping[str, Any]) -> Address:
+    """The address that the peer sends to."""
+    there = _network(options, "peer_destination") or described.destination
+    if there is None:
+        raise OversshError(NO_DESTINATION)
+    address = single(there)
+    if address is None or not described.versions <= {address.version}:
+        raise OversshError(f"a peer can't send this packet to {there}; that takes one address, of the packet's family")
+    return address
 
 
 def _to_inlet(described: Described, options: Mapping[str, Any]) -> bool:

@@ -74,6 +74,15 @@ options:
       - A service that listens there is connected to, and let go at once.
       - Mutually exclusive with O(inject).
     type: str
+  peer_destination:
+    description:
+      - The address that the peer sends to, where that is not O(destination) but one that something on the way puts
+        O(destination) in place of, such as the host's NAT.
+    type: str
+  peer_port:
+    description:
+      - The port that the peer sends to, where that is not O(port) for the same reason.
+    type: int
   inject:
     description:
       - Makes the packet on the host itself, as if it had come in by O(in_interface), whoever has that interface open;
@@ -110,6 +119,14 @@ EXAMPLES = r"""
     port: 2377
     in_interface: tun1002
     inject: true
+
+- name: And what comes to its ssh port through its NAT?
+  overssh.swarm.nft_trace:
+    protocol: tcp
+    port: 22
+    peer: edge1
+    peer_destination: 198.51.100.7
+    peer_port: 2222
 
 - name: Who drops what the monitoring sends, whenever it does?
   overssh.swarm.nft_trace:

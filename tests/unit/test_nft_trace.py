@@ -16,7 +16,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils import _inject, _pac
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._icmp import checksum
 from ansible_collections.overssh.swarm.plugins.module_utils._nft_model import ChainKey, parse
-from ansible_collections.overssh.swarm.plugins.module_utils._nft_trace import described_from
+from ansible_collections.overssh.swarm.plugins.module_utils._nft_trace import described_from, probe_from
 from ansible_collections.overssh.swarm.plugins.module_utils._trace_answer import Seen, answer
 from ansible_collections.overssh.swarm.plugins.module_utils._trace_netlink import Header, Message, messages
 from ansible_collections.overssh.swarm.plugins.module_utils._trace_table import table_text
@@ -203,7 +203,11 @@ class TestOptions:
             ({"in_interface": 'tun"1'}, "is no interface's name"),
             ({"path": "output"}, "it has no in_interface, and no peer sends it"),
             ({"peer": "edge1"}, "destination is missing"),
-            ({"peer": "edge1", "destination": "172.30.2.0/24"}, "destination is missing"),
+            ({"peer": "edge1", "destination": "172.30.2.0/24"}, "can't send this packet to 172.30.2.0/24"),
+            ({"peer": "edge1", "destination": "fd00::1", "peer_destination": "192.0.2.1"}, "of the packet's family"),
+            ({"peer": "edge1", "peer_destination": "hub"}, "peer_destination is 'hub', which is no address or network"),
+            ({"peer": "edge1", "peer_destination": "192.0.2.1", "peer_port": 0}, "peer_port is 0; it takes 1 to 65535"),
+            ({"protocol": "icmp", "port": None, "peer_port": 7}, "belong to the protocols tcp and udp, not to icmp"),
             ({"path": "output", "in_interface": None, "inject": True}, "destination is missing"),
             ({"inject": True, "in_interface": None, "destination": "172.30.2.1"}, "in_interface is missing"),
             ({"inject": True, "source": "172.30.2.0/24"}, "with inject it takes one address"),
@@ -213,6 +217,18 @@ class TestOptions:
     def test_what_can_not_be_is_told(self, options, words):
         with pytest.raises(OversshError, match=words.replace("(", r"\(")):
             described_from({**ASKED, **options})
+
+    def test_a_peer_sends_what_is_traced_unless_it_is_told_another_place(self):
+        direct = {**ASKED, "destination": "172.30.2.1", "source": "172.30.2.2", "source_port": 99}
+        assert probe_from(direct) == {
+            "protocol": "tcp",
+            "destination": "172.30.2.1",
+            "port": 2377,
+            "source": "172.30.2.2",
+            "source_port": 99,
+        }
+        through = probe_from({**ASKED, "peer": "edge1", "peer_destination": "192.0.2.1", "peer_port": 2222})
+        assert (through["destination"], through["port"], through["source"]) == ("192.0.2.1", 2222, None)
 
     def test_the_table_marks_such_packets_and_no_others(self):
         text = table_text(TABLE, described_from({**ASKED, "source": "172.30.0.0/16", "destination": "fd00::1"[:0]}))

@@ -58,6 +58,14 @@ def test_traces_a_ping():
     assert trace(protocol="icmp", peer=PEER)["packet"]["source"] == lab.hosts()[PEER]["ansible_host"]
 
 
+def test_follows_what_comes_through_a_nat_before_the_host():
+    """The edges dial the hub at an address and a port of their NAT."""
+    hub = lab.hosts()["cloud1"]
+    dialled = {"peer_destination": hub["overssh_dial_host"], "peer_port": hub["overssh_dial_port"]}
+    answer = trace("cloud1", port=22, peer=PEER, **dialled)
+    assert (answer["passes"], answer["packet"]["destination"]) == (True, hub["ansible_host"])
+
+
 def test_a_packet_that_never_comes_is_told():
     """The edges' NAT lets them reach the cloud's port of ssh and nothing else."""
     answer = trace("cloud1", port=2377, peer=PEER, timeout=2)
