@@ -394,6 +394,26 @@ def test_a_host_that_can_not_inject_says_so_and_names_the_other_way(net):
     assert left(net) == (False, False)
 
 
+def test_a_process_without_the_right_to_is_told(net):
+    weak = ["setpriv", "--bounding-set", "-net_admin"]
+    answer = ended(begun(net, weak, **MANAGER))
+    assert answer["failed"]
+    assert "root's rights" in answer["msg"]
+
+
+def test_a_host_without_nfts_library_is_told(net):
+    hide = 'mount --bind /dev/null "$(ldconfig -p | awk \'/libnftables.so.1 /{print $NF; exit}\')" && exec "$@"'
+    answer = ended(begun(net, ["unshare", "--mount", "sh", "-c", hide, "sh"], **MANAGER))
+    assert answer["failed"]
+    assert "libnftables.so.1 is not on this host; install the package libnftables1" in answer["msg"]
+
+
+def test_answers_in_check_mode_as_well(net):
+    load(net, "policy_drop.nft")
+    packet = {**MANAGER, "source_port": 50000}
+    assert injected(net, **packet, _ansible_check_mode=True) == injected(net, **packet)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
