@@ -302,11 +302,16 @@ def test_says_that_the_host_has_no_route(net):
 
 
 def test_says_that_nft_does_not_see_what_iptables_legacy_drops(net):
-    net.run(["iptables-legacy", "-A", "INPUT", "-p", "tcp", "--dport", "2377", "-j", "DROP"])
-    try:
-        answer = sent(net, **MANAGER)
-    finally:
-        net.run(["iptables-legacy", "-F", "INPUT"])
+    """In a namespace of its own: its tables would stay in the host's, and iptables-nft would speak of them."""
+    setup = [
+        "ip link add tun1002 type veth peer name up0",
+        "ip link set tun1002 up",
+        "ip link set up0 up",
+        f"ip address add {HOST}/24 dev tun1002",
+        "iptables-legacy -A INPUT -p tcp --dport 2377 -j DROP",
+        'exec "$@"',
+    ]
+    answer = ended(begun(net, ["unshare", "--net", "sh", "-c", " && ".join(setup), "sh"], **MANAGER, inject=True))
     assert (answer["verdict"], answer["path"], answer["suggestion"]) == ("lost", "input", None)
     assert "it is lost at the hook input; iptables-legacy has tables on this host" in answer["fix"]
 
