@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ._errors import OversshError
+from ._firewalld_model import lines_of, text_of
 from ._nft_fixed import fixed_from
-from ._nft_model import Rule, Ruleset
+from ._nft_model import FIREWALLD, Rule, Ruleset
 from ._nft_placement import Arranger
 from ._nft_plan import address, told
 from ._nft_rule import PATHS, accept_from, network_text
@@ -146,9 +147,9 @@ def _suggested(seen: Seen) -> tuple[dict[str, Any] | None, list[dict[str, Any]],
         return None, [], words
     try:
         if path in PATHS:
-            arrangement = Arranger(seen.ruleset, stays=lambda _name: True).arrange(accept_from({**wish, "path": path}))
-            if arrangement.placements:
-                return {**wish, "path": path}, [told(placement) for placement in arrangement.placements], ""
+            wanted, placements = _placed({**wish, "path": path}, seen)
+            if placements:
+                return wanted, placements, ""
         fixed = {**wish, **_place(seen), "verdict": "accept"}
         fixed_from(fixed)
     except OversshError as error:
@@ -156,6 +157,22 @@ def _suggested(seen: Seen) -> tuple[dict[str, Any] | None, list[dict[str, Any]],
     hop = seen.way.hops[-1]
     placed = {**address(hop.key, None), "rule": "", "before": hop.handle or None, "decided_by": _decider(seen)}
     return fixed, [placed], ""
+
+
+def _placed(wish: dict[str, Any], seen: Seen) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The accept as nft_rule takes it on this host, and the places where its rules would stand."""
+    firewalld = any(key.table == FIREWALLD for key in seen.ruleset.chains)
+    if firewalld and "out_interfaces" in wish:
+        # It lets packets cross among interfaces, in both directions.
+        wish["in_interfaces"] = sorted({*wish.get("in_interfaces", ()), *wish.pop("out_interfaces")})
+    accept = accept_from(wish)
+    arrangement = Arranger(seen.ruleset, stays=lambda _name: True).arrange(accept)
+    placements = [told(placement) for placement in arrangement.placements]
+    for line in lines_of(accept, persist=True) if firewalld else ():
+        placements.append(
+            {**address(line.key, None), "rule": text_of(line), "before": None, "decided_by": _decider(seen)}
+        )
+    return wish, placements
 
 
 def _at_ingress(seen: Seen) -> bool:

@@ -174,6 +174,26 @@ class TestAnswer:
         assert (found["passes"], found["verdict"], found["suggestion"]) == (False, verdict, None)
         assert "in inet f c (handle 4)" in found["fix"]
 
+    @pytest.mark.parametrize(
+        ("path", "interfaces", "chain"),
+        [("input", ["tun1002"], "input"), ("forward", ["tun1002", "tun1003"], "forward")],
+    )
+    def test_where_firewalld_drops_it_the_suggestion_is_one_for_firewalld(self, path, interfaces, chain):
+        key = ChainKey("inet", "firewalld", "filter")
+        base = {"family": "inet", "table": "firewalld", "name": "filter", "type": "filter", "hook": path, "prio": 10}
+        rule = {"family": "inet", "table": "firewalld", "chain": "filter", "handle": 5, "expr": [{"drop": None}]}
+        ruleset = parse(json.dumps({"nftables": [{"chain": {**base, "policy": "accept"}}, {"rule": rule}]}))
+        header = replace(HEADER, oif=4 if path == "forward" else 0)
+        own = OWN._replace(chain=f"{path}_in")
+        way = way_of(
+            [Message(1, own, "policy", "accept", 0, header), Message(1, key, "rule", "drop", 5, header)], TABLE
+        )
+        described = described_from({**ASKED, "path": path})
+        found = answer(Seen(described, way, ruleset, {3: "tun1002", 4: "tun1003"}))
+        assert found["suggestion"]["in_interfaces"] == interfaces
+        assert "out_interfaces" not in found["suggestion"]
+        assert [(place["family"], place["chain"]) for place in found["placements"]] == [("firewalld", chain)]
+
     def test_a_packet_that_never_came(self):
         found = answer(Seen(described_from(ASKED), way_of([], TABLE), RULESET, {}, waited=10))
         assert (found["passes"], found["verdict"], found["packet"], found["hops"]) == (False, "none", None, [])
