@@ -169,9 +169,7 @@ def _placed(wish: dict[str, Any], seen: Seen) -> tuple[dict[str, Any], list[dict
     arrangement = Arranger(seen.ruleset, stays=lambda _name: True).arrange(accept)
     placements = [told(placement) for placement in arrangement.placements]
     for line in lines_of(accept, persist=True) if firewalld else ():
-        placements.append(
-            {**address(line.key, None), "rule": text_of(line), "before": None, "decided_by": _decider(seen)}
-        )
+        placements.append({**address(line.key, None), "rule": text_of(line), "before": None, "decided_by": None})
     return wish, placements
 
 
