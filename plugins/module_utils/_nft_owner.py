@@ -20,7 +20,7 @@ def owners(ruleset: Ruleset) -> list[str]:
             found.add("iptables")
             if key.chain.startswith("ufw-"):
                 found.add("ufw")
-        elif chain.hook is not None and key.table != OWN_TABLE and not key.table.startswith("docker-"):
+        elif chain.hook is not None and not key.table.startswith((OWN_TABLE, "docker-")):
             found.add("nftables")
         if key.chain.startswith("DOCKER") or key.table.startswith("docker-"):
             found.add("docker")
