@@ -16,12 +16,13 @@ from ._session import Session
 INCOMING, OUTGOING = ("prerouting", "input"), ("output", "postrouting")
 
 
-def lockout(before: Ruleset, after: Ruleset, session: Session) -> str | None:
+def lockout(before: Ruleset, after: Ruleset, session: Session, reader: Reader) -> str | None:
     """What of the new ruleset would drop the connection's packets and did not before, in words; None where nothing.
 
     What may drop a packet of the running connection counts, and what surely drops the first one of the next.
+    reader: has read what both rulesets have in common.
     """
-    old, new = Walker(before, Reader(before)), Walker(after, Reader(after))
+    old, new = Walker(before, reader), Walker(after, reader)
     for hook in (*INCOMING, *OUTGOING):
         for base in after.base_chains(hook, {session.family, "inet"}):
             for packet in _packets(session, hook, base.priority):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -59,9 +60,19 @@ Predicate = Callable[[Packet], Holds]
 Compare = Callable[[Packet, Any], Holds]
 
 
+class Condition(NamedTuple):
+    """What a match asks of a packet.
+
+    field: the field of the packet that the answer depends on, besides family and protocol; "" where others count too.
+    """
+
+    holds: Predicate
+    field: str = ""
+
+
 def _value(element: Any) -> Any:
     """The element without what nft hangs on it (a timeout, a counter, a comment)."""
-    if isinstance(element, Mapping) and "elem" in element:
+    if isinstance(element, dict) and "elem" in element:
         return element["elem"].get("val")
     return element
 
@@ -71,14 +82,18 @@ class Operand:
     """The left side of a match.
 
     compare() asks one element of the right side, as prepare() made it once; applies() whether the packet has this.
+    field: see Condition.
     """
 
     compare: Compare
     applies: Predicate
     prepare: Callable[[Any], Any] = _value
+    field: str = ""
 
 
 PROTOCOL_NUMBERS = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 50: "esp", 51: "ah", 58: "icmpv6", 132: "sctp"}
+# Where a protocol is never met.
+FAMILY_WITHOUT = {"icmp": "ip6", "icmpv6": "ip"}
 PROTOCOL_ALIASES = {"ipv6-icmp": "icmpv6"}
 TRANSPORTS = frozenset({"tcp", "udp", "udplite", "sctp", "dccp", "icmp", "icmpv6", "igmp", "esp", "ah", "comp", "gre"})
 UNICAST_PROTOCOLS = frozenset({"tcp", "udp", "icmp", "esp"})
@@ -114,12 +129,12 @@ class Conditions:
         self._family = family
         self._table = table
 
-    def match(self, statement: Statement) -> Predicate:
-        """The predicate that a `match` statement stands for."""
+    def match(self, statement: Statement) -> Condition:
+        """The condition that a `match` statement stands for."""
         operator, left, right = statement.get("op"), statement.get("left"), statement.get("right")
         flags = _tcp_flags(left, right, operator)
         if flags is not None:
-            return flags
+            return Condition(flags)
         operand = _operand(left)
         if operator in {"<", ">", "<=", ">="}:
             elements = _span_of(str(operator), right)
@@ -128,17 +143,9 @@ class Conditions:
         else:
             elements = self.elements(right)
         if elements is None:
-            return _limited(operand)
-        found = tuple(operand.prepare(element) for element in elements)
-
-        def holds(packet: Packet) -> Holds:
-            applies = operand.applies(packet)
-            if applies is Holds.NO:
-                return Holds.NO
-            inside = max((operand.compare(packet, element) for element in found), default=Holds.NO)
-            return min(applies, inside.negated if operator == "!=" else inside)
-
-        return holds
+            return Condition(_limited(operand), operand.field)
+        found = [operand.prepare(element) for element in elements]
+        return Condition(_comparison(operand, found, operator == "!="), operand.field)
 
     def verdicts(self, statement: Statement) -> list[tuple[Predicate, Any]] | None:
         """Each element of a verdict map, as a predicate and a verdict; None where the map's content can't be told."""
@@ -159,7 +166,7 @@ class Conditions:
         if isinstance(right, str) and right.startswith("@"):
             named = self._sets.get(ChainKey(self._family, self._table, right[1:]))
             return None if named is None or named.changing else named.elements
-        if isinstance(right, Mapping):
+        if isinstance(right, dict):
             if "set" in right:
                 return list(right["set"]) if isinstance(right["set"], list) else [right["set"]]
             if "|" in right:
@@ -172,8 +179,26 @@ class Conditions:
 
 def _is_several_flags(right: Any) -> bool:
     """Whether these are flags that have to be set together, which one value of a packet can't be compared with."""
-    flags = right.get("|") if isinstance(right, Mapping) else right
+    flags = right.get("|") if isinstance(right, dict) else right
     return isinstance(flags, list) and len(flags) > 1
+
+
+def _comparison(operand: Operand, elements: Sequence[Any], negated: bool) -> Predicate:
+    """Whether what the packet has is among the elements."""
+    compare, applies = operand.compare, operand.applies
+
+    def holds(packet: Packet) -> Holds:
+        has = applies(packet)
+        if has is Holds.NO:
+            return has
+        inside = Holds.NO
+        for element in elements:
+            inside = max(inside, compare(packet, element))
+            if inside is Holds.YES:
+                break
+        return min(has, inside.negated if negated else inside)
+
+    return holds
 
 
 def _entry(operand: Operand, element: Any) -> Predicate:
@@ -196,12 +221,12 @@ def _limited(operand: Operand) -> Predicate:
 
 def _operand(left: Any) -> Operand:
     """The left side of a match; one that isn't known here may hold."""
-    if isinstance(left, Mapping) and len(left) == 1:
+    if isinstance(left, dict) and len(left) == 1:
         ((kind, body),) = left.items()
         if kind == "concat":
             return _concatenation([_operand(part) for part in body])
         reader = _READERS.get(kind)
-        if reader is not None and isinstance(body, Mapping):
+        if reader is not None and isinstance(body, dict):
             return reader(body)
     return Operand(_may, unknown)
 
@@ -231,32 +256,28 @@ def _concatenation(parts: list[Operand]) -> Operand:
 
 
 def _meta(body: Mapping[str, Any]) -> Operand:
-    key = body.get("key")
-    simple: dict[Any, Compare] = {
-        "iifname": lambda packet, element: _interface(packet.iif, element),
-        "iif": lambda packet, element: _interface(packet.iif, element),
-        "oifname": lambda packet, element: _interface(packet.oif, element),
-        "oif": lambda packet, element: _interface(packet.oif, element),
-        "l4proto": _protocol,
-        "nfproto": lambda packet, element: _symbol("ipv4" if packet.family == "ip" else "ipv6", element),
-        "protocol": lambda packet, element: _symbol(packet.family, element),
-        "pkttype": _packet_type,
-    }
-    return Operand(simple.get(key, _may), always)
+    return _META.get(str(body.get("key")), Operand(_may, always))
 
 
 def _payload(body: Mapping[str, Any]) -> Operand:
-    layer, name = body.get("protocol"), body.get("field")
+    return _header(body.get("protocol"), body.get("field"))
+
+
+@functools.cache
+def _header(layer: str | None, name: str | None) -> Operand:
+    """A field of a packet's header."""
     applies = _layer(layer)
     if name == "dport" and layer in {"tcp", "udp", "th"}:
-        return Operand(_port, applies)
+        return Operand(_port, applies, _port_element, "port")
     if layer in {"ip", "ip6"} and name == "saddr":
-        return Operand(lambda packet, element: _address(packet.source, element), applies, _address_element)
+        return Operand(lambda packet, element: _address(packet.source, element), applies, _address_element, "source")
     if layer in {"ip", "ip6"} and name == "daddr":
-        return Operand(lambda packet, element: _address(packet.destination, element), applies, _address_element)
+        return Operand(
+            lambda packet, element: _address(packet.destination, element), applies, _address_element, "destination"
+        )
     if layer in {"ip", "ip6"} and name in {"protocol", "nexthdr"}:
-        return Operand(_protocol, applies)
-    return Operand(_may, applies)
+        return Operand(_protocol, applies, _protocol_element, "protocol")
+    return Operand(_may, applies, field="protocol")
 
 
 def _layer(layer: Any) -> Predicate:
@@ -273,7 +294,7 @@ def _layer(layer: Any) -> Predicate:
 def _ct(body: Mapping[str, Any]) -> Operand:
     key = body.get("key")
     if key == "state":
-        return Operand(lambda packet, element: _symbol(packet.state, element), always)
+        return Operand(lambda packet, element: _symbol(packet.state, element), always, field="state")
     if key == "direction":
         return Operand(lambda packet, element: _symbol("reply" if packet.reply else "original", element), _tracked)
     return Operand(_may, _tracked)
@@ -298,7 +319,7 @@ def _fib(body: Mapping[str, Any]) -> Operand:
 
 
 def _tcp_only(body: Mapping[str, Any]) -> Operand:
-    return Operand(_may, _layer("tcp"))
+    return Operand(_may, _layer("tcp"), field="protocol")
 
 
 _READERS: dict[str, Callable[[Mapping[str, Any]], Operand]] = {
@@ -329,30 +350,63 @@ def _interface(name: str | None, element: Any) -> Holds:
     return sure(name == element)
 
 
-def _protocol(packet: Packet, element: Any) -> Holds:
-    if isinstance(element, int):
-        element = PROTOCOL_NUMBERS.get(element, str(element))
-    if element == "*":
+def _protocol_element(element: Any) -> str | None:
+    """The protocol's name, "*" for all of them; None where it can't be told."""
+    value = _value(element)
+    if isinstance(value, int):
+        return PROTOCOL_NUMBERS.get(value, str(value))
+    return PROTOCOL_ALIASES.get(value, value) if isinstance(value, str) else None
+
+
+def _protocol(packet: Packet, name: str | None) -> Holds:
+    if name == "*":
         return Holds.YES
-    if not isinstance(element, str):
+    if name is None:
         return Holds.MAYBE
-    element = PROTOCOL_ALIASES.get(element, element)
     if packet.protocol is None:
-        other_family = {"icmp": "ip6", "icmpv6": "ip"}.get(element)
-        return Holds.NO if packet.family == other_family else Holds.MAYBE
-    return sure(element == packet.protocol)
+        return Holds.NO if packet.family == FAMILY_WITHOUT.get(name) else Holds.MAYBE
+    return Holds.YES if name == packet.protocol else Holds.NO
 
 
 def _packet_type(packet: Packet, element: Any) -> Holds:
     return _symbol("host", element) if packet.protocol in UNICAST_PROTOCOLS else Holds.MAYBE
 
 
-def _port(packet: Packet, element: Any) -> Holds:
-    if element == "*":
-        return Holds.YES
-    wanted = span(element)
+def _family(packet: Packet, element: Any) -> Holds:
+    return _symbol("ipv4" if packet.family == "ip" else "ipv6", element)
+
+
+def _incoming(packet: Packet, element: Any) -> Holds:
+    return _interface(packet.iif, element)
+
+
+def _outgoing(packet: Packet, element: Any) -> Holds:
+    return _interface(packet.oif, element)
+
+
+_META = {
+    "iifname": Operand(_incoming, always, field="iif"),
+    "iif": Operand(_incoming, always, field="iif"),
+    "oifname": Operand(_outgoing, always, field="oif"),
+    "oif": Operand(_outgoing, always, field="oif"),
+    "l4proto": Operand(_protocol, always, _protocol_element, "protocol"),
+    "nfproto": Operand(_family, always, field="family"),
+    "protocol": Operand(lambda packet, element: _symbol(packet.family, element), always, field="family"),
+    "pkttype": Operand(_packet_type, always, field="protocol"),
+}
+
+
+ALL_PORTS = (0, 65535)
+
+
+def _port_element(element: Any) -> Span | None:
+    value = _value(element)
+    return ALL_PORTS if value == "*" else span(value)
+
+
+def _port(packet: Packet, wanted: Span | None) -> Holds:
     if wanted is None or packet.port is None:
-        return Holds.YES if wanted == (0, 65535) else Holds.MAYBE
+        return Holds.YES if wanted == ALL_PORTS else Holds.MAYBE
     low, high = packet.port
     if high < wanted[0] or wanted[1] < low:
         return Holds.NO
@@ -365,7 +419,7 @@ def span(element: Any) -> Span | None:
         return None
     if isinstance(element, int):
         return element, element
-    if isinstance(element, Mapping) and "range" in element:
+    if isinstance(element, dict) and "range" in element:
         low, high = element["range"]
         if isinstance(low, int) and isinstance(high, int):
             return low, high
@@ -420,11 +474,11 @@ def address_span(element: Any) -> AddressSpan | None:
         if isinstance(element, str):
             one = ipaddress.ip_address(element)
             return AddressSpan(one.version, int(one), int(one))
-        if isinstance(element, Mapping) and "prefix" in element:
+        if isinstance(element, dict) and "prefix" in element:
             prefix = element["prefix"]
             network = ipaddress.ip_network(f"{prefix['addr']}/{prefix['len']}", strict=False)
             return AddressSpan(network.version, int(network.network_address), int(network.broadcast_address))
-        if isinstance(element, Mapping) and "range" in element:
+        if isinstance(element, dict) and "range" in element:
             first, last = (ipaddress.ip_address(end) for end in element["range"])
             return AddressSpan(first.version, int(first), int(last))
     except (ValueError, KeyError, TypeError):
@@ -435,7 +489,7 @@ def address_span(element: Any) -> AddressSpan | None:
 def _tcp_flags(left: Any, right: Any, operator: Any) -> Predicate | None:
     """A match of TCP flags, where it is one."""
     mask: frozenset[str] | None = None
-    if isinstance(left, Mapping) and "&" in left:
+    if isinstance(left, dict) and "&" in left:
         operands = left["&"]
         if not isinstance(operands, list) or len(operands) != 2:
             return None

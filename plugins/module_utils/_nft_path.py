@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ._nft_match import Conditions, Holds, Packet, Predicate
+from ._nft_index import Index
+from ._nft_match import Condition, Conditions, Holds, Packet, Predicate
 from ._nft_model import Chain, ChainKey, Rule, Ruleset, Statement
 
 # Statements that neither choose packets nor decide about them.
@@ -31,6 +32,7 @@ NEUTRAL = frozenset(
 )
 # Statements that let some packets pass and end the rule for others, by something that isn't in the packet.
 UNCERTAIN = frozenset({"limit", "quota", "ct count", "set", "map", "meter"})
+CALLING = frozenset({"jump", "goto", "vmap"})
 VERDICTS = frozenset({"accept", "drop", "reject", "continue", "return", "jump", "goto", "queue"})
 # What sends packets elsewhere, and what only changes whom they come from; both end their chain.
 TRANSLATIONS = {"dnat": "translate", "redirect": "translate", "snat": "accept", "masquerade": "accept"}
@@ -119,27 +121,49 @@ class Outcome:
     target: str = ""
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What a rule may do, and conditions without which it does nothing at all."""
+
+    outcomes: Sequence[Outcome] = ()
+    conditions: Sequence[Condition] = ()
+
+
 class Reader:
-    """A ruleset's rules as outcomes, each read once, when the first packet reaches it."""
+    """A ruleset's rules as outcomes, each read once, when the first packet reaches its chain."""
 
     def __init__(self, ruleset: Ruleset) -> None:
         self.calls = tuple(called_chains(ruleset))
         self.references = Counter(target for _caller, target in self.calls)
         self._ruleset = ruleset
         self._conditions: dict[tuple[str, str], Conditions] = {}
-        self._outcomes: dict[tuple[ChainKey, int], list[Outcome]] = {}
+        self._readings: dict[tuple[ChainKey, int], Reading] = {}
+        self._indexes: dict[ChainKey, Index] = {}
 
-    def read(self, key: ChainKey, rule: Rule) -> list[Outcome]:
+    def read(self, key: ChainKey, rule: Rule) -> Sequence[Outcome]:
         """What a rule in this chain may do, and when."""
-        found = self._outcomes.get((key, rule.handle))
+        return self._reading(key, rule).outcomes
+
+    def passed_by(self, key: ChainKey, packet: Packet) -> set[int]:
+        """The handles of rules of this chain that surely do nothing with the packet."""
+        index = self._indexes.get(key)
+        if index is None:
+            chain = self._ruleset.chains.get(key)
+            rules = chain.rules if chain else ()
+            index = Index((rule.handle, self._reading(key, rule).conditions) for rule in rules if rule.handle)
+            self._indexes[key] = index
+        return index.excluded(packet)
+
+    def _reading(self, key: ChainKey, rule: Rule) -> Reading:
+        found = self._readings.get((key, rule.handle))
         if found is None:
             table = (key.family, key.table)
             conditions = self._conditions.get(table)
             if conditions is None:
                 conditions = self._conditions[table] = Conditions(self._ruleset, *table)
-            found = outcomes(rule, conditions)
+            found = reading(rule, conditions)
             if rule.handle:
-                self._outcomes[key, rule.handle] = found
+                self._readings[key, rule.handle] = found
         return found
 
 
@@ -155,7 +179,7 @@ class Walker:
         chain = self.ruleset.chains.get(key)
         if chain is None or depth > DEPTH:
             return
-        for index, rule in enumerate(chain.rules):
+        for index, rule in self._concerned(chain, packet):
             here = Site(key, index)
             ended = False
             for outcome in self._reader.read(key, rule):
@@ -183,6 +207,11 @@ class Walker:
         end = Site(key, len(chain.rules))
         yield Event("exit", end, end, len(chain.rules), True)
 
+    def _concerned(self, chain: Chain, packet: Packet) -> Iterator[tuple[int, Rule]]:
+        """The chain's rules that may do anything with the packet, each with its index."""
+        passed_by = self._reader.passed_by(chain.key, packet)
+        return ((index, rule) for index, rule in enumerate(chain.rules) if rule.handle not in passed_by)
+
     def sure_calls(self, key: ChainKey, packet: Packet, before: int) -> set[ChainKey]:
         """The chains that the packet surely visits from this chain's rules before the index given."""
         return {
@@ -202,23 +231,27 @@ class Walker:
         return replace(event, site=site, entry=here.index, certain=event.certain and holds is Holds.YES)
 
 
-def outcomes(rule: Rule, conditions: Conditions) -> list[Outcome]:
+def reading(rule: Rule, conditions: Conditions) -> Reading:
     """What the rule may do, and when. A statement that isn't known here may drop."""
-    predicates: list[Predicate] = []
+    found: list[Condition] = []
     for statement in rule.statements:
         kind, body = next(iter(statement.items()))
         role = _role(kind, body)
         if role == "match":
-            predicates.append(conditions.match(body))
+            found.append(conditions.match(body))
         elif role == "uncertain":
-            predicates.append(_maybe)
+            found.append(_UNCERTAIN)
         elif role == "vmap":
-            return _map_outcomes(conditions.verdicts(body), predicates)
+            return Reading(_map_outcomes(conditions.verdicts(body), _predicates(found)), found)
         elif role == "unknown":
-            return [Outcome(_all([*predicates, _maybe]), "drop")]
+            return Reading([Outcome(_all([*_predicates(found), _maybe]), "drop")], found)
         elif role != "neutral":
-            return [_outcome(_all(predicates), role, body)]
-    return []
+            return Reading([_outcome(_all(_predicates(found)), role, body)], found)
+    return Reading()
+
+
+def _predicates(conditions: Iterable[Condition]) -> list[Predicate]:
+    return [condition.holds for condition in conditions]
 
 
 def _role(kind: str, body: Any) -> str:
@@ -279,11 +312,17 @@ def _maybe(packet: Packet) -> Holds:
     return Holds.MAYBE
 
 
+_UNCERTAIN = Condition(_maybe)
+
+
 def called_chains(ruleset: Ruleset) -> Iterator[tuple[ChainKey, ChainKey]]:
     """Each jump or goto in a rule or in a verdict map that a rule uses: the calling chain and the called one."""
     for key, chain in ruleset.chains.items():
         for rule in chain.rules:
             for statement in rule.statements:
+                # Rules that call nothing are most of a large ruleset, so they are told by their kind alone.
+                if CALLING.isdisjoint(statement):
+                    continue
                 data = statement["vmap"].get("data") if "vmap" in statement else None
                 value: Any = statement
                 if isinstance(data, str):
@@ -294,9 +333,9 @@ def called_chains(ruleset: Ruleset) -> Iterator[tuple[ChainKey, ChainKey]]:
 
 
 def _targets(value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         for kind, body in value.items():
-            if kind in {"jump", "goto"} and isinstance(body, Mapping):
+            if kind in {"jump", "goto"} and isinstance(body, dict):
                 yield body["target"]
             else:
                 yield from _targets(body)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Optional
@@ -87,9 +88,8 @@ class Arranger:
         self._ruleset = ruleset = _with_own_deciders(ruleset, stays)
         self._foreign = ruleset.foreign()
         self._iptables = shared_with_iptables(ruleset, owner)
-        self._reader = Reader(self._foreign)
-        self._hooks = _hooks_of_chains(self._foreign, self._reader.calls)
-        self._words = self._foreign.words()
+        self.reader = Reader(self._foreign)
+        self._hooks = _hooks_of_chains(self._foreign, self.reader.calls)
 
     def arrange(self, accept: Accept) -> Arrangement:
         """What has to be done for the accept to take effect; rules of ours that already do are left alone.
@@ -138,7 +138,7 @@ class Arranger:
         everything = list(self._ways(accept))
         ahead = everything
         for _round in range(2 * len(self._foreign.chains) + 2):
-            walker = Walker(self._with(accept, kept, needs), self._reader)
+            walker = Walker(self._with(accept, kept, needs), self.reader)
             dropped = []
             late = set()
             for way in ahead:
@@ -173,7 +173,7 @@ class Arranger:
 
     def drops_of_firewalld(self, accept: Accept) -> Iterator[str]:
         """What in firewalld's table surely drops packets of the accept, in words."""
-        walker = Walker(self._foreign, self._reader)
+        walker = Walker(self._foreign, self.reader)
         for hook in PATH_HOOKS[accept.path]:
             for base in self._foreign.base_chains(hook, {*accept.families, "inet"}):
                 if base.key.table != FIREWALLD:
@@ -184,8 +184,14 @@ class Arranger:
                         decider = _decider(walker, base, event)
                         yield f"{decider.text!r} in {decider.key}, which is firewalld's, still drops these packets"
 
+    @functools.cached_property
+    def _words(self) -> frozenset[str]:
+        return self._foreign.words()
+
     def _told_apart(self, interfaces: Sequence[str]) -> tuple[str, ...]:
         """One interface for all those that no foreign rule tells apart."""
+        if len(interfaces) < 2:
+            return tuple(interfaces)
         groups: dict[tuple[str, ...], str] = {}
         for name in interfaces:
             patterns = (name, *(f"{name[:length]}*" for length in range(len(name) + 1)))
@@ -207,7 +213,7 @@ class Arranger:
         return need
 
     def _look_at_ingress(self, accept: Accept, notes: dict[str, None]) -> None:
-        walker = Walker(self._foreign, self._reader)
+        walker = Walker(self._foreign, self.reader)
         for base in walker.ruleset.base_chains("ingress", {"netdev", "inet"}):
             if accept.in_interfaces and base.devices and set(base.devices).isdisjoint(accept.in_interfaces):
                 continue
@@ -218,9 +224,12 @@ class Arranger:
                     notes[f"{decider.text!r} in {decider.key} may drop these packets on arrival; left as it is"] = None
 
     def _look_at_replies(self, accept: Accept, notes: dict[str, None]) -> None:
-        walker = Walker(self._foreign, self._reader)
+        walker = Walker(self._foreign, self.reader)
         for hook in ("output", "postrouting"):
             for base in walker.ruleset.base_chains(hook, {*accept.families, "inet"}):
+                # Only the first packet of a connection comes by chains of this type.
+                if base.kind == "nat":
+                    continue
                 for packet in accept.replies(hook, base.priority, _families(accept, base)):
                     event = _first_drop(walker, base, packet, {})
                     if event is not None and event.certain:

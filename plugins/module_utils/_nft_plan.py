@@ -16,6 +16,7 @@ from ._nft_fixed import Base, Fixed, FixedArrangement, Written, fixed_from
 from ._nft_lockout import lockout
 from ._nft_model import OWN_TABLE, ChainKey, Rule, Ruleset, Statement
 from ._nft_owner import OWNERS
+from ._nft_path import Reader
 from ._nft_persist import (
     RULES_FILE,
     SCRIPTS,
@@ -240,7 +241,8 @@ def decide(wish: Wish, observed: Firewall) -> Decision:
         _firewalld_calls(wish, observed, lines),
     )
     if observed.session is not None and decision.changes_rules and not wish.force_lockout:
-        _refuse_lockout(decision, observed.ruleset, observed.session)
+        reader = arranger.reader if arranger else Reader(observed.ruleset)
+        _refuse_lockout(decision, observed.ruleset, observed.session, reader)
     return decision
 
 
@@ -255,8 +257,8 @@ def _firewalld_calls(wish: Wish, observed: Firewall, lines: Iterable[Line]) -> C
     return calls(observed.firewalld, zone_of(sorted(lines, key=str)), None if wish.force_lockout else observed.session)
 
 
-def _refuse_lockout(decision: Decision, ruleset: Ruleset, session: Session) -> None:
-    what = lockout(ruleset, resulting(decision, ruleset), session)
+def _refuse_lockout(decision: Decision, ruleset: Ruleset, session: Session, reader: Reader) -> None:
+    what = lockout(ruleset, resulting(decision, ruleset), session, reader)
     if what is not None:
         raise OversshError(
             f"{what} would drop the packets of the ssh connection that this run comes by, from {session.client} to "

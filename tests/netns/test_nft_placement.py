@@ -245,6 +245,14 @@ def test_a_change_that_does_not_hold_is_taken_back(net):
     assert net.listing().replace("\t\ttcp dport 2378 drop\n", "") == before
 
 
+def test_replies_do_not_come_by_a_chain_that_translates(net):
+    load(net, "cloud_reject_last.nft")
+    net.run(["nft", "add table ip t; add chain ip t out { type nat hook output priority 0; policy drop; }"])
+    answer = task(net, rules=SWARM)
+    assert answer["notes"] == []
+    assert net.tcp_passes("peer", HOST, 2377)
+
+
 def test_the_longest_name_fits(net):
     load(net, "cloud_reject_last.nft")
     name = "n" * 120

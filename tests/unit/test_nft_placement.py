@@ -262,6 +262,8 @@ class TestVerdicts:
         replies = rule(1, match({"ct": {"key": "state"}}, "established", "in"), ACCEPT, chain="output")
         assert not Arranger(ruleset(chain, replies)).arrange(accept_from(TCP)).notes
         assert not Arranger(ruleset(chain)).arrange(accept_from(TRANSIT)).notes
+        nat = {"chain": {**output, "type": "nat", "policy": "drop"}}
+        assert not Arranger(ruleset(nat)).arrange(accept_from(TCP)).notes
 
     @pytest.mark.parametrize(
         ("name", "found"),
