@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from . import _firewalld, _guard, _nft_guard, _nft_scratch
+from . import _firewalld, _guard, _nft_guard, _nft_list, _nft_scratch
 from ._command import CommandError, Runner
 from ._errors import OversshError
 from ._files import Lock, lock_folder, read_text, remove, remove_empty_folder, write_text
@@ -19,7 +19,7 @@ from ._firewalld_model import ours, text_of
 from ._firewalld_plan import FILES, LEFT
 from ._main import Engine, carry_through
 from ._nft_fixed import FixedArrangement
-from ._nft_model import ChainKey, Ruleset, parse
+from ._nft_model import ChainKey, Ruleset
 from ._nft_owner import is_firewallds, owners
 from ._nft_persist import FOLDER, RULES_FILE, SCRIPTS, UNITS, Line, read_lines
 from ._nft_placement import Arranger
@@ -37,14 +37,9 @@ class Nft:
     def __init__(self, run: Runner) -> None:
         self._run = run
 
-    def listing(self) -> str:
-        """The ruleset in nft's JSON."""
-        return self._run(["nft", "-j", "list", "ruleset"]).stdout
-
-    def ruleset(self, listing: str | None = None) -> Ruleset:
-        """The ruleset, with each rule's text; listing: where it has just been asked for."""
-        text = self._run(["nft", "-s", "-a", "list", "ruleset"]).stdout
-        return parse(self.listing() if listing is None else listing, text)
+    def ruleset(self) -> Ruleset:
+        """The ruleset, with each rule's text."""
+        return _nft_list.ruleset(self._run)
 
     def apply(self, commands: Sequence[Command]) -> list[tuple[ChainKey, int]]:
         """Do the commands in one transaction, and return the rules that were added."""
@@ -127,9 +122,8 @@ class NftEngine(Engine[Firewall]):
         if self._phase == "keep":
             # What was taken back is not to come again, without anybody to take it back.
             _guard.refuse_gone(self._systemd, _nft_guard.name_of(self._wish))
-        listing = self._nft.listing()
-        found = observe_firewall(self._nft, self._systemd, self._wish.persist, listing)
-        written = _nft_scratch.written(self._run, listing, found.ruleset, self._wish.fixed, self._wish.owner)
+        found = observe_firewall(self._nft, self._systemd, self._wish.persist)
+        written = _nft_scratch.written(self._run, found.ruleset, self._wish.fixed, self._wish.owner)
         firewalld = None
         if self._wish.owner == "firewalld" and "firewalld" not in owners(found.ruleset):
             raise OversshError("firewalld has no table in this host's ruleset; start it, or set owner: auto")
@@ -207,12 +201,11 @@ class NftEngine(Engine[Firewall]):
         try:
             self._added = self._nft.apply(commands)
         except CommandError as error:
-            listing = self._nft.listing()
-            found = self._nft.ruleset(listing)
+            found = self._nft.ruleset()
             if found.fingerprint == fingerprint:
                 self._unguard()
                 raise OversshError(_refusal(error, commands)) from error
-            written = _nft_scratch.written(self._run, listing, found, self._wish.fixed, self._wish.owner)
+            written = _nft_scratch.written(self._run, found, self._wish.fixed, self._wish.owner)
             again = rule_steps(decide(self._wish, Firewall(found, written=written)), found)
             try:
                 self._added = self._nft.apply(again[0].args["commands"]) if again else []
@@ -266,11 +259,11 @@ def keep(run: Runner, name: str) -> None:
     carry_through(engine, engine.plan(engine.observe()))
 
 
-def observe_firewall(nft: Nft, systemd: Systemd, persist: bool, listing: str) -> Firewall:
+def observe_firewall(nft: Nft, systemd: Systemd, persist: bool) -> Firewall:
     """The ruleset and what is kept of ours; systemd is asked only where something is, or shall be, kept."""
     scripts = {path: read_text(path) for path in SCRIPTS}
     stopped = {path: text for path in (*FILES, *LEFT) if (text := read_text(path)) is not None}
-    found = Firewall(nft.ruleset(listing), kept_text=read_text(RULES_FILE), scripts=scripts, of_firewalld=stopped)
+    found = Firewall(nft.ruleset(), kept_text=read_text(RULES_FILE), scripts=scripts, of_firewalld=stopped)
     if persist or found.kept_text is not None or any(read_text(unit_path(unit)) is not None for unit in UNITS):
         found = replace(found, units={unit: systemd.observe(unit) for unit in UNITS})
     return found

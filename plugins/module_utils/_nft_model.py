@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -30,6 +31,9 @@ IPTABLES_CHAINS = {
     "OUTPUT": "output",
     "POSTROUTING": "postrouting",
 }
+
+# The lines of `nft -a list ruleset` that begin a table or are a rule.
+TEXT_LINE = re.compile(r"^(?:table (\S+) (\S+) \{|\t\t(\S.*) # handle (\d+)$)", re.MULTILINE)
 
 
 class ChainKey(NamedTuple):
@@ -81,10 +85,11 @@ class NamedSet:
 
 @dataclass(frozen=True)
 class Ruleset:
-    """All tables of a host."""
+    """All tables of a host; declared: what stands in them besides rules, as nft lists it."""
 
     chains: Mapping[ChainKey, Chain] = field(default_factory=dict)
     sets: Mapping[ChainKey, NamedSet] = field(default_factory=dict)
+    declared: Sequence[Mapping[str, Any]] = ()
 
     def base_chains(self, hook: str, families: Iterable[str]) -> list[Chain]:
         """The base chains of a hook, in the order in which a packet meets them."""
@@ -92,12 +97,13 @@ class Ruleset:
         found = [chain for chain in self.chains.values() if chain.hook == hook and chain.key.family in wanted]
         return sorted(found, key=lambda chain: (chain.priority, chain.key))
 
-    def our_rules(self) -> Iterator[tuple[ChainKey, Rule]]:
+    def our_rules(self) -> Sequence[tuple[ChainKey, Rule]]:
         """Every rule of ours, with its chain."""
-        for chain in self.chains.values():
-            for rule in chain.rules:
-                if rule.name is not None:
-                    yield chain.key, rule
+        return self._ours
+
+    @functools.cached_property
+    def _ours(self) -> Sequence[tuple[ChainKey, Rule]]:
+        return [(key, rule) for key, chain in self.chains.items() for rule in chain.rules if rule.name is not None]
 
     @property
     def fingerprint(self) -> str:
@@ -111,7 +117,7 @@ class Ruleset:
     def with_rules(self, chains: Mapping[ChainKey, Sequence[Rule]]) -> Ruleset:
         """The same ruleset with other rules in the chains given."""
         changed = {key: replace(self.chains[key], rules=tuple(rules)) for key, rules in chains.items()}
-        return Ruleset({**self.chains, **changed}, self.sets)
+        return replace(self, chains={**self.chains, **changed})
 
     def foreign(self) -> Ruleset:
         """The ruleset without the rules of ours."""
@@ -121,11 +127,16 @@ class Ruleset:
     def words(self) -> frozenset[str]:
         """Every word that a rule or a set compares something with."""
         found: set[str] = set()
-        for chain in self.chains.values():
-            for rule in chain.rules:
-                _collect_words(rule.statements, found)
-        for named in self.sets.values():
-            _collect_words(named.elements, found)
+        ahead: list[Any] = [rule.statements for chain in self.chains.values() for rule in chain.rules]
+        ahead += [named.elements for named in self.sets.values()]
+        while ahead:
+            value = ahead.pop()
+            if isinstance(value, str):
+                found.add(value)
+            elif isinstance(value, dict):
+                ahead.extend(value.values())
+            elif isinstance(value, (list, tuple)):
+                ahead.extend(value)
         return frozenset(found)
 
     def iptables_tables(self) -> frozenset[tuple[str, str]]:
@@ -171,33 +182,20 @@ def parse(listing: str, text: str = "") -> Ruleset:
                 tuple(found.get("elem", ())), changing
             )
     filled = {key: replace(chain, rules=tuple(rules.get(key, ()))) for key, chain in chains.items()}
-    return Ruleset(filled, _with_updates(sets, filled.values()))
+    declared = [entry for entry in objects if "rule" not in entry]
+    return Ruleset(filled, _with_updates(sets, filled.values()), declared)
 
 
 def rule_texts(text: str) -> dict[tuple[str, str, int], str]:
     """Each rule's text in `nft -s -a list ruleset`, by family, table and handle."""
     texts: dict[tuple[str, str, int], str] = {}
     table = ("", "")
-    for line in text.splitlines():
-        opening = re.match(r"table (\S+) (\S+) \{", line)
-        if opening:
-            table = (opening[1], opening[2])
-            continue
-        rule = re.match(r"\t\t(\S.*) # handle (\d+)$", line)
-        if rule:
-            texts[(*table, int(rule[2]))] = rule[1]
+    for family, name, rule, handle in TEXT_LINE.findall(text):
+        if family:
+            table = (family, name)
+        else:
+            texts[(*table, int(handle))] = rule
     return texts
-
-
-def _collect_words(value: Any, found: set[str]) -> None:
-    if isinstance(value, str):
-        found.add(value)
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            _collect_words(part, found)
-    elif isinstance(value, (list, tuple)):
-        for part in value:
-            _collect_words(part, found)
 
 
 def several(value: Any) -> tuple[Any, ...]:

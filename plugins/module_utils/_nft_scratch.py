@@ -18,19 +18,18 @@ from typing import Any
 from ._command import CommandError, Runner
 from ._errors import OversshError
 from ._nft_fixed import Fixed, Written, require_chain
+from ._nft_list import PATH
 from ._nft_model import ChainKey, Ruleset, parse
 from ._nft_owner import shared_with_iptables
 
 # Loads the tables, then the rules, and lists what has become of them.
-SCRIPT = 'nft -j -f "$1" && nft -f "$2" && nft -j list ruleset && echo && nft -s -a list ruleset'
+SCRIPT = f'{PATH}nft -j -f "$1" && nft -f "$2" && nft -j list ruleset && echo && nft -s -a list ruleset'
 # What nft says of a line of a file, and then the line, and carets under what it means.
 REFUSAL = re.compile(r"^\S*?rules:(?P<line>[0-9]+):(?P<first>[0-9]+)-(?P<last>[0-9]+): Error: (?P<words>[^/]*)")
 
 
-def written(
-    run: Runner, listing: str, ruleset: Ruleset, wanted: Sequence[Fixed], owner: str
-) -> dict[str, tuple[Written, ...]]:
-    """Each rule by its name, as nft tells it; listing: `nft -j list ruleset` of the host; owner: see _nft_owner."""
+def written(run: Runner, ruleset: Ruleset, wanted: Sequence[Fixed], owner: str) -> dict[str, tuple[Written, ...]]:
+    """Each rule by its name, as nft tells it; ruleset: the host's; owner: see _nft_owner."""
     if not wanted:
         return {}
     shared = shared_with_iptables(ruleset, owner)
@@ -43,7 +42,7 @@ def written(
     ]
     with tempfile.TemporaryDirectory(prefix="overssh-nft-") as folder:
         tables, rules = os.path.join(folder, "tables"), os.path.join(folder, "rules")
-        _write(tables, json.dumps({"nftables": list(_tables(listing, wanted))}))
+        _write(tables, json.dumps({"nftables": list(_tables(ruleset, wanted))}))
         _write(rules, "".join(f"{line}\n" for _name, line in lines))
         try:
             answer = run(["unshare", "--net", "sh", "-c", SCRIPT, "sh", tables, rules])
@@ -69,13 +68,13 @@ def texts(fixed: Fixed, shared: Collection[tuple[str, str]]) -> tuple[str, ...]:
     return fixed.singles
 
 
-def _tables(listing: str, wanted: Sequence[Fixed]) -> Iterator[dict[str, Any]]:
+def _tables(ruleset: Ruleset, wanted: Sequence[Fixed]) -> Iterator[dict[str, Any]]:
     """The tables that the rules stand in, with their sets and chains and nothing in these."""
     tables = {fixed.key[:2] for fixed in wanted}
     for family, table in sorted(tables):
         yield {"add": {"table": {"family": family, "name": table}}}
     made = set()
-    for entry in json.loads(listing)["nftables"]:
+    for entry in ruleset.declared:
         for kind in ("set", "map", "chain", "counter", "quota", "limit", "ct helper", "flowtable"):
             body = entry.get(kind)
             if isinstance(body, dict) and (body["family"], body["table"]) in tables:

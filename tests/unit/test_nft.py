@@ -163,6 +163,8 @@ def test_the_kept_file_reads_back():
 
 def test_a_table_that_another_program_owns_is_named():
     def run(argv, data=None, check=True):
+        if argv[0] == "sh":
+            return Answer(127, "", "")
         if "-c" in argv:
             raise CommandError("nft -j -c: internal:0:0-0: Error: Could not process rule: Operation not permitted")
         name = "cloud_reject_last.json" if "-j" in argv else "cloud_reject_last.txt"
