@@ -118,7 +118,7 @@ molecule-older: $(READY) ## Those of them on the Debian before
 	$(call scenarios,$(OLDER_SCENARIOS))
 
 .PHONY: bench
-bench: $(READY) ## Compare the transports with others, and site with a shell script (half an hour; BENCH_ARGS=--quick: two minutes)
+bench: $(READY) ## Compare the transports with others, site with a shell script, and nft_rule with nft (half an hour; BENCH_ARGS=--quick: three minutes)
 	python -m tests.bench $(BENCH_ARGS)
 
 .PHONY: test
@@ -126,7 +126,7 @@ test: lint unit netns molecule ## Everything that guards the project
 .NOTPARALLEL: test
 
 .PHONY: docs
-docs: $(READY) ## Write docs/settings.md from the settings' declarations, and the figures of docs/transports.md from docs/bench.json
+docs: $(READY) ## Write docs/settings.md from the settings' declarations, and the figures of docs/ from docs/bench*.json
 	@python docs/make_settings.py
 	@python -m tests.bench.page
 

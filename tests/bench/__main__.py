@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from . import fleet, page, site
+from . import firewall, fleet, page, site
 from .cases import CASES, PIPE, RAW, STREAM, STREAMS, Case
 from .links import build, choose
 from .measure import Meter, Sample
@@ -35,7 +35,7 @@ def options(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="make bench BENCH_ARGS=...", description="Compare transports on this machine."
     )
-    parser.add_argument("--quick", action="store_true", help="two minutes: one short round, no soak, no site")
+    parser.add_argument("--quick", action="store_true", help="three minutes: one short round, no soak, no site")
     parser.add_argument("--cases", default=",".join(names), help=f"some of {','.join(names)}")
     parser.add_argument("--rounds", type=int, default=None, help="how often everything is measured (5)")
     parser.add_argument("--seconds", type=float, default=None, help="how long each transfer runs (3)")
@@ -158,6 +158,8 @@ def main() -> int:
         page.show(report)
         if wanted.complete:
             page.keep(report)
+        firewall.run(wanted.rounds, keep=wanted.complete)
+        if wanted.complete:
             page.write()
         fleet.run()
         if wanted.site_rounds:

@@ -1,9 +1,8 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The figures for readers: a table on the terminal, and in docs/ the chart and the tables of transports.md.
+"""The figures for readers: a table on the terminal, and in docs/ the chart, and the tables of two pages.
 
-`python -m tests.bench.page` writes the latter two again from docs/bench.json and docs/bench_window.json; no figure
-there is typed by hand.
+`python -m tests.bench.page` writes those in docs/ again from docs/bench*.json; no figure there is typed by hand.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from .nodes import ROOT
 
 DOCS = ROOT / "docs"
 DATA, WINDOW, CHART, PAGE = (DOCS / name for name in ("bench.json", "bench_window.json", "bench.svg", "transports.md"))
+FIREWALL, FIREWALL_PAGE = DOCS / "bench_firewall.json", DOCS / "firewall.md"
 LABELS = {case.name: case.label for case in CASES}
 
 
@@ -96,6 +96,24 @@ def window(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def firewall(report: dict[str, Any]) -> str:
+    """What nft_rule takes on each ruleset."""
+    heads = ["rules on the host", "rules of the task", "their places", "nft's two lists, s", "observe and plan, s"]
+    heads += ["times nft", "whole run, s", "run again, s", "memory, MB", "of nft, MB"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for row in report["rows"]:
+        cells = [str(row["size"]), str(row["rules"]), row["places"]]
+        cells += [figure(row[name]) for name in ("nft_s", "look_s", "look_to_nft", "run_s", "again_s")]
+        cells += [figure(row[name], 0) for name in ("memory_mb", "nft_memory_mb")]
+        lines.append("| " + " | ".join(cells) + " |")
+    words = {"look_s": "observe and plan, s", "memory_mb": "memory, MB", "run_s": "a task of many rules, s"}
+    reached = [
+        f"{words[aim['aim']]}: {figure(aim['got'])} of {aim['limit']:g}, {'met' if aim['met'] else '**missed**'}"
+        for aim in report["aims"]
+    ]
+    return "\n".join([*lines, "", f"Medians of {report['rounds']} rounds. Aims: {'; '.join(reached)}.", ""])
+
+
 def parts(report: dict[str, Any]) -> dict[str, str]:
     """What the page says of the comparison."""
     return {
@@ -139,6 +157,10 @@ def write() -> None:
     if WINDOW.is_file():
         written["window"] = window(json.loads(WINDOW.read_text(encoding="utf-8")))
     PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), written), encoding="utf-8")
+    if FIREWALL.is_file():
+        speed = firewall(json.loads(FIREWALL.read_text(encoding="utf-8")))
+        text = filled(FIREWALL_PAGE.read_text(encoding="utf-8"), {"firewall": speed})
+        FIREWALL_PAGE.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.bench import agent, page
+from tests.bench import agent, firewall, page, ruleset
 from tests.bench.__main__ import options
 from tests.bench.cases import CASES, PIPE, RAW, RECIPE, STREAM, TUN
 from tests.bench.chart import draw
@@ -248,3 +248,31 @@ def test_a_case_that_does_not_exist_is_named(capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit):
         options(["--cases", "carrier-pigeon"])
     assert "carrier-pigeon" in capsys.readouterr().err
+
+
+def looked(seconds: float, run: float = 1.0) -> dict[str, float]:
+    names = ("nft_s", "observe_s", "plan_s", "look_s", "look_to_nft", "memory_mb", "nft_memory_mb", "again_s")
+    return {**dict.fromkeys(names, 1.0), "look_s": seconds, "run_s": run}
+
+
+def test_the_worst_task_decides_about_the_aims_of_the_firewall() -> None:
+    found = [
+        firewall.row(case, 10, [looked(3.0 if case.ruleset == "usual" else 1.5, 2.0 * case.rules / 50)] * 2)
+        for case in firewall.CASES
+    ]
+    assert [(aim["aim"], aim["got"], aim["met"]) for aim in firewall.aims(found)] == [
+        ("look_s", 1.5, True),
+        ("memory_mb", 1.0, True),
+        ("run_s", 2.0, True),
+    ]
+    slow = [{**row, "look_s": 2.1} if row["places"] == "named" else row for row in found]
+    assert firewall.aims(slow)[0]["met"] is False
+    report = {"rows": slow, "aims": firewall.aims(slow), "rounds": 2}
+    assert "| 10 | 50 | named | 1.00 | 2.10 | 1.00 | 2.00 | 1.00 | 1 | 1 |" in page.firewall(report)
+    assert "observe and plan, s: 2.10 of 2, **missed**" in page.firewall(report)
+
+
+def test_the_large_ruleset_has_as_many_rules_as_it_says() -> None:
+    iptables = sum(line.startswith("-A") for line in ruleset.iptables().splitlines())
+    rows = [line for line in ruleset.nft().splitlines() if line.startswith("    ") and " hook " not in line]
+    assert iptables + len(rows) == ruleset.RULES
