@@ -10,6 +10,7 @@ the machine is at that moment. Each figure from a process of its own. Written to
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import resource
@@ -27,6 +28,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
 from ansible_collections.overssh.swarm.plugins.module_utils._nft import NftEngine
+from ansible_collections.overssh.swarm.plugins.module_utils._nft_list import JSON, WORDS
 from ansible_collections.overssh.swarm.plugins.module_utils._nft_plan import ARGUMENTS, CONSTRAINTS, wish_from
 
 from . import page, ruleset
@@ -134,26 +136,36 @@ def look() -> dict[str, float]:
     module = AnsibleModule(argument_spec=ARGUMENTS, **CONSTRAINTS)
     run = runner(module)
     engine = NftEngine(wish_from(module.params), run)
-    times = [time.monotonic()]
-    run(["nft", "-j", "list", "ruleset"])
-    run(["nft", "-s", "-a", "list", "ruleset"])
-    times.append(time.monotonic())
+    marks = [_clocks()]
+    for words in (JSON, WORDS):
+        run(words)
+    marks.append(_clocks())
     observed = engine.observe()
-    times.append(time.monotonic())
+    marks.append(_clocks())
     plan = engine.plan(observed)
-    times.append(time.monotonic())
+    marks.append(_clocks())
     if not plan.changed:
         raise BenchError("nothing was to be done; the rules were there already")
-    nft, observe, decide = (after - before for before, after in zip(times, times[1:], strict=False))
+    (nft, nft_cpu), (observe, observe_cpu), (decide, decide_cpu) = (
+        (end[0] - start[0], end[1] - start[1]) for start, end in itertools.pairwise(marks)
+    )
     return {
         "nft_s": nft,
+        "nft_cpu_s": nft_cpu,
         "observe_s": observe,
         "plan_s": decide,
         "look_s": observe + decide,
+        "look_cpu_s": observe_cpu + decide_cpu,
         "look_to_nft": (observe + decide) / nft,
         "memory_mb": _peak_memory(),
         "nft_memory_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
     }
+
+
+def _clocks() -> tuple[float, float]:
+    """Seconds that have passed, and seconds of processors, of this process and of the programs that it ran."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return time.monotonic(), sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def _peak_memory() -> float:
@@ -183,6 +195,7 @@ def run(rounds: int, keep: bool) -> None:
     if os.geteuid() != 0 or missing:
         sys.stdout.write(f"nft_rule is left out: it takes root, and {', '.join(missing or PROGRAMS)}\n")
         return
+    load = round(os.getloadavg()[0], 2)
     found: dict[Case, list[dict[str, float]]] = {case: [] for case in CASES}
     sizes = {}
     with _namespace():
@@ -194,7 +207,7 @@ def run(rounds: int, keep: bool) -> None:
             sys.stdout.write(f"nft_rule: round {number + 1} of {rounds}\n")
             sys.stdout.flush()
     rows = [row(case, sizes[case], found[case]) for case in CASES]
-    report = {"rows": rows, "aims": aims(rows), "rounds": rounds}
+    report = {"rows": rows, "aims": aims(rows), "rounds": rounds, "load_before": load}
     path = ROOT / "reports" / "bench_firewall.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

@@ -20,6 +20,7 @@ from .nodes import ROOT
 DOCS = ROOT / "docs"
 DATA, WINDOW, CHART, PAGE = (DOCS / name for name in ("bench.json", "bench_window.json", "bench.svg", "transports.md"))
 FIREWALL, FIREWALL_PAGE = DOCS / "bench_firewall.json", DOCS / "firewall.md"
+SPEEDS = ("nft_s", "nft_cpu_s", "look_s", "look_to_nft", "look_cpu_s", "run_s", "again_s")
 LABELS = {case.name: case.label for case in CASES}
 
 
@@ -98,12 +99,12 @@ def window(report: dict[str, Any]) -> str:
 
 def firewall(report: dict[str, Any]) -> str:
     """What nft_rule takes on each ruleset."""
-    heads = ["rules on the host", "rules of the task", "their places", "nft's two lists, s", "observe and plan, s"]
-    heads += ["times nft", "whole run, s", "run again, s", "memory, MB", "of nft, MB"]
+    heads = ["rules on the host", "rules of the task", "their places", "nft's two lists, s", "their CPU s"]
+    heads += ["observe and plan, s", "times nft", "CPU s", "whole run, s", "run again, s", "memory, MB", "of nft, MB"]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for row in report["rows"]:
         cells = [str(row["size"]), str(row["rules"]), row["places"]]
-        cells += [figure(row[name]) for name in ("nft_s", "look_s", "look_to_nft", "run_s", "again_s")]
+        cells += [figure(row[name]) for name in SPEEDS]
         cells += [figure(row[name], 0) for name in ("memory_mb", "nft_memory_mb")]
         lines.append("| " + " | ".join(cells) + " |")
     words = {"look_s": "observe and plan, s", "memory_mb": "memory, MB", "run_s": "a task of many rules, s"}
@@ -111,7 +112,8 @@ def firewall(report: dict[str, Any]) -> str:
         f"{words[aim['aim']]}: {figure(aim['got'])} of {aim['limit']:g}, {'met' if aim['met'] else '**missed**'}"
         for aim in report["aims"]
     ]
-    return "\n".join([*lines, "", f"Medians of {report['rounds']} rounds. Aims: {'; '.join(reached)}.", ""])
+    setting = f"Medians of {report['rounds']} rounds, the load before it {report['load_before']}."
+    return "\n".join([*lines, "", f"{setting} Aims: {'; '.join(reached)}.", ""])
 
 
 def parts(report: dict[str, Any]) -> dict[str, str]:
