@@ -207,7 +207,7 @@ def run(rounds: int, keep: bool) -> None:
             sys.stdout.write(f"nft_rule: round {number + 1} of {rounds}\n")
             sys.stdout.flush()
     rows = [row(case, sizes[case], found[case]) for case in CASES]
-    report = {"rows": rows, "aims": aims(rows), "rounds": rounds, "load_before": load}
+    report = {"rows": rows, "aims": aims(rows), "rounds": rounds, "load_before": load, "cpus": os.cpu_count()}
     path = ROOT / "reports" / "bench_firewall.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

@@ -112,7 +112,9 @@ def firewall(report: dict[str, Any]) -> str:
         f"{words[aim['aim']]}: {figure(aim['got'])} of {aim['limit']:g}, {'met' if aim['met'] else '**missed**'}"
         for aim in report["aims"]
     ]
-    setting = f"Medians of {report['rounds']} rounds, the load before it {report['load_before']}."
+    setting = (
+        f"Medians of {report['rounds']} rounds on {report['cpus']} processors, the load before {report['load_before']}."
+    )
     return "\n".join([*lines, "", f"{setting} Aims: {'; '.join(reached)}.", ""])
 
 

@@ -267,7 +267,7 @@ def test_the_worst_task_decides_about_the_aims_of_the_firewall() -> None:
     ]
     slow = [{**row, "look_s": 2.1} if row["places"] == "named" else row for row in found]
     assert firewall.aims(slow)[0]["met"] is False
-    report = {"rows": slow, "aims": firewall.aims(slow), "rounds": 2, "load_before": 0.1}
+    report = {"rows": slow, "aims": firewall.aims(slow), "rounds": 2, "load_before": 0.1, "cpus": 2}
     assert "| 10 | 50 | named | 1.00 | 1.00 | 2.10 | 1.00 | 1.00 | 2.00 | 1.00 | 1 | 1 |" in page.firewall(report)
     assert "observe and plan, s: 2.10 of 2, **missed**" in page.firewall(report)
 
