@@ -214,7 +214,7 @@ def test_the_script_brings_a_chain_of_ours_back(opened, tmp_path):
     wish = _nft_plan.wish_from(
         {**{name: option.get("default") for name, option in _nft_plan.ARGUMENTS.items()}, "rules": rules}
     )
-    written = _nft._nft_scratch.written(opened.run, firewall.ruleset, wish.fixed)
+    written = _nft._nft_scratch.written(opened.run, firewall.ruleset, wish.fixed, wish.owner)
     lines = _nft_plan.decide(wish, _nft_plan.Firewall(firewall.ruleset, written=written)).lines
     (tmp_path / "rules").write_text(_nft_persist.file_text(lines))
     (tmp_path / "restore").write_text(_nft_persist.SCRIPT)
