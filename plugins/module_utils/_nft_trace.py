@@ -13,11 +13,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Optional
 
-from . import _inject
+from . import _inject, _nft_list
 from ._command import Runner
 from ._errors import OversshError
 from ._nft_match import Network
-from ._nft_model import parse
 from ._nft_rule import interfaces_from
 from ._packet import Address, first_packet
 from ._trace_answer import Seen, answer
@@ -157,9 +156,7 @@ def trace(run: Runner, described: Described, inject: bool, timeout: float) -> di
     names = dict(socket.if_nameindex())
     way = ways.best()
     why = _why(run, described, way, names) if inject or way.first is not None else ""
-    listing = run(["nft", "-j", "list", "ruleset"]).stdout
-    ruleset = parse(listing, run(["nft", "-s", "-a", "list", "ruleset"]).stdout)
-    return answer(Seen(described, way, ruleset, names, lost=why, waited=timeout))
+    return answer(Seen(described, way, _nft_list.ruleset(run), names, lost=why, waited=timeout))
 
 
 def _why(run: Runner, described: Described, way: Way, names: Mapping[int, str]) -> str:
