@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 PACKAGE_OF = {
     "ip": "iproute2",
+    "ip6tables-legacy-save": "iptables",
+    "iptables-legacy-save": "iptables",
     "nft": "nftables",
     "setpriv": "util-linux",
     "ssh": "openssh-client",

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from . import _firewalld, _guard, _nft_guard, _nft_list, _nft_scratch
+from . import _firewalld, _guard, _nft_guard, _nft_legacy, _nft_list, _nft_scratch
 from ._command import CommandError, Runner
 from ._errors import OversshError
 from ._files import Lock, lock_folder, read_text, remove, remove_empty_folder, write_text
@@ -129,7 +129,8 @@ class NftEngine(Engine[Firewall]):
             raise OversshError("firewalld has no table in this host's ruleset; start it, or set owner: auto")
         if any(is_firewallds(key.table, self._wish.owner) for key in found.ruleset.chains):
             firewalld = _firewalld.observe(self._run)
-        return replace(found, written=written, session=self._session, firewalld=firewalld)
+        legacy = _nft_legacy.observe(self._run) if self._wish.accepts else _nft_legacy.Legacy()
+        return replace(found, written=written, session=self._session, firewalld=firewalld, legacy=legacy)
 
     def plan(self, observed: Firewall) -> Plan:
         """See plan_rules; while a change is tried, nothing is kept of it."""
@@ -238,6 +239,7 @@ class NftEngine(Engine[Firewall]):
         if observed.firewalld is not None and not decision.firewalld.running:
             arranger = Arranger(observed.ruleset, owner=self._wish.owner)
             notes |= dict.fromkeys(note for each in self._wish.accepts for note in arranger.drops_of_firewalld(each))
+        notes |= dict.fromkeys(_nft_legacy.notes(observed.legacy, self._wish.accepts))
         return {
             "rules": rules,
             "placements": [{"name": rule["name"], **placement} for rule in rules for placement in rule["placements"]],

@@ -13,6 +13,7 @@ from ._errors import OversshError
 from ._firewalld_model import Firewalld, lines_of, ours, zone_of
 from ._firewalld_plan import Calls, calls
 from ._nft_fixed import Base, Fixed, FixedArrangement, Written, fixed_from
+from ._nft_legacy import Legacy
 from ._nft_lockout import lockout
 from ._nft_model import OWN_TABLE, ChainKey, Rule, Ruleset, Statement
 from ._nft_owner import OWNERS
@@ -119,11 +120,13 @@ class Firewall:
     """The host's ruleset, and what is kept of ours for the next boot.
 
     written: the fixed rules as nft tells them; session: the ssh connection that the run came by; firewalld: None where
-    it does not own the firewall; of_firewalld: the files of our zone, which are there also while it does not run.
+    it does not own the firewall; of_firewalld: the files of our zone, which are there also while it does not run;
+    legacy: what iptables-legacy holds beside.
     """
 
     ruleset: Ruleset
     session: Session | None = None
+    legacy: Legacy = field(default_factory=Legacy)
     written: Mapping[str, tuple[Written, ...]] = field(default_factory=dict)
     kept_text: str | None = None
     scripts: Mapping[str, str | None] = field(default_factory=lambda: dict.fromkeys(SCRIPTS))

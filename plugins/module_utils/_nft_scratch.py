@@ -22,8 +22,10 @@ from ._nft_list import PATH
 from ._nft_model import ChainKey, Ruleset, parse
 from ._nft_owner import shared_with_iptables
 
+# What read_listing reads.
+LISTING = "nft -j list ruleset && echo && nft -s -a list ruleset"
 # Loads the tables, then the rules, and lists what has become of them.
-SCRIPT = f'{PATH}nft -j -f "$1" && nft -f "$2" && nft -j list ruleset && echo && nft -s -a list ruleset'
+SCRIPT = f'{PATH}nft -j -f "$1" && nft -f "$2" && {LISTING}'
 # What nft says of a line of a file, and then the line, and carets under what it means.
 REFUSAL = re.compile(r"^\S*?rules:(?P<line>[0-9]+):(?P<first>[0-9]+)-(?P<last>[0-9]+): Error: (?P<words>[^/]*)")
 
@@ -49,10 +51,15 @@ def written(run: Runner, ruleset: Ruleset, wanted: Sequence[Fixed], owner: str) 
         except CommandError as error:
             raise OversshError(_refusal(str(error), lines)) from error
     found: dict[str, list[Written]] = {fixed.name: [] for fixed in wanted}
-    told, _empty, text = answer.stdout.partition("\n\n")
-    for _key, rule in parse(told, text).our_rules():
+    for _key, rule in read_listing(answer.stdout).our_rules():
         found[str(rule.name)].append(Written(rule.comment, rule.statements, rule.text))
     return {name: tuple(rules) for name, rules in found.items()}
+
+
+def read_listing(told: str) -> Ruleset:
+    """The ruleset as LISTING prints it."""
+    listing, _empty, text = told.partition("\n\n")
+    return parse(listing, text)
 
 
 def texts(fixed: Fixed, shared: Collection[tuple[str, str]]) -> tuple[str, ...]:

@@ -370,6 +370,8 @@ notes:
     to name the same O(in_interfaces). For the first of them firewalld is reloaded, and only where that loses nothing.
   - Tables of the families netdev and bridge are left as they are; what may drop the packets at an ingress hook is told
     in RV(notes), and so is what drops the host's own replies.
+  - Rules of C(iptables-legacy) have their say beside all those that C(nft) lists. They are left as they are, and
+    RV(notes) names those that may drop the packets.
 """
 
 EXAMPLES = r"""

@@ -1,0 +1,70 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules of iptables-legacy, which nft can't see: what they drop stays dropped, and nft_rule says which rule it is."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from tests.netns.firewall import load, task
+
+HOST = "172.30.2.1"
+PORTS = {"protocol": "tcp", "ports": ["2377", "7946"], "in_interfaces": ["tun1002"]}
+
+
+@pytest.fixture
+def legacy(net):
+    """Runs iptables-legacy and ip6tables-legacy on the host; its tables can't be removed, only be emptied."""
+    if shutil.which("iptables-legacy") is None:
+        pytest.fail("these tests need iptables-legacy; on Debian: apt-get install iptables")
+
+    def run(words, program="iptables-legacy"):
+        net.run([program, *words.split()])
+
+    yield run
+    for program in ("iptables-legacy", "ip6tables-legacy"):
+        for words in ("-P INPUT ACCEPT", "-F", "-X"):
+            run(words, program)
+
+
+def test_what_they_drop_is_told(net, legacy):
+    load(net, "cloud_reject_last.nft")
+    legacy("-N closed")
+    legacy("-A closed -p tcp --dport 7946 -j REJECT --reject-with tcp-reset")
+    legacy("-A INPUT -i tun1002 -j closed")
+    legacy("-P INPUT DROP", "ip6tables-legacy")
+    answer = task(net, name="swarm", **PORTS)
+    assert net.tcp_blocked("peer", HOST, 7946)
+    assert net.tcp_blocked("peer", "fd00:30:2::1", 2377)
+    assert answer["notes"] == [
+        "iptables-legacy may drop packets of swarm, by '-A closed -p tcp -m tcp --dport 7946 -j REJECT --reject-with "
+        "tcp-reset' in the table filter; nft has no say there, so let them pass with iptables-legacy too",
+        "ip6tables-legacy may drop packets of swarm, by the policy of INPUT in the table filter; nft has no say there, "
+        "so let them pass with ip6tables-legacy too",
+    ]
+
+
+def test_where_they_let_the_packets_pass_there_is_nothing_to_tell(net, legacy):
+    load(net, "cloud_reject_last.nft")
+    legacy("-A INPUT -i tun1002 -p tcp --dport 2377 -j ACCEPT")
+    legacy("-A INPUT -p tcp --dport 2377 -j DROP")
+    legacy("-A INPUT -p tcp --dport 7946 -i wan0 -j DROP")
+    answer = task(net, name="swarm", **PORTS)
+    assert net.tcp_passes("peer", HOST, 2377)
+    assert net.tcp_passes("peer", HOST, 7946)
+    assert answer["notes"] == []
+
+
+def test_rules_that_can_not_be_read_may_drop(net, legacy):
+    load(net, "cloud_reject_last.nft")
+    legacy("-A INPUT -j DROP -i tun1002")
+
+    def without(argv, data=None, check=True):
+        if argv[0] == "iptables-legacy-save":
+            argv = ["iptables-legacy-save-that-is-not-there"]
+        return net.run(argv, data, check)
+
+    (note,) = task(net, runner=without, name="swarm", **PORTS)["notes"]
+    assert note.startswith("iptables-legacy has rules of its own on this host, which may drop these packets")
