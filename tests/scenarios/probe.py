@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What answers to a packet on a port: run as a program, here or on a node, with HOST and PORT/PROTOCOL words.
 
-Prints one word for each port: open, refused (nobody listens), rejected (a firewall said so), silent (dropped, or, for
-UDP, taken).
+All are asked at once. Prints one word for each port: open, refused (nobody listens), rejected (a firewall said so),
+silent (dropped, or, for UDP, taken).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import errno
 import json
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 SECONDS = 1.5
 # What an ICMP "administratively prohibited" and its kin become.
@@ -41,8 +42,9 @@ def answer(host: str, port: int, kind: socket.SocketKind) -> str:
 
 if __name__ == "__main__":
     kinds = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
-    found = {}
-    for word in sys.argv[2:]:
-        number, _, protocol = word.partition("/")
-        found[word] = answer(sys.argv[1], int(number), kinds[protocol])
-    print(json.dumps(found))
+    with ThreadPoolExecutor(len(sys.argv[2:])) as pool:
+        asked = {}
+        for word in sys.argv[2:]:
+            number, _, protocol = word.partition("/")
+            asked[word] = pool.submit(answer, sys.argv[1], int(number), kinds[protocol])
+        print(json.dumps({word: future.result() for word, future in asked.items()}))

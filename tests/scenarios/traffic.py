@@ -23,9 +23,9 @@ docker image inspect {name} >/dev/null 2>&1 || {{
     tar -c bin lib lib64 | docker import - {name} >/dev/null
 }}
 docker rm --force {name}-{role} >/dev/null 2>&1 || true
-docker run --detach --name {name}-{role} --network {network} --volume /usr:/usr:ro \
+docker run --detach --name {name}-{role} {options} --volume /usr:/usr:ro \
     --volume /etc/ld.so.cache:/etc/ld.so.cache:ro --volume /run/{name}.py:/traffic.py:ro \
-    {name} /usr/bin/python3 /traffic.py {words} >/dev/null
+    {name} /usr/bin/python3 /traffic.py {role} >/dev/null
 """
 
 
@@ -35,13 +35,11 @@ def between(source: str, destination: str, network: str = "overssh") -> Iterator
 
     It goes on for a few seconds after the body.
     """
-    agent = Path(traffic_agent.__file__).read_text(encoding="utf-8")
-    for node, role, words in ((destination, "serve", "serve"), (source, "send", "wait")):
-        lab.inside(node, f"cat >/run/{NAME}.py <<'END'\n{agent}\nEND\n")
-        lab.inside(node, RUN.format(name=NAME, role=role, network=network, words=words))
+    start(destination, "serve", f"--network {network}")
+    start(source, "wait", f"--network {network}")
     inspected = json.loads(lab.inside(destination, f"docker inspect {NAME}-serve"))
     address = inspected[0]["NetworkSettings"]["Networks"][network]["IPAddress"]
-    argv = ["docker", "exec", "-i", lab.container(source), "docker", "exec", "-i", f"{NAME}-send"]
+    argv = ["docker", "exec", "-i", lab.container(source), "docker", "exec", "-i", f"{NAME}-wait"]
     argv += ["/usr/bin/python3", "/traffic.py", "send", address]
     found: dict[str, Any] = {}
     try:
@@ -58,5 +56,17 @@ def between(source: str, destination: str, network: str = "overssh") -> Iterator
         sys.stdout.write(f"{source} to {destination}: {printed}")
     finally:
         for node in (source, destination):
-            remove = f"docker rm --force {NAME}-send {NAME}-serve; docker rmi {NAME}; rm -rf /run/{NAME} /run/{NAME}.py"
-            lab.inside(node, f"{{ {remove}; }} >/dev/null 2>&1 || true")
+            stop(node)
+
+
+def start(node: str, role: str, options: str) -> None:
+    """Start a container on a node that does what the role says, see traffic_agent; options: docker's."""
+    agent = Path(traffic_agent.__file__).read_text(encoding="utf-8")
+    lab.inside(node, f"cat >/run/{NAME}.py <<'END'\n{agent}\nEND\n")
+    lab.inside(node, RUN.format(name=NAME, role=role, options=options))
+
+
+def stop(node: str) -> None:
+    """Remove what start has made there."""
+    remove = f"docker rm --force {NAME}-wait {NAME}-serve; docker rmi {NAME}; rm -rf /run/{NAME} /run/{NAME}.py"
+    lab.inside(node, f"{{ {remove}; }} >/dev/null 2>&1 || true")
