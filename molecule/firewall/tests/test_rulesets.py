@@ -196,11 +196,14 @@ def proven(still: frozenset[str] = frozenset()) -> dict:
     text, before = rulesets.listing(HUB), opened()
     assert "eth0: 22/tcp" in before
     assert before <= ELSEWHERE
-    done = nft_rule(rules=RULES)
-    assert (done["changed"], done["pending"]) == (True, False)
-    assert opened() == before | (ON_TUNNELS - still)
-    assert nft_rule(rules=RULES)["steps"] == []
-    assert nft_rule(state="absent", all=True)["changed"]
+    try:
+        done = nft_rule(rules=RULES)
+        assert (done["changed"], done["pending"]) == (True, False)
+        assert opened() == before | (ON_TUNNELS - still)
+        assert nft_rule(rules=RULES)["steps"] == []
+    finally:
+        taken = nft_rule(state="absent", all=True)
+    assert taken["changed"]
     assert rulesets.listing(HUB) == text
     return done
 
@@ -239,6 +242,7 @@ def ufw() -> Iterator[None]:
             lab.inside(HUB, "ufw allow 22/tcp; ufw --force enable; ufw status | grep -q 'Status: active'")
             yield
         finally:
+            nft_rule(state="absent", all=True)
             lab.inside(HUB, f"ufw --force disable; {UFW_BACK}")
 
 
@@ -252,7 +256,6 @@ def test_ufw_that_is_reloaded(ufw):
     lab.inside(HUB, "ufw reload")
     lab.wait_for(HUB, f"test $(nft list ruleset | grep -c overssh:) = {placed}", 5)
     assert opened() == before | ON_TUNNELS
-    nft_rule(state="absent", all=True)
 
 
 def test_what_iptables_legacy_drops_is_told_and_left():
