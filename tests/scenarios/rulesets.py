@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections.abc import Iterator
 
@@ -17,22 +18,30 @@ OWN = "inet filter"
 DOCKERS = "iptables_docker.v4"
 
 
+# What packets have put into a set.
+DYNAMIC = re.compile(r"(\n\t\tflags [a-z,]*dynamic.*(?:\n\t\t(?!elements).*)*)\n\t\telements = \{[^}]*\}")
+
+
 def listing(node: str) -> str:
     """All rules of a node, without what packets change."""
-    return lab.inside(node, "nft -s list ruleset")
+    return DYNAMIC.sub(r"\1", lab.inside(node, "nft -s list ruleset"))
 
 
 @contextlib.contextmanager
 def without_own(node: str) -> Iterator[None]:
-    """The node with nothing but Docker's rules meanwhile; what others do to these, and other tables, go in the end."""
+    """The node with nothing but Docker's rules meanwhile; what others add goes in the end."""
     own = lab.inside(node, f"nft -s list table {OWN}")
-    iptables, tables = lab.inside(node, "iptables-save"), _tables(node)
     load(node, f"delete table {OWN}")
+    chains, iptables = _chains(node), lab.inside(node, "iptables-save")
     try:
         yield
     finally:
-        load(node, "".join(f"delete {table}\n" for table in _tables(node) if table not in tables) + own)
+        # It makes chains of its own that were not needed before.
         lab.inside(node, f"iptables-restore <<'END'\n{iptables}\nEND\n")
+        kept = {table for table, _chain in chains}
+        gone = [f"delete chain {table} {chain}" for table, chain in _chains(node) - chains if table in kept]
+        gone += [f"delete table {table}" for table in {table for table, _chain in _chains(node)} - kept]
+        load(node, "\n".join([*gone, own]))
 
 
 @contextlib.contextmanager
@@ -54,8 +63,11 @@ def load(node: str, commands: str) -> None:
     lab.inside(node, f"nft -f - <<'END'\n{commands}\nEND\n")
 
 
-def _tables(node: str) -> list[str]:
-    return lab.inside(node, "nft list tables").splitlines()
+def _chains(node: str) -> set[tuple[str, str]]:
+    """The table and the name of each chain."""
+    listed = json.loads(lab.inside(node, "nft -j list chains"))["nftables"]
+    chains = [entry["chain"] for entry in listed if "chain" in entry]
+    return {(f"{chain['family']} {chain['table']}", chain["name"]) for chain in chains}
 
 
 def _beside_dockers(text: str) -> str:
