@@ -197,10 +197,12 @@ def untouched(fleet: None) -> Iterator[None]:
     assert STRANGER not in lab.inside("edge1", f"cat {LOG}")
 
 
-def proven(still: frozenset[str] = frozenset(), persist: bool = False) -> dict:
-    """Blocked before, passing after on the tunnels and nowhere else, and in the end as it was; what nft_rule said.
+@contextlib.contextmanager
+def proven(still: frozenset[str] = frozenset(), persist: bool = False) -> Iterator[tuple[dict, set[str]]]:
+    """Blocked before, passing after on the tunnels and nowhere else, and after the body as it was.
 
-    still: what stays blocked; persist: with what keeps the rules for the next boot, which takes longer.
+    The body gets what nft_rule said, and what answers once nothing is in the way any more. still: what stays blocked;
+    persist: with what keeps the rules for the next boot, which takes longer.
     """
     text, before = rulesets.listing(HUB), opened()
     assert "eth0: 22/tcp" in before
@@ -210,33 +212,35 @@ def proven(still: frozenset[str] = frozenset(), persist: bool = False) -> dict:
         assert (done["changed"], done["pending"]) == (True, False)
         assert opened() == before | (ON_TUNNELS - still)
         assert nft_rule(rules=RULES, persist=persist)["steps"] == []
+        yield done, before | ON_TUNNELS
     finally:
         taken = nft_rule(state="absent", all=True)
     assert taken["changed"]
     assert rulesets.listing(HUB) == text
-    return done
 
 
 @pytest.mark.parametrize("name", [name for name in rulesets.ALL if name != rulesets.DOCKERS])
 def test_opens_the_tunnels_and_nothing_else(name):
-    with rulesets.loaded(HUB, name):
-        proven()
+    with rulesets.loaded(HUB, name), proven():
+        pass
 
 
 def test_a_published_port_works_before_meanwhile_and_after():
     with rulesets.loaded(HUB, rulesets.DOCKERS):
         before = opened()
         assert f"eth0: {PUBLISHED}" in before
-        proven(persist=True)
+        with proven(persist=True):
+            pass
         assert opened() == before
 
 
 def test_what_is_dropped_on_arrival_is_told_and_left():
+    still = frozenset({"edge1: 7946/tcp", "edge1 through the hub: 7946/tcp"})
+    note = "'tcp dport 7946 drop' in netdev early tunnel may drop these packets on arrival; left as it is"
     with rulesets.loaded(HUB, "policy_drop.nft"):
         rulesets.load(HUB, EARLY)
-        done = proven(still=frozenset({"edge1: 7946/tcp", "edge1 through the hub: 7946/tcp"}))
-    note = "'tcp dport 7946 drop' in netdev early tunnel may drop these packets on arrival; left as it is"
-    assert note in done["notes"]
+        with proven(still) as (done, _open):
+            assert note in done["notes"]
 
 
 @pytest.fixture
@@ -250,32 +254,31 @@ def ufw() -> Iterator[None]:
             lab.inside(HUB, "ufw allow 22/tcp; ufw --force enable; ufw status | grep -q 'Status: active'")
             yield
         finally:
-            nft_rule(state="absent", all=True)
             lab.inside(HUB, f"ufw --force disable; {UFW_BACK}")
 
 
-def test_ufw(ufw):
-    proven(persist=True)
-
-
-def test_ufw_that_is_reloaded(ufw):
-    before = opened()
-    placed = len(nft_rule(rules=RULES)["placements"])
-    lab.inside(HUB, "ufw reload")
-    lab.wait_for(HUB, f"test $(nft list ruleset | grep -c overssh:) = {placed}", 5)
-    assert opened() == before | ON_TUNNELS
+def test_ufw_also_when_it_is_reloaded(ufw):
+    with proven(persist=True) as (done, everything):
+        lab.inside(HUB, "ufw reload")
+        lab.wait_for(HUB, f"test $(nft list ruleset | grep -c overssh:) = {len(done['placements'])}", 5)
+        assert opened() == everything
 
 
 def test_what_iptables_legacy_drops_is_told_and_left():
+    def told(done: dict) -> list[str]:
+        return [note for note in done["notes"] if "legacy" in note]
+
     with rulesets.loaded(HUB, "policy_drop.nft"):
         try:
             lab.inside(HUB, "iptables-legacy -A INPUT -i tun1002 -p tcp --dport 7946 -j DROP")
-            notes = proven(still=frozenset({"edge1: 7946/tcp"}))["notes"]
-            assert [note for note in notes if "legacy" in note] == [
-                "iptables-legacy may drop packets of fleet-swarm-tcp, by '-A INPUT -i tun1002 -p tcp -m tcp --dport "
-                "7946 -j DROP' in the table filter; nft has no say there, so let them pass with iptables-legacy too"
-            ]
-            lab.inside(HUB, "iptables-legacy -I INPUT -i tun1002 -p tcp --dport 7946 -j ACCEPT")
-            assert [note for note in proven()["notes"] if "legacy" in note] == []
+            with proven(still=frozenset({"edge1: 7946/tcp"})) as (done, everything):
+                assert told(done) == [
+                    "iptables-legacy may drop packets of fleet-swarm-tcp, by '-A INPUT -i tun1002 -p tcp -m tcp "
+                    "--dport 7946 -j DROP' in the table filter; nft has no say there, so let them pass with "
+                    "iptables-legacy too"
+                ]
+                lab.inside(HUB, "iptables-legacy -I INPUT -i tun1002 -p tcp --dport 7946 -j ACCEPT")
+                assert opened() == everything
+                assert told(nft_rule(rules=RULES, persist=False)) == []
         finally:
             lab.inside(HUB, "iptables-legacy -F INPUT")
