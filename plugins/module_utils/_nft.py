@@ -129,7 +129,7 @@ class NftEngine(Engine[Firewall]):
             raise OversshError("firewalld has no table in this host's ruleset; start it, or set owner: auto")
         if any(is_firewallds(key.table, self._wish.owner) for key in found.ruleset.chains):
             firewalld = _firewalld.observe(self._run)
-        legacy = _nft_legacy.observe(self._run) if self._wish.accepts else _nft_legacy.Legacy()
+        legacy = _nft_legacy.observe(self._run)
         return replace(found, written=written, session=self._session, firewalld=firewalld, legacy=legacy)
 
     def plan(self, observed: Firewall) -> Plan:
@@ -245,7 +245,7 @@ class NftEngine(Engine[Firewall]):
             "placements": [{"name": rule["name"], **placement} for rule in rules for placement in rule["placements"]],
             "needed": any(rule["needed"] for rule in rules),
             "notes": list(notes),
-            "owners": owners(observed.ruleset),
+            "owners": sorted({*owners(observed.ruleset), *observed.legacy.owners}),
             "pending": self._guarded,
             "guard": _nft_guard.name_of(self._wish) if self._guarded else "",
         }

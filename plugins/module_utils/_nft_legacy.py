@@ -31,6 +31,12 @@ class Legacy:
     ruleset: Ruleset = field(default_factory=Ruleset)
     unread: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """Its name where it has anything to say; tables that stand empty have not, and can't be removed."""
+        says = any(chain.rules or chain.policy != "accept" for chain in self.ruleset.chains.values())
+        return ("iptables-legacy",) if says or self.unread else ()
+
 
 def observe(run: Runner) -> Legacy:
     """What iptables-legacy holds on this host; usually nothing."""

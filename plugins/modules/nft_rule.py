@@ -525,7 +525,8 @@ placements:
         rule: counter reject with icmpx admin-prohibited
 owners:
   description:
-    - The programs whose rules the host's ruleset has, of C(docker), C(firewalld), C(iptables), C(nftables) and C(ufw).
+    - The programs whose rules the host has, of C(docker), C(firewalld), C(iptables), C(iptables-legacy), C(nftables)
+      and C(ufw).
   returned: success
   type: list
   elements: str

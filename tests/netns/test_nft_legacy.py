@@ -38,6 +38,7 @@ def test_what_they_drop_is_told(net, legacy):
     answer = task(net, name="swarm", **PORTS)
     assert net.tcp_blocked("peer", HOST, 7946)
     assert net.tcp_blocked("peer", "fd00:30:2::1", 2377)
+    assert answer["owners"] == ["iptables-legacy", "nftables"]
     assert answer["notes"] == [
         "iptables-legacy may drop packets of swarm, by '-A closed -p tcp -m tcp --dport 7946 -j REJECT --reject-with "
         "tcp-reset' in the table filter; nft has no say there, so let them pass with iptables-legacy too",
@@ -66,5 +67,15 @@ def test_rules_that_can_not_be_read_may_drop(net, legacy):
             argv = ["iptables-legacy-save-that-is-not-there"]
         return net.run(argv, data, check)
 
-    (note,) = task(net, runner=without, name="swarm", **PORTS)["notes"]
+    answer = task(net, runner=without, name="swarm", **PORTS)
+    assert answer["owners"] == ["iptables-legacy", "nftables"]
+    (note,) = answer["notes"]
     assert note.startswith("iptables-legacy has rules of its own on this host, which may drop these packets")
+
+
+def test_tables_that_stand_empty_have_nothing_to_say(net, legacy):
+    load(net, "cloud_reject_last.nft")
+    legacy("-P INPUT DROP")
+    legacy("-P INPUT ACCEPT")
+    answer = task(net, name="swarm", **PORTS)
+    assert (answer["owners"], answer["notes"]) == (["nftables"], [])
