@@ -125,9 +125,9 @@ LINKS = (
 
 
 @contextlib.contextmanager
-def network() -> Iterator[Network]:
-    """The namespaces, with their links; removed whatever happens."""
-    net = Network(f"overssh-nft-{os.getpid()}")
+def network(purpose: str = "nft") -> Iterator[Network]:
+    """The namespaces, with their links; removed whatever happens. Each purpose has a network of its own."""
+    net = Network(f"overssh-{purpose}-{os.getpid()}")
     nodes = ["host", *(link[0] for link in LINKS)]
     try:
         for node in nodes:

@@ -9,32 +9,32 @@ import shutil
 import pytest
 
 from tests.netns.firewall import load, task
+from tests.netns.network import network
 
 HOST = "172.30.2.1"
 PORTS = {"protocol": "tcp", "ports": ["2377", "7946"], "in_interfaces": ["tun1002"]}
 
 
 @pytest.fixture
-def legacy(net):
-    """Runs iptables-legacy and ip6tables-legacy on the host; its tables can't be removed, only be emptied."""
-    if shutil.which("iptables-legacy") is None:
-        pytest.fail("these tests need iptables-legacy; on Debian: apt-get install iptables")
-
-    def run(words, program="iptables-legacy"):
-        net.run([program, *words.split()])
-
-    yield run
-    for program in ("iptables-legacy", "ip6tables-legacy"):
-        for words in ("-P INPUT ACCEPT", "-F", "-X"):
-            run(words, program)
+def net():
+    """A network of its own: tables of iptables-legacy stay, and iptables-nft would speak of them to other tests."""
+    missing = [program for program in ("ip", "nft", "iptables-legacy") if shutil.which(program) is None]
+    if missing:
+        pytest.fail(f"these tests need {', '.join(missing)}; on Debian: apt-get install iproute2 nftables iptables")
+    with network("legacy") as found:
+        load(found, "cloud_reject_last.nft")
+        yield found
 
 
-def test_what_they_drop_is_told(net, legacy):
-    load(net, "cloud_reject_last.nft")
-    legacy("-N closed")
-    legacy("-A closed -p tcp --dport 7946 -j REJECT --reject-with tcp-reset")
-    legacy("-A INPUT -i tun1002 -j closed")
-    legacy("-P INPUT DROP", "ip6tables-legacy")
+def legacy(net, words, program="iptables-legacy"):
+    net.run([program, *words.split()])
+
+
+def test_what_they_drop_is_told(net):
+    legacy(net, "-N closed")
+    legacy(net, "-A closed -p tcp --dport 7946 -j REJECT --reject-with tcp-reset")
+    legacy(net, "-A INPUT -i tun1002 -j closed")
+    legacy(net, "-P INPUT DROP", "ip6tables-legacy")
     answer = task(net, name="swarm", **PORTS)
     assert net.tcp_blocked("peer", HOST, 7946)
     assert net.tcp_blocked("peer", "fd00:30:2::1", 2377)
@@ -47,20 +47,18 @@ def test_what_they_drop_is_told(net, legacy):
     ]
 
 
-def test_where_they_let_the_packets_pass_there_is_nothing_to_tell(net, legacy):
-    load(net, "cloud_reject_last.nft")
-    legacy("-A INPUT -i tun1002 -p tcp --dport 2377 -j ACCEPT")
-    legacy("-A INPUT -p tcp --dport 2377 -j DROP")
-    legacy("-A INPUT -p tcp --dport 7946 -i wan0 -j DROP")
+def test_where_they_let_the_packets_pass_there_is_nothing_to_tell(net):
+    legacy(net, "-A INPUT -i tun1002 -p tcp --dport 2377 -j ACCEPT")
+    legacy(net, "-A INPUT -p tcp --dport 2377 -j DROP")
+    legacy(net, "-A INPUT -p tcp --dport 7946 -i wan0 -j DROP")
     answer = task(net, name="swarm", **PORTS)
     assert net.tcp_passes("peer", HOST, 2377)
     assert net.tcp_passes("peer", HOST, 7946)
     assert answer["notes"] == []
 
 
-def test_rules_that_can_not_be_read_may_drop(net, legacy):
-    load(net, "cloud_reject_last.nft")
-    legacy("-A INPUT -j DROP -i tun1002")
+def test_rules_that_can_not_be_read_may_drop(net):
+    legacy(net, "-A INPUT -j DROP -i tun1002")
 
     def without(argv, data=None, check=True):
         if argv[0] == "iptables-legacy-save":
@@ -73,9 +71,8 @@ def test_rules_that_can_not_be_read_may_drop(net, legacy):
     assert note.startswith("iptables-legacy has rules of its own on this host, which may drop these packets")
 
 
-def test_tables_that_stand_empty_have_nothing_to_say(net, legacy):
-    load(net, "cloud_reject_last.nft")
-    legacy("-P INPUT DROP")
-    legacy("-P INPUT ACCEPT")
+def test_tables_that_stand_empty_have_nothing_to_say(net):
+    legacy(net, "-P INPUT DROP")
+    legacy(net, "-P INPUT ACCEPT")
     answer = task(net, name="swarm", **PORTS)
     assert (answer["owners"], answer["notes"]) == (["nftables"], [])
