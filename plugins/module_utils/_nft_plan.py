@@ -214,6 +214,7 @@ def _refuse_placeless(rule: Mapping[str, Any]) -> None:
 def decide(wish: Wish, observed: Firewall) -> Decision:
     """What has to be done with the rules, and which of them are kept for the next boot."""
     arrangements: tuple[Arrangement, ...] = ()
+    arranger = None
     if wish.accepts:
         arranger = Arranger(observed.ruleset, lambda name: not wish.concerns(name), wish.owner)
         arrangements = tuple(arranger.arrange(accept) for accept in wish.accepts)

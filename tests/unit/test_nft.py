@@ -12,6 +12,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils import _nft, _nft_pe
 from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer, CommandError
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._nft_model import ChainKey, parse
+from ansible_collections.overssh.swarm.plugins.module_utils._session import Session
 from ansible_collections.overssh.swarm.plugins.module_utils._systemd import UnitState
 
 RECORDED = Path(__file__).parent / "nft" / "1.1.3"
@@ -68,6 +69,13 @@ def test_a_name_is_enough_to_take_a_rule_away():
     plan = _nft_plan.plan_rules(wish(state="absent", name="swarm/tcp", persist=False), placed_firewall())
     assert [step.action for step in plan.steps] == ["change"]
     assert [command["delete"]["rule"]["handle"] for command in plan.steps[0].args["commands"]] == [100]
+
+
+def test_rules_are_taken_away_by_a_run_that_comes_by_ssh():
+    """Also where nothing else is asked for: what cuts the connection is looked for all the same."""
+    session = Session("192.0.2.1", "192.0.2.2", 22, "eth0")
+    plan = _nft_plan.plan_rules(wish(state="absent", all=True), placed_firewall(session=session))
+    assert [step.action for step in plan.steps] == ["change"]
 
 
 @pytest.mark.parametrize(
