@@ -259,6 +259,7 @@ def ufw() -> Iterator[None]:
 
 def test_ufw_also_when_it_is_reloaded(ufw):
     with proven(persist=True) as (done, everything):
+        assert done["owners"] == ["docker", "iptables", "ufw"]
         lab.inside(HUB, "ufw reload")
         lab.wait_for(HUB, f"test $(nft list ruleset | grep -c overssh:) = {len(done['placements'])}", 5)
         assert opened() == everything
@@ -272,6 +273,7 @@ def test_what_iptables_legacy_drops_is_told_and_left():
         try:
             lab.inside(HUB, "iptables-legacy -A INPUT -i tun1002 -p tcp --dport 7946 -j DROP")
             with proven(still=frozenset({"edge1: 7946/tcp"})) as (done, everything):
+                assert "iptables-legacy" in done["owners"]
                 assert told(done) == [
                     "iptables-legacy may drop packets of fleet-swarm-tcp, by '-A INPUT -i tun1002 -p tcp -m tcp "
                     "--dport 7946 -j DROP' in the table filter; nft has no say there, so let them pass with "
