@@ -94,7 +94,7 @@ molecule: molecule-three molecule-fleet molecule-older ## Run the playbooks on f
 
 .PHONY: molecule-three
 molecule-three: export LAB_NAME := $(MOLECULE_LAB)
-molecule-three: export LAB_PACKAGES := ufw
+molecule-three: export LAB_PACKAGES := firewalld ufw
 molecule-three: export LAB_STATE := .lab$(if $(filter-out overssh,$(MOLECULE_LAB)),/$(MOLECULE_LAB))
 molecule-three: export MOLECULE_EPHEMERAL_DIRECTORY := $(CURDIR)/build/molecule/$(MOLECULE_LAB)
 molecule-three: $(READY) ## Those of them on three nodes

@@ -265,6 +265,52 @@ def test_ufw_also_when_it_is_reloaded(ufw):
         assert opened() == everything
 
 
+@pytest.fixture
+def firewalld() -> Iterator[None]:
+    """The hub with firewalld as its package has it, which lets ssh in."""
+    if not lab.inside(HUB, "command -v firewall-cmd || true"):
+        pytest.fail("this test needs nodes with firewalld: bring the lab up with LAB_PACKAGES=firewalld")
+    with rulesets.without_own(HUB):
+        lab.inside(HUB, "tar -C / -cpf /run/firewalld.tar etc/firewalld; systemctl start firewalld")
+        try:
+            lab.wait_for(HUB, "firewall-cmd --quiet --state", 30)
+            yield
+        finally:
+            lab.inside(HUB, "systemctl stop firewalld; rm -rf /etc/firewalld; tar -C / -xpf /run/firewalld.tar")
+
+
+def test_firewalld_also_when_it_is_reloaded(firewalld):
+    """What is in the way is a zone, so the tunnels get their own."""
+
+    def reloaded() -> list[str]:
+        lab.inside(HUB, "firewall-cmd --quiet --reload")
+        return sorted(lab.inside(HUB, "nft -s list table inet firewalld").splitlines())
+
+    text, before = reloaded(), opened()
+    assert "eth0: 22/tcp" in before
+    assert before <= ELSEWHERE
+    lab.inside(HUB, "firewall-cmd --quiet --add-port=9999/tcp")
+    refused = lab.task(HUB, "overssh.swarm.nft_rule", rules=RULES)
+    assert "would lose ports of public, which nobody made permanent" in refused["msg"]
+    lab.inside(HUB, "firewall-cmd --quiet --remove-port=9999/tcp")
+    done = nft_rule(rules=RULES)
+    assert (done["changed"], done["pending"]) == (True, False)
+    assert {"docker", "firewalld", "iptables"} <= set(done["owners"])
+    assert opened() == before | ON_TUNNELS
+    assert nft_rule(rules=RULES)["steps"] == []
+    reloaded()
+    assert opened() == before | ON_TUNNELS
+    assert nft_rule(rules=RULES[:1], exclusive_prefix="fleet-", confirm="manual", rollback_timeout=8)["pending"]
+    lab.wait_for(HUB, "firewall-cmd --policy=overssh-transit --list-rich-rules | grep -q accept", 30)
+    lab.wait_for(HUB, "test -e /var/lib/overssh/guard/firewall-fleet/taken_back", 30)
+    lab.task(HUB, "overssh.swarm.guard", name="firewall-fleet", state="absent")
+    assert nft_rule(rules=RULES)["steps"] == [], "the host has taken it back"
+    assert nft_rule(state="absent", all=True)["changed"]
+    assert opened() == before
+    assert lab.inside(HUB, "grep -rls overssh /etc/firewalld || true") == ""
+    assert reloaded() == text
+
+
 def test_what_iptables_legacy_drops_is_told_and_left():
     def told(done: dict) -> list[str]:
         return [note for note in done["notes"] if "legacy" in note]
