@@ -57,7 +57,12 @@ class Firewalld:
 
 
 def lines_of(accept: Accept, persist: bool) -> list[Line]:
-    """The accept as lines of our file; OversshError where firewalld can't tell its packets apart."""
+    """The accept as lines of our file; OversshError where firewalld can't tell its packets apart.
+
+    What a host itself sends firewalld lets out, unless somebody has a policy for that.
+    """
+    if accept.path not in KEYS:
+        return []
     rule = f"rule {accept.name}: firewalld owns this host's firewall"
     if not accept.in_interfaces:
         raise OversshError(f"{rule} and tells packets apart by their interfaces; say in_interfaces")

@@ -236,15 +236,16 @@ class NftEngine(Engine[Firewall]):
         ]
         rules += [{"name": each.fixed.name, "needed": True, "placements": _told_fixed(each)} for each in decision.fixed]
         notes = dict.fromkeys(note for arrangement in decision.arrangements for note in arrangement.notes)
+        beyond = dict.fromkeys(_nft_legacy.notes(observed.legacy, self._wish.accepts))
         if observed.firewalld is not None and not decision.firewalld.running:
             arranger = Arranger(observed.ruleset, owner=self._wish.owner)
-            notes |= dict.fromkeys(note for each in self._wish.accepts for note in arranger.drops_of_firewalld(each))
-        notes |= dict.fromkeys(_nft_legacy.notes(observed.legacy, self._wish.accepts))
+            beyond |= dict.fromkeys(note for each in self._wish.accepts for note in arranger.drops_of_firewalld(each))
         return {
             "rules": rules,
             "placements": [{"name": rule["name"], **placement} for rule in rules for placement in rule["placements"]],
             "needed": any(rule["needed"] for rule in rules),
-            "notes": list(notes),
+            "notes": [*notes, *beyond],
+            "warnings": list(beyond),
             "owners": sorted({*owners(observed.ruleset), *observed.legacy.owners}),
             "pending": self._guarded,
             "guard": _nft_guard.name_of(self._wish) if self._guarded else "",

@@ -213,6 +213,8 @@ class Arranger:
         return need
 
     def _look_at_ingress(self, accept: Accept, notes: dict[str, None]) -> None:
+        if accept.path == "output":
+            return
         walker = Walker(self._foreign, self.reader)
         for base in walker.ruleset.base_chains("ingress", {"netdev", "inet"}):
             if accept.in_interfaces and base.devices and set(base.devices).isdisjoint(accept.in_interfaces):
@@ -234,7 +236,8 @@ class Arranger:
                     event = _first_drop(walker, base, packet, {})
                     if event is not None and event.certain:
                         decider = _decider(walker, base, event)
-                        notes[f"{decider.text!r} in {decider.key} drops this host's replies; left as it is"] = None
+                        words = "drops this host's replies; a rule of path output lets them out"
+                        notes[f"{decider.text!r} in {decider.key} {words}"] = None
 
     def _with(self, accept: Accept, kept: OwnRules, needs: Mapping[ChainKey, Need]) -> Ruleset:
         """The foreign ruleset, with the rules that stay and those that are needed in their places."""

@@ -17,8 +17,12 @@ from ._nft_model import MARK, Statement, several
 
 COMMENT_LIMIT = 128
 PROTOCOLS = ("tcp", "udp", "icmp", "icmpv6", "esp", "any")
-PATHS = ("input", "forward")
-PATH_HOOKS = {"input": ("prerouting", "input"), "forward": ("prerouting", "forward", "postrouting")}
+PATHS = ("input", "forward", "output")
+PATH_HOOKS = {
+    "input": ("prerouting", "input"),
+    "forward": ("prerouting", "forward", "postrouting"),
+    "output": ("output", "postrouting"),
+}
 # Where a packet has no outgoing interface yet.
 BEFORE_ROUTING = frozenset({"ingress", "prerouting", "input"})
 STATES = ("new", "established")
@@ -68,10 +72,11 @@ class Accept:
         """Each kind of packet that it is for, as seen at a hook by a chain of this priority."""
         early = hook in BEFORE_ROUTING
         outgoing: Sequence[str | None] = ("",) if early else (self.out_interfaces or (None,))
+        incoming: Sequence[str | None] = ("",) if self.path == "output" else (self.in_interfaces or (None,))
         for family in families:
             for state, iif, oif, port, source, destination in itertools.product(
                 states_at(hook, priority),
-                self.in_interfaces or (None,),
+                incoming,
                 outgoing,
                 self.ports or (None,),
                 of_family(self.source, family) or (None,),
@@ -91,8 +96,8 @@ class Accept:
                 )
 
     def replies(self, hook: str, priority: int, families: Iterable[str]) -> Iterator[Packet]:
-        """This host's answers to its packets, as seen at a hook; a forwarded packet is not answered here."""
-        if self.path == "forward":
+        """This host's answers to its packets, as seen at a hook; only a packet for this host is answered here."""
+        if self.path != "input":
             return
         for family in families:
             for oif in self.in_interfaces or (None,):
@@ -297,7 +302,9 @@ def accept_from(options: Mapping[str, Any]) -> Accept:
     if accept.ports and accept.protocol not in {"tcp", "udp"}:
         raise OversshError(f"rule {name}: ports belong to the protocols tcp and udp, not to {accept.protocol}")
     if accept.out_interfaces and accept.path == "input":
-        raise OversshError(f"rule {name}: a packet to this host has no outgoing interface; use path: forward")
+        raise OversshError(f"rule {name}: a packet to this host has no outgoing interface; use path: forward or output")
+    if accept.in_interfaces and accept.path == "output":
+        raise OversshError(f"rule {name}: a packet of this host itself has no incoming interface; say out_interfaces")
     if not accept.families:
         raise OversshError(f"rule {name}: protocol, source and destination have no address family in common")
     if accept == Accept(name=name, path=accept.path):

@@ -162,7 +162,7 @@ def _suggested(seen: Seen) -> tuple[dict[str, Any] | None, list[dict[str, Any]],
 def _placed(wish: dict[str, Any], seen: Seen) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The accept as nft_rule takes it on this host, and the places where its rules would stand."""
     firewalld = any(key.table == FIREWALLD for key in seen.ruleset.chains)
-    if firewalld and "out_interfaces" in wish:
+    if firewalld and wish["path"] == "forward" and "out_interfaces" in wish:
         # It lets packets cross among interfaces, in both directions.
         wish["in_interfaces"] = sorted({*wish.get("in_interfaces", ()), *wish.pop("out_interfaces")})
     accept = accept_from(wish)

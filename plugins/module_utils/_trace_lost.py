@@ -7,6 +7,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 
+from . import _nft_legacy
 from ._addresses import device_to, read_devices
 from ._command import Runner
 from ._errors import OversshError
@@ -14,19 +15,15 @@ from ._files import read_text
 from ._trace_netlink import Header
 from ._trace_way import Way
 
-# Which families' iptables-legacy has tables; nft doesn't see those.
-LEGACY = ("/proc/net/ip_tables_names", "/proc/net/ip6_tables_names")
-
 
 def lost(run: Runner, way: Way, names: Mapping[int, str]) -> str:
     """One sentence: where the packet was lost, why, and what to look at."""
     if way.entered == way.left == "prerouting" and way.last is not None:
         return f"no rule drops the packet; the kernel does, when it looks for its way: {_routing(run, way.last, names)}"
     where = f"after the hook {way.left}" if way.entered == way.left else f"at the hook {way.entered or way.left}"
-    others = [path for path in LEGACY if (_read(path) or "").strip()]
     who = (
-        "iptables-legacy has tables on this host, whose rules nft does not show; look at iptables-legacy-save"
-        if others
+        "iptables-legacy has rules on this host, which nft does not show; look at iptables-legacy-save"
+        if _nft_legacy.observe(run).owners
         else "look at what else handles packets there, such as IPsec policies, the MTU of its way, or programs of eBPF"
     )
     return f"no rule of nft drops the packet, and it is lost {where}; {who}"

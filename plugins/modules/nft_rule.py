@@ -39,9 +39,10 @@ options:
     type: str
   path:
     description:
-      - Whether the packets are for the host itself (V(input)) or are forwarded by it (V(forward)).
+      - Whether the packets are for the host itself (V(input)), are forwarded by it (V(forward)), or are the host's own
+        (V(output)).
     type: str
-    choices: [input, forward]
+    choices: [input, forward, output]
     default: input
   protocol:
     description:
@@ -59,14 +60,14 @@ options:
   in_interfaces:
     description:
       - Names of the interfaces that the packets come in by; none stands for all.
-      - An interface needn't exist yet.
+      - An interface needn't exist yet. Not with O(path=output).
     type: list
     elements: str
     default: []
   out_interfaces:
     description:
       - Names of the interfaces that the packets go out by; none stands for all.
-      - Only with O(path=forward).
+      - Only with O(path=forward) and O(path=output).
     type: list
     elements: str
     default: []
@@ -189,7 +190,7 @@ options:
       path:
         description: See O(path).
         type: str
-        choices: [input, forward]
+        choices: [input, forward, output]
         default: input
       protocol:
         description: See O(protocol).
@@ -542,7 +543,9 @@ guard:
   type: str
   sample: ""
 notes:
-  description: What could not be told for sure, or is not in the module's hands.
+  description:
+    - What could not be told for sure, or is not in the module's hands. What drops the packets where nft and the module
+      have no say, as iptables-legacy, is a warning besides.
   returned: success
   type: list
   elements: str

@@ -28,6 +28,9 @@ def wanted(node: Mapping[str, Any], settings: Mapping[str, Any]) -> list[dict[st
         if settings["swarm_family"] == family:
             rules += _swarm(node, settings, here)
         rules.append(_accept(f"icmp{suffix}", icmp, here))
+        # Where hosts let out nothing but what they know.
+        out = {"out_interfaces": devices, "source": [address], "destination": [underlay]}
+        rules.append({**_accept(f"out{suffix}", "any", out), "path": "output"})
         if node["hub"]:
             through = {**here, "destination": [underlay], "out_interfaces": devices}
             rules.append({**_accept(f"transit{suffix}", "any", through), "path": "forward"})

@@ -62,6 +62,35 @@ def test_lets_tunnels_talk_to_each_other(net, ruleset, rules):
     assert net.listing() == before
 
 
+def test_lets_the_host_itself_out(net):
+    net.run(["nft", "add table inet f { chain out { type filter hook output priority 0; policy drop; }; }"])
+    net.run(["nft", "add rule inet f out ct state established accept"])
+    before = net.listing()
+    rule = {"name": "out", "path": "output", "out_interfaces": ["tun1002"], "destination": ["172.30.2.0/24"]}
+    assert net.tcp_blocked("host", "172.30.2.2", 7946, target="peer")
+
+    answer = task(net, rules=[rule])
+
+    assert [place["decided_by"]["rule"] for place in answer["placements"]] == ["policy drop"]
+    assert net.tcp_passes("host", "172.30.2.2", 7946, target="peer")
+    assert net.udp_passes("host", "172.30.2.2", 4789, target="peer")
+    assert net.tcp_blocked("host", SPOKE, 7946, target="spoke")
+    assert net.tcp_blocked("host", "198.51.100.2", 7946, target="world")
+    assert task(net, rules=[rule])["steps"] == []
+    task(net, state="absent", all=True)
+    assert net.listing() == before
+
+
+def test_replies_that_nothing_lets_out_pass_with_a_rule_for_them(net):
+    net.run(["nft", "add table inet f { chain out { type filter hook output priority 0; policy drop; }; }"])
+    told = "'policy drop' in inet f out drops this host's replies; a rule of path output lets them out"
+    assert task(net, rules=SWARM)["notes"] == [told]
+    assert net.tcp_blocked("peer", HOST, 2377)
+    task(net, name="out", path="output", out_interfaces=["tun1002"], source=["172.30.2.1"])
+    assert net.tcp_passes("peer", HOST, 2377)
+    assert net.tcp_blocked("spoke", "172.30.3.1", 2377)
+
+
 def test_leaves_an_open_firewall_alone(net):
     net.run(["nft", "add table inet filter { chain input { type filter hook input priority 0; policy accept; }; }"])
     before = net.listing()

@@ -229,7 +229,7 @@ def test_the_management_port_is_opened_on_managers_and_transit_on_the_hub() -> N
     ports = {name: {port for rule in node["rules"] for port in rule["ports"]} for name, node in nodes.items()}
     assert ports == {"cloud1": {2377, 7946, 4789}, "edge1": {7946, 4789}, "edge2": {7946, 4789}}
     assert [rule["path"] for rule in nodes["cloud1"]["rules"]].count("forward") == 1
-    assert all(rule["path"] == "input" for rule in nodes["edge1"]["rules"])
+    assert {rule["name"] for rule in nodes["edge1"]["rules"] if rule["path"] != "input"} == {"fleet-out"}
     for node in nodes.values():
         devices = [each["name"] for each in node["devices"] if each["peer"] != node["name"]]
         assert all(rule["in_interfaces"] == devices for rule in node["rules"])
@@ -260,6 +260,8 @@ def test_the_swarm_may_run_on_the_second_underlay() -> None:
     assert rules == {
         "fleet-icmp": ["172.30.0.2"],
         "fleet-icmp6": ["fd8a:91c4:6e27::2"],
+        "fleet-out": ["172.30.0.0/16"],
+        "fleet-out6": ["fd8a:91c4:6e27::/64"],
         "fleet-swarm-tcp": ["fd8a:91c4:6e27::2"],
         "fleet-swarm-udp": ["fd8a:91c4:6e27::2"],
     }

@@ -258,7 +258,9 @@ class TestVerdicts:
         output = {"family": "inet", "table": "t", "name": "output", "type": "filter", "hook": "output", "prio": 0}
         chain = {"chain": {**output, "policy": "drop"}}
         arrangement = Arranger(ruleset(chain)).arrange(accept_from(TCP))
-        assert arrangement.notes == ("'policy drop' in inet t output drops this host's replies; left as it is",)
+        assert arrangement.notes == (
+            "'policy drop' in inet t output drops this host's replies; a rule of path output lets them out",
+        )
         replies = rule(1, match({"ct": {"key": "state"}}, "established", "in"), ACCEPT, chain="output")
         assert not Arranger(ruleset(chain, replies)).arrange(accept_from(TCP)).notes
         assert not Arranger(ruleset(chain)).arrange(accept_from(TRANSIT)).notes
