@@ -232,7 +232,8 @@ def test_the_management_port_is_opened_on_managers_and_transit_on_the_hub() -> N
     assert {rule["name"] for rule in nodes["edge1"]["rules"] if rule["path"] != "input"} == {"fleet-out"}
     for node in nodes.values():
         devices = [each["name"] for each in node["devices"] if each["peer"] != node["name"]]
-        assert all(rule["in_interfaces"] == devices for rule in node["rules"])
+        sides = [rule["out_interfaces" if rule["path"] == "output" else "in_interfaces"] for rule in node["rules"]]
+        assert all(side == devices for side in sides)
 
 
 def test_a_second_underlay_numbers_its_addresses_alike() -> None:
