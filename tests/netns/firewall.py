@@ -27,6 +27,10 @@ class Module:
     def __init__(self, check_mode=False):
         self.check_mode = check_mode
         self._diff = True
+        self.warned = []
+
+    def warn(self, words):
+        self.warned.append(words)
 
     def exit_json(self, **answer):
         self.answer = answer
