@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from ._errors import OversshError
+from ._wait import wait_until
 
 
 def read_text(path: str) -> str | None:
@@ -52,25 +53,34 @@ def _make_folder(path: str) -> None:
 
 
 class Lock:
-    """A folder of ours, held as long as this is, by one program at a time; others wait."""
+    """A folder that is held as long as this is, by one program at a time."""
 
     def __init__(self, path: str) -> None:
         self._folder = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        fcntl.flock(self._folder, fcntl.LOCK_EX)
+
+    def take(self) -> bool:
+        """Whether it is held now."""
+        try:
+            fcntl.flock(self._folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError):
             os.close(self._folder)
 
 
-def lock_folder(path: str) -> Lock | None:
-    """Wait until nobody else holds the folder; None where there is none."""
+def lock_folder(path: str, timeout: float = 60) -> Lock | None:
+    """Wait until nobody else holds the folder, at most timeout seconds; None where there is none."""
     try:
-        return Lock(path)
+        lock = Lock(path)
+        wait_until(lock.take, timeout, f"the end of another run that holds {path}")
     except FileNotFoundError:
         return None
     except OSError as error:
         raise OversshError(f"can't lock {path}: {error}") from error
+    return lock
 
 
 def remove(path: str) -> None:

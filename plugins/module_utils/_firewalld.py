@@ -33,18 +33,18 @@ def observe(run: Runner) -> Firewalld:
     running = {ZONES: read_listing(checked(first, ["firewall-cmd", ZONES], True).stdout)}
     running[POLICIES] = read_listing(_ask(run, POLICIES))
     permanent = {option: read_listing(_ask(run, PERMANENT, option)) for option in (ZONES, POLICIES)}
-    zones = {
-        name: zone
-        for zone, settings in running[ZONES].items()
-        for name in settings.get("interfaces", ())
-        if zone != ZONE
-    }
-    tunnels = frozenset(name for name in zones if os.path.exists(f"/sys/class/net/{name}/tun_flags"))
-    found = Firewalld(_ours(running), _ours(permanent), zones, tunnels)
+    zones, kept_zones = _zones(running[ZONES]), _zones(permanent[ZONES])
+    tunnels = frozenset(name for name in {*zones, *kept_zones} if os.path.exists(f"/sys/class/net/{name}/tun_flags"))
+    found = Firewalld(_ours(running), _ours(permanent), zones, kept_zones, tunnels)
     if found.running is None or found.permanent is None:
         lost = [each for option in (ZONES, POLICIES) for each in differences(running[option], permanent[option])]
         found = replace(found, lost=(*lost, *_lost_besides(run)))
     return found
+
+
+def _zones(listing: Listing) -> dict[str, str]:
+    """The zones of interfaces that are not in ours."""
+    return {name: zone for zone, settings in listing.items() for name in settings.get("interfaces", ()) if zone != ZONE}
 
 
 def _ours(listings: Mapping[str, Listing]) -> Zone | None:

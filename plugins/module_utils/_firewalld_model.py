@@ -45,13 +45,14 @@ class Zone:
 class Firewalld:
     """firewalld as found: our zone as it runs and as it is kept, None where there is none.
 
-    zones: of interfaces in zones of others; tunnels: those of them that are tun devices; lost: what a reload would
-    lose.
+    zones, kept_zones: of interfaces in zones of others, as it runs and as it is kept; tunnels: those of them that are
+    tun devices; lost: what a reload would lose.
     """
 
     running: Zone | None = None
     permanent: Zone | None = None
     zones: Mapping[str, str] = field(default_factory=dict)
+    kept_zones: Mapping[str, str] = field(default_factory=dict)
     tunnels: frozenset[str] = frozenset()
     lost: tuple[str, ...] = ()
 
@@ -118,7 +119,8 @@ def zone_of(lines: Iterable[Line]) -> Zone | None:
         if line.anchor != first.anchor:
             raise OversshError(
                 f"rule {first.name} is for {first.anchor or 'no interface'}, {line.name} for {line.anchor or 'none'}: "
-                f"firewalld's zone {ZONE}, which has both, would open each for both; give them the same interfaces"
+                f"firewalld's zone {ZONE}, which has both, would open each for both; give them the same interfaces, "
+                "or take one away, change the other, and add it again"
             )
     return Zone(
         frozenset(first.anchor.split()),

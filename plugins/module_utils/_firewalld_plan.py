@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ._errors import OversshError
@@ -16,6 +16,7 @@ from ._session import Session
 Call = tuple[str, ...]
 
 PERMANENT = "--permanent"
+NOWHERE: Mapping[str, str] = {}
 RELOAD: Call = ("--reload",)
 # What no rule accepts is refused; by default a zone would accept all ICMP.
 MAKE: tuple[Call, ...] = (
@@ -61,9 +62,9 @@ def calls(found: Firewalld, wanted: Zone | None, session: Session | None) -> Cal
         made = MAKE if found.permanent is None else ()
         running.append(_step(f"make firewalld's zone {ZONE}", (*made, RELOAD), UNMAKE if made else ()))
         before = found.permanent or Zone()
-    moved = wanted.interfaces & set(found.zones)
-    running += _change("in firewalld, for now:", (), before, wanted, moved)
-    return Calls(tuple(running), tuple(_change("in firewalld, kept:", (PERMANENT,), found.permanent or Zone(), wanted)))
+    running += _change("in firewalld, for now:", (), before, wanted, found.zones)
+    kept = _change("in firewalld, kept:", (PERMANENT,), found.permanent or Zone(), wanted, found.kept_zones)
+    return Calls(tuple(running), tuple(kept))
 
 
 def _gone(found: Firewalld) -> Calls:
@@ -75,11 +76,11 @@ def _gone(found: Firewalld) -> Calls:
 
 
 def _refuse_interfaces(found: Firewalld, wanted: Zone, session: Session | None) -> None:
-    for name in sorted(wanted.interfaces):
-        if name in found.zones and name not in found.tunnels:
+    for name, zone in sorted({**found.kept_zones, **found.zones}.items()):
+        if name in wanted.interfaces and name not in found.tunnels:
             raise OversshError(
-                f"the interface {name} stands in firewalld's zone {found.zones[name]}, which is not ours; accept the "
-                f"packets there with firewall-cmd --zone={found.zones[name]}, or take the interface out of it"
+                f"the interface {name} stands in firewalld's zone {zone}, which is not ours; accept the packets there "
+                f"with firewall-cmd --zone={zone}, or take the interface out of it"
             )
     coming = wanted.interfaces - (found.running or Zone()).interfaces
     if session is not None and session.device in coming:
@@ -90,22 +91,22 @@ def _refuse_interfaces(found: Firewalld, wanted: Zone, session: Session | None) 
         )
 
 
-def _change(
-    label: str, mode: Call, before: Zone, after: Zone, moved: frozenset[str] | set[str] = frozenset()
-) -> list[Step]:
-    """The step from one state of our zone to another, none where they are the same."""
+def _change(label: str, mode: Call, before: Zone, after: Zone, zones: Mapping[str, str] = NOWHERE) -> list[Step]:
+    """The step from one state of our zone to another, none where they are the same; zones: that interfaces are in."""
     if before == after:
         return []
     words = [f"add {each}" for each in after.told if each not in before.told]
     words += [f"remove {each}" for each in before.told if each not in after.told]
-    forth, back = _calls(mode, before, after, moved), _calls(mode, after, before)
-    return [_step(f"{label} {', '.join(words)}", forth, back)]
+    back = list(_calls(mode, after, before))
+    for name in sorted((after.interfaces - before.interfaces) & set(zones)):
+        back.append((*mode, f"--zone={zones[name]}", f"--add-interface={name}"))
+    return [_step(f"{label} {', '.join(words)}", _calls(mode, before, after, zones), back)]
 
 
-def _calls(mode: Call, before: Zone, after: Zone, moved: frozenset[str] | set[str] = frozenset()) -> tuple[Call, ...]:
+def _calls(mode: Call, before: Zone, after: Zone, zones: Mapping[str, str] = NOWHERE) -> tuple[Call, ...]:
     """Rules come before the interfaces that they are for, and go after them; one call for all of a kind."""
     zone, policy = (*mode, f"--zone={ZONE}"), (*mode, f"--policy={POLICY}")
-    coming = after.interfaces - before.interfaces
+    coming, moved = after.interfaces - before.interfaces, set(zones)
     options = (
         (zone, "--add-rich-rule", after.rules - before.rules),
         (policy, "--add-rich-rule", after.transit - before.transit),

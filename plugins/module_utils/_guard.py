@@ -146,13 +146,29 @@ def _start(systemd: Systemd, name: str, undo: str, seconds: int) -> None:
         body=undo.rstrip(), folder=folder, units=f"{unit_path(service)} {unit_path(timer)}", service=service
     )
     remove(f"{folder}/taken_back")
-    write_text(f"{folder}/undo", script, 0o700)
-    write_text(f"{folder}/deadline", f"{time.time() + seconds:.3f}\n")
-    write_text(unit_path(service), SERVICE.format(name=name, folder=folder))
+    try:
+        write_text(f"{folder}/undo", script, 0o700)
+        write_text(unit_path(service), SERVICE.format(name=name, folder=folder))
+        systemd.write(timer, TIMER.format(name=name, seconds=seconds))
+        systemd.enable(service)
+        write_text(f"{folder}/deadline", f"{time.time() + seconds:.3f}\n")
+        # One that has run off before counts as started.
+        systemd.restart(timer)
+    except OversshError:
+        forget(systemd, name)
+        raise
+
+
+def prolong(systemd: Systemd, name: str, seconds: int) -> None:
+    """Give the change of that name, where there is one, so many seconds from now; OversshError where it is too late."""
+    if find(name) is None:
+        return
+    timer = _unit(name, "timer")
     systemd.write(timer, TIMER.format(name=name, seconds=seconds))
-    systemd.enable(service)
-    # One that has run off before counts as started.
+    write_text(f"{_folder(name)}/deadline", f"{time.time() + seconds:.3f}\n")
     systemd.restart(timer)
+    # The timer may have been faster.
+    refuse_gone(systemd, name)
 
 
 def confirm(systemd: Systemd, name: str) -> None:

@@ -63,7 +63,10 @@ def run(module: AnsibleModule, engine: Engine[Any]) -> None:
 def carry_through(engine: Engine[Observed], plan: Plan) -> Observed:
     """Do the plan and read it back; what is not as it should be then is an OversshError, and taken back."""
     _carry_out(engine, plan)
-    observed = engine.observe()
+    try:
+        observed = engine.observe()
+    except OversshError as error:
+        raise OversshError(f"{error}{undo(plan.steps, engine.perform)}") from error
     _confirm(engine, plan, observed)
     _settle(engine, plan)
     return observed

@@ -21,7 +21,7 @@ from ._main import Engine, carry_through
 from ._nft_fixed import FixedArrangement
 from ._nft_model import ChainKey, Ruleset
 from ._nft_owner import is_firewallds, owners
-from ._nft_persist import FOLDER, RULES_FILE, SCRIPTS, UNITS, Line, read_lines
+from ._nft_persist import FOLDER, LOCK, RULES_FILE, SCRIPT_FILE, SCRIPTS, UNITS, Line, read_lines
 from ._nft_placement import Arranger
 from ._nft_plan import Command, Decision, Firewall, Wish, address, decide, plan_decided, rule_steps, told, wish_from
 from ._plan import Plan, Step
@@ -29,6 +29,8 @@ from ._session import Session, session
 from ._systemd import Systemd, unit_path
 
 Options = Mapping[str, Any]
+# Seconds that a change has until it is kept, once somebody has confirmed it.
+KEEPING = 120
 
 
 class Nft:
@@ -94,17 +96,29 @@ class NftEngine(Engine[Firewall]):
         self._phase = phase
         self._rollback_timeout = rollback_timeout
         self._guarded = False
+        # Whether a change of before is on trial, and whether this run has begun to keep one.
+        self._waits, self._keeping = False, False
         self._run = run
         self._nft = Nft(run)
         self._systemd = Systemd(run)
         self._added: list[tuple[ChainKey, int]] = []
+        self._back: Mapping[str, Any] | None = None
         self._decided: tuple[Firewall, Decision] | None = None
         self._lock: Lock | None = None
         self._found: Firewall | None = None
 
     def take_back_left(self) -> None:
-        """Take back what a run that was broken off has left on trial: it would go later, from under this one."""
-        _guard.take_back(self._systemd, _nft_guard.name_of(self._wish))
+        """Take back what a run that was broken off has left on trial: it would go later, from under this one.
+
+        What waits for a person's word is no leftover.
+        """
+        self._lock = self._lock or lock_folder(LOCK)
+        if (_guard.task_of(self._guard_name) or {}).get("confirm") != "manual":
+            _guard.take_back(self._systemd, self._guard_name)
+
+    @property
+    def _guard_name(self) -> str:
+        return _nft_guard.name_of(self._wish)
 
     @functools.cached_property
     def _session(self) -> Session | None:
@@ -113,15 +127,20 @@ class NftEngine(Engine[Firewall]):
 
     def observe(self) -> Firewall:
         """The ruleset, and our files and units; from now on to the end nobody of ours changes any."""
-        self._lock = self._lock or lock_folder(FOLDER)
+        self._lock = self._lock or lock_folder(LOCK)
         if self._found is None:
             self._found = self._look()
         return self._found
 
     def _look(self) -> Firewall:
         if self._phase == "keep":
-            # What was taken back is not to come again, without anybody to take it back.
-            _guard.refuse_gone(self._systemd, _nft_guard.name_of(self._wish))
+            # What was taken back is not to come again, without anybody to take it back; nor to go while it is kept.
+            _guard.refuse_gone(self._systemd, self._guard_name)
+            if not self._keeping:
+                self._keeping = True
+                _guard.prolong(self._systemd, self._guard_name, KEEPING)
+        waiting = _guard.find(self._guard_name) if self._phase == "try" else None
+        self._waits = waiting is not None and waiting.taken_back is None
         found = observe_firewall(self._nft, self._systemd, self._wish.persist)
         written = _nft_scratch.written(self._run, found.ruleset, self._wish.fixed, self._wish.owner)
         firewalld = None
@@ -135,7 +154,7 @@ class NftEngine(Engine[Firewall]):
     def plan(self, observed: Firewall) -> Plan:
         """See plan_rules; while a change is tried, nothing is kept of it."""
         decision = self._decide(observed)
-        tries = self._phase == "try" and (decision.changes_rules or self._guarded)
+        tries = self._phase == "try" and (decision.changes_rules or self._guarded or self._waits)
         return plan_decided(decision, observed, keeps=not tries)
 
     def _decide(self, observed: Firewall) -> Decision:
@@ -149,15 +168,17 @@ class NftEngine(Engine[Firewall]):
         self._found = None
         args = step.args
         if step.action in {"change", "firewalld"}:
-            self._guard()
-        if step.action == "change":
-            self._change(args["commands"], args["fingerprint"])
+            try:
+                self._guard(step)
+                self._change_running(step)
+            except OversshError:
+                self._unguard()
+                raise
         elif step.action == "take_back":
             self._unguard()
+            back = self._back or args
             deletions = [{"delete": {"rule": address(key, handle)}} for key, handle in self._added]
-            self._nft.apply([*deletions, *args["chains"], *args["commands"]])
-        elif step.action == "firewalld":
-            _firewalld.perform(self._run, step)
+            self._nft.apply([*deletions, *back["chains"], *back["commands"]])
         elif step.action == "firewalld_back":
             self._unguard()
             _firewalld.perform(self._run, step)
@@ -183,35 +204,56 @@ class NftEngine(Engine[Firewall]):
     def settle(self) -> None:
         """A change that was tried before is confirmed by this run having come here, and having kept it."""
         if self._phase == "keep":
-            _guard.confirm(self._systemd, _nft_guard.name_of(self._wish))
+            _guard.confirm(self._systemd, self._guard_name)
+            if read_text(SCRIPT_FILE) is not None:
+                # What others removed meanwhile was left alone until now.
+                self._run(["sh", SCRIPT_FILE], check=False)
 
-    def _guard(self) -> None:
-        if self._phase == "try" and self._decided is not None and not self._guarded:
-            observed, decision = self._decided
-            undo = _nft_guard.undo_script(decision, observed.ruleset)
-            _guard.arm(self._systemd, _nft_guard.name_of(self._wish), undo, self._rollback_timeout, self._task)
+    def _guard(self, step: Step) -> None:
+        if self._decided is None:
+            return
+        observed, decision = self._decided
+        kept = step.action == "firewalld" and step not in decision.firewalld.running
+        if self._phase == "keep" and not kept and _guard.find(self._guard_name) is None:
+            raise OversshError("the change was taken back meanwhile; run again")
+        if self._phase == "try" and not kept and not self._guarded:
+            boot = (read_text(_nft_guard.BOOT_ID) or "").strip()
+            undo = _nft_guard.undo_script(decision, observed.ruleset, boot)
+            _guard.arm(self._systemd, self._guard_name, undo, self._rollback_timeout, self._task)
             self._guarded = True
 
     def _unguard(self) -> None:
         if self._guarded:
-            _guard.forget(self._systemd, _nft_guard.name_of(self._wish))
+            _guard.forget(self._systemd, self._guard_name)
             self._guarded = False
 
-    def _change(self, commands: Sequence[Command], fingerprint: str) -> None:
-        """Apply the commands; where another program changed the ruleset meanwhile, work them out once more."""
+    def _change_running(self, step: Step) -> None:
+        """What is not kept for the next boot."""
+        if step.action == "firewalld":
+            _firewalld.perform(self._run, step)
+            return
+        commands = step.args["commands"]
         try:
             self._added = self._nft.apply(commands)
         except CommandError as error:
             found = self._nft.ruleset()
-            if found.fingerprint == fingerprint:
-                self._unguard()
+            if found.fingerprint == step.args["fingerprint"]:
                 raise OversshError(_refusal(error, commands)) from error
-            written = _nft_scratch.written(self._run, found, self._wish.fixed, self._wish.owner)
-            again = rule_steps(decide(self._wish, Firewall(found, written=written)), found)
+            self._change_again(found)
+
+    def _change_again(self, found: Ruleset) -> None:
+        """Another program changed the ruleset meanwhile, so everything is worked out once more, its undoing too."""
+        if self._decided is None:
+            return
+        written = _nft_scratch.written(self._run, found, self._wish.fixed, self._wish.owner)
+        self._unguard()
+        steps = rule_steps(self._decide(replace(self._decided[0], ruleset=found, written=written)), found)
+        for step in steps:
+            self._guard(step)
+            self._back = None if step.inverse is None else step.inverse.args
             try:
-                self._added = self._nft.apply(again[0].args["commands"]) if again else []
+                self._added = self._nft.apply(step.args["commands"])
             except CommandError as second:
-                self._unguard()
                 raise OversshError(
                     f"another program keeps changing this host's ruleset; run again when it is done ({second})"
                 ) from second
@@ -247,8 +289,8 @@ class NftEngine(Engine[Firewall]):
             "notes": [*notes, *beyond],
             "warnings": list(beyond),
             "owners": sorted({*owners(observed.ruleset), *observed.legacy.owners}),
-            "pending": self._guarded,
-            "guard": _nft_guard.name_of(self._wish) if self._guarded else "",
+            "pending": self._guarded or self._waits,
+            "guard": self._guard_name if self._guarded or self._waits else "",
         }
 
 

@@ -17,6 +17,8 @@ from ._nft_persist import GUARD, RULES_FILE, SCRIPT_FILE
 from ._nft_plan import Command, Decision, Wish, rule_steps
 
 LONGEST_NAME = 31
+# What the kernel calls this boot.
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 # Each rule of ours that was not there before, as a command that removes it.
 FIND = r"""nft -a list ruleset | awk -v comments={comments} -v kept={kept} '
@@ -29,8 +31,10 @@ FIND = r"""nft -a list ruleset | awk -v comments={comments} -v kept={kept} '
         if ((parts[2] in wanted) && !((table " " chain " " $NF) in stays))
             print "delete rule " table " " chain " handle " $NF
     }}'"""
-# What others have removed meanwhile was left alone until now.
+# After a reboot nothing of the change is left, and handles name other rules. What others have removed meanwhile was
+# left alone until now.
 SCRIPT = """\
+if [ "$(cat {boot_id})" = "{boot}" ]; then
 changes=$(mktemp)
 {{
 {find}
@@ -41,6 +45,7 @@ OVERSSH
 # Together, or where somebody else has changed something meanwhile as many as can be.
 nft -f "$changes" || while IFS= read -r change; do nft "$change"; done <"$changes"
 rm -f "$changes"
+fi
 [ ! -e {restore} ] || sh {restore} {rules} || true
 """
 
@@ -51,17 +56,17 @@ def name_of(wish: Wish) -> str:
     return "-".join([GUARD, *words])[:LONGEST_NAME].rstrip("-")
 
 
-def undo_script(decision: Decision, ruleset: Ruleset) -> str:
-    """Shell commands that take the decision back, as it changes the running firewall."""
+def undo_script(decision: Decision, ruleset: Ruleset, boot: str) -> str:
+    """Shell commands that take the decision back, as it changes the running firewall; boot: what BOOT_ID has now."""
     changes = [
-        _undo_rules(decision, ruleset, step.inverse.args)
+        _undo_rules(decision, ruleset, step.inverse.args, boot)
         for step in rule_steps(decision, ruleset)
         if step.inverse is not None
     ]
     return "\n".join([_firewalld_plan.undo_script(decision.firewalld.running), *changes]).strip()
 
 
-def _undo_rules(decision: Decision, ruleset: Ruleset, back: Mapping[str, Sequence[Command]]) -> str:
+def _undo_rules(decision: Decision, ruleset: Ruleset, back: Mapping[str, Sequence[Command]], boot: str) -> str:
     """The same for our rules; back: the inverse of their step."""
     names = {placement.piece.comment for placement in decision.added}
     names |= {arrangement.fixed.comment for arrangement in decision.fixed if arrangement.added}
@@ -70,6 +75,8 @@ def _undo_rules(decision: Decision, ruleset: Ruleset, back: Mapping[str, Sequenc
     return SCRIPT.format(
         find=FIND.format(comments=shlex.quote("\t".join(sorted(names))), kept=shlex.quote("\t".join(kept))),
         back="\n".join(commands),
+        boot_id=BOOT_ID,
+        boot=boot,
         restore=SCRIPT_FILE,
         rules=RULES_FILE,
     )

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 
 from . import _guard
 from ._nft_model import MARK, ChainKey
+from ._systemd import UNIT_FOLDER
 
 FOLDER = "/etc/overssh/nft"
 RULES_FILE = f"{FOLDER}/rules"
 SCRIPT_FILE, WATCH_FILE = f"{FOLDER}/restore", f"{FOLDER}/watch"
 UNIT, EARLY_UNIT, WATCH_UNIT = "overssh-nft.service", "overssh-nft-early.service", "overssh-nft-watch.service"
+# A folder that is always there: whoever changes rules of ours holds it meanwhile.
+LOCK = UNIT_FOLDER
 # Each change of rules that waits to be confirmed has a guard whose name begins so.
 GUARD = "firewall"
 AT_END, CHAIN = "(end)", "(chain)"
@@ -23,7 +26,8 @@ HEADER = """\
 # family, table, chain, rule, and the rule that it stands before; between them one tab each.
 """
 
-# Where the rule that ours stood before is gone, the head of the chain is as effective.
+# Where the rule that an accept of ours stood before is gone, the head of the chain is as effective. Any other verdict
+# could cut there what it was never meant for.
 SCRIPT = """\
 #!/bin/sh
 # Puts back the firewall rules listed in a file where they are missing. Touches no other rule and flushes nothing.
@@ -69,6 +73,10 @@ while IFS=$tab read -r family table chain rule anchor; do
         change="add rule $family $table $chain $rule"
     else
         handle=$(handle_of "$listing" "$anchor")
+        case "$handle:$rule" in
+            :*" accept comment "*) ;;
+            :*) echo "the rule that it stood before is gone, so it stays away: $rule" >&2; failed=1; continue ;;
+        esac
         change="insert rule $family $table $chain ${handle:+position $handle} $rule"
     fi
     if printf '%s\\n' "$change" | nft -f -; then
@@ -86,6 +94,7 @@ WATCH = f"""\
 #!/bin/sh
 # Has the firewall rules of ours put back soon after somebody else has removed them.
 folder=${{1:-{FOLDER}}}
+lock=${{2:-{LOCK}}}
 
 # A change that waits to be confirmed is not to be completed, nor is what it has removed to come back.
 on_trial() {{
@@ -95,7 +104,7 @@ on_trial() {{
     return 1
 }}
 
-exec 8<"$folder"
+exec 8<"$lock"
 {{
     echo started
     # Without one of them it would miss things, so the service starts anew. nft 1.1 does not take "destroy" here.

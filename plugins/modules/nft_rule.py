@@ -30,6 +30,7 @@ extends_documentation_fragment:
   - overssh.swarm.attributes
 requirements:
   - nftables 1.0.6 or later on the managed host
+  - firewalld 0.9 or later, where firewalld owns the firewall
 options:
   name:
     description:
@@ -564,14 +565,15 @@ from ansible_collections.overssh.swarm.plugins.module_utils._nft_plan import ARG
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, **CONSTRAINTS)
+    phase = "whole" if module.check_mode else module.params["phase"]
     try:
-        wish = wish_from(module.params)
+        engine = NftEngine(
+            wish_from(module.params), runner(module), phase, module.params["rollback_timeout"], module.params
+        )
+        if not module.check_mode and phase != "keep" and module.params["confirm"] != "manual":
+            engine.take_back_left()
     except OversshError as error:
         module.fail_json(msg=f"{error}.")
-    phase = "whole" if module.check_mode else module.params["phase"]
-    engine = NftEngine(wish, runner(module), phase, module.params["rollback_timeout"], module.params)
-    if not module.check_mode and phase != "keep" and module.params["confirm"] != "manual":
-        engine.take_back_left()
     run(module, engine)
 
 

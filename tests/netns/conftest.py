@@ -8,6 +8,7 @@ import os
 import shutil
 
 import pytest
+from ansible_collections.overssh.swarm.plugins.module_utils import _nft
 
 from .network import network
 
@@ -24,7 +25,9 @@ def _network():
 
 
 @pytest.fixture
-def net(_network):
+def net(_network, monkeypatch):
+    # The lock is the host's, and these tests have many hosts in one process.
+    monkeypatch.setattr(_nft, "LOCK", "/nowhere")
     _network.run(["nft", "flush", "ruleset"])
     yield _network
     _network.run(["nft", "flush", "ruleset"])

@@ -217,6 +217,23 @@ def test_the_script_puts_back_what_is_missing(net, ruleset, tmp_path):
     assert net.tcp_passes("peer", HOST, 2377)
 
 
+def test_the_script_puts_no_drop_where_it_was_not_meant_to_be(net, tmp_path):
+    """Before everything else it could cut whoever is connected."""
+    load(net, "cloud_reject_last.nft")
+    before = net.listing()
+    keep(net, tmp_path, [])
+    kept = 'inet\tfilter\tinput\ttcp dport {} {} comment "overssh:{}"\tit has gone\n'
+    (tmp_path / "rules").write_text(kept.format(22, "drop", "rest") + kept.format(2377, "accept", "swarm"))
+    done = net.run(["sh", str(tmp_path / "restore"), str(tmp_path / "rules")], check=False)
+    assert done.rc == 1
+    assert done.stderr.strip() == (
+        'the rule that it stood before is gone, so it stays away: tcp dport 22 drop comment "overssh:rest"'
+    )
+    assert [line.strip() for line in net.listing().splitlines() if line not in before.splitlines()] == [
+        'tcp dport 2377 accept comment "overssh:swarm"'
+    ]
+
+
 def test_a_refused_transaction_leaves_everything(net):
     load(net, "cloud_reject_last.nft")
     before = net.listing()

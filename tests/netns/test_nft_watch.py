@@ -51,7 +51,7 @@ def watcher(net, tmp_path):
     count = ours(net)
     net.run(["nft", "flush", "ruleset"])
     load(net, RULESET)
-    command = ["ip", "netns", "exec", net.namespace("host"), "sh", str(tmp_path / "watch"), str(tmp_path)]
+    command = ["ip", "netns", "exec", net.namespace("host"), "sh", str(tmp_path / "watch"), *[str(tmp_path)] * 2]
     process = subprocess.Popen(command, start_new_session=True)
     try:
         wait_for(net, count)

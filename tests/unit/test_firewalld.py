@@ -145,15 +145,18 @@ def test_a_reload_that_would_lose_something_of_others_is_refused():
 
 
 def test_only_tunnels_are_taken_out_of_a_zone_of_others():
-    found = Firewalld(Zone(), Zone(), {"tun1002": "public", "tun1003": "work"}, frozenset({"tun1002"}))
+    found = Firewalld(Zone(), Zone(), {"tun1002": "public"}, {"tun1003": "work"}, frozenset({"tun1002"}))
     with pytest.raises(OversshError, match="the interface tun1003 stands in firewalld's zone work"):
         _firewalld_plan.calls(found, WANTED, None)
-    found = Firewalld(Zone(), Zone(), {"tun1002": "public"}, frozenset({"tun1002"}))
-    calls = _firewalld_plan.calls(found, WANTED, None).running[0].args["calls"]
-    assert calls[-2:] == (
+    found = Firewalld(Zone(), Zone(), {"tun1002": "public"}, {"tun1003": "work"}, TUNNELS)
+    calls = _firewalld_plan.calls(found, WANTED, None)
+    assert calls.running[0].args["calls"][-2:] == (
         ("--zone=overssh", "--add-interface=tun1003"),
         ("--zone=overssh", "--change-interface=tun1002"),
     )
+    assert calls.running[0].inverse.args["calls"][-1] == ("--zone=public", "--add-interface=tun1002")
+    assert calls.kept[0].args["calls"][-1] == ("--permanent", "--zone=overssh", "--change-interface=tun1003")
+    assert calls.kept[0].inverse.args["calls"][-1] == ("--permanent", "--zone=work", "--add-interface=tun1003")
 
 
 def test_the_way_in_is_not_cut():

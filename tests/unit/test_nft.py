@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils import _nft, _nft_persist, _nft_plan
 from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer, CommandError
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._files import lock_folder
 from ansible_collections.overssh.swarm.plugins.module_utils._nft_model import ChainKey, parse
 from ansible_collections.overssh.swarm.plugins.module_utils._session import Session
 from ansible_collections.overssh.swarm.plugins.module_utils._systemd import UnitState
@@ -205,3 +206,12 @@ def test_a_firewalld_that_does_not_run_keeps_nothing_of_ours():
     assert not _nft_plan.plan_rules(wish(exclusive_prefix="x"), firewall(of_firewalld=kept)).changed
     plan = _nft_plan.plan_rules(wish(state="absent", all=True), firewall(of_firewalld=kept))
     assert plan.labels == ["remove /etc/firewalld/zones/overssh.xml"]
+
+
+def test_one_run_of_ours_at_a_time(tmp_path):
+    held = lock_folder(str(tmp_path))
+    with pytest.raises(OversshError, match=r"the end of another run that holds .* did not happen within 0.1 s"):
+        lock_folder(str(tmp_path), timeout=0.1)
+    del held
+    assert lock_folder(str(tmp_path), timeout=0.1) is not None
+    assert lock_folder(str(tmp_path / "nowhere")) is None

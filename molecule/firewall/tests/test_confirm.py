@@ -72,11 +72,15 @@ def test_what_a_probe_does_not_reach_goes(before):
 
 
 def test_a_change_that_nobody_confirms_goes_and_one_that_somebody_confirms_stays(before):
-    assert nft_rule(**HARMLESS, confirm="manual", rollback_timeout=15)["pending"]
+    assert nft_rule(**HARMLESS, confirm="manual", rollback_timeout=30)["pending"]
     assert lab.task(NODE, "overssh.swarm.guard_info")["changes"][0]["pending"]
     second = nft_rule(**{**HARMLESS, "name": "second"}, confirm="manual")
     assert "the change firewall before this one is not confirmed yet" in second["msg"]
-    lab.wait_for(NODE, "! nft list ruleset | grep -q overssh:", 40)
+    # Nor does the same task once more, or one that anybody runs meanwhile, keep it.
+    again = nft_rule(**HARMLESS, confirm="manual")
+    assert (again["changed"], again["pending"]) == (False, True)
+    assert "is not confirmed yet" in nft_rule(**{**HARMLESS, "name": "second"})["msg"]
+    lab.wait_for(NODE, "! nft list ruleset | grep -q overssh:", 60)
     late = lab.task(NODE, "overssh.swarm.guard", name="firewall", state="confirmed")
     assert "the change firewall was taken back at" in late["msg"]
     assert rules() == before
@@ -105,8 +109,8 @@ def test_a_changed_and_a_removed_rule_come_back_as_they_were(before):
 
 
 def test_what_a_run_that_was_broken_off_left_on_trial_does_not_go_from_under_the_next_one(before):
-    """What is left then is as after a change that waits to be confirmed."""
-    nft_rule(**HARMLESS, confirm="manual", rollback_timeout=8)
+    """The first half of a change is all that comes, and its guard waits for the second."""
+    assert nft_rule(**HARMLESS, confirm="none", phase="try", rollback_timeout=8)["pending"]
     done = nft_rule(**HARMLESS)
     assert (done["changed"], done["pending"]) == (True, False)
     time.sleep(9)
