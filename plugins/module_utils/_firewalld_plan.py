@@ -16,7 +16,6 @@ from ._session import Session
 Call = tuple[str, ...]
 
 PERMANENT = "--permanent"
-NOWHERE: Mapping[str, str] = {}
 RELOAD: Call = ("--reload",)
 # What no rule accepts is refused; by default a zone would accept all ICMP.
 MAKE: tuple[Call, ...] = (
@@ -68,10 +67,10 @@ def calls(found: Firewalld, wanted: Zone | None, session: Session | None) -> Cal
 
 
 def _gone(found: Firewalld) -> Calls:
-    running = () if found.running is None else tuple(_change("in firewalld, for now:", (), found.running, Zone()))
+    running = () if found.running is None else tuple(_change("in firewalld, for now:", (), found.running, Zone(), {}))
     if found.permanent is None:
         return Calls(running)
-    back = (*MAKE, *_calls((PERMANENT,), Zone(), found.permanent))
+    back = (*MAKE, *_calls((PERMANENT,), Zone(), found.permanent, {}))
     return Calls(running, (_step(f"remove firewalld's zone {ZONE}", UNMAKE, back),))
 
 
@@ -91,19 +90,19 @@ def _refuse_interfaces(found: Firewalld, wanted: Zone, session: Session | None) 
         )
 
 
-def _change(label: str, mode: Call, before: Zone, after: Zone, zones: Mapping[str, str] = NOWHERE) -> list[Step]:
+def _change(label: str, mode: Call, before: Zone, after: Zone, zones: Mapping[str, str]) -> list[Step]:
     """The step from one state of our zone to another, none where they are the same; zones: that interfaces are in."""
     if before == after:
         return []
     words = [f"add {each}" for each in after.told if each not in before.told]
     words += [f"remove {each}" for each in before.told if each not in after.told]
-    back = list(_calls(mode, after, before))
+    back = list(_calls(mode, after, before, {}))
     for name in sorted((after.interfaces - before.interfaces) & set(zones)):
         back.append((*mode, f"--zone={zones[name]}", f"--add-interface={name}"))
     return [_step(f"{label} {', '.join(words)}", _calls(mode, before, after, zones), back)]
 
 
-def _calls(mode: Call, before: Zone, after: Zone, zones: Mapping[str, str] = NOWHERE) -> tuple[Call, ...]:
+def _calls(mode: Call, before: Zone, after: Zone, zones: Mapping[str, str]) -> tuple[Call, ...]:
     """Rules come before the interfaces that they are for, and go after them; one call for all of a kind."""
     zone, policy = (*mode, f"--zone={ZONE}"), (*mode, f"--policy={POLICY}")
     coming, moved = after.interfaces - before.interfaces, set(zones)
