@@ -13,7 +13,8 @@ import pytest
 from tests.scenarios import lab
 
 OVERLAY = "overssh.swarm.overlay"
-CONSENT = ("--extra-vars", "overlay_on_change=recreate")
+# A task of a service that was removed may go late, where its node is still busy with the mishap before.
+CONSENT = ("--extra-vars", '{"overlay_on_change": "recreate", "overlay_wait_timeout": 180}')
 SMALL = 1300
 
 
