@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ._command import Runner, checked
+from ._command import CommandError, Runner, checked
 from ._errors import OversshError
 from ._files import remove
 from ._firewalld_model import POLICY, ZONE, Firewalld, Listing, Zone, differences, read_listing, zone_from
@@ -30,7 +30,7 @@ def observe(run: Runner) -> Firewalld:
             "firewalld's table stands in this host's ruleset, but firewalld does not run; start it, or remove its "
             "table with nft delete table inet firewalld"
         )
-    running = {ZONES: read_listing(checked(first, ["firewall-cmd", ZONES], True).stdout)}
+    running = {ZONES: read_listing(checked(first, ["firewall-cmd", ZONES], check=True).stdout)}
     running[POLICIES] = read_listing(_ask(run, POLICIES))
     permanent = {option: read_listing(_ask(run, PERMANENT, option)) for option in (ZONES, POLICIES)}
     zones, kept_zones = _zones(running[ZONES]), _zones(permanent[ZONES])
@@ -56,13 +56,14 @@ def _ours(listings: Mapping[str, Listing]) -> Zone | None:
 def perform(run: Runner, step: Step) -> None:
     """The calls of a step; where one fails those before it are taken back."""
     for call in step.args["calls"]:
-        answer = run(["firewall-cmd", *call], check=False)
-        if answer.rc not in {0, NAME_CONFLICT}:
+        argv = ["firewall-cmd", *call]
+        answer = run(argv, check=False)
+        try:
+            checked(answer, argv, check=answer.rc != NAME_CONFLICT)
+        except CommandError:
             for back in step.inverse.args["calls"] if step.inverse is not None else ():
                 run(["firewall-cmd", *back], check=False)
-            words = (answer.stderr.strip() or answer.stdout.strip() or f"exit status {answer.rc}").splitlines()
-            raise OversshError(f"firewall-cmd {' '.join(call)}: {words[0]}")
-
+            raise
     if UNMAKE[0] in step.args["calls"]:
         for path in LEFT:
             remove(path)

@@ -62,37 +62,17 @@ def run(module: AnsibleModule, engine: Engine[Any]) -> None:
 
 def carry_through(engine: Engine[Observed], plan: Plan) -> Observed:
     """Do the plan and read it back; what is not as it should be then is an OversshError, and taken back."""
-    _carry_out(engine, plan)
-    try:
-        observed = engine.observe()
-    except OversshError as error:
-        raise OversshError(f"{error}{undo(plan.steps, engine.perform)}") from error
-    _confirm(engine, plan, observed)
-    _settle(engine, plan)
-    return observed
-
-
-def _carry_out(engine: Engine[Any], plan: Plan) -> None:
     apply(plan, engine.perform)
     try:
         engine.wait()
-    except OversshError as error:
-        raise OversshError(f"{error}{undo(plan.steps, engine.perform)}") from error
-
-
-def _confirm(engine: Engine[Any], plan: Plan, observed: Any) -> None:
-    left = engine.plan(observed)
-    if left.changed:
-        raise OversshError(
-            f"the host did not keep the change, still to do: {', '.join(left.labels)}{undo(plan.steps, engine.perform)}"
-        )
-
-
-def _settle(engine: Engine[Any], plan: Plan) -> None:
-    try:
+        observed = engine.observe()
+        left = engine.plan(observed)
+        if left.changed:
+            raise OversshError(f"the host did not keep the change, still to do: {', '.join(left.labels)}")
         engine.settle()
     except OversshError as error:
         raise OversshError(f"{error}{undo(plan.steps, engine.perform)}") from error
+    return observed
 
 
 def _sentence(text: str) -> str:

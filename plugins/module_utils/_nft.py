@@ -20,10 +20,22 @@ from ._firewalld_plan import FILES, LEFT
 from ._main import Engine, carry_through
 from ._nft_fixed import FixedArrangement
 from ._nft_model import ChainKey, Ruleset
-from ._nft_owner import is_firewallds, owners
-from ._nft_persist import FOLDER, LOCK, RULES_FILE, SCRIPT_FILE, SCRIPTS, UNITS, Line, read_lines
+from ._nft_owner import firewalld_owns, owners
+from ._nft_persist import FOLDER, LOCK, RULES_FILE, SCRIPT_FILE, SCRIPTS, UNITS, read_lines
 from ._nft_placement import Arranger
-from ._nft_plan import Command, Decision, Firewall, Wish, address, decide, plan_decided, rule_steps, told, wish_from
+from ._nft_plan import (
+    Command,
+    Decision,
+    Firewall,
+    Wish,
+    address,
+    decide,
+    plan_decided,
+    rule_steps,
+    told,
+    told_by_firewalld,
+    wish_from,
+)
 from ._plan import Plan, Step
 from ._session import Session, session
 from ._systemd import Systemd, unit_path
@@ -146,7 +158,7 @@ class NftEngine(Engine[Firewall]):
         firewalld = None
         if self._wish.owner == "firewalld" and "firewalld" not in owners(found.ruleset):
             raise OversshError("firewalld has no table in this host's ruleset; start it, or set owner: auto")
-        if any(is_firewallds(key.table, self._wish.owner) for key in found.ruleset.chains):
+        if firewalld_owns(found.ruleset, self._wish.owner):
             firewalld = _firewalld.observe(self._run)
         legacy = _nft_legacy.observe(self._run)
         return replace(found, written=written, session=self._session, firewalld=firewalld, legacy=legacy)
@@ -267,11 +279,7 @@ class NftEngine(Engine[Firewall]):
                 "needed": arrangement.needed or observed.firewalld is not None,
                 "placements": [
                     *(told(placement) for placement in arrangement.placements),
-                    *(
-                        _told_by_firewalld(line)
-                        for line in ours(decision.lines)
-                        if line.name == arrangement.accept.name
-                    ),
+                    *(told_by_firewalld(line) for line in ours(decision.lines) if line.name == arrangement.accept.name),
                 ],
             }
             for arrangement in decision.arrangements
@@ -343,10 +351,6 @@ def our_rules(ruleset: Ruleset, kept_text: str | None) -> list[dict[str, Any]]:
         entry = {"rule": text_of(line), "comment": line.comment, "persistent": True}
         found.append({"name": line.name, **address(line.key, None), **entry})
     return found
-
-
-def _told_by_firewalld(line: Line) -> dict[str, Any]:
-    return {**address(line.key, None), "rule": text_of(line), "before": None, "decided_by": None}
 
 
 def _told_fixed(arrangement: FixedArrangement) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from ._command import Runner
 from ._errors import OversshError
 from ._nft_list import PATH
 from ._nft_model import Chain, ChainKey, Rule, Ruleset
-from ._nft_path import Reader, Walker, deciding_rule, drops
+from ._nft_path import Reader, Walker, deciding_rule
 from ._nft_rule import PATH_HOOKS, Accept
 from ._nft_scratch import LISTING, read_listing
 
@@ -97,7 +97,7 @@ def _deciders(walker: Walker, accept: Accept) -> Iterator[tuple[Chain, str]]:
         for base in walker.ruleset.base_chains(hook, accept.families):
             kinds = accept.replies if hook == "output" else accept.packets
             for packet in kinds(hook, base.priority, (base.key.family,)):
-                event = next((event for event in walker.walk(base.key, packet) if drops(event, base)), None)
+                event = walker.first_drop(base, packet)
                 if event is not None:
                     rule = None if event.kind == "exit" else deciding_rule(walker.ruleset, event)
                     yield base, f"the policy of {base.key.chain}" if rule is None else repr(rule.text)

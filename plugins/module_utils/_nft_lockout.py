@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from ._nft_match import Packet
 from ._nft_model import Chain, Ruleset
-from ._nft_path import Event, Reader, Walker, deciding_rule, drops
+from ._nft_path import Event, Reader, Walker, deciding_rule
 from ._nft_rule import states_at
 from ._session import Session
 
@@ -26,11 +26,11 @@ def lockout(before: Ruleset, after: Ruleset, session: Session, reader: Reader) -
     for hook in (*INCOMING, *OUTGOING):
         for base in after.base_chains(hook, {session.family, "inet"}):
             for packet in _packets(session, hook, base.priority):
-                event = _drop(new, base, packet)
+                event = new.first_drop(base, packet)
                 if event is None or (packet.state == "new" and not event.certain):
                     continue
                 was = before.chains.get(base.key)
-                earlier = None if was is None else _drop(old, was, packet)
+                earlier = None if was is None else old.first_drop(was, packet)
                 if earlier is None or (_ours(after, event) and not earlier.certain):
                     return f"{_words(after, base, event)} in {event.deciding.key}"
     return None
@@ -63,11 +63,6 @@ def _packets(session: Session, hook: str, priority: int) -> Iterator[Packet]:
         destination=client,
         reply=True,
     )
-
-
-def _drop(walker: Walker, base: Chain, packet: Packet) -> Event | None:
-    """Where the packet may first be dropped in a base chain."""
-    return next((event for event in walker.walk(base.key, packet) if drops(event, base)), None)
 
 
 def _ours(ruleset: Ruleset, event: Event) -> bool:

@@ -37,3 +37,8 @@ def shared_with_iptables(ruleset: Ruleset, owner: str) -> frozenset[tuple[str, s
 def is_firewallds(table: str, owner: str) -> bool:
     """Whether firewalld alone may write to a table."""
     return table == FIREWALLD and owner in {"auto", "firewalld"}
+
+
+def firewalld_owns(ruleset: Ruleset, owner: str = "auto") -> bool:
+    """Whether accepts are firewalld's to make on this host."""
+    return any(is_firewallds(key.table, owner) for key in ruleset.chains)

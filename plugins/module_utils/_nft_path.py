@@ -207,6 +207,10 @@ class Walker:
         end = Site(key, len(chain.rules))
         yield Event("exit", end, end, len(chain.rules), True)
 
+    def first_drop(self, base: Chain, packet: Packet) -> Event | None:
+        """Where the packet may first be dropped in a base chain, by a rule or by the policy."""
+        return next((event for event in self.walk(base.key, packet) if drops(event, base)), None)
+
     def _concerned(self, chain: Chain, packet: Packet) -> Iterator[tuple[int, Rule]]:
         """The chain's rules that may do anything with the packet, each with its index."""
         passed_by = self._reader.passed_by(chain.key, packet)

@@ -10,7 +10,7 @@ from typing import Any, Union
 
 from . import _nft_fixed
 from ._errors import OversshError
-from ._firewalld_model import Firewalld, lines_of, ours, zone_of
+from ._firewalld_model import Firewalld, lines_of, ours, text_of, zone_of
 from ._firewalld_plan import Calls, calls
 from ._nft_fixed import Base, Fixed, FixedArrangement, Written, fixed_from
 from ._nft_legacy import Legacy
@@ -464,6 +464,11 @@ def told(placement: Placement) -> dict[str, Any]:
         "before": placement.before,
         "decided_by": None if decider is None else {**address(decider.key, decider.handle), "rule": decider.text},
     }
+
+
+def told_by_firewalld(line: Line) -> dict[str, Any]:
+    """A rule that firewalld keeps, likewise: it has no handle, and nothing that it stands before."""
+    return {**address(line.key, None), "rule": text_of(line), "before": None, "decided_by": None}
 
 
 def _insertion(key: ChainKey, before: int | None, statements: Sequence[Statement], comment: str) -> Command:

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ._errors import OversshError
-from ._firewalld_model import lines_of, text_of
+from ._firewalld_model import lines_of
 from ._nft_fixed import fixed_from
-from ._nft_model import FIREWALLD, Rule, Ruleset
+from ._nft_model import Rule, Ruleset
+from ._nft_owner import firewalld_owns
 from ._nft_placement import Arranger
-from ._nft_plan import address, told
+from ._nft_plan import address, told, told_by_firewalld
 from ._nft_rule import PATHS, accept_from, network_text
 from ._trace_netlink import Header
 from ._trace_table import Described
@@ -161,7 +162,7 @@ def _suggested(seen: Seen) -> tuple[dict[str, Any] | None, list[dict[str, Any]],
 
 def _placed(wish: dict[str, Any], seen: Seen) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The accept as nft_rule takes it on this host, and the places where its rules would stand."""
-    firewalld = any(key.table == FIREWALLD for key in seen.ruleset.chains)
+    firewalld = firewalld_owns(seen.ruleset)
     if firewalld and wish["path"] == "forward" and "out_interfaces" in wish:
         # It lets packets cross among interfaces, in both directions.
         wish["in_interfaces"] = sorted({*wish.get("in_interfaces", ()), *wish.pop("out_interfaces")})
@@ -169,7 +170,7 @@ def _placed(wish: dict[str, Any], seen: Seen) -> tuple[dict[str, Any], list[dict
     arrangement = Arranger(seen.ruleset, stays=lambda _name: True).arrange(accept)
     placements = [told(placement) for placement in arrangement.placements]
     for line in lines_of(accept, persist=True) if firewalld else ():
-        placements.append({**address(line.key, None), "rule": text_of(line), "before": None, "decided_by": None})
+        placements.append(told_by_firewalld(line))
     return wish, placements
 
 
