@@ -187,7 +187,15 @@ class Overlay(Engine[Observed]):
                 ) from error
             users = endpoints(self._docker, wanted)
             named = ", ".join(_user(one) for one in users) or "a task that the managers don't list any more"
-            raise OversshError(f"{error}; it is used by {named}: remove what uses it, and run this again") from error
+            raise OversshError(
+                f"{error}; it is used by {named}: remove what uses it{self._of_the_dead(users)}, and run this again"
+            ) from error
+
+    def _of_the_dead(self, users: list[dict[str, Any]]) -> str:
+        """What to do about tasks of nodes that are down: they stay, whatever becomes of their service."""
+        down = {node["ID"] for node in self._docker.nodes() if (node.get("Status") or {}).get("State") == "down"}
+        gone = " ".join(sorted({one["node_id"] for one in users} & down))
+        return f" (tasks of a node that is down stay till it is back, or 'docker node rm {gone}')" if gone else ""
 
     def _let_go(self, wanted: str) -> bool:
         """Ask the swarm to remove the network; False where somebody uses it."""
@@ -295,6 +303,7 @@ def _endpoint(
         "service": services.get(task.get("ServiceID") or "", task.get("ServiceID") or ""),
         "container": (container or "")[:12],
         "node": nodes.get(task.get("NodeID") or "", task.get("NodeID") or ""),
+        "node_id": task.get("NodeID") or "",
         "addresses": [address for one in attached for address in one.get("Addresses") or []],
         "state": status.get("State") or "",
     }

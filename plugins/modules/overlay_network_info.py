@@ -148,6 +148,10 @@ networks:
           description: Host name of its node.
           type: str
           sample: edge1
+        node_id:
+          description: ID of its node.
+          type: str
+          sample: xt8y56qc8ez01y8i5b0mwfega
         addresses:
           description: Its addresses in the network.
           type: list

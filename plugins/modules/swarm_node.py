@@ -44,6 +44,8 @@ options:
         a manager. A node that is down has nothing to give away.
       - V(removed) works on the list that managers keep, and runs on one of them. It removes the entries of O(node),
         which stay behind as C(Down) when a node leaves. A manager's entry is made a worker's first.
+      - Docker gives a node that has left tasks for some 15 seconds more. Such tasks, and the networks that they use,
+        stay until the entry is removed.
     type: str
     required: true
     choices: [manager, worker, left, drained, removed]

@@ -338,6 +338,13 @@ def test_tasks_that_do_not_end_are_named_and_all_stays():
     assert docker.found == [NEW]
 
 
+def test_tasks_of_a_node_that_is_down_are_told_with_what_ends_them():
+    docker = Swarm(ending=10**6)
+    docker.entries["edge1"]["Status"]["State"] = "down"
+    with pytest.raises(OversshError, match=r"that is down stay till it is back, or 'docker node rm id-edge1'\)"):
+        carry_out(docker, timeout=0.01)
+
+
 def test_an_engine_that_keeps_its_copy_is_told_of_with_what_that_means():
     class Stuck(Swarm):
         def remove_network(self, wanted):

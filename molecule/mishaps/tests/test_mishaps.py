@@ -114,4 +114,7 @@ def test_a_node_that_left_comes_back_and_its_token_is_nowhere_to_be_read():
     assert done.status == 0
     assert done.recap["edge1"]["changed"] == 1
     assert "SWMTKN" not in done.output
+    # Nothing of its former self gets tasks, from the first second on.
+    names = lab.inside(lab.hub(), "docker node ls --format '{{.Hostname}} {{.Status}}'").splitlines()
+    assert sorted(names) == [f"{name} Ready" for name in sorted(lab.hosts())]
     assert lab.play("overssh.swarm.verify").status == 0

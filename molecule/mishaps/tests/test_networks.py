@@ -13,8 +13,7 @@ import pytest
 from tests.scenarios import lab
 
 OVERLAY = "overssh.swarm.overlay"
-# A task of a service that was removed may go late, where its node is still busy with the mishap before.
-CONSENT = ("--extra-vars", '{"overlay_on_change": "recreate", "overlay_wait_timeout": 180}')
+CONSENT = ("--extra-vars", '{"overlay_on_change": "recreate"}')
 SMALL = 1300
 
 
