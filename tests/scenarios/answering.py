@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Answers on ports of a node, run as a program there with PORT/PROTOCOL words: takes connections, sends datagrams back.
+"""Answers on ports of a node, run as a program there with PORT/PROTOCOL words.
 
-Prints "ready", and then PORT/PROTOCOL and the sender's address for each that comes.
+It takes connections and says the word on each, and sends datagrams back. Prints "ready", and then PORT/PROTOCOL and the
+sender's address for each that comes.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def serve(words: Sequence[str]) -> NoReturn:
                 else:
                     connection, sender = own.accept()
                     print(key.data, sender[0], flush=True)
-                    connection.close()
+                    with connection:
+                        connection.sendall(key.data.encode())
 
 
 if __name__ == "__main__":

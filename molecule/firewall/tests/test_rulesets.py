@@ -14,6 +14,7 @@ import select
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -99,25 +100,32 @@ def opened() -> set[str]:
     hub = UNDERLAY[HUB]
     uplink, second = str(lab.hosts()[HUB]["ansible_host"]), "ip netns exec world "
     ports = (*SWARM, *OTHER)
-    looks = {
+    looks: dict[str, tuple] = {
         "eth0": (None, "", uplink, ("22/tcp", PUBLISHED, *ports)),
         "wan0": (HUB, second, WAN, ("22/tcp", PUBLISHED, *ports)),
         "wan0 as a node": (HUB, second, hub, SWARM),
         "wan0 through the hub": (HUB, second, UNDERLAY["edge1"], THROUGH),
     }
     for spoke, other in (SPOKES, SPOKES[::-1]):
-        looks[spoke] = (spoke, "", hub, ports)
-        looks[f"{spoke} through the hub"] = (spoke, "", UNDERLAY[other], THROUGH)
+        looks[spoke] = (spoke, "", hub, ports, True)
+        looks[f"{spoke} through the hub"] = (spoke, "", UNDERLAY[other], THROUGH, True)
     with ThreadPoolExecutor(len(looks)) as pool:
         asked = {who: pool.submit(answers, *look) for who, look in looks.items()}
-    return {
-        f"{who}: {port}" for who, future in asked.items() for port, word in future.result().items() if word == "open"
-    }
+    found = {f"{who}: {port}": word for who, future in asked.items() for port, word in future.result().items()}
+    astray = [name for name, word in found.items() if word == "astray"]
+    if astray:
+        warnings.warn(f"somebody else than the node took a connection: {', '.join(astray)}", stacklevel=2)
+    return {name for name, word in found.items() if word == "open"}
 
 
-def answers(node: str | None, prefix: str, address: str, ports: tuple[str, ...]) -> dict[str, str]:
-    """What the probe tells, from a node or, for None, from here, which is a router of the hub's network."""
-    words = [address, *ports]
+def answers(
+    node: str | None, prefix: str, address: str, ports: tuple[str, ...], strict: bool = False
+) -> dict[str, str]:
+    """What the probe tells, from a node or, for None, from here, which is a router of the hub's network.
+
+    strict: only what answers on the nodes for these tests counts as open.
+    """
+    words = [*(["--answering"] if strict else []), address, *ports]
     if node is None:
         command = [sys.executable, str(PROGRAM), *words]
         return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
