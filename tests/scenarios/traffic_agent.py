@@ -19,8 +19,9 @@ from typing import Any
 ANYWHERE = "0.0.0.0"  # noqa: S104 (its one network is the overlay)
 PORT = 5000
 EVERY = 0.02
-# Seconds: what is on its way still comes, and nobody waits for ever.
-GRACE, LONGEST = 3.0, 600.0
+QUESTION = b"question"
+# Seconds: it goes on after the end for so long, what is on its way then still comes, and nobody waits for ever.
+GRACE, SETTLE, LONGEST = 3.0, 5.0, 600.0
 
 
 class _Echo(asyncio.DatagramProtocol):
@@ -54,8 +55,8 @@ class _Account:
         self.longest, self._last = max(self.longest, now - self._last), now
         self.answered += count
 
-    def told(self) -> dict[str, Any]:
-        longest = max(self.longest, time.monotonic() - self._last)
+    def told(self, until: float) -> dict[str, Any]:
+        longest = max(self.longest, until - self._last)
         return {"asked": self.asked, "answered": self.answered, "longest_s": round(longest, 3)}
 
 
@@ -78,19 +79,22 @@ def _send(address: str) -> dict[str, Any]:
             each.setblocking(False)
         sys.stderr.write("begun\n")
         accounts = {"tcp": _Account(), "udp": _Account()}
-        ends, following, broken = time.monotonic() + LONGEST, time.monotonic(), ""
-        while (now := time.monotonic()) < ends:
+        ends, following, received, broken = time.monotonic() + LONGEST, time.monotonic(), 0, ""
+        while (now := time.monotonic()) < ends or (
+            now < ends + SETTLE and any(each.answered < each.asked for each in accounts.values())
+        ):
             if ends > now + GRACE and select.select([sys.stdin], [], [], 0)[0]:
                 ends = now + GRACE
-            if now >= following:
+            if following <= now < ends:
                 following += EVERY
                 for name, each in (("tcp", tcp), ("udp", udp)):
                     with contextlib.suppress(OSError):  # no way there at the moment is what is measured
-                        each.send(b"question")
+                        each.send(QUESTION)
                         accounts[name].asked += 1
             try:
                 if data := tcp.recv(1 << 16):
-                    accounts["tcp"].answers(len(data) // 8)
+                    received += len(data)
+                    accounts["tcp"].answers(received // len(QUESTION) - accounts["tcp"].answered)
                 else:
                     broken = broken or "the connection was closed"
             except BlockingIOError:
@@ -101,7 +105,7 @@ def _send(address: str) -> dict[str, Any]:
                 udp.recv(16)
                 accounts["udp"].answers(1)
             time.sleep(EVERY / 10)
-    return {**{name: account.told() for name, account in accounts.items()}, "broken": broken}
+    return {**{name: account.told(ends) for name, account in accounts.items()}, "broken": broken}
 
 
 if __name__ == "__main__":
