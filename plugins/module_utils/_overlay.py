@@ -13,7 +13,7 @@ from ._command import Runner
 from ._docker import NOT_FOUND, Docker, DockerError, swarm_record
 from ._errors import OversshError
 from ._main import Engine
-from ._overlay_mesh import nodes_without, publishers, tell, tell_again
+from ._overlay_mesh import nodes_in_state, nodes_without, publishers, tell, tell_again
 from ._overlay_model import VXLAN_IDS, Desired, Observed, OverlayNetwork, network_of
 from ._overlay_mtu import fitting_mtu, remarks
 from ._overlay_plan import plan_network, refuse_overlap
@@ -193,7 +193,7 @@ class Overlay(Engine[Observed]):
 
     def _of_the_dead(self, users: list[dict[str, Any]]) -> str:
         """What to do about tasks of nodes that are down: they stay, whatever becomes of their service."""
-        down = {node["ID"] for node in self._docker.nodes() if (node.get("Status") or {}).get("State") == "down"}
+        down = {node["ID"] for node in nodes_in_state(self._docker, "down")}
         gone = " ".join(sorted({one["node_id"] for one in users} & down))
         return f" (tasks of a node that is down stay till it is back, or 'docker node rm {gone}')" if gone else ""
 
@@ -295,6 +295,7 @@ def _endpoint(
     asked = any(one.get("Target") == network_id for one in spec.get("Networks") or [])
     if not (attached or asked) or (status.get("State") in ENDED and task.get("DesiredState") in ENDED):
         return None
+    node_id = task.get("NodeID") or ""
     container = (spec.get("NetworkAttachmentSpec") or {}).get("ContainerID") or (
         status.get("ContainerStatus") or {}
     ).get("ContainerID")
@@ -302,8 +303,8 @@ def _endpoint(
         "task": task["ID"],
         "service": services.get(task.get("ServiceID") or "", task.get("ServiceID") or ""),
         "container": (container or "")[:12],
-        "node": nodes.get(task.get("NodeID") or "", task.get("NodeID") or ""),
-        "node_id": task.get("NodeID") or "",
+        "node": nodes.get(node_id, node_id),
+        "node_id": node_id,
         "addresses": [address for one in attached for address in one.get("Addresses") or []],
         "state": status.get("State") or "",
     }

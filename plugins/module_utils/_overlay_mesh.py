@@ -31,13 +31,18 @@ def publishers(docker: Docker) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def nodes_in_state(docker: Docker, state: str) -> list[Mapping[str, Any]]:
+    """The swarm's nodes that the managers find in this state."""
+    return [node for node in docker.nodes() if (node.get("Status") or {}).get("State") == state]
+
+
 def nodes_without(docker: Docker, network_id: str) -> dict[str, str]:
     """The nodes that are up and take no part in the network: their names by ID.
 
     The engine names those that do by the addresses that they gossip from.
     """
     peers = {peer.get("IP") for peer in docker.inspect_network(network_id).get("Peers") or []}
-    ready = [node for node in docker.nodes() if (node.get("Status") or {}).get("State") == "ready"]
+    ready = nodes_in_state(docker, "ready")
     if len(peers) >= len(ready):
         return {}
     return {

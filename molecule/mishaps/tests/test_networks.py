@@ -13,7 +13,7 @@ import pytest
 from tests.scenarios import lab
 
 OVERLAY = "overssh.swarm.overlay"
-CONSENT = ("--extra-vars", '{"overlay_on_change": "recreate"}')
+CONSENT = ("--extra-vars", "overlay_on_change=recreate")
 SMALL = 1300
 
 
