@@ -82,7 +82,10 @@ def there() -> Iterator[Namespace]:
     name = f"overssh-tun-{os.getpid()}"
     subprocess.run(["ip", "netns", "add", name], check=True)
     try:
-        yield Namespace(name)
+        namespace = Namespace(name)
+        # A new namespace takes IPv4's settings from the machine, which forwards once Docker has run on it.
+        namespace.run("sysctl", "-qw", "net.ipv4.ip_forward=0")
+        yield namespace
     finally:
         with contextlib.suppress(subprocess.CalledProcessError):
             subprocess.run(["ip", "netns", "delete", name], check=True)
@@ -359,6 +362,7 @@ def test_what_comes_in_goes_by_its_own_table_alone(there: Namespace) -> None:
     there.run("ip", "link", "add", "out0", "type", "bridge")
     there.run("ip", "addr", "add", "192.0.2.1/24", "dev", "out0")
     there.run("ip", "link", "set", "out0", "up")
+    there.run("sysctl", "-qw", "net.ipv4.conf.out0.forwarding=1")
     there.run("ip", "route", "add", "default", "via", "192.0.2.9")
     neighbour = {"destination": "172.30.0.3/32", "source": "172.30.0.2", "table": 77}
     there.tun(**SECOND, routes=[*BEHIND, neighbour], forwarding=True)
