@@ -7,6 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
+VENV_KIB := 524288
 COLLECTIONS := $(VENV)/collections
 LAB_NAME ?= overssh
 LAB_STATE := .lab$(if $(filter-out overssh,$(LAB_NAME)),/$(LAB_NAME))
@@ -22,7 +23,10 @@ help: ## Say what there is
 
 # The checkout stands in the environment as the installed collection overssh.swarm, for Ansible and for Python alike.
 $(READY): requirements-dev.txt
+	@free=$$(df -Pk . | awk 'NR == 2 {print $$4}'); [ "$$free" -ge $(VENV_KIB) ] || \
+	    { echo "$(CURDIR) has $$((free / 1024)) MiB free, the environment needs $$(($(VENV_KIB) / 1024)): make room there" >&2; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || { echo "Python 3.11 or later with venv is needed; on Debian: apt-get install python3-venv" >&2; exit 2; }
+	@echo "making the environment $(VENV) with Ansible and the tools of the tests; this takes about a minute"
 	@$(VENV)/bin/pip install --quiet --requirement requirements-dev.txt
 	@mkdir -p $(COLLECTIONS)/ansible_collections/overssh
 	@ln -sfn $(CURDIR) $(COLLECTIONS)/ansible_collections/overssh/swarm
@@ -30,14 +34,8 @@ $(READY): requirements-dev.txt
 	@touch $@
 
 .PHONY: demo
-demo: lab-up ## Build the lab, run overssh.swarm.site on it, and show the proof
-	ansible-playbook --inventory $(INVENTORY) overssh.swarm.site
-	@echo
-	@echo "The report:         reports/verify.json"
-	@echo "Look around:        docker exec -it $(LAB_NAME)-cloud1 bash"
-	@echo "Run it again:       make demo   (it changes nothing)"
-	@echo "Take it all back:   .venv/bin/ansible-playbook -i $(INVENTORY) overssh.swarm.teardown"
-	@echo "Remove the lab:     make lab-down"
+demo: $(READY) ## Build the lab, run overssh.swarm.site on it, and show the proof
+	@python -m tests.demo $(INVENTORY)
 
 .PHONY: lab-up
 lab-up: $(READY) ## Build and start the lab of real nodes
@@ -74,57 +72,86 @@ netns: $(READY) ## Test the engines against this kernel, in network namespaces o
 	@tests/packages.sh ip=iproute2 nft=nftables iptables-nft=iptables ping=iputils-ping sysctl=procps
 	pytest tests/netns
 
-# The scenarios begin on fresh hosts, so they take a lab of their own, unless LAB_NAME names one; that of `make demo` stays.
-MOLECULE_LAB := $(if $(filter file,$(origin LAB_NAME)),overssh-test,$(LAB_NAME))
-SCENARIOS := fresh firewall site runner closed mishaps transports teardown broken_off ipv6
-# These take a lab of two hubs and four spokes.
-FLEET_SCENARIOS := fleet failover reboot keys topologies grow_and_shrink
-
-# These take one of the Debian before, with its older OpenSSH and Docker.
-OLDER_SCENARIOS := site closed older
+# Each lab of the tests is one group of scenarios, which stand in an order in which one leaves what the next begins with.
+# They have labs of their own, unless LAB_NAME names one; that of `make demo` stays.
+TEST_LAB ?= $(if $(filter file,$(origin LAB_NAME)),overssh-test,$(LAB_NAME))
+export TEST_LAB := $(TEST_LAB)
+LABS := walk faults firewall fleet older
+SCENARIOS_walk := site runner closed teardown
+SCENARIOS_faults := fresh broken_off ipv6 mishaps transports
+SCENARIOS_firewall := firewall
+SCENARIOS_fleet := fleet topologies failover reboot keys grow_and_shrink
+SCENARIOS_older := site closed older
+# One image for all nodes of today's Debian: what a scenario does not need is there and switched off.
+TEST_PACKAGES := firewalld network-manager udev ufw
 
 # What is left of a broken run would pass for a fresh lab.
 define scenarios
-	@rm -rf build/molecule/$(LAB_NAME)
+	@rm -rf $(MOLECULE_EPHEMERAL_DIRECTORY)
 	molecule test --no-command-borders $(1:%=--scenario-name %) $(MOLECULE_ARGS)
 endef
 
 .PHONY: molecule
-molecule: molecule-three molecule-fleet molecule-older ## Run the playbooks on fresh nodes, from check mode to teardown, and look at what they did
+ifdef SCENARIO
+# The first lab that has it; the lab is made for it alone.
+molecule: export MOLECULE_SCENARIOS := $(SCENARIO)
+molecule: $(READY) ## Run one scenario on a lab of its own: make molecule SCENARIO=failover; without SCENARIO all of them
+	@lab="$(firstword $(foreach lab,$(LABS),$(if $(filter $(SCENARIO),$(SCENARIOS_$(lab))),$(lab))))"; \
+	[ -n "$$lab" ] || { echo "There is no scenario $(SCENARIO): it is one of $(sort $(foreach lab,$(LABS),$(SCENARIOS_$(lab))))" >&2; exit 2; }; \
+	$(MAKE) --no-print-directory molecule-$$lab
+else
+molecule: $(READY) ## Run the playbooks on fresh nodes, from check mode to teardown, and look at what they did
+	$(call side_by_side,image $(LABS:%=molecule-%))
+endif
 
-.PHONY: molecule-three
-molecule-three: export LAB_NAME := $(MOLECULE_LAB)
-molecule-three: export LAB_PACKAGES := firewalld ufw
-molecule-three: export LAB_STATE := .lab$(if $(filter-out overssh,$(MOLECULE_LAB)),/$(MOLECULE_LAB))
-molecule-three: export MOLECULE_EPHEMERAL_DIRECTORY := $(CURDIR)/build/molecule/$(MOLECULE_LAB)
-molecule-three: $(READY) ## Those of them on three nodes
-	$(call scenarios,$(SCENARIOS))
+MOLECULE := $(LABS:%=molecule-%)
+.PHONY: $(MOLECULE)
+$(MOLECULE): export LAB_NAME = $(TEST_LAB)-$(@:molecule-%=%)
+$(MOLECULE): export LAB_STATE = .lab/$(LAB_NAME)
+$(MOLECULE): export LAB_PACKAGES = $(TEST_PACKAGES)
+$(MOLECULE): export MOLECULE_EPHEMERAL_DIRECTORY = $(CURDIR)/build/molecule/$(LAB_NAME)
+molecule-fleet: export LAB_NODES = 6
+molecule-fleet: export LAB_HUBS = 2
+molecule-older: export LAB_RELEASE = bookworm
+molecule-older: export LAB_PACKAGES =
+$(MOLECULE): $(READY)
+	$(call scenarios,$(or $(MOLECULE_SCENARIOS),$(SCENARIOS_$(@:molecule-%=%))))
 
-.PHONY: molecule-fleet
-molecule-fleet: export LAB_NAME := $(MOLECULE_LAB)-fleet
-molecule-fleet: export LAB_NODES := 6
-molecule-fleet: export LAB_HUBS := 2
-molecule-fleet: export LAB_PACKAGES := network-manager udev
-molecule-fleet: export LAB_STATE := .lab/$(MOLECULE_LAB)-fleet
-molecule-fleet: export MOLECULE_EPHEMERAL_DIRECTORY := $(CURDIR)/build/molecule/$(MOLECULE_LAB)-fleet
-molecule-fleet: $(READY) ## Those of them on two hubs and four spokes
-	$(call scenarios,$(FLEET_SCENARIOS))
-
-.PHONY: molecule-older
-molecule-older: export LAB_NAME := $(MOLECULE_LAB)-older
-molecule-older: export LAB_RELEASE := bookworm
-molecule-older: export LAB_STATE := .lab/$(MOLECULE_LAB)-older
-molecule-older: export MOLECULE_EPHEMERAL_DIRECTORY := $(CURDIR)/build/molecule/$(MOLECULE_LAB)-older
-molecule-older: $(READY) ## Those of them on the Debian before
-	$(call scenarios,$(OLDER_SCENARIOS))
+.PHONY: image
+image: export LAB_NAME = $(TEST_LAB)-image
+image: export LAB_PACKAGES = $(TEST_PACKAGES)
+image: $(READY) ## Build the image of the tests' nodes, if it is missing
+	@python -m tests.lab image
 
 .PHONY: bench
 bench: $(READY) ## Compare the transports with others, site with a shell script, and nft_rule with nft (half an hour; BENCH_ARGS=--quick: three minutes)
 	python -m tests.bench $(BENCH_ARGS)
 
+# Two jobs at a time, as the machines have two processors: their figures, and the output of each, go to reports/suite. One
+# that fails lets the others come to their end.
+define side_by_side
+	@env -u MAKEFLAGS python -m tests.suite all $(MAKE) --no-print-directory --keep-going --jobs=2 $(1:%=job-%)
+endef
+
+JOBS := lint image unit netns bench-check $(MOLECULE)
+.PHONY: $(JOBS:%=job-%)
+# molecule runs site and teardown itself in these two, and nothing that asserts seconds may run beside that.
+ALONGSIDE := bench-check molecule-walk molecule-older
+$(JOBS:%=job-%): $(READY)
+	@env -u MAKEFLAGS python -m tests.suite run $(if $(filter $(@:job-%=%),$(ALONGSIDE)),--alongside) $(@:job-%=%) $(MAKE) --no-print-directory $(@:job-%=%)
+$(MOLECULE:%=job-%) job-bench-check: job-image
+
 .PHONY: test
-test: lint unit netns molecule ## Everything that guards the project
-.NOTPARALLEL: test
+test: $(READY) ## Everything that guards the project
+	$(call side_by_side,image lint molecule-fleet unit netns bench-check molecule-walk molecule-faults molecule-firewall molecule-older)
+
+.PHONY: check
+check: $(READY) ## The part of it that takes less than ten minutes: lint, unit, netns, and site, again, verify and teardown
+	$(call side_by_side,image lint molecule-walk netns unit)
+
+.PHONY: timings
+timings: $(READY) ## Say what the last make test or make check took, job by job, and which tests were slow
+	@python -m tests.suite show
 
 .PHONY: docs
 docs: $(READY) ## Write docs/settings.md from the settings' declarations, and the figures of docs/ from docs/bench*.json

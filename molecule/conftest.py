@@ -7,10 +7,28 @@ Seen through the engine that runs them, not over the ssh that is under test, and
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import testinfra
 
 from tests.scenarios import lab
+
+pytest_plugins = ["tests.suite.plugin"]
+
+# The other scenarios begin on fresh nodes, or run site themselves.
+ON_A_FINISHED_SITE = {
+    "runner",
+    "closed",
+    "mishaps",
+    "transports",
+    "older",
+    "failover",
+    "reboot",
+    "keys",
+    "topologies",
+    "grow_and_shrink",
+}
 
 
 def pytest_configure(config):
@@ -27,3 +45,10 @@ def node(host):
 def hub():
     """The node that the others dial, and the swarm's first manager."""
     return testinfra.get_host(f"docker://{lab.container(lab.hub())}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def beginning():
+    """Bring the lab where the scenario begins, unless the one before it has left it there."""
+    if os.environ.get("MOLECULE_SCENARIO_NAME") in ON_A_FINISHED_SITE and not lab.is_finished():
+        assert lab.play("overssh.swarm.site").status == 0

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from .lab import down, status, up
+from .lab import down, make_image, status, up
 from .settings import read_settings
 from .shell import LabError, complain
 
@@ -26,6 +26,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="build what is missing, keep what is good")
+    commands.add_parser("image", help="build the nodes' image alone, if it is missing")
     leave = commands.add_parser("down", help="remove the lab; images and engine stay")
     leave.add_argument("--images", action="store_true", help="remove the lab's cached images too")
     leave.add_argument("--engine", action="store_true", help="stop the Docker engine too, if the lab started it")
@@ -48,6 +49,8 @@ def main() -> int:
         settings = read_settings(os.environ, _PROJECT)
         if arguments.command == "up":
             up(settings)
+        elif arguments.command == "image":
+            make_image(settings)
         elif arguments.command == "down":
             down(settings, arguments.engine, arguments.images)
         elif arguments.command == "status":

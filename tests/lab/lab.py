@@ -148,6 +148,15 @@ def up(settings: Settings) -> None:
     _say_how(settings, nodes)
 
 
+def make_image(settings: Settings) -> None:
+    """Have the image of the nodes ready, for labs that come up later."""
+    ensure_tools()
+    ensure_engine(settings)
+    with locked(settings):
+        name, _identity = ensure_image(settings, Path(engine_info()["DockerRootDir"]))
+    say(f"the image {name} is there")
+
+
 def _bring_up(settings: Settings, nodes: list[Node], maker: NodeMaker, engine_root: Path) -> None:
     current = _each(nodes, maker.is_current)
     kept = [node for node, good in zip(nodes, current, strict=True) if good]

@@ -77,8 +77,6 @@ class Namespace:
 
 @pytest.fixture
 def there() -> Iterator[Namespace]:
-    if os.geteuid() != 0:
-        pytest.fail("these tests make network namespaces, so they have to be run by root")
     name = f"overssh-tun-{os.getpid()}"
     subprocess.run(["ip", "netns", "add", name], check=True)
     try:

@@ -67,8 +67,6 @@ class Watched:
 
 @pytest.fixture
 def watched(tmp_path: Path) -> Iterator[Watched]:
-    if os.geteuid() != 0:
-        pytest.fail("these tests make network namespaces, so they have to be run by root")
     name = f"overssh-watch-{os.getpid()}"
     subprocess.run(["ip", "netns", "add", name], check=True)
     try:

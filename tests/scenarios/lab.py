@@ -77,6 +77,12 @@ def all_ready(manager: str) -> None:
     wait_for(manager, f"test $(docker node ls --format '{{{{.Status}}}}' | grep -cx Ready) = {len(hosts())}", 120)
 
 
+def is_finished() -> bool:
+    """Whether all nodes are in one swarm and ready."""
+    script = "docker node ls --format '{{.Hostname}} {{.Status}}' 2>/dev/null || true"
+    return sorted(inside(hub(), script).splitlines()) == sorted(f"{node} Ready" for node in hosts())
+
+
 @dataclass(frozen=True)
 class Play:
     """What ansible-playbook came to."""

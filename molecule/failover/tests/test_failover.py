@@ -13,6 +13,8 @@ import pytest
 from tests.scenarios import lab
 from tests.scenarios.traffic import between
 
+pytestmark = pytest.mark.alone
+
 HUBS = lab.hubs()
 FIRST, SECOND = HUBS
 SOURCE, DESTINATION = "edge2", "edge3"

@@ -9,6 +9,8 @@ import pytest
 from tests.scenarios import lab
 from tests.scenarios.traffic import between
 
+pytestmark = pytest.mark.alone
+
 HUBS = lab.hubs()
 DIALLING = [name for name in lab.hosts() if name != HUBS[0]]
 KEY = "/etc/overssh/keys/id_ed25519"

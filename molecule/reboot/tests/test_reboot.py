@@ -50,6 +50,7 @@ systemctl restart systemd-networkd.service
 systemctl disable --quiet systemd-networkd-wait-online.service
 """
 NETWORK_MANAGER = """
+systemctl enable --quiet --now NetworkManager.service
 nmcli connection show wired >/dev/null 2>&1 || nmcli connection add type ethernet ifname eth0 con-name wired \\
     ipv4.method manual ipv4.addresses $address ipv4.gateway $gateway ipv6.method ignore
 nmcli connection up wired
@@ -70,6 +71,7 @@ def picture(node: str) -> dict[str, str]:
     return {name: lab.inside(node, script) for name, script in PICTURES.items()}
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("node", [SPOKE, HUB])
 def test_everything_is_back(node):
     before = picture(node)

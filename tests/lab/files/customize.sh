@@ -19,10 +19,12 @@ for timer in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer; do
     ln -sf /dev/null "$root/etc/systemd/system/$timer"
 done
 
-# A firewall that a scenario has asked for is started by that scenario.
-if [ -e "$root/usr/lib/systemd/system/firewalld.service" ]; then
-    systemctl --quiet --root="$root" disable firewalld.service
-fi
+# A firewall or a manager of networks that a scenario needs is started by that scenario.
+for unit in firewalld NetworkManager NetworkManager-wait-online NetworkManager-dispatcher; do
+    if [ -e "$root/usr/lib/systemd/system/$unit.service" ]; then
+        systemctl --quiet --root="$root" disable "$unit.service"
+    fi
+done
 
 # Only net.* belongs to the node; the rest of a sysctl file would change the kernel of the machine underneath.
 for file in "$root"/usr/lib/sysctl.d/*.conf; do
