@@ -38,6 +38,10 @@ class Engine(ABC, Generic[Observed]):
     def wait(self) -> None:
         """Wait until the change is in effect, where the user asked for it; OversshError takes the change back."""
 
+    def in_effect(self, observed: Observed) -> bool:
+        """Whether all that wait() would wait for is there already; a host with nothing to do is then not read again."""
+        return False
+
     def settle(self) -> None:
         """The change was read back, so what held it on trial can go; OversshError takes the change back."""
 
@@ -50,7 +54,7 @@ def run(module: AnsibleModule, engine: Engine[Any]) -> None:
         answer: dict[str, Any] = {"changed": plan.changed, "steps": plan.labels}
         if module._diff:
             answer["diff"] = plan.diff()
-        if not module.check_mode:
+        if not module.check_mode and (plan.changed or not engine.in_effect(observed)):
             observed = carry_through(engine, plan)
         result = engine.result(observed)
         for words in result.pop("warnings", []):

@@ -108,9 +108,16 @@ class SwarmNode(Engine[Observed]):
         if self._entered:
             self.plan(self.observe())
 
+    def in_effect(self, observed: Observed) -> bool:
+        """Whether the node is out, or takes part and gossips."""
+        if self._desired.state == "left" or not self._wait:
+            return True
+        return takes_part(observed) and _gossip.listens(observed.node_address)
+
     def result(self, observed: Observed) -> dict[str, Any]:
         """See node_result; with what the operator should know besides."""
-        return {**node_result(observed), **({"warnings": self.warnings} if self.warnings else {})}
+        warnings = {"warnings": self.warnings} if self.warnings else {}
+        return {**node_result(observed), "nodes": nodes_result(observed), **warnings}
 
     def _settled(self) -> Observed | None:
         found = observe_node(self._docker, self._run)
@@ -297,13 +304,8 @@ class SwarmNode(Engine[Observed]):
         last: list[Observed] = []
 
         def ready() -> bool:
-            found = observe_node(self._docker, self._run)
-            last[:] = [found]
-            if found.local_state != "active" or found.role is None:
-                return False
-            if found.role == "worker":
-                return True
-            return found.own is not None and found.own.status == "ready" and found.own.reachability == "reachable"
+            last[:] = [observe_node(self._docker, self._run)]
+            return takes_part(last[0])
 
         try:
             wait_until(ready, self._timeout, f"this node's part as {self._desired.state} of the swarm")
@@ -353,6 +355,14 @@ class SwarmNode(Engine[Observed]):
             return wait_until(lambda: next(filter(reaches, managers), None), self._timeout if self._wait else 0, what)
         except WaitError as error:
             raise OversshError(f"{error}; see that the tunnel is up and that the port is open there") from error
+
+
+def takes_part(observed: Observed) -> bool:
+    """Whether the node is active in its swarm; a manager has to be reachable for the others too."""
+    if observed.local_state != "active" or observed.role is None:
+        return False
+    own = observed.own
+    return observed.role == "worker" or (own is not None and own.status == "ready" and own.reachability == "reachable")
 
 
 def containers_that_a_restart_touches(docker: Docker) -> list[str]:

@@ -262,6 +262,44 @@ underlay_mtu:
   returned: where O(state) is not V(drained) or V(removed)
   type: int
   sample: 1500
+nodes:
+  description: All nodes, as managers list them, before a change in check mode; empty on workers.
+  returned: where O(state) is not V(drained) or V(removed)
+  type: list
+  elements: dict
+  contains:
+    node_id:
+      description: Its ID.
+      type: str
+      sample: votjyh8w2iech6x19whccntft
+    hostname:
+      description: Its host name.
+      type: str
+      sample: edge1
+    role:
+      description: V(manager) or V(worker).
+      type: str
+      sample: worker
+    availability:
+      description: One of V(active), V(pause) or V(drain).
+      type: str
+      sample: active
+    status:
+      description: V(ready), V(down), V(disconnected) or V(unknown).
+      type: str
+      sample: ready
+    address:
+      description: The address that the managers see it at.
+      type: str
+      sample: 172.30.0.2
+    reachability:
+      description: Of a manager, whether the others reach it, V(reachable), V(unreachable) or V(unknown).
+      type: str
+      sample: ""
+    leader:
+      description: Whether it leads the managers.
+      type: bool
+      sample: false
 node:
   description: O(node).
   returned: where O(state=drained) or O(state=removed)

@@ -86,7 +86,7 @@ def _second(addresses: Mapping[str, str], settings: Mapping[str, Any]) -> dict[s
 def _founder(members: Sequence[Member], found: Mapping[str, Mapping[str, Any]]) -> str:
     """The manager that the others join: one that has the swarm already, or else the first."""
     managers = [member.name for member in members if member.manager]
-    return next((name for name in managers if _hosts.in_swarm(found[name])), managers[0])
+    return next((name for name in managers if _hosts.in_a_swarm(found[name])), managers[0])
 
 
 def _streams(links: Sequence[Link]) -> set[str]:
@@ -144,6 +144,7 @@ def _nodes(fleet: Fleet) -> Iterator[dict[str, Any]]:
             "swarm_address": fleet.swarm_address(member.name),
             "hub": member.hub,
             "manager": member.manager,
+            "in_swarm": _hosts.in_swarm(fleet.found[member.name], fleet.swarm_address(member.name)),
             "devices": [
                 *(_device(member, link, routed[link.other(member).name], fleet, ours) for link in links),
                 _own_device(member, routed[member.name], fleet, ours),

@@ -111,9 +111,14 @@ def host_keys(answer: Mapping[str, Any]) -> list[str]:
     return list(answer["host"]["sshd"].get("host_keys", []))
 
 
-def in_swarm(answer: Mapping[str, Any]) -> bool:
+def in_a_swarm(answer: Mapping[str, Any]) -> bool:
     """Whether the host is an active member of a swarm."""
     return bool(answer["host"]["docker"].get("swarm") == "active")
+
+
+def in_swarm(answer: Mapping[str, Any], address: str) -> bool:
+    """Whether the host is an active member of a swarm at this address."""
+    return in_a_swarm(answer) and bool(answer["host"]["docker"].get("swarm_address") == address)
 
 
 def _foreign_swarm(name: str, answer: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:

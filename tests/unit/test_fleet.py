@@ -395,6 +395,17 @@ def test_the_address_of_a_node_that_left_the_inventory_is_not_given_away() -> No
     assert planned(THREE, cloud1=hub)["addresses"]["edge1"] == "172.30.0.3"
 
 
+def test_a_node_is_in_the_swarm_where_it_is_active_at_its_own_address() -> None:
+    hosts = {"cloud1": {"overssh_hub": True}, "edge1": {}, "edge2": {}}
+    found = {
+        "cloud1": host(docker={"swarm": "active", "swarm_address": "172.30.0.1"}),
+        "edge1": host(docker={"swarm": "active", "swarm_address": "172.30.0.9"}),
+        "edge2": host(docker={"swarm": "pending", "swarm_address": "172.30.0.3"}),
+    }
+    nodes = planned(hosts, **found)["nodes"]
+    assert {name: node["in_swarm"] for name, node in nodes.items()} == {"cloud1": True, "edge1": False, "edge2": False}
+
+
 def test_the_founder_is_a_manager_that_has_the_swarm() -> None:
     hosts = {**THREE, "edge2": {"overssh_manager": True}}
     member = host(docker={"swarm": "active", "swarm_address": "172.30.0.3"})

@@ -209,6 +209,24 @@ def test_a_gossip_port_that_an_engine_kept_is_told_before_docker_is_asked_to_joi
     assert [call[0] for call in docker.calls] == ["create_network", "remove_network"]
 
 
+def test_a_node_that_takes_part_and_gossips_is_not_looked_at_again(gossip):
+    docker = Engine("active", True, [_node("n1", "cloud1", True)])
+    engine = SwarmNode(docker, Run(), FOUNDER, 0.3)
+    found = engine.observe()
+    assert engine.in_effect(found)
+    assert [node["hostname"] for node in engine.result(found)["nodes"]] == ["cloud1"]
+    docker.list["n1"]["ManagerStatus"]["Reachability"] = "unreachable"
+    assert not engine.in_effect(engine.observe())
+
+
+def test_a_node_in_a_swarm_that_does_not_gossip_is_waited_for(monkeypatch):
+    docker = Engine("active", True, [_node("n1", "cloud1", True)])
+    monkeypatch.setattr(_swarm._gossip, "listens", lambda address: False)
+    engine = SwarmNode(docker, Run(), FOUNDER, 0.3)
+    assert not engine.in_effect(engine.observe())
+    assert SwarmNode(docker, Run(), FOUNDER, 0.3, wait=False).in_effect(engine.observe())
+
+
 def test_a_node_without_gossip_is_not_part_of_the_swarm(monkeypatch):
     docker = Engine()
     engine = SwarmNode(docker, Run(), FOUNDER, 0.3)

@@ -16,7 +16,7 @@ PLACES = [
     "overssh.swarm.firewall : Let pass",
     "overssh.swarm.tunnel : Make the tunnel devices",
     "overssh.swarm.tunnel : Dial",
-    "overssh.swarm.swarm : Join it",
+    "overssh.swarm.swarm : Join the swarm",
     "overssh.swarm.verify : Reach every other container",
 ]
 

@@ -1,0 +1,84 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The life of a module: how often it looks at the host, and what it waits for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.overssh.swarm.plugins.module_utils._main import Engine, run
+from ansible_collections.overssh.swarm.plugins.module_utils._plan import Plan, Step
+
+
+class Module:
+    """As much of AnsibleModule as a life needs."""
+
+    def __init__(self, check_mode: bool = False) -> None:
+        self.check_mode = check_mode
+        self._diff = False
+        self.answer: dict[str, Any] = {}
+
+    def exit_json(self, **answer: Any) -> None:
+        self.answer = answer
+
+
+class Lamp(Engine[str]):
+    """Remembers what was asked of it."""
+
+    def __init__(self, state: str, in_effect: bool) -> None:
+        self.state = state
+        self.asked: list[str] = []
+        self._in_effect = in_effect
+
+    def observe(self) -> str:
+        self.asked.append("observe")
+        return self.state
+
+    def plan(self, observed: str) -> Plan:
+        steps = () if observed == "on" else (Step("switch", "switch it on"),)
+        return Plan({"state": observed}, {"state": "on"}, steps)
+
+    def perform(self, step: Step) -> None:
+        self.asked.append(step.action)
+        self.state = "on"
+
+    def wait(self) -> None:
+        self.asked.append("wait")
+
+    def in_effect(self, observed: str) -> bool:
+        return self._in_effect
+
+    def result(self, observed: str) -> dict[str, Any]:
+        return {"state": observed}
+
+
+def life(lamp: Lamp, check_mode: bool = False) -> dict[str, Any]:
+    module = Module(check_mode)
+    run(module, lamp)  # type: ignore[arg-type]
+    return module.answer
+
+
+def test_a_host_that_is_as_desired_is_looked_at_once() -> None:
+    lamp = Lamp("on", in_effect=True)
+    assert life(lamp) == {"changed": False, "steps": [], "state": "on"}
+    assert lamp.asked == ["observe"]
+
+
+def test_what_is_not_in_effect_yet_is_waited_for_and_looked_at_again() -> None:
+    lamp = Lamp("on", in_effect=False)
+    assert not life(lamp)["changed"]
+    assert lamp.asked == ["observe", "wait", "observe"]
+
+
+@pytest.mark.parametrize("in_effect", [True, False])
+def test_a_change_is_always_read_back(in_effect: bool) -> None:
+    lamp = Lamp("off", in_effect)
+    assert life(lamp) == {"changed": True, "steps": ["switch it on"], "state": "on"}
+    assert lamp.asked == ["observe", "switch", "wait", "observe"]
+
+
+def test_check_mode_looks_once_and_does_nothing() -> None:
+    lamp = Lamp("off", in_effect=False)
+    assert life(lamp, check_mode=True)["changed"]
+    assert lamp.asked == ["observe"]
