@@ -122,6 +122,12 @@ def swarm_record(info: Mapping[str, Any], read: Read = read_text) -> Mapping[str
     return found if isinstance(found, dict) else {}
 
 
+def data_path_address(info: Mapping[str, Any], read: Read = read_text) -> str:
+    """The address that VXLAN packets leave from; empty in no swarm."""
+    address = str((info.get("Swarm") or {}).get("NodeAddr") or "")
+    return str(swarm_record(info, read).get("DataPathAddr") or address) if address else ""
+
+
 def _translated(call: Callable[[], Any]) -> Any:
     try:
         return call()

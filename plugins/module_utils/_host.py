@@ -11,12 +11,13 @@ import re
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import _gossip, _sshd
-from ._addresses import read_routes
+from ._addresses import Device, parse_devices, read_routes, smallest_mtu
 from ._command import Runner
+from ._docker import data_path_address
 from ._errors import OversshError
 from ._files import read_text
 
@@ -117,7 +118,7 @@ def docker_problems(info: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def parse_devices(text: str) -> list[dict[str, Any]]:
+def parse_tuns(text: str) -> list[dict[str, Any]]:
     """The tun devices of `ip -json -details address show`."""
     devices = []
     for link in json.loads(text or "[]"):
@@ -191,10 +192,12 @@ class Host:
         answer: dict[str, Any] = {"devices": [], "families": [], "routes": [], "docker": {}, "sshd": {}, "python": {}}
         if sys.version_info >= OLDEST_PYTHON:  # an older one can't run it as somebody else
             answer["python"] = ask_python(python)
+        devices: tuple[Device, ...] = ()
         answer["public_key"] = (read_text(PUBLIC_KEY) or "").strip()
         if self._finds("ip"):
             addresses = self._run(["ip", "-json", "-details", "address", "show"]).stdout
-            answer["devices"], answer["families"] = parse_devices(addresses), parse_families(addresses)
+            answer["devices"], answer["families"] = parse_tuns(addresses), parse_families(addresses)
+            devices = parse_devices(addresses)
             answer["routes"] = [
                 {"destination": str(route.destination), "device": route.device}
                 for family in (4, 6)
@@ -202,13 +205,13 @@ class Host:
             ]
         answer["ipv6"] = ipv6(lambda setting: (read_text(f"/proc/sys/net/ipv6/conf/{setting}") or "").strip())
         if not problems:
-            answer["docker"], found = self._engine()
+            answer["docker"], found = self._engine(devices)
             problems += found
         if os.geteuid() == 0:
             answer["sshd"] = _sshd.look(self._run, self._finds, user)
         return {**answer, "problems": problems}
 
-    def _engine(self) -> tuple[dict[str, Any], list[str]]:
+    def _engine(self, devices: Sequence[Device]) -> tuple[dict[str, Any], list[str]]:
         try:
             client = self._docker()
             info = client.info()
@@ -219,6 +222,7 @@ class Host:
             "version": info.get("ServerVersion"),
             "swarm": swarm.get("LocalNodeState"),
             "swarm_address": swarm.get("NodeAddr") or "",
+            "underlay_mtu": smallest_mtu(devices, data_path_address(info)),
         }
         problems = docker_problems(info)
         if answer["swarm"] == "inactive" and _gossip.listens(_gossip.EVERYWHERE):

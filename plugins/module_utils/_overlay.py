@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from ._addresses import read_devices, read_routes, smallest_mtu
+from ._addresses import Route, read_devices, read_routes, smallest_mtu
 from ._command import Runner
-from ._docker import NOT_FOUND, Docker, DockerError, swarm_record
+from ._docker import NOT_FOUND, Docker, DockerError, data_path_address
 from ._errors import OversshError
 from ._main import Engine
 from ._overlay_mesh import nodes_in_state, nodes_without, publishers, tell, tell_again
@@ -34,15 +35,29 @@ NODES_PAUSE = 0.1
 PATIENCE = 3
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What networks have around them: the engine's part in its swarm, all its networks, the host's routes.
+
+    address: where VXLAN packets leave from, empty in no swarm. underlay_mtu: the smallest MTU of the devices with it.
+    """
+
+    swarm: Mapping[str, Any]
+    networks: tuple[OverlayNetwork, ...]
+    routes: tuple[Route, ...]
+    address: str
+    underlay_mtu: int | None
+
+
 class Overlay(Engine[Observed]):
     """One overlay network, by name. rehearsal: check mode, where there may be no swarm yet."""
 
     def __init__(
         self, docker: Docker, run: Runner, desired: Desired, timeout: float, wait: bool = True, rehearsal: bool = False
     ) -> None:
+        self.desired = desired
         self._docker = docker
         self._run = run
-        self._desired = desired
         self._timeout = timeout
         self._wait = wait
         self._rehearsal = rehearsal
@@ -50,23 +65,35 @@ class Overlay(Engine[Observed]):
 
     def observe(self) -> Observed:
         """The network, its neighbours, and what lies under it."""
+        return self.observe_in(self.look())
+
+    def look(self) -> Surroundings:
+        """What is the same for all networks."""
         info = self._docker.info()
-        swarm = info.get("Swarm") or {}
-        manager = bool(swarm.get("ControlAvailable"))
-        networks = [network_of(found) for found in self._docker.networks()]
-        mine = self._mine(networks)
-        mesh = self._desired.ingress and manager
-        missing = self._still_missing(mine) if mesh and mine else set()
         address = data_path_address(info)
+        return Surroundings(
+            info.get("Swarm") or {},
+            tuple(network_of(found) for found in self._docker.networks()),
+            read_routes(self._run),
+            address,
+            smallest_mtu(read_devices(self._run), address) if address else None,
+        )
+
+    def observe_in(self, around: Surroundings) -> Observed:
+        """The network among what was found around it."""
+        manager = bool(around.swarm.get("ControlAvailable"))
+        mine = self._mine(around.networks)
+        mesh = self.desired.ingress and manager
+        missing = self._still_missing(mine) if mesh and mine else set()
         return Observed(
             manager=manager,
-            state=swarm.get("LocalNodeState") or "inactive",
+            state=around.swarm.get("LocalNodeState") or "inactive",
             rehearsal=self._rehearsal,
             network=mine,
-            others=tuple(one for one in networks if mine is None or one.network_id != mine.network_id),
-            routes=read_routes(self._run),
-            data_path_addr=address,
-            underlay_mtu=smallest_mtu(read_devices(self._run), address) if address else None,
+            others=tuple(one for one in around.networks if mine is None or one.network_id != mine.network_id),
+            routes=around.routes,
+            data_path_addr=around.address,
+            underlay_mtu=around.underlay_mtu,
             publishers=publishers(self._docker) if mesh else (),
             missing=tuple(sorted(missing - self._given_up)),
             given_up=tuple(sorted(missing & self._given_up)),
@@ -74,13 +101,13 @@ class Overlay(Engine[Observed]):
 
     def plan(self, observed: Observed) -> Plan:
         """See plan_network."""
-        return plan_network(self._desired, observed)
+        return plan_network(self.desired, observed)
 
     def perform(self, step: Step) -> None:
         """Ask the engine; it makes a network whole, or refuses."""
         if step.action == "create":
             self._docker.post("/networks/create", step.args["body"])
-            if self._desired.ingress:
+            if self.desired.ingress:
                 tell(self._docker)
         elif step.action == "remove":
             self._remove(step.args["name"], step.args["network_id"])
@@ -89,9 +116,9 @@ class Overlay(Engine[Observed]):
 
     def wait(self) -> None:
         """The engine says "created" before the swarm has found a subnet for it, and never says if it finds none."""
-        if not self._wait or self._desired.state == "absent":
+        if not self._wait or self.desired.state == "absent":
             return
-        name = self._desired.name
+        name = self.desired.name
         try:
             found = wait_until(self._allocated, self._timeout, f"the allocation of a subnet for the network {name}")
         except WaitError as error:
@@ -99,27 +126,34 @@ class Overlay(Engine[Observed]):
                 f"{error}; another network of the swarm has its subnet or its VXLAN ID, or the pool is used up: see "
                 "'docker network ls' on a manager"
             ) from error
-        if self._desired.ingress:
+        if self.desired.ingress:
             self._await_nodes(found)
-        if self._desired.subnet or not self._desired.ingress:  # else it has the subnet that it had
-            refuse_overlap(name, list(found.subnets), self._desired.underlay, self.observe())
+        if self.desired.subnet or not self.desired.ingress:  # else it has the subnet that it had
+            refuse_overlap(name, list(found.subnets), self.desired.underlay, self.observe())
+
+    def in_effect(self, observed: Observed) -> bool:
+        """Whether the network has its subnet, and all nodes take part; what the swarm chose is looked at again."""
+        if not self._wait or self.desired.state == "absent":
+            return True
+        found, chosen_here = observed.network, self.desired.ingress or self.desired.subnet is not None
+        return bool(found and found.allocated and chosen_here and not observed.missing)
 
     def result(self, observed: Observed) -> dict[str, Any]:
         """The network, or None where there is none, and what fits under it."""
         found = observed.network
         network = {"network": network_result(found) if found and found.is_overlay else None}
-        if self._desired.state == "absent":
+        if self.desired.state == "absent":
             return network
         return {
             **network,
-            "underlay_mtu": fitting_mtu(self._desired, observed),
-            "warnings": remarks(self._desired, observed),
+            "underlay_mtu": fitting_mtu(self.desired, observed),
+            "warnings": remarks(self.desired, observed),
         }
 
-    def _mine(self, networks: list[OverlayNetwork]) -> OverlayNetwork | None:
-        if self._desired.ingress:
+    def _mine(self, networks: Sequence[OverlayNetwork]) -> OverlayNetwork | None:
+        if self.desired.ingress:
             return next((one for one in networks if one.ingress), None)
-        same = [one for one in networks if one.name == self._desired.name]
+        same = [one for one in networks if one.name == self.desired.name]
         # A local network can have the same name on one host; the swarm's own is the one that is meant.
         return next((one for one in same if one.scope == "swarm"), same[0] if same else None)
 
@@ -128,7 +162,7 @@ class Overlay(Engine[Observed]):
 
         One that has just joined, or come back, is waited for: it needs nobody's help.
         """
-        if not (self._wait and self._desired.state == "present" and network.allocated):
+        if not (self._wait and self.desired.state == "present" and network.allocated):
             return set()
 
         def only_given_up() -> bool:
@@ -166,7 +200,7 @@ class Overlay(Engine[Observed]):
         The network for published ports is different. The swarm lets it go while tasks still end on it, and nodes then
         keep their copies for ever. Otherwise the copies go by themselves, and asking again is an error.
         """
-        wanted, ingress, let_go = network_id or name, self._desired.ingress, False
+        wanted, ingress, let_go = network_id or name, self.desired.ingress, False
 
         def removed() -> bool:
             nonlocal let_go
@@ -207,12 +241,6 @@ class Overlay(Engine[Observed]):
             if error.status != NOT_FOUND and GONE not in str(error):
                 raise
         return True
-
-
-def data_path_address(info: Mapping[str, Any]) -> str:
-    """The address that VXLAN packets leave from; empty in no swarm."""
-    address = str((info.get("Swarm") or {}).get("NodeAddr") or "")
-    return str(swarm_record(info).get("DataPathAddr") or address) if address else ""
 
 
 def endpoints(docker: Docker, network: str) -> list[dict[str, Any]]:

@@ -86,9 +86,11 @@ host:
       type: str
       sample: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample overssh:edge1
     docker:
-      description: Its engine's version, its part in a swarm as the engine calls it, and its address there.
+      description: >-
+        Its engine's version, its part in a swarm as the engine calls it, its address there, and the smallest MTU of the
+        devices that carry traffic between containers.
       type: dict
-      sample: {"version": "26.1.5", "swarm": "active", "swarm_address": "172.30.0.2"}
+      sample: {"version": "26.1.5", "swarm": "active", "swarm_address": "172.30.0.2", "underlay_mtu": 1500}
     sshd:
       description: >-
         The server's public host keys, the name of its service, whether it reads drop-in files, whether it can end

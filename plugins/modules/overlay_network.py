@@ -29,9 +29,63 @@ extends_documentation_fragment:
 options:
   name:
     description:
-      - The network's name.
+      - The network's name. Give either this or O(networks).
     type: str
-    required: true
+  networks:
+    description:
+      - Several networks in one task and by one plan. Where one of them can't be made, those made before it are taken
+        back.
+      - Mutually exclusive with O(name). What describes one network stands in its entry; O(state), O(underlay),
+        O(underlay_mtus) and how long to wait are for all of them.
+      - Networks may change places; each is checked against those before it as they are going to be.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: See O(name).
+        type: str
+        required: true
+      ingress:
+        description: See O(ingress).
+        type: bool
+        default: false
+      subnet:
+        description: See O(subnet).
+        type: str
+      gateway:
+        description: See O(gateway).
+        type: str
+      ip_range:
+        description: See O(ip_range).
+        type: str
+      attachable:
+        description: See O(attachable).
+        type: bool
+        default: true
+      internal:
+        description: See O(internal).
+        type: bool
+        default: false
+      encrypted:
+        description: See O(encrypted).
+        type: bool
+        default: false
+      mtu:
+        description: See O(mtu).
+        type: str
+        default: auto
+      labels:
+        description: See O(labels).
+        type: dict
+        default: {}
+      options:
+        description: See O(options).
+        type: dict
+        default: {}
+      on_change:
+        description: See O(on_change), which holds where this is left out.
+        type: str
+        choices: [fail, recreate]
   state:
     description:
       - V(present) waits until the swarm has given the network its subnet.
@@ -152,6 +206,19 @@ EXAMPLES = r"""
     underlay_mtus: [1300]
     on_change: recreate
 
+- name: Two networks and the one for published ports, all of them or none
+  overssh.swarm.overlay_network:
+    underlay: 172.30.0.0/16
+    networks:
+      - name: front
+        subnet: 10.200.0.0/24
+      - name: back
+        subnet: 10.200.1.0/24
+        internal: true
+      - name: ingress
+        ingress: true
+        on_change: recreate
+
 - name: No network any more
   overssh.swarm.overlay_network:
     name: overssh
@@ -171,9 +238,18 @@ underlay_mtu:
   returned: where O(state=present)
   type: int
   sample: 1500
+networks:
+  description: The networks as they are now, in the order of O(networks), each as RV(network).
+  returned: where O(networks) was given
+  type: list
+  elements: dict
+  sample:
+    - name: overssh
+      subnet: 10.200.0.0/24
+      mtu: 1500
 network:
   description: The network as it is now; none where there is none.
-  returned: always
+  returned: where O(name) was given
   type: dict
   contains:
     name:
@@ -242,48 +318,69 @@ network:
       sample: {"com.docker.network.driver.mtu": "1500", "com.docker.network.driver.overlay.vxlanid_list": "4097"}
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
 from ansible_collections.overssh.swarm.plugins.module_utils._docker import connect
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._main import run
+from ansible_collections.overssh.swarm.plugins.module_utils._main import Engine, run
 from ansible_collections.overssh.swarm.plugins.module_utils._overlay import Overlay
 from ansible_collections.overssh.swarm.plugins.module_utils._overlay_model import desired_of
+from ansible_collections.overssh.swarm.plugins.module_utils._overlays import Overlays
 from ansible_collections.overssh.swarm.plugins.module_utils._wait import WAIT_OPTIONS
+
+ONE: dict[str, dict[str, Any]] = {
+    "ingress": {"type": "bool", "default": False},
+    "subnet": {"type": "str"},
+    "gateway": {"type": "str"},
+    "ip_range": {"type": "str"},
+    "attachable": {"type": "bool", "default": True},
+    "internal": {"type": "bool", "default": False},
+    "encrypted": {"type": "bool", "default": False},
+    "mtu": {"type": "str", "default": "auto"},
+    "labels": {"type": "dict", "default": {}},
+    "options": {"type": "dict", "default": {}},
+}
+CHOICES = ["fail", "recreate"]
 
 
 def main() -> None:
     """Wire the arguments to the engine."""
+    entry = {"name": {"type": "str", "required": True}, **ONE, "on_change": {"type": "str", "choices": CHOICES}}
     module = AnsibleModule(
         argument_spec={
-            "name": {"type": "str", "required": True},
+            "name": {"type": "str"},
+            "networks": {"type": "list", "elements": "dict", "options": entry},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "ingress": {"type": "bool", "default": False},
-            "subnet": {"type": "str"},
-            "gateway": {"type": "str"},
-            "ip_range": {"type": "str"},
-            "attachable": {"type": "bool", "default": True},
-            "internal": {"type": "bool", "default": False},
-            "encrypted": {"type": "bool", "default": False},
-            "mtu": {"type": "str", "default": "auto"},
+            **ONE,
             "underlay_mtus": {"type": "list", "elements": "int", "default": []},
-            "labels": {"type": "dict", "default": {}},
-            "options": {"type": "dict", "default": {}},
             "underlay": {"type": "str"},
-            "on_change": {"type": "str", "choices": ["fail", "recreate"], "default": "fail"},
+            "on_change": {"type": "str", "choices": CHOICES, "default": "fail"},
             **WAIT_OPTIONS,
         },
+        mutually_exclusive=[("name", "networks")],
+        required_one_of=[("name", "networks")],
         supports_check_mode=True,
     )
-    params = module.params
     try:
-        desired = desired_of(params)
-        engine = Overlay(
-            connect(), runner(module), desired, params["wait_timeout"], params["wait"], rehearsal=module.check_mode
-        )
+        engine = _engine(module, module.params)
     except OversshError as error:
         module.fail_json(msg=f"{error}.")
     run(module, engine)
+
+
+def _engine(module: AnsibleModule, params: dict[str, Any]) -> Engine[Any]:
+    listed = params["networks"]
+    # What an entry leaves out is said for all of them.
+    entries = [{**params, **entry, "on_change": entry["on_change"] or params["on_change"]} for entry in listed or ()]
+    desired = [desired_of(entry) for entry in ([params] if listed is None else entries)]
+    docker = connect()
+    engines = [
+        Overlay(docker, runner(module), one, params["wait_timeout"], params["wait"], rehearsal=module.check_mode)
+        for one in desired
+    ]
+    return engines[0] if listed is None else Overlays(engines)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils import _host, _sshd
+from ansible_collections.overssh.swarm.plugins.module_utils._addresses import Device
 
 FINE: dict[str, Any] = {
     "euid": 0,
@@ -112,7 +113,7 @@ def test_tun_devices_are_read_with_their_peers() -> None:
         {"family": "inet6", "local": "fe80::1"}]},
       {"ifname": "tunnel", "linkinfo": {"info_kind": "tun"}, "addr_info": []}
     ]"""
-    assert _host.parse_devices(text) == [
+    assert _host.parse_tuns(text) == [
         {
             "name": "tun1001",
             "alias": "overssh cloud1",
@@ -120,7 +121,7 @@ def test_tun_devices_are_read_with_their_peers() -> None:
         },
         {"name": "tunnel", "alias": "", "addresses": []},
     ]
-    assert _host.parse_devices("") == []
+    assert _host.parse_tuns("") == []
 
 
 def test_the_families_that_a_host_can_dial_with_are_those_of_its_addresses_out_in_the_world() -> None:
@@ -175,3 +176,23 @@ def test_our_block_is_rehearsed_at_the_end_of_a_file_that_has_no_drop_ins() -> N
     assert not _sshd.includes_drop_ins(alone)
     with_ours = f"{alone}# BEGIN overssh.swarm\nMatch User overssh\n# END overssh.swarm\n"
     assert _sshd.at_the_end(with_ours, "Match User other\n") == f"{alone}\nMatch User other\n"
+
+
+class Asked:
+    """An engine that is in a swarm."""
+
+    def info(self) -> dict[str, Any]:
+        swarm = {"LocalNodeState": "active", "NodeAddr": "172.30.0.1"}
+        return {"ServerVersion": "26.1.5", "Swarm": swarm, "DockerRootDir": "/nowhere"}
+
+
+def test_an_engine_in_a_swarm_tells_what_lies_under_its_networks() -> None:
+    devices = (Device("tun1002", 9000, ("172.30.0.1",)), Device("tun1003", 1500, ("172.30.0.1",)))
+    answer, problems = _host.Host(lambda *_args, **_more: None, lambda _program: True, Asked)._engine(devices)  # type: ignore[arg-type, return-value]
+    assert answer == {
+        "version": "26.1.5",
+        "swarm": "active",
+        "swarm_address": "172.30.0.1",
+        "underlay_mtu": 1500,
+    }
+    assert problems == []

@@ -24,6 +24,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._overlay_model impor
 )
 from ansible_collections.overssh.swarm.plugins.module_utils._overlay_mtu import remarks
 from ansible_collections.overssh.swarm.plugins.module_utils._overlay_plan import plan_network, refuse_overlap
+from ansible_collections.overssh.swarm.plugins.module_utils._overlays import Overlays
 from ansible_collections.overssh.swarm.plugins.module_utils._plan import apply, undo
 from hypothesis import given
 from hypothesis import strategies as st
@@ -470,3 +471,74 @@ def test_networks_are_listed_with_what_is_attached():
     ]
     assert listed[0]["vxlan_id"] == 4097
     assert list_overlays(docker, False, "o2")[0]["endpoints"] == []
+
+
+# Several networks in one task
+
+BESIDE = dataclasses.replace(WANTED, name="o2", subnet="10.200.1.0/24")
+
+
+def together(docker, *desired, timeout=0.5):
+    return Overlays([Overlay(docker, Run(), one, timeout) for one in desired])
+
+
+def test_several_networks_are_made_by_one_plan_and_looked_at_once():
+    docker = Engine()
+    engine = together(docker, WANTED, BESIDE)
+    plan = engine.plan(engine.observe())
+    assert plan.labels == [
+        "make the overlay network o1 on 10.200.0.0/24",
+        "make the overlay network o2 on 10.200.1.0/24",
+    ]
+    assert plan.before == {"o1": {"state": "absent"}, "o2": {"state": "absent"}}
+    apply(plan, engine.perform)
+    engine.wait()
+    found = engine.observe()
+    assert not engine.plan(found).changed
+    assert engine.in_effect(found)
+    result = engine.result(found)
+    assert [network["subnet"] for network in result["networks"]] == ["10.200.0.0/24", "10.200.1.0/24"]
+    assert (result["underlay_mtu"], result["warnings"]) == (1400, [])
+
+
+def test_one_that_fails_takes_those_before_it_back():
+    class Full(Engine):
+        def post(self, path, body):
+            if body["Name"] == "o2":
+                raise DockerError("no more room", 500)
+            super().post(path, body)
+
+    docker = Full()
+    engine = together(docker, WANTED, BESIDE)
+    with pytest.raises(OversshError, match=r"could not make the overlay network o2.*everything done before was taken"):
+        apply(engine.plan(engine.observe()), engine.perform)
+    assert docker.found == []
+
+
+def test_networks_that_overlap_each_other_are_refused_before_any_is_made():
+    engine = together(Engine(), WANTED, dataclasses.replace(BESIDE, subnet="10.200.0.128/25"))
+    with pytest.raises(
+        OversshError, match=r"10\.200\.0\.128/25 of o2 overlaps 10\.200\.0\.0/24 of the Docker network o1"
+    ):
+        engine.plan(engine.observe())
+
+
+def test_a_network_may_take_the_subnet_that_another_gives_up():
+    moved = dataclasses.replace(WANTED, subnet="10.200.2.0/24", on_change="recreate")
+    engine = together(Engine([INSPECTED]), moved, dataclasses.replace(BESIDE, subnet="10.200.0.0/24"))
+    assert len(engine.plan(engine.observe()).steps) == 3
+    gone = dataclasses.replace(WANTED, state="absent")
+    engine = together(Engine([INSPECTED]), gone, dataclasses.replace(BESIDE, subnet="10.200.0.0/24"))
+    assert len(engine.plan(engine.observe()).steps) == 2
+
+
+def test_a_network_that_is_named_twice_is_refused():
+    with pytest.raises(OversshError, match="networks has o1 more than once"):
+        together(Engine(), WANTED, BESIDE, WANTED)
+
+
+def test_a_network_out_of_the_swarms_pool_is_looked_at_again():
+    engine = Overlay(Engine([INSPECTED]), Run(), dataclasses.replace(WANTED, subnet=None), 1)
+    assert not engine.in_effect(engine.observe())
+    engine = Overlay(Engine([UNALLOCATED]), Run(), WANTED, 1)
+    assert not engine.in_effect(engine.observe())

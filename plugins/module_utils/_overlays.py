@@ -1,0 +1,96 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Several overlay networks as one subject: one look, one plan, and all of them or none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from ._errors import OversshError
+from ._main import Engine
+from ._overlay import Overlay
+from ._overlay_model import Desired, Observed, OverlayNetwork
+from ._plan import Plan, Step
+
+Found = tuple[Observed, ...]
+WHICH = "which"
+
+
+class Overlays(Engine[Found]):
+    """The networks in the order in which they are made; each has an engine of its own."""
+
+    def __init__(self, networks: Sequence[Overlay]) -> None:
+        names = [network.desired.name for network in networks]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise OversshError(f"networks has {', '.join(twice)} more than once; give each network one entry")
+        self._networks = networks
+
+    def observe(self) -> Found:
+        """All of them, with what lies around them looked at once."""
+        if not self._networks:
+            return ()
+        around = self._networks[0].look()
+        return tuple(network.observe_in(around) for network in self._networks)
+
+    def plan(self, observed: Found) -> Plan:
+        """Each beside those before it as they are going to be, and those after it as they are."""
+        plans: list[Plan] = []
+        earlier: list[tuple[Observed, OverlayNetwork | None]] = []
+        for network, found in zip(self._networks, observed):
+            plan = network.plan(_beside(found, earlier))
+            earlier.append((found, _to_be(network.desired, found, plan)))
+            plans.append(plan)
+        names = [network.desired.name for network in self._networks]
+        return Plan(
+            {name: plan.before for name, plan in zip(names, plans)},
+            {name: plan.after for name, plan in zip(names, plans)},
+            tuple(_of(which, step) for which, plan in enumerate(plans) for step in plan.steps),
+        )
+
+    def perform(self, step: Step) -> None:
+        """One step of one of them."""
+        self._networks[step.args[WHICH]].perform(step)
+
+    def wait(self) -> None:
+        """All of them."""
+        for network in self._networks:
+            network.wait()
+
+    def in_effect(self, observed: Found) -> bool:
+        """All of them."""
+        return all(network.in_effect(found) for network, found in zip(self._networks, observed))
+
+    def result(self, observed: Found) -> dict[str, Any]:
+        """The networks in the order of the option, and what fits under all of them."""
+        results = [network.result(found) for network, found in zip(self._networks, observed)]
+        answer: dict[str, Any] = {"networks": [result.pop("network") for result in results]}
+        answer["warnings"] = [words for result in results for words in result.pop("warnings", [])]
+        for result in results:
+            answer.update(result)
+        return answer
+
+
+def _of(which: int, step: Step) -> Step:
+    """The step, and what takes it back, with the place of its network."""
+    inverse = _of(which, step.inverse) if step.inverse else None
+    return replace(step, args={**step.args, WHICH: which}, inverse=inverse)
+
+
+def _beside(found: Observed, earlier: Sequence[tuple[Observed, OverlayNetwork | None]]) -> Observed:
+    """The network with the earlier ones among its neighbours as they are going to be."""
+    before = {one.network.network_id for one, _after in earlier if one.network}
+    after = tuple(network for _one, network in earlier if network)
+    return replace(found, others=(*(one for one in found.others if one.network_id not in before), *after))
+
+
+def _to_be(desired: Desired, found: Observed, plan: Plan) -> OverlayNetwork | None:
+    """The network after its plan, None where it is gone; the swarm's choice of a subnet isn't known beforehand."""
+    if desired.state == "absent":
+        return None
+    if found.network and not plan.changed:
+        return found.network
+    subnets = (desired.subnet,) if desired.subnet else ()
+    return OverlayNetwork(desired.name, "", "overlay", "swarm", subnets)
