@@ -247,6 +247,10 @@ class ProbeEngine(Engine[Observed]):
 
         wait_until(settled, self._timeout, f"{self._desired.name} getting an address on {self._desired.network}")
 
+    def in_effect(self, observed: Observed) -> bool:
+        """Whether the container has its address, or is gone."""
+        return self._desired.network is None or self._timeout is None or bool(observed.address)
+
     def result(self, observed: Observed) -> dict[str, Any]:
         """The container and its address."""
         return {"container": self._desired.name, "address": observed.address}

@@ -22,8 +22,10 @@ from collections.abc import Callable
 from typing import Any
 
 PORT = 7337
-# A lost packet is sent again after this many seconds, until the check's time is over.
+# A lost packet is sent again after this many seconds, until the check's time is over. The first ones are waited for
+# less long: they get lost while the news of a new container is still on its way.
 PATIENCE = 1.0
+FIRST_PATIENCE = 0.25
 # No IPv4 network may have a smaller one: the search for the largest packet starts here.
 SMALLEST_PACKET = 576
 IP_AND_ICMP_HEADERS = 28
@@ -73,16 +75,16 @@ def _echo_stream(connection: socket.socket, waiting: selectors.BaseSelector) -> 
         connection.close()
 
 
-def icmp(address: str) -> dict[str, Any]:
-    """One echo request and its reply."""
-    return {"rtt_ms": _echo_request(address, os.urandom(32))}
+def icmp(address: str, patience: float) -> dict[str, Any]:
+    """One echo request and its reply; patience: seconds."""
+    return {"rtt_ms": _echo_request(address, os.urandom(32), patience)}
 
 
-def tcp(address: str) -> dict[str, Any]:
+def tcp(address: str, patience: float) -> dict[str, Any]:
     """A connection, and a token that has to come back over it."""
     token = os.urandom(32)
     started = time.perf_counter()
-    with socket.create_connection((address, PORT), timeout=PATIENCE) as connection:
+    with socket.create_connection((address, PORT), timeout=patience) as connection:
         connection.sendall(token)
         answer = b""
         while len(answer) < len(token):
@@ -93,11 +95,11 @@ def tcp(address: str) -> dict[str, Any]:
     return {"rtt_ms": _checked(started, token, answer)}
 
 
-def udp(address: str) -> dict[str, Any]:
+def udp(address: str, patience: float) -> dict[str, Any]:
     """A datagram that has to come back."""
     token = os.urandom(32)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        sender.settimeout(PATIENCE)
+        sender.settimeout(patience)
         sender.connect((address, PORT))
         started = time.perf_counter()
         sender.send(token)
@@ -132,7 +134,7 @@ def _fits(address: str, size: int) -> bool:
     """Whether an echo of this size, with the don't-fragment bit set, comes back; one loss is forgiven."""
     for _attempt in range(2):
         try:
-            _echo_request(address, os.urandom(size - IP_AND_ICMP_HEADERS), whole=True)
+            _echo_request(address, os.urandom(size - IP_AND_ICMP_HEADERS), PATIENCE, whole=True)
         except (NoAnswer, OSError):
             continue
         return True
@@ -156,10 +158,10 @@ def interface_mtu(address: str) -> int:
     raise NoAnswer(f"no interface has the address {mine}")
 
 
-def _echo_request(address: str, payload: bytes, whole: bool = False) -> float:
+def _echo_request(address: str, payload: bytes, patience: float, whole: bool = False) -> float:
     """Milliseconds until the reply, over an unprivileged ICMP socket; whole: never fragmented on the way."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP) as sender:
-        sender.settimeout(PATIENCE)
+        sender.settimeout(patience)
         if whole:
             sender.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE)
         sender.connect((address, 0))
@@ -180,17 +182,22 @@ def _since(started: float) -> float:
     return round((time.perf_counter() - started) * 1000, 3)
 
 
-def attempt(check: Callable[[], dict[str, Any]], timeout: float) -> dict[str, Any]:
-    """The check's result with "ok", tried again until it passes or timeout seconds are over."""
-    deadline = time.monotonic() + timeout
+def attempt(check: Callable[[float], dict[str, Any]], timeout: float) -> dict[str, Any]:
+    """The check's result with "ok", tried again until it passes or timeout seconds are over.
+
+    check takes how long to wait for an answer, in seconds: longer from try to try, and in the last one as long as ever.
+    """
+    deadline, patience = time.monotonic() + timeout, FIRST_PATIENCE
     while True:
         started = time.monotonic()
+        last = started + patience >= deadline
         try:
-            return {"ok": True, **check()}
+            return {"ok": True, **check(PATIENCE if last else patience)}
         except (NoAnswer, OSError) as error:
             reason = "no answer" if isinstance(error, TimeoutError) else str(error)
         if time.monotonic() >= deadline:
             return {"ok": False, "reason": reason}
+        patience = min(PATIENCE, 2 * patience)
         # An immediate refusal would otherwise be asked for again as fast as the processor can.
         time.sleep(max(0.0, min(PATIENCE / 4 - (time.monotonic() - started), deadline - time.monotonic())))
 
@@ -199,15 +206,15 @@ def measure_peer(peer: dict[str, str], timeout: float) -> dict[str, dict[str, An
     """All checks of one peer, one after the other; once the time is over, each has one try left."""
     host, address = peer["host"], peer["address"]
     deadline = time.monotonic() + timeout
-    checks: dict[str, Callable[[], dict[str, Any]]] = {
-        "icmp": lambda: icmp(address),
-        "tcp": lambda: tcp(address),
-        "udp": lambda: udp(address),
-        "dns": lambda: dns(host, address),
+    checks: dict[str, Callable[[float], dict[str, Any]]] = {
+        "icmp": lambda patience: icmp(address, patience),
+        "tcp": lambda patience: tcp(address, patience),
+        "udp": lambda patience: udp(address, patience),
+        "dns": lambda _patience: dns(host, address),
     }
     found = {name: attempt(check, deadline - time.monotonic()) for name, check in checks.items()}
     # The search repeats its own probes.
-    return {**found, "mtu": attempt(lambda: mtu(address), 0)}
+    return {**found, "mtu": attempt(lambda _patience: mtu(address), 0)}
 
 
 def measure(order: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -144,19 +144,46 @@ def server() -> Iterator[str]:
 
 def test_the_agent_measures_what_answers(server: str) -> None:
     for check in (_probe_agent.tcp, _probe_agent.udp):
-        found = _probe_agent.attempt(lambda check=check: check(server), 5)
+        found = _probe_agent.attempt(lambda patience, check=check: check(server, patience), 5)
         assert found["ok"] is True
         assert 0 < found["rtt_ms"] < 5000
 
 
 def test_the_agent_says_why_nothing_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_probe_agent, "PORT", 1)
-    found = _probe_agent.attempt(lambda: _probe_agent.tcp("127.0.0.1"), 0.3)
+    found = _probe_agent.attempt(lambda patience: _probe_agent.tcp("127.0.0.1", patience), 0.3)
     assert found == {"ok": False, "reason": "[Errno 111] Connection refused"}
 
 
+def patiences(timeout: float, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long each try of a check that nobody answers waits, by a clock that goes on only while something waits."""
+    now, waited = [0.0], []
+
+    def check(patience: float) -> dict[str, Any]:
+        waited.append(patience)
+        now[0] += patience
+        raise TimeoutError
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(_probe_agent.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(_probe_agent.time, "sleep", sleep)
+    assert _probe_agent.attempt(check, timeout) == {"ok": False, "reason": "no answer"}
+    return waited
+
+
+def test_the_agent_waits_longer_from_try_to_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert patiences(4, monkeypatch) == [0.25, 0.5, 1, 1, 1, 1]
+
+
+def test_the_agents_last_try_is_as_patient_as_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert patiences(0, monkeypatch) == [1]
+    assert patiences(0.2, monkeypatch) == [1]
+
+
 def test_the_agent_does_not_take_another_address_for_the_right_one(server: str) -> None:
-    found = _probe_agent.attempt(lambda: _probe_agent.dns("localhost", "10.9.9.9"), 0)
+    found = _probe_agent.attempt(lambda _patience: _probe_agent.dns("localhost", "10.9.9.9"), 0)
     assert found["ok"] is False
     assert "localhost resolves to 127.0.0.1, not to 10.9.9.9" in found["reason"]
 
