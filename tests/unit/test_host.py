@@ -188,7 +188,7 @@ class Asked:
 
 def test_an_engine_in_a_swarm_tells_what_lies_under_its_networks() -> None:
     devices = (Device("tun1002", 9000, ("172.30.0.1",)), Device("tun1003", 1500, ("172.30.0.1",)))
-    answer, problems = _host.Host(lambda *_args, **_more: None, lambda _program: True, Asked)._engine(devices)  # type: ignore[arg-type, return-value]
+    answer, problems = _host.Host(lambda *_args, **_more: None, lambda _program: True, Asked)._engine(devices)
     assert answer == {
         "version": "26.1.5",
         "swarm": "active",

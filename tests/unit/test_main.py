@@ -23,7 +23,7 @@ class Module:
         self.answer = answer
 
 
-class Lamp(Engine[str]):
+class Lamp(Engine[str]):  # type: ignore[misc]
     """Remembers what was asked of it."""
 
     def __init__(self, state: str, in_effect: bool) -> None:
@@ -55,7 +55,7 @@ class Lamp(Engine[str]):
 
 def life(lamp: Lamp, check_mode: bool = False) -> dict[str, Any]:
     module = Module(check_mode)
-    run(module, lamp)  # type: ignore[arg-type]
+    run(module, lamp)
     return module.answer
 
 
