@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ._command import Runner
+from ._command import Answer, Runner
 from ._files import read_text, remove, write_text
 
 UNIT_FOLDER = "/etc/systemd/system"
+PROPERTIES = "Id,ActiveState,UnitFileState,NRestarts,MainPID,ActiveEnterTimestampMonotonic"
 
 
 @dataclass(frozen=True)
@@ -30,62 +33,89 @@ class UnitState:
 
 
 class Systemd:
-    """systemd on this host, asked and told through systemctl."""
+    """systemd on this host, asked and told through systemctl.
+
+    To read its files again takes systemd longer than all else. So it does that for what is new not at once, but before
+    it is next asked or told anything, once for all of it.
+    """
 
     def __init__(self, run: Runner) -> None:
         self._run = run
+        self._unread = False
 
     def observe(self, unit: str) -> UnitState:
         """The unit as it stands."""
-        shown = self._run(
-            [
-                "systemctl",
-                "show",
-                unit,
-                "--property=ActiveState,UnitFileState,NRestarts,MainPID,ActiveEnterTimestampMonotonic",
-            ],
-            check=False,
-        ).stdout
-        values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
-        return UnitState(
-            text=read_text(unit_path(unit)),
-            enabled=values.get("UnitFileState") == "enabled",
-            active=values.get("ActiveState", "inactive"),
-            restarts=int(values.get("NRestarts") or 0),
-            main_pid=int(values.get("MainPID") or 0),
-            active_since=int(values.get("ActiveEnterTimestampMonotonic") or 0),
-        )
+        return self.observe_all([unit])[0]
+
+    def observe_all(self, units: Sequence[str]) -> list[UnitState]:
+        """Each of the units as it stands, asked for in one go."""
+        if not units:
+            return []
+        shown = self._tell("show", *units, f"--property={PROPERTIES}", check=False).stdout
+        found = [
+            dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in shown.split("\n\n")
+        ]
+        by_name = {values.get("Id"): values for values in found}
+        return [_state(unit, by_name.get(unit, {})) for unit in units]
 
     def write(self, unit: str, text: str) -> None:
         """Install the unit's file and have systemd read it."""
+        new = not os.path.exists(unit_path(unit))
         write_text(unit_path(unit), text)
-        self._run(["systemctl", "daemon-reload"])
+        self._unread = True
+        if not new:
+            self._read()
 
     def delete(self, unit: str) -> None:
         """Remove the unit's file and every trace of it in systemd's memory."""
         remove(unit_path(unit))
-        self._run(["systemctl", "daemon-reload"])
-        self._run(["systemctl", "reset-failed", unit], check=False)
+        self._unread = True
+        self._tell("reset-failed", unit, check=False)
 
     def enable(self, unit: str) -> None:
         """Start it at boot from now on."""
-        self._run(["systemctl", "enable", "--quiet", unit])
+        self._run(["systemctl", "enable", "--quiet", "--no-reload", unit])
+        self._unread = True
 
     def disable(self, unit: str) -> None:
         """Don't start it at boot any more."""
-        self._run(["systemctl", "disable", "--quiet", unit])
+        self._tell("disable", "--quiet", unit)
 
     def start(self, unit: str) -> None:
         """Start it now."""
-        self._run(["systemctl", "start", unit])
+        self._tell("start", unit)
 
     def stop(self, unit: str) -> None:
         """Stop it now."""
-        self._run(["systemctl", "stop", unit])
+        self._tell("stop", unit)
 
     def restart(self, unit: str) -> None:
         """Stop it where it runs, and start it."""
-        self._run(["systemctl", "restart", unit])
+        self._tell("restart", unit)
+
+    def _tell(self, *words: str, check: bool = True) -> Answer:
+        if self._unread:
+            self._read()
+        return self._run(["systemctl", *words], check=check)
+
+    def _read(self) -> None:
+        self._run(["systemctl", "daemon-reload"])
+        self._unread = False
+
+
+def _values(block: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+
+
+def _state(unit: str, values: Mapping[str, str]) -> UnitState:
+    return UnitState(
+        text=read_text(unit_path(unit)),
+        enabled=values.get("UnitFileState") == "enabled",
+        active=values.get("ActiveState", "inactive"),
+        restarts=int(values.get("NRestarts") or 0),
+        main_pid=int(values.get("MainPID") or 0),
+        active_since=int(values.get("ActiveEnterTimestampMonotonic") or 0),
+    )
 
 
 def unit_path(unit: str) -> str:

@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What systemd is asked and told about units of ours, and how often it reads its files for that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from ansible_collections.overssh.swarm.plugins.module_utils import _systemd
+from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer
+from ansible_collections.overssh.swarm.plugins.module_utils._systemd import Systemd
+
+TWO = """\
+Id=overssh-tun1.service
+ActiveState=active
+UnitFileState=enabled
+MainPID=7
+
+Id=overssh-tun2.service
+ActiveState=inactive
+UnitFileState=
+MainPID=0
+"""
+
+
+class Told:
+    """Takes down what systemctl was told."""
+
+    def __init__(self, answer: str = "") -> None:
+        self.calls: list[str] = []
+        self._answer = answer
+
+    def __call__(self, argv: Sequence[str], data: str | None = None, check: bool = True) -> Answer:
+        self.calls.append(" ".join(word for word in argv[1:] if not word.startswith("--")))
+        return Answer(0, self._answer, "")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(_systemd, "UNIT_FOLDER", str(tmp_path))
+    return tmp_path
+
+
+def test_several_units_are_asked_for_at_once(folder: Path) -> None:
+    (folder / "overssh-tun1.service").write_text("text")
+    told = Told(TWO)
+    one, two, three = Systemd(told).observe_all(
+        ["overssh-tun1.service", "overssh-tun2.service", "overssh-tun3.service"]
+    )
+    assert (one.text, one.enabled, one.active, one.main_pid) == ("text", True, "active", 7)
+    assert (two.text, two.enabled, two.active) == (None, False, "inactive")
+    assert (three.text, three.enabled, three.active) == (None, False, "inactive")
+    assert len(told.calls) == 1
+
+
+def test_new_units_are_read_once_before_the_first_is_started() -> None:
+    told = Told()
+    systemd = Systemd(told)
+    for unit in ("a.service", "b.service"):
+        systemd.write(unit, "text")
+    for unit in ("a.service", "b.service"):
+        systemd.enable(unit)
+    for unit in ("a.service", "b.service"):
+        systemd.restart(unit)
+    assert told.calls == [
+        "enable a.service",
+        "enable b.service",
+        "daemon-reload",
+        "restart a.service",
+        "restart b.service",
+    ]
+
+
+def test_a_unit_that_was_there_is_read_at_once_as_nothing_may_follow(folder: Path) -> None:
+    (folder / "a.service").write_text("old")
+    told = Told()
+    Systemd(told).write("a.service", "new")
+    assert told.calls == ["daemon-reload"]
+
+
+def test_a_unit_that_goes_is_forgotten_at_once(folder: Path) -> None:
+    (folder / "a.service").write_text("old")
+    told = Told()
+    Systemd(told).delete("a.service")
+    assert told.calls == ["daemon-reload", "reset-failed a.service"]
