@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The engine of tun_interface: a persistent tun device with its addresses and routes, there again after a reboot."""
+"""The engine of tun_interface: persistent tun devices with addresses and routes, there again after a reboot."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import errno
 import grp
 import os
 import pwd
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import _tun_device, _tun_routing
 from ._errors import OversshError
 from ._main import Engine
 from ._plan import Plan, Step
+from ._several import Several
 from ._systemd import Systemd
 from ._tun_model import (
     Address,
@@ -27,7 +28,7 @@ from ._tun_model import (
     plan_tun,
     steps_to,
 )
-from ._tun_observe import netlink, read_device, sys_path
+from ._tun_observe import netlink, read_named, sys_path
 from ._tun_unit import unit_name, unit_text
 
 with contextlib.suppress(ImportError):  # netlink() tells of it
@@ -49,14 +50,13 @@ class TunEngine(Engine[Observed]):
         self._desired = desired
         self._unit = unit_name(desired.name)
         self._unit_text = unit_text(desired, ip)
+        self._found: Observed | None = None
 
     def observe(self) -> Observed:
-        """The device and its unit as they stand."""
-        with netlink() as kernel:
-            found = read_device(kernel, self._desired.name)
-        if found is None and os.path.exists(sys_path(self._desired.name, "")):
-            raise OversshError(f"{self._desired.name} exists and is no tun device; take another number")
-        return Observed(found, self._systemd.observe(self._unit))
+        """The device and its unit as they stand; looked at again only where something was done since."""
+        if self._found is None:
+            (self._found,) = observe_all([self._desired.name], self._systemd)
+        return self._found
 
     def plan(self, observed: Observed) -> Plan:
         """See plan_tun."""
@@ -69,6 +69,7 @@ class TunEngine(Engine[Observed]):
 
     def perform(self, step: Step) -> None:
         """One step."""
+        self._found = None
         kind, _underline, what = step.action.partition("_")
         if what == "unit":
             self._on_unit(kind, step)
@@ -154,6 +155,38 @@ class TunEngine(Engine[Observed]):
         if not found:
             raise OversshError(f"{self._desired.name} is gone; another program removed it meanwhile")
         return int(found[0])
+
+
+class TunEngines(Several[Observed]):
+    """Several devices of this host, by name."""
+
+    def __init__(self, systemd: Systemd, wanted: Mapping[str, Desired], ip: str) -> None:
+        super().__init__({name: TunEngine(systemd, desired, ip) for name, desired in wanted.items()}, stage)
+        self._systemd = systemd
+
+    def _look(self) -> tuple[Observed, ...]:
+        return observe_all(list(self._parts), self._systemd)
+
+    def result(self, observed: tuple[Observed, ...]) -> dict[str, Any]:
+        """Those of them that are there, each with its unit."""
+        found = super().result(observed)["of_each"]
+        return {"devices": [{**each["device"], "unit": each["unit"]} for each in found if each["device"] is not None]}
+
+
+def observe_all(names: Sequence[str], systemd: Systemd) -> tuple[Observed, ...]:
+    """The devices of these names and their units as they stand."""
+    with netlink() as kernel:
+        found = read_named(kernel, names)
+    for name in names:
+        if name not in found and os.path.exists(sys_path(name, "")):
+            raise OversshError(f"{name} exists and is no tun device; take another number")
+    units = systemd.observe_all([unit_name(name) for name in names])
+    return tuple(Observed(found.get(name), unit) for name, unit in zip(names, units))
+
+
+def stage(step: Step) -> int:
+    """Units come after all devices, so that systemd reads them once, and are started at the very end."""
+    return {"write_unit": 1, "enable_unit": 2, "restart_unit": 3}.get(step.action, 0)
 
 
 def _address_arguments(item: Address) -> dict[str, Any]:

@@ -52,10 +52,13 @@ def read_devices(kernel: Any) -> list[Device]:
     return _devices(kernel, [link for link in kernel.get_links() if _is_tun(_name(link))])
 
 
-def read_device(kernel: Any, name: str) -> Device | None:
-    """The tun device of that name alone: a hub has hundreds. None where there is none."""
-    index = read_text(sys_path(name, "ifindex"))
-    return _devices(kernel, kernel.get_links(int(index)))[0] if index and _is_tun(name) else None
+def read_named(kernel: Any, names: Iterable[str]) -> dict[str, Device]:
+    """The tun devices of these names, as far as there are such, and no other: a hub has hundreds."""
+    links: list[Any] = []
+    for name in names:
+        index = read_text(sys_path(name, "ifindex"))
+        links += kernel.get_links(int(index)) if index and _is_tun(name) else ()
+    return {device.name: device for device in _devices(kernel, links)} if links else {}
 
 
 def sys_path(name: str, what: str) -> str:

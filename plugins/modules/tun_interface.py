@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: tun_interface
-short_description: A persistent tun device for a tunnel over ssh
+short_description: Persistent tun devices for tunnels over ssh
 version_added: 0.1.0
 author:
   - overssh.swarm contributors (@overssh)
@@ -28,8 +28,8 @@ options:
   name:
     description:
       - The device. OpenSSH opens devices named C(tunN) only.
+      - Use O(interfaces) for several devices in one task.
     type: str
-    required: true
   state:
     description:
       - Whether there is such a device.
@@ -165,6 +165,104 @@ options:
     type: str
     choices: [fail, recreate]
     default: fail
+  interfaces:
+    description:
+      - Several devices in one task, each with the same options. Where one can't be brought about, all stay as they are.
+      - Mutually exclusive with O(name), and all other options stand in the list then.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: See O(name).
+        type: str
+        required: true
+      state:
+        description: See O(state).
+        type: str
+        choices: [present, absent]
+        default: present
+      description:
+        description: See O(description).
+        type: str
+        default: ""
+      owner:
+        description: See O(owner).
+        type: str
+      group:
+        description: See O(group).
+        type: str
+      mtu:
+        description: See O(mtu).
+        type: int
+        default: 1500
+      txqueuelen:
+        description: See O(txqueuelen).
+        type: int
+        default: 500
+      addresses:
+        description: See O(addresses).
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          address:
+            description: See O(addresses[].address).
+            type: str
+            required: true
+          peer:
+            description: See O(addresses[].peer).
+            type: str
+      routes:
+        description: See O(routes).
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          destination:
+            description: See O(routes[].destination).
+            type: str
+            required: true
+          source:
+            description: See O(routes[].source).
+            type: str
+          metric:
+            description: See O(routes[].metric).
+            type: int
+          via:
+            description: See O(routes[].via).
+            type: str
+          table:
+            description: See O(routes[].table).
+            type: int
+      up:
+        description: See O(up).
+        type: bool
+        default: true
+      forwarding:
+        description: See O(forwarding).
+        type: bool
+      forwarding6:
+        description: See O(forwarding6).
+        type: bool
+      failover:
+        description: See O(failover).
+        type: bool
+      incoming_table:
+        description: See O(incoming_table).
+        type: int
+      multi_queue:
+        description: See O(multi_queue).
+        type: bool
+        default: false
+      persist:
+        description: See O(persist).
+        type: bool
+        default: true
+      on_change:
+        description: See O(on_change).
+        type: str
+        choices: [fail, recreate]
+        default: fail
 seealso:
   - module: overssh.swarm.tun_interface_info
   - module: overssh.swarm.ssh_tunnel
@@ -225,6 +323,28 @@ EXAMPLES = r"""
     mtu: 65000
     multi_queue: true
 
+- name: All devices of a hub in one task, and one that is not wanted any more
+  overssh.swarm.tun_interface:
+    interfaces:
+      - name: tun1002
+        description: edge1
+        owner: overssh
+        group: overssh
+        addresses:
+          - address: 172.30.0.1
+            peer: 172.30.0.2
+        forwarding: true
+      - name: tun1003
+        description: edge2
+        owner: overssh
+        group: overssh
+        addresses:
+          - address: 172.30.0.1
+            peer: 172.30.0.3
+        forwarding: true
+      - name: tun1004
+        state: absent
+
 - name: Away with it
   overssh.swarm.tun_interface:
     name: tun1002
@@ -233,8 +353,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 device:
-  description: The device; none where there is none.
-  returned: success
+  description: The device O(name); none where there is none.
+  returned: success, with O(name)
   type: dict
   sample:
     name: tun1001
@@ -256,9 +376,32 @@ device:
     multi_queue: false
 unit:
   description: The systemd unit that makes it again at boot; none where there is none.
-  returned: success
+  returned: success, with O(name)
   type: str
   sample: overssh-tun1001.service
+devices:
+  description: Those of O(interfaces) that are there, in this order, each as RV(device) with its RV(unit).
+  returned: success, with O(interfaces)
+  type: list
+  elements: dict
+  sample:
+    - name: tun1002
+      ours: true
+      description: edge1
+      owner: overssh
+      group: overssh
+      mtu: 1500
+      txqueuelen: 500
+      addresses: [{"address": "172.30.0.1", "prefix": 32, "peer": "172.30.0.2"}]
+      routes: []
+      up: true
+      carrier: false
+      forwarding: true
+      forwarding6: false
+      failover: false
+      incoming_table: null
+      multi_queue: false
+      unit: overssh-tun1002.service
 steps:
   description: What was done, or in check mode would be done, in words.
   returned: success
@@ -267,58 +410,82 @@ steps:
   sample: ["create the device tun1001", "add the address 172.30.0.2 peer 172.30.0.1/32 to tun1001"]
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._main import run
+from ansible_collections.overssh.swarm.plugins.module_utils._several import named_once
 from ansible_collections.overssh.swarm.plugins.module_utils._systemd import Systemd
-from ansible_collections.overssh.swarm.plugins.module_utils._tun import TunEngine
+from ansible_collections.overssh.swarm.plugins.module_utils._tun import TunEngine, TunEngines
 from ansible_collections.overssh.swarm.plugins.module_utils._tun_model import Desired, address_from, route_from
+
+ADDRESS = {"address": {"type": "str", "required": True}, "peer": {"type": "str"}}
+ROUTE = {
+    "destination": {"type": "str", "required": True},
+    "source": {"type": "str"},
+    "metric": {"type": "int"},
+    "via": {"type": "str"},
+    "table": {"type": "int"},
+}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "description": {"type": "str", "default": ""},
+    "owner": {"type": "str"},
+    "group": {"type": "str"},
+    "mtu": {"type": "int", "default": 1500},
+    "txqueuelen": {"type": "int", "default": 500},
+    "addresses": {"type": "list", "elements": "dict", "default": [], "options": ADDRESS},
+    "routes": {"type": "list", "elements": "dict", "default": [], "options": ROUTE},
+    "up": {"type": "bool", "default": True},
+    "forwarding": {"type": "bool"},
+    "forwarding6": {"type": "bool"},
+    "failover": {"type": "bool"},
+    "incoming_table": {"type": "int"},
+    "multi_queue": {"type": "bool", "default": False},
+    "persist": {"type": "bool", "default": True},
+    "on_change": {"type": "str", "choices": ["fail", "recreate"], "default": "fail"},
+}
+
+
+def desired_from(options: Mapping[str, Any]) -> Desired:
+    """The device that these options ask for; OversshError for what is none."""
+    rest = {name: options[name] for name in OPTIONS if name not in ("state", "addresses", "routes")}
+    return Desired(
+        name=options["name"],
+        present=options["state"] == "present",
+        addresses=tuple(dict.fromkeys(map(address_from, options["addresses"]))),
+        routes=tuple(dict.fromkeys(map(route_from, options["routes"]))),
+        **rest,
+    )
 
 
 def main() -> None:
     """Wire the arguments to the engine."""
-    address = {"address": {"type": "str", "required": True}, "peer": {"type": "str"}}
-    route = {
-        "destination": {"type": "str", "required": True},
-        "source": {"type": "str"},
-        "metric": {"type": "int"},
-        "via": {"type": "str"},
-        "table": {"type": "int"},
-    }
     module = AnsibleModule(
         argument_spec={
-            "name": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "description": {"type": "str", "default": ""},
-            "owner": {"type": "str"},
-            "group": {"type": "str"},
-            "mtu": {"type": "int", "default": 1500},
-            "txqueuelen": {"type": "int", "default": 500},
-            "addresses": {"type": "list", "elements": "dict", "default": [], "options": address},
-            "routes": {"type": "list", "elements": "dict", "default": [], "options": route},
-            "up": {"type": "bool", "default": True},
-            "forwarding": {"type": "bool"},
-            "forwarding6": {"type": "bool"},
-            "failover": {"type": "bool"},
-            "incoming_table": {"type": "int"},
-            "multi_queue": {"type": "bool", "default": False},
-            "persist": {"type": "bool", "default": True},
-            "on_change": {"type": "str", "choices": ["fail", "recreate"], "default": "fail"},
+            "name": {"type": "str"},
+            **OPTIONS,
+            "interfaces": {
+                "type": "list",
+                "elements": "dict",
+                "options": {"name": {"type": "str", "required": True}, **OPTIONS},
+            },
         },
+        mutually_exclusive=[("name", "interfaces")],
+        required_one_of=[("name", "interfaces")],
         supports_check_mode=True,
     )
-    options = dict(module.params)
+    systemd, ip = Systemd(runner(module)), module.get_bin_path("ip", required=True)
+    several = module.params["interfaces"]
     try:
-        desired = Desired(
-            present=options.pop("state") == "present",
-            addresses=tuple(dict.fromkeys(map(address_from, options.pop("addresses")))),
-            routes=tuple(dict.fromkeys(map(route_from, options.pop("routes")))),
-            **options,
-        )
+        wanted = list(map(desired_from, [module.params] if several is None else several))
+        devices = named_once(wanted, "interfaces")
     except OversshError as error:
         module.fail_json(msg=f"{error}.")
-    run(module, TunEngine(Systemd(runner(module)), desired, module.get_bin_path("ip", required=True)))
+    run(module, TunEngine(systemd, wanted[0], ip) if several is None else TunEngines(systemd, devices, ip))
 
 
 if __name__ == "__main__":

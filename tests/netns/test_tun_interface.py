@@ -24,10 +24,28 @@ from ansible_collections.overssh.swarm.plugins.module_utils._plan import apply
 from ansible_collections.overssh.swarm.plugins.module_utils._systemd import UnitState
 
 class NoSystemd:
-    def observe(self, unit):
-        return UnitState(None, False, "inactive")
+    def observe_all(self, units):
+        return [UnitState(None, False, "inactive") for unit in units]
+
+def wanted(options):
+    return _tun_model.Desired(
+        addresses=tuple(map(_tun_model.address_from, options.pop("addresses", []))),
+        routes=tuple(map(_tun_model.route_from, options.pop("routes", []))),
+        persist=False,
+        **options,
+    )
 
 options = json.loads(sys.argv[1])
+if isinstance(options, list):
+    engine = _tun.TunEngines(NoSystemd(), {each["name"]: wanted(each) for each in options}, "/sbin/ip")
+    try:
+        plan = engine.plan(engine.observe())
+        apply(plan, engine.perform)
+        again = engine.plan(engine.observe()).labels
+        print(json.dumps({"done": plan.labels, "again": again, **engine.result(engine.observe())}))
+    except OversshError as error:
+        print(json.dumps({"error": str(error)}))
+    sys.exit()
 if options.pop("stale_offload", False):
     # What a program with virtio headers leaves behind: TUN_F_CSUM on a persistent device.
     device = os.open("/dev/net/tun", os.O_RDWR)
@@ -42,12 +60,7 @@ if busy:
     fcntl.ioctl(held, _tun_device.TUNSETIFF, struct.pack("16sH22x", options["name"].encode(), busy))
     if busy & 0x4000:
         fcntl.ioctl(held, _tun_device.TUNSETOFFLOAD, 7)
-desired = _tun_model.Desired(
-    addresses=tuple(map(_tun_model.address_from, options.pop("addresses", []))),
-    routes=tuple(map(_tun_model.route_from, options.pop("routes", []))),
-    persist=False,
-    **options,
-)
+desired = wanted(options)
 engine = _tun.TunEngine(NoSystemd(), desired, "/sbin/ip")
 try:
     plan = engine.plan(engine.observe())
@@ -72,6 +85,10 @@ class Namespace:
         found: dict[str, Any] = json.loads(
             self.run(sys.executable, "-c", PROGRAM, json.dumps({"name": "tun1001", "description": "cloud1", **options}))
         )
+        return found
+
+    def several(self, *devices: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.run(sys.executable, "-c", PROGRAM, json.dumps(devices)))
         return found
 
 
@@ -408,3 +425,28 @@ def test_ipv6_is_passed_on_by_device(there: Namespace) -> None:
 def test_another_kind_of_interface_of_that_name_is_left_alone(there: Namespace) -> None:
     there.run("ip", "link", "add", "tun1001", "type", "bridge")
     assert there.tun()["error"] == "tun1001 exists and is no tun device; take another number"
+
+
+def test_several_devices_come_and_go_in_one_plan(there: Namespace) -> None:
+    hub = [{"name": f"tun100{number}", "description": f"edge{number}", "addresses": PAIR} for number in (1, 2)]
+    found = there.several(*hub)
+    assert found.get("again") == [], found
+    assert [device["name"] for device in found["devices"]] == ["tun1001", "tun1002"]
+    assert there.several(*hub)["done"] == []
+    found = there.several({"name": "tun1001", "present": False}, {**hub[1], "mtu": 9000})
+    assert found["done"] == ["remove the device tun1001", "set mtu of tun1002 to 9000"]
+    assert [(device["name"], device["mtu"]) for device in found["devices"]] == [("tun1002", 9000)]
+
+
+def test_one_of_several_devices_that_can_not_come_takes_all_back(there: Namespace) -> None:
+    found = there.several({"name": "tun1001", "addresses": PAIR}, {"name": "tun1002", "owner": "no-such-account"})
+    assert "there is no account no-such-account" in found["error"]
+    assert "(everything done before was taken back)" in found["error"]
+    assert "tun" not in there.run("ip", "-brief", "link")
+
+
+def test_one_of_several_devices_that_is_somebody_elses_leaves_all_as_they_are(there: Namespace) -> None:
+    there.run("ip", "tuntap", "add", "dev", "tun1002", "mode", "tun")
+    found = there.several({"name": "tun1001"}, {"name": "tun1002"})
+    assert found["error"].startswith("tun1002 exists and overssh.swarm did not make it")
+    assert "tun1001" not in there.run("ip", "-brief", "link")
