@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -17,6 +18,7 @@ from ._files import read_text, remove, remove_empty_folder, write_text
 from ._icmp import Answer, ping
 from ._main import Engine
 from ._plan import Plan, Step
+from ._several import Several
 from ._systemd import Systemd, UnitState
 from ._tunnel_cause import Context, silent
 from ._tunnel_device import device_owner, has_carrier, holds, is_up, require_fit, several_queues
@@ -39,6 +41,8 @@ from ._wait import WaitError, wait_until
 
 PING_SECONDS = 0.3
 SETTLING_SECONDS = 5.0
+# Between two looks for an answer, and between two looks at the journal, which take longer.
+PAUSE_SECONDS, JOURNAL_SECONDS = 0.05, 0.5
 PLACE = re.compile(r"^/dev/stdin:? (line \d+: )?")
 
 Ping = Callable[[str, str, float], "Answer | None"]
@@ -56,22 +60,46 @@ class Desired:
     timeout: float
 
 
-def desired_of(params: Mapping[str, Any], run: Runner, check_mode: bool = False) -> Desired:
-    """The module's options, checked; ssh itself is asked whether it takes the configuration.
+class Local:
+    """What this host says of itself for all links, each thing asked once.
 
     In check mode, what the same run may have made or changed before it can't be held against the host.
     """
+
+    def __init__(self, run: Runner, check_mode: bool = False) -> None:
+        self.run = run
+        self.check_mode = check_mode
+        self._digests: dict[Helper, str] = {}
+
+    @functools.cached_property
+    def ciphers(self) -> Sequence[str]:
+        """Those that its ssh knows."""
+        return self.run(["ssh", "-Q", "cipher"]).stdout.split()
+
+    @functools.cached_property
+    def has_aes(self) -> bool:
+        """Whether its processor has instructions for AES."""
+        return has_aes(read_text("/proc/cpuinfo") or "")
+
+    def digest(self, helper: Helper) -> str:
+        """The helper's, or OversshError where it can't be run."""
+        if helper not in self._digests:
+            self._digests[helper] = digest_of(helper, self.run, self.check_mode)
+        return self._digests[helper]
+
+
+def desired_of(params: Mapping[str, Any], local: Local) -> Desired:
+    """The module's options, checked; ssh itself is asked whether it takes the configuration."""
     link, digest = None, ""
     if params["state"] in ("started", "restarted"):
-        known = run(["ssh", "-Q", "cipher"]).stdout.split()
-        link = link_of(params, known, has_aes(read_text("/proc/cpuinfo") or ""))
-        answer = run(["ssh", "-G", "-F", "/dev/stdin", link.name], data=conf_text(link), check=False)
+        link = link_of(params, local.ciphers, local.has_aes)
+        answer = local.run(["ssh", "-G", "-F", "/dev/stdin", link.name], data=conf_text(link), check=False)
         if answer.rc != 0:
             words = (answer.stderr.strip().splitlines() or [f"exit status {answer.rc}"])[0]
             raise OversshError(f"ssh does not take extra_options: {PLACE.sub('', words).rstrip('.')}")
         if link.program:
-            digest = digest_of(Helper(link.program, link.python, link.run_as), run, check_mode)
-        if not check_mode:
+            digest = local.digest(Helper(link.program, link.python, link.run_as))
+        if not local.check_mode:
             require_fit(link.device, link.transport, link.lanes)
     return Desired(checked_name(params["name"]), params["state"], link, digest, params["wait"], params["wait_timeout"])
 
@@ -84,20 +112,24 @@ def has_aes(cpuinfo: str) -> bool:
 class SshTunnel(Engine[Observed]):
     """One link on this host."""
 
-    def __init__(self, desired: Desired, run: Runner, ping: Ping = ping) -> None:
+    def __init__(self, desired: Desired, run: Runner, systemd: Systemd, ping: Ping = ping) -> None:
         self._desired = desired
         self._texts = texts_of(desired.link, desired.digest) if desired.link else None
         self._run = run
-        self._systemd = Systemd(run)
+        self._systemd = systemd
         self._ping = ping
         self._unit = unit_of(desired.name)
         self._begun = time.time()
         self._restarted = False
         self._answer: Answer | None = None
+        self._read_journal = 0.0
+        self._found: Observed | None = None
 
     def observe(self) -> Observed:
-        """The link's files and its unit."""
-        return observe_link(self._desired.name, self._systemd)
+        """The link's files and its unit; looked at again only where something was done since."""
+        if self._found is None:
+            self._found = observe_link(self._desired.name, self._systemd)
+        return self._found
 
     def plan(self, observed: Observed) -> Plan:
         """What is left to do; a restart that was done is not asked for again."""
@@ -106,6 +138,7 @@ class SshTunnel(Engine[Observed]):
 
     def perform(self, step: Step) -> None:
         """Do one step."""
+        self._found = None
         if step.action == "file":
             self._file(step.args["path"], step.args["text"])
         elif step.action == "unit":
@@ -126,6 +159,7 @@ class SshTunnel(Engine[Observed]):
         return {
             "peer": self._desired.name,
             **described(self._desired.name, conf, observed.unit),
+            "started": self._restarted,
             "rtt_ms": self._answer.rtt_ms if self._answer else None,
         }
 
@@ -135,16 +169,20 @@ class SshTunnel(Engine[Observed]):
         if link is None or not self._desired.wait:
             return
         try:
-            self._answer = wait_until(lambda: self._crossing(link), timeout, "an answer through the link")
+            self._answer = wait_until(
+                lambda: self._crossing(link), timeout, "an answer through the link", PAUSE_SECONDS
+            )
         except WaitError as error:
             raise OversshError(f"{self._reason(link)} (waited {timeout:g} s)") from error
 
     def _crossing(self, link: Link) -> Answer | None:
-        answer = self._ping(link.remote_address, link.device, PING_SECONDS)
+        # Nothing can come back while no process has the device.
+        answer = self._ping(link.remote_address, link.device, PING_SECONDS) if has_carrier(link.device) else None
         if answer is not None and not holds(self._systemd.observe(self._unit).main_pid, link.device):
             answer = None  # it came over another link
-        if answer is None:
+        if answer is None and time.monotonic() - self._read_journal >= JOURNAL_SECONDS:
             finding = self._finding(link)
+            self._read_journal = time.monotonic()
             if finding is not None and finding.final:
                 raise OversshError(finding.sentence)
         return answer
@@ -207,9 +245,39 @@ class SshTunnel(Engine[Observed]):
         self._restarted = True
 
 
+class SshTunnels(Several[Observed]):
+    """Several links on this host, by name. All are started before the first is waited for, so they come up together."""
+
+    def __init__(self, wanted: Mapping[str, Desired], run: Runner) -> None:
+        self._systemd = Systemd(run)
+        super().__init__({name: SshTunnel(desired, run, self._systemd) for name, desired in wanted.items()}, stage)
+
+    def _look(self) -> tuple[Observed, ...]:
+        return observe_links(list(self._parts), self._systemd)
+
+    def result(self, observed: tuple[Observed, ...]) -> dict[str, Any]:
+        """Each link in figures."""
+        return {"links": super().result(observed)["of_each"]}
+
+
+def stage(step: Step) -> int:
+    """Links are started at the very end, so that systemd reads their units once."""
+    return int(step.action == "start")
+
+
 def observe_link(name: str, systemd: Systemd) -> Observed:
     """A link's files and its unit."""
-    conf, unit = read_text(conf_path(name)), systemd.observe(unit_of(name))
+    return observe_links([name], systemd)[0]
+
+
+def observe_links(names: Sequence[str], systemd: Systemd) -> tuple[Observed, ...]:
+    """The same of several."""
+    units = systemd.observe_all([unit_of(name) for name in names])
+    return tuple(_observed(name, unit) for name, unit in zip(names, units))
+
+
+def _observed(name: str, unit: UnitState) -> Observed:
+    conf = read_text(conf_path(name))
     return Observed(conf, read_text(known_hosts_path(name)), unit, _astray(conf_facts(conf), unit))
 
 

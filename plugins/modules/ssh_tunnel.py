@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ssh_tunnel
-short_description: A link to another host over ssh, kept up by systemd
+short_description: Links to other hosts over ssh, kept up by systemd
 version_added: 0.1.0
 author:
   - overssh.swarm contributors (@overssh)
@@ -34,15 +34,15 @@ options:
     description:
       - The peer's name. It names the unit and the files, and is what its host keys are known by.
       - Letters, digits, C(.), C(_) and C(-), with a letter or a digit first.
+      - Use O(links) for several links in one task.
     type: str
-    required: true
   state:
     description:
       - V(started) has the link up, now and at boot. A link whose files change is restarted.
       - V(restarted) restarts it in any case.
       - V(stopped) has it down, now and at boot, and keeps its files.
       - V(absent) removes it.
-      - V(stopped) and V(absent) need O(name) only, and an unknown link is fine for both.
+      - V(stopped) and V(absent) need names only, and an unknown link is fine for both.
     type: str
     choices: [started, stopped, restarted, absent]
     default: started
@@ -190,6 +190,113 @@ options:
         here.
     type: dict
     default: {}
+  links:
+    description:
+      - Several links in one task, each with the same options. O(state), O(wait) and O(wait_timeout) hold for all.
+      - They come up together. Where one does not, all are as they were before.
+      - Mutually exclusive with O(name). All other options stand in the list then.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: See O(name).
+        type: str
+        required: true
+      host:
+        description: See O(host).
+        type: str
+      port:
+        description: See O(port).
+        type: int
+        default: 22
+      user:
+        description: See O(user).
+        type: str
+        default: overssh
+      run_as:
+        description: See O(run_as).
+        type: str
+        default: overssh
+      identity_file:
+        description: See O(identity_file).
+        type: path
+      host_keys:
+        description: See O(host_keys).
+        type: list
+        elements: str
+      jumps:
+        description: See O(jumps).
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name:
+            description: See O(jumps[].name).
+            type: str
+            required: true
+          host:
+            description: See O(jumps[].host).
+            type: str
+            required: true
+          port:
+            description: See O(jumps[].port).
+            type: int
+            default: 22
+          host_keys:
+            description: See O(jumps[].host_keys).
+            type: list
+            elements: str
+            required: true
+      device:
+        description: See O(device).
+        type: str
+      remote_device:
+        description: See O(remote_device).
+        type: str
+      remote_address:
+        description: See O(remote_address).
+        type: str
+      transport:
+        description: See O(transport).
+        type: str
+        choices: [stream, tun]
+        default: stream
+      lanes:
+        description: See O(lanes).
+        type: int
+        default: 1
+      python:
+        description: See O(python).
+        type: path
+        default: /usr/bin/python3
+      helper:
+        description: See O(helper).
+        type: path
+        default: /usr/local/lib/overssh/stream.py
+      watchdog:
+        description: See O(watchdog).
+        type: bool
+        default: true
+      keepalive_interval:
+        description: See O(keepalive_interval).
+        type: int
+        default: 1
+      keepalive_count:
+        description: See O(keepalive_count).
+        type: int
+        default: 3
+      connect_timeout:
+        description: See O(connect_timeout).
+        type: int
+        default: 10
+      ciphers:
+        description: See O(ciphers).
+        type: list
+        elements: str
+      extra_options:
+        description: See O(extra_options).
+        type: dict
+        default: {}
 notes:
   - With O(wait=true) success means that a packet came back through the device. An ICMP error from the peer's firewall
     counts, as it has crossed the link too.
@@ -253,6 +360,24 @@ EXAMPLES = r"""
         host: bastion.example.org
         host_keys: "{{ bastion_host_keys }}"
 
+- name: Dial two hubs
+  overssh.swarm.ssh_tunnel:
+    links:
+      - name: cloud1
+        host: hub.example.org
+        identity_file: /etc/overssh/keys/id_ed25519
+        host_keys: "{{ hub_host_keys }}"
+        device: tun1001
+        remote_device: tun1003
+        remote_address: 172.30.0.1
+      - name: cloud2
+        host: hub2.example.org
+        identity_file: /etc/overssh/keys/id_ed25519
+        host_keys: "{{ hub2_host_keys }}"
+        device: tun1002
+        remote_device: tun1003
+        remote_address: 172.30.0.2
+
 - name: Remove the link
   overssh.swarm.ssh_tunnel:
     name: cloud1
@@ -268,80 +393,117 @@ steps:
   sample: ["write overssh-link-cloud1.service", "start the link to cloud1"]
 peer:
   description: O(name).
-  returned: always
+  returned: always, with O(name)
   type: str
   sample: cloud1
 host:
   description: Where it is dialled.
-  returned: always
+  returned: always, with O(name)
   type: str
   sample: hub.example.org
 port:
   description: At which port.
-  returned: always
+  returned: always, with O(name)
   type: int
   sample: 2222
 transport:
   description: What carries the packets.
-  returned: always
+  returned: always, with O(name)
   type: str
   sample: stream
 lanes:
   description: How many sessions share the device.
-  returned: always
+  returned: always, with O(name)
   type: int
   sample: 1
 unit:
   description: The unit that keeps the link.
-  returned: always
+  returned: always, with O(name)
   type: str
   sample: overssh-link-cloud1.service
 device:
   description: The device of this host.
-  returned: always
+  returned: always, with O(name)
   type: str
   sample: tun1001
 remote_device:
   description: The device of the peer.
-  returned: always
+  returned: always, with O(name)
   type: str
   sample: tun1002
 remote_address:
   description: The peer's address in the underlay.
-  returned: always
+  returned: always, with O(name)
   type: str
   sample: 172.30.0.1
 active:
   description: Whether ssh, or the helper that runs it, is running.
-  returned: always
+  returned: always, with O(name)
   type: bool
   sample: true
 restarts:
   description: How often systemd has started it again since the link was started.
-  returned: always
+  returned: always, with O(name)
   type: int
   sample: 0
 since:
   description: When it was started last, where it runs.
-  returned: always
+  returned: always, with O(name)
   type: str
   sample: "2026-01-31T12:00:00Z"
+started:
+  description: Whether this task has started it, or started it anew.
+  returned: always, with O(name)
+  type: bool
+  sample: true
 rtt_ms:
   description: How long the packet took that proved the link, in milliseconds; none where O(wait=false).
-  returned: always
+  returned: always, with O(name)
   type: float
   sample: 0.412
+links:
+  description: The links of O(links), in this order, each with all of the above.
+  returned: always, with O(links)
+  type: list
+  elements: dict
+  sample:
+    - peer: cloud1
+      host: hub.example.org
+      port: 22
+      transport: stream
+      lanes: 1
+      unit: overssh-link-cloud1.service
+      device: tun1001
+      remote_device: tun1003
+      remote_address: 172.30.0.1
+      active: true
+      restarts: 0
+      since: "2026-01-31T12:00:00Z"
+      started: true
+      rtt_ms: 0.412
 """
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.validation import check_required_if
 from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._main import run
-from ansible_collections.overssh.swarm.plugins.module_utils._tunnel import SshTunnel, desired_of
+from ansible_collections.overssh.swarm.plugins.module_utils._several import named_once
+from ansible_collections.overssh.swarm.plugins.module_utils._systemd import Systemd
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel import (
+    Desired,
+    Local,
+    SshTunnel,
+    SshTunnels,
+    desired_of,
+)
 from ansible_collections.overssh.swarm.plugins.module_utils._wait import WAIT_OPTIONS
 
 NEEDED = ["host", "identity_file", "host_keys", "device", "remote_device", "remote_address"]
-
+REQUIRED_IF = [("state", "started", NEEDED), ("state", "restarted", NEEDED)]
 
 JUMP = {
     "name": {"type": "str", "required": True},
@@ -349,45 +511,68 @@ JUMP = {
     "port": {"type": "int", "default": 22},
     "host_keys": {"type": "list", "elements": "str", "required": True, "no_log": False},
 }
+LINK: dict[str, dict[str, Any]] = {
+    "host": {"type": "str"},
+    "port": {"type": "int", "default": 22},
+    "user": {"type": "str", "default": "overssh"},
+    "run_as": {"type": "str", "default": "overssh"},
+    "identity_file": {"type": "path"},
+    "host_keys": {"type": "list", "elements": "str", "no_log": False},
+    "jumps": {"type": "list", "elements": "dict", "default": [], "options": JUMP},
+    "device": {"type": "str"},
+    "remote_device": {"type": "str"},
+    "remote_address": {"type": "str"},
+    "transport": {"type": "str", "choices": ["stream", "tun"], "default": "stream"},
+    "lanes": {"type": "int", "default": 1},
+    "python": {"type": "path", "default": "/usr/bin/python3"},
+    "helper": {"type": "path", "default": "/usr/local/lib/overssh/stream.py"},
+    "watchdog": {"type": "bool", "default": True},
+    "keepalive_interval": {"type": "int", "default": 1, "no_log": False},
+    "keepalive_count": {"type": "int", "default": 3, "no_log": False},
+    "connect_timeout": {"type": "int", "default": 10},
+    "ciphers": {"type": "list", "elements": "str"},
+    "extra_options": {"type": "dict", "default": {}},
+}
+
+
+def wanted_of(params: Mapping[str, Any], local: Local) -> Iterator[Desired]:
+    """The link that the options describe, or each of the list."""
+    shared = {name: params[name] for name in ("state", *WAIT_OPTIONS)}
+    for link in [params] if params["links"] is None else params["links"]:
+        options = {**link, **shared}
+        try:
+            check_required_if(REQUIRED_IF, options)
+        except TypeError as error:
+            raise OversshError(str(error) if params["links"] is None else f"links: {link['name']}: {error}") from error
+        yield desired_of(options, local)
 
 
 def main() -> None:
     """Wire the options to the engine."""
     module = AnsibleModule(
         argument_spec={
-            "name": {"type": "str", "required": True},
+            "name": {"type": "str"},
             "state": {"type": "str", "choices": ["started", "stopped", "restarted", "absent"], "default": "started"},
-            "host": {"type": "str"},
-            "port": {"type": "int", "default": 22},
-            "user": {"type": "str", "default": "overssh"},
-            "run_as": {"type": "str", "default": "overssh"},
-            "identity_file": {"type": "path"},
-            "host_keys": {"type": "list", "elements": "str", "no_log": False},
-            "jumps": {"type": "list", "elements": "dict", "default": [], "options": JUMP},
-            "device": {"type": "str"},
-            "remote_device": {"type": "str"},
-            "remote_address": {"type": "str"},
-            "transport": {"type": "str", "choices": ["stream", "tun"], "default": "stream"},
-            "lanes": {"type": "int", "default": 1},
-            "python": {"type": "path", "default": "/usr/bin/python3"},
-            "helper": {"type": "path", "default": "/usr/local/lib/overssh/stream.py"},
-            "watchdog": {"type": "bool", "default": True},
-            "keepalive_interval": {"type": "int", "default": 1, "no_log": False},
-            "keepalive_count": {"type": "int", "default": 3, "no_log": False},
-            "connect_timeout": {"type": "int", "default": 10},
-            "ciphers": {"type": "list", "elements": "str"},
-            "extra_options": {"type": "dict", "default": {}},
+            **LINK,
+            "links": {
+                "type": "list",
+                "elements": "dict",
+                "options": {"name": {"type": "str", "required": True}, **LINK},
+            },
             **WAIT_OPTIONS,
         },
-        required_if=[("state", "started", NEEDED), ("state", "restarted", NEEDED)],
+        mutually_exclusive=[("name", "links")],
+        required_one_of=[("name", "links")],
         supports_check_mode=True,
     )
     host = runner(module)
     try:
-        engine = SshTunnel(desired_of(module.params, host, module.check_mode), host)
+        links = named_once(wanted_of(module.params, Local(host, module.check_mode)), "links")
     except OversshError as error:
         module.fail_json(msg=f"{error}.")
-    run(module, engine)
+    if module.params["links"] is None:
+        run(module, SshTunnel(links[module.params["name"]], host, Systemd(host)))
+    run(module, SshTunnels(links, host))
 
 
 if __name__ == "__main__":
