@@ -125,12 +125,13 @@ class NftEngine(Engine[Firewall]):
         What waits for a person's word is no leftover.
         """
         self._lock = self._lock or lock_folder(LOCK)
-        if (_guard.task_of(self._guard_name) or {}).get("confirm") != "manual":
-            _guard.take_back(self._systemd, self._guard_name)
+        for name in _nft_guard.names_of(self._wish):
+            if (_guard.task_of(name) or {}).get("confirm") != "manual":
+                _guard.take_back(self._systemd, name)
 
     @property
     def _guard_name(self) -> str:
-        return _nft_guard.name_of(self._wish)
+        return _nft_guard.names_of(self._wish)[0]
 
     @functools.cached_property
     def _session(self) -> Session | None:
@@ -229,6 +230,8 @@ class NftEngine(Engine[Firewall]):
         if self._phase == "keep" and not kept and _guard.find(self._guard_name) is None:
             raise OversshError("the change was taken back meanwhile; run again")
         if self._phase == "try" and not kept and not self._guarded:
+            for name in _nft_guard.names_of(self._wish):
+                _guard.refuse_second(name)
             boot = (read_text(_nft_guard.BOOT_ID) or "").strip()
             undo = _nft_guard.undo_script(decision, observed.ruleset, boot)
             _guard.arm(self._systemd, self._guard_name, undo, self._rollback_timeout, self._task)
@@ -318,7 +321,7 @@ def observe_firewall(nft: Nft, systemd: Systemd, persist: bool) -> Firewall:
     stopped = {path: text for path in (*FILES, *LEFT) if (text := read_text(path)) is not None}
     found = Firewall(nft.ruleset(), kept_text=read_text(RULES_FILE), scripts=scripts, of_firewalld=stopped)
     if persist or found.kept_text is not None or any(read_text(unit_path(unit)) is not None for unit in UNITS):
-        found = replace(found, units={unit: systemd.observe(unit) for unit in UNITS})
+        found = replace(found, units=dict(zip(UNITS, systemd.observe_all(list(UNITS)))))
     return found
 
 

@@ -50,9 +50,16 @@ fi
 """
 
 
-def name_of(wish: Wish) -> str:
-    """What the guard of a task's change is known by: each group of rules that goes by a prefix has its own."""
-    words = re.findall(r"[a-z0-9]+", (wish.exclusive_prefix or "").lower())
+def names_of(wish: Wish) -> list[str]:
+    """What the guards of changes to these rules are known by: each group that goes by a prefix has its own.
+
+    A task for several groups has its change under the first one's.
+    """
+    return [_name(prefix) for prefix in wish.prefixes or ("",)]
+
+
+def _name(prefix: str) -> str:
+    words = re.findall(r"[a-z0-9]+", prefix.lower())
     return "-".join([GUARD, *words])[:LONGEST_NAME].rstrip("-")
 
 

@@ -60,7 +60,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "elements": "dict",
         "options": {"name": {"type": "str", "required": True}, **RULE_OPTIONS},
     },
-    "exclusive_prefix": {"type": "str"},
+    "exclusive_prefix": {"type": "list", "elements": "str"},
     "all": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "persist": {"type": "bool", "default": True},
@@ -86,13 +86,14 @@ NO_UNIT = UnitState(text=None, enabled=False, active="inactive")
 class Wish:
     """What a task asks for: rules that are present, names that are absent, and what else of ours goes.
 
-    accepts: those that find their places by themselves; fixed: those that stand where the user says.
+    accepts: those that find their places by themselves; fixed: those that stand where the user says; prefixes: of the
+    names that the task alone has the say about.
     """
 
     accepts: tuple[Accept, ...] = ()
     fixed: tuple[Fixed, ...] = ()
     absent: frozenset[str] = frozenset()
-    exclusive_prefix: str | None = None
+    prefixes: tuple[str, ...] = ()
     everything: bool = False
     persist: bool = True
     force_lockout: bool = False
@@ -102,8 +103,7 @@ class Wish:
         """Whether a rule of ours with this name has to go."""
         if name in self.present:
             return False
-        prefixed = self.exclusive_prefix is not None and name.startswith(self.exclusive_prefix)
-        return self.everything or prefixed or name in self.absent
+        return self.everything or name.startswith(self.prefixes) or name in self.absent
 
     def concerns(self, name: str) -> bool:
         """Whether the task says anything about a rule of ours with this name."""
@@ -193,7 +193,7 @@ def wish_from(options: Mapping[str, Any]) -> Wish:
         accepts=tuple(accept_from(rule) for rule in accepts),
         fixed=tuple(fixed_from(rule) for rule in fixed),
         absent=frozenset() if present else frozenset(names),
-        exclusive_prefix=options.get("exclusive_prefix"),
+        prefixes=tuple(options.get("exclusive_prefix") or ()),
         everything=bool(options.get("all")),
         persist=bool(options.get("persist")),
         force_lockout=bool(options.get("force_lockout")),
@@ -382,8 +382,10 @@ def _keeping_steps(lines: Sequence[Line], observed: Firewall) -> list[Step]:
     steps += [
         _write(path, text, observed.scripts[path]) for path, text in SCRIPTS.items() if observed.scripts[path] != text
     ]
-    for unit, text in UNITS.items():
-        steps += _unit_steps(unit, text, observed.units[unit])
+    # All are written before any is enabled or started, so that systemd reads them once.
+    units = [list(_unit_steps(unit, text, observed.units[unit])) for unit, text in UNITS.items()]
+    for action in ("write_unit", "enable", "start"):
+        steps += [step for of_one in units for step in of_one if step.action == action]
     watcher = observed.units[WATCH_UNIT]
     if watcher.active == "active" and (watcher.text, observed.scripts[WATCH_FILE]) != (UNITS[WATCH_UNIT], WATCH):
         steps.append(Step("restart", f"restart {WATCH_UNIT}", {"unit": WATCH_UNIT}))

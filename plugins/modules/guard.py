@@ -17,7 +17,8 @@ description:
     next boot, where it goes down before.
   - So a host that nobody reaches any more after a change comes back by itself.
   - M(overssh.swarm.nft_rule) guards its own changes; they are confirmed with this module, too, under the name
-    C(firewall), with the task's O(overssh.swarm.nft_rule#module:exclusive_prefix) behind it where it has one.
+    C(firewall), with the first of the task's O(overssh.swarm.nft_rule#module:exclusive_prefix) behind it where it has
+    one.
 extends_documentation_fragment:
   - overssh.swarm.attributes
 options:

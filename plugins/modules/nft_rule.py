@@ -294,7 +294,9 @@ options:
     description:
       - Rules of ours whose names start with this and that the task doesn't describe are removed.
       - With an empty list of O(rules), or with O(state=absent), all of them are.
-    type: str
+      - Several of them may be given. A change is guarded under the name of the first.
+    type: list
+    elements: str
   all:
     description:
       - Removes every rule of ours from the host, whatever its name, with all that was kept for the next boot.

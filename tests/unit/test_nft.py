@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _nft, _nft_persist, _nft_plan
+from ansible_collections.overssh.swarm.plugins.module_utils import _nft, _nft_guard, _nft_persist, _nft_plan
 from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer, CommandError
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._files import lock_folder
@@ -82,10 +82,12 @@ def test_rules_are_taken_away_by_a_run_that_comes_by_ssh():
 @pytest.mark.parametrize(
     ("options", "gone"),
     [
-        ({"rules": [TCP], "exclusive_prefix": "swarm/"}, {101}),
-        ({"rules": [], "exclusive_prefix": "swarm/"}, {100, 101}),
-        ({"rules": [], "exclusive_prefix": "fleet/"}, set()),
-        ({"state": "absent", "exclusive_prefix": "swarm/"}, {100, 101}),
+        ({"rules": [TCP], "exclusive_prefix": ["swarm/"]}, {101}),
+        ({"rules": [], "exclusive_prefix": ["fleet/", "swarm/"]}, {100, 101}),
+        ({"rules": [], "exclusive_prefix": [""]}, {100, 101}),
+        ({"rules": [], "exclusive_prefix": ["swarm/"]}, {100, 101}),
+        ({"rules": [], "exclusive_prefix": ["fleet/"]}, set()),
+        ({"state": "absent", "exclusive_prefix": ["swarm/"]}, {100, 101}),
         ({"state": "absent", "all": True}, {100, 101}),
         ({"state": "absent", "name": "unheard"}, set()),
     ],
@@ -117,9 +119,17 @@ def test_a_host_as_wished_needs_nothing():
 
 def test_rules_are_kept_for_the_next_boot():
     plan = _nft_plan.plan_rules(wish(rules=[TCP]), firewall())
-    assert [step.action for step in plan.steps] == ["change", *["write"] * 3, *["write_unit", "enable", "start"] * 3]
+    assert [step.action for step in plan.steps] == [
+        "change",
+        *["write"] * 3,
+        *["write_unit"] * 3,
+        *["enable"] * 3,
+        *["start"] * 3,
+    ]
     assert [step.action for step in plan.inverse] == [
-        *["stop", "disable", "delete_unit"] * 3,
+        *["stop"] * 3,
+        *["disable"] * 3,
+        *["delete_unit"] * 3,
         *["remove"] * 3,
         "take_back",
     ]
@@ -203,7 +213,7 @@ def test_a_listing_that_is_no_json_is_an_error():
 
 def test_a_firewalld_that_does_not_run_keeps_nothing_of_ours():
     kept = {"/etc/firewalld/zones/overssh.xml": "<zone/>"}
-    assert not _nft_plan.plan_rules(wish(exclusive_prefix="x"), firewall(of_firewalld=kept)).changed
+    assert not _nft_plan.plan_rules(wish(exclusive_prefix=["x"]), firewall(of_firewalld=kept)).changed
     plan = _nft_plan.plan_rules(wish(state="absent", all=True), firewall(of_firewalld=kept))
     assert plan.labels == ["remove /etc/firewalld/zones/overssh.xml"]
 
@@ -215,3 +225,16 @@ def test_one_run_of_ours_at_a_time(tmp_path):
     del held
     assert lock_folder(str(tmp_path), timeout=0.1) is not None
     assert lock_folder(str(tmp_path / "nowhere")) is None
+
+
+def test_each_group_of_rules_has_a_guard_and_a_task_for_several_takes_the_first_ones():
+    assert _nft_guard.names_of(wish(name="x", protocol="tcp")) == ["firewall"]
+    assert _nft_guard.names_of(wish(rules=[], exclusive_prefix=["fleet-", "closed-"])) == [
+        "firewall-fleet",
+        "firewall-closed",
+    ]
+
+
+def test_a_prefix_may_be_given_by_itself():
+    """As playbooks do that have one: Ansible makes a list of it."""
+    assert _nft_plan.ARGUMENTS["exclusive_prefix"] == {"type": "list", "elements": "str"}
