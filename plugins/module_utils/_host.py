@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from . import _gossip, _sshd
+from . import _gossip, _sshd, _tunnel_host
 from ._addresses import Device, parse_devices, read_routes, smallest_mtu
 from ._command import Runner
 from ._docker import data_path_address
@@ -189,7 +189,8 @@ class Host:
             lambda library: importlib.util.find_spec(library) is not None,
             os.access(SHELL, os.X_OK),
         )
-        answer: dict[str, Any] = {"devices": [], "families": [], "routes": [], "docker": {}, "sshd": {}, "python": {}}
+        answer: dict[str, Any] = {"devices": [], "families": [], "routes": [], "docker": {}, "sshd": {}}
+        answer.update(tunnel={}, python={})
         if sys.version_info >= OLDEST_PYTHON:  # an older one can't run it as somebody else
             answer["python"] = ask_python(python)
         devices: tuple[Device, ...] = ()
@@ -209,6 +210,7 @@ class Host:
             problems += found
         if os.geteuid() == 0:
             answer["sshd"] = _sshd.look(self._run, self._finds, user)
+            answer["tunnel"] = _tunnel_host.look(self._run, user, self._finds("sshd"))
         return {**answer, "problems": problems}
 
     def _engine(self, devices: Sequence[Device]) -> tuple[dict[str, Any], list[str]]:

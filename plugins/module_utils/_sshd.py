@@ -71,6 +71,14 @@ def look(run: Runner, finds: Callable[[str], bool], user: str) -> dict[str, Any]
     }
 
 
+def effective(run: Runner, user: str) -> list[str]:
+    """What holds for the account now of what the role tunnel decides, as `sshd -T` prints it."""
+    answer = run(["sshd", "-T", "-C", f"user={user},host=localhost,addr=127.0.0.1"], check=False)
+    decided = {keyword.lower() for keyword in REHEARSED}
+    lines = answer.stdout.splitlines() if answer.rc == 0 else []
+    return [line for line in lines if line.partition(" ")[0].lower() in decided]
+
+
 def parse(text: str) -> dict[str, list[str]]:
     """`sshd -T` as a mapping of keyword to its values, in the order they are printed."""
     found: dict[str, list[str]] = {}

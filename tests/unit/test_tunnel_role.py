@@ -59,11 +59,9 @@ def variables(*links: str) -> dict[str, Any]:
         "hostvars": {link["peer"]: PEER for link in [*accepts, *forwards]},
     }
     native = environment(NativeEnvironment)
-    for name, value in yaml.safe_load((ROLE / "vars" / "main.yml").read_text(encoding="utf-8")).items():
-        if isinstance(value, list):
-            found[name] = [str(native.from_string(item).render(found)) for item in value]
-        else:
-            found[name] = native.from_string(value).render(found)
+    told = yaml.safe_load((ROLE / "vars" / "main.yml").read_text(encoding="utf-8"))
+    for name in ("tunnel_accepted", "tunnel_transports", "tunnel_programs"):
+        found[name] = native.from_string(told[name]).render(found)
     return found
 
 

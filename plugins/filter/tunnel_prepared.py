@@ -1,0 +1,57 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A door to the comparison of a host with what its links need, for playbooks."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: tunnel_prepared
+short_description: Whether a host has all that its links need besides themselves
+version_added: 0.1.0
+author: overssh.swarm contributors (@overssh)
+description:
+  - Compares what M(overssh.swarm.host_info) tells of a host with what the role P(overssh.swarm.tunnel#role) wants
+    there.
+options:
+  _input:
+    description: What RV(overssh.swarm.host_info#module:host) has as C(tunnel).
+    type: dict
+    required: true
+  wanted:
+    description:
+      - The C(account) as the module tells it; C(folders), a list; C(texts) of files by path, none for a file that has
+        to be absent; the C(block) in sshd's own file, none where that does not matter; C(effective), lines that sshd
+        has to print; C(guarded), whether a guarded change is let be; and C(keys) that have to exist.
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Say whether anything is to be done
+  ansible.builtin.debug:
+    msg: "{{ preflight_found.host.tunnel | overssh.swarm.tunnel_prepared(wanted) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: Whether nothing has to be done.
+  type: bool
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible_collections.overssh.swarm.plugins.plugin_utils import _tunnel_tasks
+
+
+def tunnel_prepared(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """See _tunnel_tasks.prepared."""
+    return _tunnel_tasks.prepared(found, wanted)
+
+
+class FilterModule:
+    """What Ansible asks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filters of this file by name."""
+        return {"tunnel_prepared": tunnel_prepared}

@@ -1,0 +1,72 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What stands on a host of what the role tunnel puts there besides devices and links; only looks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pwd
+import stat
+from pathlib import Path
+from typing import Any
+
+from . import _guard, _sshd
+from ._command import Runner
+from ._files import read_text
+
+PROGRAMS = "/usr/local/lib/overssh"
+PATHS = (
+    "/etc/overssh",
+    "/etc/overssh/authorized_keys",
+    PROGRAMS,
+    f"{PROGRAMS}/stream.py",
+    f"{PROGRAMS}/watch.py",
+    _sshd.OUR_DROP_IN,
+)
+# The guard of a change of sshd's configuration.
+GUARD = "sshd"
+
+
+def look(run: Runner, user: str, sshd: bool) -> dict[str, Any]:
+    """All of it; user: the account that tunnels log in to, sshd: whether there is one to ask."""
+    files = {path: found for path in PATHS if (found := file(path)) is not None}
+    block = _sshd.OUR_BLOCK.search(read_text(_sshd.MAIN) or "")
+    ours = _sshd.OUR_DROP_IN in files or block is not None
+    return {
+        "account": account(user),
+        "files": files,
+        "block": "" if block is None else block_text(block[0]),
+        "guarded": _guard.find(GUARD) is not None,
+        "effective": _sshd.effective(run, user) if sshd and ours else [],
+    }
+
+
+def account(user: str) -> dict[str, str]:
+    """What an account is, empty where there is none of that name."""
+    try:
+        found = pwd.getpwnam(user)
+    except KeyError:
+        return {}
+    return {"comment": found.pw_gecos, "home": found.pw_dir, "shell": found.pw_shell}
+
+
+def file(path: str) -> dict[str, Any] | None:
+    """Whose a file or folder is, and what it holds; None where there is nothing of that name."""
+    try:
+        found = os.lstat(path)
+        content = Path(path).read_bytes() if stat.S_ISREG(found.st_mode) else b""
+    except OSError:
+        return None
+    return {
+        "uid": found.st_uid,
+        "gid": found.st_gid,
+        "mode": f"{stat.S_IMODE(found.st_mode):04o}",
+        "kind": stat.filemode(found.st_mode)[0],
+        "sha256": hashlib.sha256(content).hexdigest() if stat.S_ISREG(found.st_mode) else "",
+    }
+
+
+def block_text(block: str) -> str:
+    """What stands between the marks of a block of ours."""
+    return "\n".join(block.splitlines()[1:-1])

@@ -1,0 +1,65 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A node's devices and links in the words of the modules that bring them about, and what of the rest is there; pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Options = dict[str, Any]
+
+
+def interfaces(
+    devices: Iterable[Mapping[str, Any]], owner: str, obsolete: Iterable[Mapping[str, Any]] = ()
+) -> list[Options]:
+    """For tun_interface: what is obsolete goes first, then what is planned comes, all owned by one account."""
+    return [
+        *({"name": device["device"], "state": "absent"} for device in obsolete),
+        *(_interface(device, owner) for device in devices),
+    ]
+
+
+def _interface(device: Mapping[str, Any], owner: str) -> Options:
+    options = {name: value for name, value in device.items() if name != "peer"}
+    # What the plan has no say in is left as the host has it.
+    for option in ("forwarding", "forwarding6"):
+        options[option] = device[option] or None
+    return {**options, "description": device["peer"], "owner": owner, "group": owner}
+
+
+def links(planned: Iterable[Mapping[str, Any]], shared: Mapping[str, Any]) -> list[Options]:
+    """For ssh_tunnel; shared: the options that all of a node's links have alike."""
+    return [
+        {"name": link["peer"], **{name: value for name, value in link.items() if name not in ("peer", "mtu")}, **shared}
+        for link in planned
+    ]
+
+
+def prepared(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a host has all that its links need besides themselves.
+
+    found: what host_info tells of it. wanted: account, as there; folders: their paths; texts: those of files by path,
+    None for a file that has to be absent; block: the text of ours in sshd's own file, None where that does not matter;
+    effective: lines that sshd has to print; guarded: whether a guarded change is let be; keys: that have to exist.
+    """
+    files = {**dict.fromkeys(wanted["folders"], _folder()), **{path: _file(of) for path, of in wanted["texts"].items()}}
+    return (
+        found.get("account") == wanted["account"]
+        and all(found["files"].get(path) == file for path, file in files.items())
+        and wanted["block"] in (None, found["block"])
+        and set(wanted["effective"]) <= set(found["effective"])
+        and (wanted["guarded"] or not found["guarded"])
+        and all(wanted["keys"])
+    )
+
+
+def _folder() -> Options:
+    return {"uid": 0, "gid": 0, "mode": "0755", "kind": "d", "sha256": ""}
+
+
+def _file(text: str | None) -> Options | None:
+    if text is None:
+        return None
+    return {"uid": 0, "gid": 0, "mode": "0644", "kind": "-", "sha256": hashlib.sha256(text.encode()).hexdigest()}
