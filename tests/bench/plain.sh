@@ -64,6 +64,7 @@ on "$hub" <<'SH'
 cat >/etc/ssh/sshd_config.d/overssh.conf <<'CONF'
 Match User overssh
     PermitTunnel point-to-point
+    DisableForwarding no
     AuthorizedKeysFile /etc/overssh/authorized_keys
     ClientAliveInterval 1
 CONF

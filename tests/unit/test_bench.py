@@ -13,6 +13,7 @@ from tests.bench import agent, firewall, page, ruleset
 from tests.bench.__main__ import options
 from tests.bench.cases import CASES, PIPE, RAW, RECIPE, STREAM, TUN
 from tests.bench.chart import draw
+from tests.bench.links import let_in
 from tests.bench.measure import Sample, median, p95, per_gbyte, received
 from tests.bench.nodes import BenchError
 from tests.bench.report import aims, paired, rows
@@ -38,6 +39,17 @@ def sample(
 def test_round_trips_are_those_that_came_back() -> None:
     assert agent.round_trips(PING) == [0.541, 12.0]
     assert agent.round_trips("") == []
+
+
+def test_the_recipe_is_let_in_on_a_hub_that_forbids_it_to_everybody() -> None:
+    """Outside a Match block the drop-in that is read first decides; inside one nothing else does."""
+    first, *rest = let_in("192.0.2.5").splitlines()
+    assert first == "Match User root Address 192.0.2.5"
+    assert [line.split() for line in rest] == [
+        ["PermitRootLogin", "prohibit-password"],
+        ["DisableForwarding", "no"],
+        ["PermitTunnel", "yes"],
+    ]
 
 
 def test_a_program_runs_in_the_network_of_a_process_or_at_home() -> None:
