@@ -124,7 +124,7 @@ image: $(READY) ## Build the image of the tests' nodes, if it is missing
 	@python -m tests.lab image
 
 .PHONY: bench
-bench: $(READY) ## Compare the transports with others, site with a shell script, and nft_rule with nft (half an hour; BENCH_ARGS=--quick: three minutes)
+bench: $(READY) ## Compare the transports with others, site with a shell script, and nft_rule with nft (an hour; BENCH_ARGS='--parts site')
 	python -m tests.bench $(BENCH_ARGS)
 
 # Two jobs at a time, as the machines have two processors: their figures, and the output of each, go to reports/suite. One

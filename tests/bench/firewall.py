@@ -3,8 +3,7 @@
 """How long nft_rule takes on a usual ruleset and on one of 10,000 rules, and how much memory; a part of `make bench`.
 
 In a network namespace of its own, beside nft's own two lists of the ruleset, as JSON and in words, which say how fast
-the machine is at that moment. Each figure from a process of its own. Written to reports/bench_firewall.json;
-`python -m tests.bench.firewall` does this part alone, and writes docs/firewall.md anew.
+the machine is at that moment. Each figure from a process of its own.
 """
 
 from __future__ import annotations
@@ -31,8 +30,9 @@ from ansible_collections.overssh.swarm.plugins.module_utils._nft import NftEngin
 from ansible_collections.overssh.swarm.plugins.module_utils._nft_list import JSON, WORDS
 from ansible_collections.overssh.swarm.plugins.module_utils._nft_plan import ARGUMENTS, CONSTRAINTS, wish_from
 
-from . import page, ruleset
-from .nodes import ROOT, BenchError
+from . import process, ruleset
+from .options import Amounts
+from .process import ROOT, BenchError, say
 
 MODULE = "ansible_collections.overssh.swarm.plugins.modules.nft_rule"
 PROGRAMS = ("ip", "nft", "iptables-nft-restore")
@@ -73,28 +73,23 @@ GONE = {"state": "absent", "exclusive_prefix": PREFIX, "persist": False, "confir
 
 
 def _in_namespace(*argv: str, data: str | None = None) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        ["ip", "netns", "exec", NAMESPACE, *argv],
-        cwd=ROOT,
-        env={**os.environ, **SESSION},
-        input=data,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return _run("ip", "netns", "exec", NAMESPACE, *argv, data=data)
+
+
+def _run(*argv: str, data: str | None = None) -> subprocess.CompletedProcess[str]:
+    done = process.run(argv, 300, environment=SESSION, data=data)
     if done.returncode:
-        raise BenchError(f"{' '.join(argv[:4])} failed: {(done.stderr or done.stdout).strip()[-500:]}")
+        raise BenchError(f"`{' '.join(argv[:8])}` failed: {(done.stderr or done.stdout).strip()[-500:]}")
     return done
 
 
 @contextlib.contextmanager
 def _namespace() -> Iterator[None]:
-    subprocess.run(["ip", "netns", "add", NAMESPACE], check=True)
+    _run("ip", "netns", "add", NAMESPACE)
     try:
         yield
     finally:
-        subprocess.run(["ip", "netns", "delete", NAMESPACE], check=True)
+        _run("ip", "netns", "delete", NAMESPACE)
 
 
 def _load(name: str) -> int:
@@ -181,44 +176,44 @@ def row(case: Case, size: int, rounds: list[dict[str, float]]) -> dict[str, Any]
 
 
 def aims(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The worst of what each aim is about, and whether that reaches it."""
+    """The worst of what each aim is about, and whether that reaches it; None where that was not measured."""
     large = [found for found in rows if found["ruleset"] == "large"]
     tasks = [found for found in rows if found["ruleset"] == "usual" and found["rules"] > 1]
     about = (("look_s", large), ("memory_mb", large), ("run_s", tasks))
-    worst = {name: max(found[name] for found in chosen) for name, chosen in about}
-    return [{"aim": name, "limit": AIM[name], "got": worst[name], "met": worst[name] <= AIM[name]} for name in AIM]
+    found = []
+    for name, chosen in about:
+        worst = max((row[name] for row in chosen), default=None)
+        found.append(
+            {"aim": name, "limit": AIM[name], "got": worst, "met": None if worst is None else worst <= AIM[name]}
+        )
+    return found
 
 
-def run(rounds: int, keep: bool) -> None:
-    """Every case in every round, and the report; keep: also for the page about firewalls."""
+def check() -> None:
+    """Complain where this part can't be measured."""
     missing = [program for program in PROGRAMS if shutil.which(program) is None]
-    if os.geteuid() != 0 or missing:
-        sys.stdout.write(f"nft_rule is left out: it takes root, and {', '.join(missing or PROGRAMS)}\n")
-        return
+    if os.geteuid() != 0:
+        raise BenchError("the part firewall takes root: become root, or name the other parts with --parts")
+    if missing:
+        raise BenchError(f"the part firewall takes {', '.join(missing)}: install it, or name other parts with --parts")
+
+
+def run(amounts: Amounts) -> dict[str, Any]:
+    """The report: every case in every round."""
     load = round(os.getloadavg()[0], 2)
-    found: dict[Case, list[dict[str, float]]] = {case: [] for case in CASES}
+    cases = [case for case in CASES if case.ruleset in amounts.rulesets]
+    found: dict[Case, list[dict[str, float]]] = {case: [] for case in cases}
     sizes = {}
     with _namespace():
-        for number in range(rounds):
-            for case in CASES:
+        for number in range(amounts.rounds):
+            for case in cases:
                 # What a case leaves in the kernel's memory is not the next one's.
                 sizes[case] = _load(case.ruleset)
                 found[case].append(measured(case))
-            sys.stdout.write(f"nft_rule: round {number + 1} of {rounds}\n")
-            sys.stdout.flush()
-    rows = [row(case, sizes[case], found[case]) for case in CASES]
-    report = {"rows": rows, "aims": aims(rows), "rounds": rounds, "load_before": load, "cpus": os.cpu_count()}
-    path = ROOT / "reports" / "bench_firewall.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    sys.stdout.write(f"\nnft_rule\n{page.firewall(report)}")
-    if keep:
-        page.keep(report, page.FIREWALL)
+            say(f"nft_rule: round {number + 1} of {amounts.rounds}")
+    rows = [row(case, sizes[case], found[case]) for case in cases]
+    return {"rows": rows, "aims": aims(rows), "rounds": amounts.rounds, "load_before": load, "cpus": os.cpu_count()}
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        sys.stdout.write(json.dumps(look()) + "\n")
-    else:
-        run(rounds=5, keep=True)
-        page.write()
+    sys.stdout.write(json.dumps(look()) + "\n")

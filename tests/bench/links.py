@@ -5,19 +5,17 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Sequence
 
 from .cases import OPENVPN, RAW, RECIPE, STREAM, STREAM2, TUN, WIREGUARD, Case
-from .nodes import PLAYBOOK, ROOT, BenchError, Pair, route
+from .nodes import Pair, route
+from .process import PLAYBOOK, ROOT, BenchError, run
 
 KEYS = "/etc/bench"
 
 
 def build(pair: Pair, cases: Sequence[Case]) -> None:
     """Make every link of these cases, and wait until packets cross."""
-    prepare(pair)
     if RECIPE in cases:
         plain_tunnel(pair, RECIPE)
     if OPENVPN in cases:
@@ -50,7 +48,7 @@ def prepare(pair: Pair) -> None:
         cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub
     """)
     pair.edge.sh(f"echo '{pair.cloud.address} {host_key}' >/root/.ssh/known_hosts")
-    pair.edge.until("ssh cloud true", 10, "a login as root")
+    pair.edge.until("ssh cloud true", 30, "a login as root")
 
 
 def let_in(address: str) -> str:
@@ -68,7 +66,7 @@ Match User root Address {address}
 
 def wait_for(pair: Pair, case: Case) -> None:
     """Until a packet comes back through a link."""
-    pair.edge.until(f"ping -q -c 1 -W 1 {case.ends[0]}", 30, f"{case.label}: a packet's way across")
+    pair.edge.until(f"ping -q -c 1 -W 1 {case.ends[0]}", 60, f"{case.label}: a packet's way across")
 
 
 def choose(pair: Pair, case: Case) -> None:
@@ -126,8 +124,7 @@ def _collection(pair: Pair, cases: list[Case]) -> None:
     inventory = str(ROOT / ".lab" / pair.name / "inventory.yml")
     playbook = str(ROOT / "tests/bench/links.yml")
     words = [PLAYBOOK, "--inventory", inventory, "--extra-vars", variables, playbook]
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
-    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = run(words, 300, environment={"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")})
     if done.returncode:
         raise BenchError(f"the collection's links could not be made:\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
 
@@ -166,7 +163,7 @@ def _wireguard(pair: Pair) -> None:
     for node, other, key, here, there in zip(
         pair.both, pair.both[::-1], public[::-1], case.ends, case.ends[::-1], strict=True
     ):
-        node.until(f"test -S /run/wireguard/{case.device}.sock", 10, "wireguard-go's start")
+        node.until(f"test -S /run/wireguard/{case.device}.sock", 30, "wireguard-go's start")
         node.sh(f"""
             wg set {case.device} listen-port 51820 private-key {KEYS}/wg.key \\
                 peer {key} allowed-ips 172.31.0.0/16 endpoint {other.address}:51820

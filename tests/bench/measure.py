@@ -10,8 +10,9 @@ from typing import Any
 
 from .cases import CIPHER, PIPE, Case
 from .links import restarts, ssh_words
-from .nodes import AGENT, BenchError, Pair
+from .nodes import AGENT, Pair
 from .overlay import Overlay
+from .process import BenchError
 
 IDLE_SECONDS = 1.0
 

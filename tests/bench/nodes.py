@@ -5,8 +5,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,27 +15,43 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab.docker_engine import docker, inspect
-from tests.lab.shell import LabError, run
+from tests.lab.shell import LabError, last_line, run
 
-ROOT = Path(__file__).resolve().parents[2]
-PLAYBOOK = str(Path(sys.executable).with_name("ansible-playbook"))
+from . import process
+from .process import BenchError
+
 AGENT = "/usr/local/lib/bench-agent.py"
+# With an image to be made first.
+LAB_SECONDS = 1200
 PACKAGES = "openssl openvpn wireguard-go wireguard-tools"
 # The addresses that are measured, and that the swarm stands on. Which link carries them is a question of one route.
 UNDERLAY = ("172.31.0.1", "172.31.0.2")
 
 
-class BenchError(Exception):
-    """Why there is no figure, in one sentence."""
-
-
-def lab(name: str, *words: str, **variables: str) -> None:
-    """Start or remove a lab."""
-    environment = {**os.environ, "LAB_NAME": name, **variables}
-    command = [sys.executable, "-m", "tests.lab", *words]
-    done = subprocess.run(command, cwd=ROOT, env=environment, check=False, stdout=subprocess.DEVNULL)
+def lab(name: str, word: str, **variables: str) -> None:
+    """Start or remove a lab; its size does not depend on what the user wants of other labs."""
+    environment = {"LAB_NAME": name, "LAB_HUBS": "1", "LAB_NODES": "3", "LAB_PACKAGES": "", **variables}
+    if word == "up":
+        process.say(f"lab {name}: making its nodes")
+    done = process.run([sys.executable, "-m", "tests.lab", word], LAB_SECONDS, environment=environment)
     if done.returncode:
-        raise BenchError(f"the lab {name} did not follow `{' '.join(words)}`; its own words are above")
+        raise BenchError(last_line(done.stderr).removeprefix("lab: "))
+
+
+@contextmanager
+def temporary(name: str) -> Iterator[None]:
+    """A lab's name, for labs that are gone afterwards; those that a bench left behind which was killed go first."""
+    lab(name, "down")
+    try:
+        yield
+    finally:
+        # Whoever is impatient and interrupts this too would keep the nodes.
+        handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            lab(name, "down")
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
 
 @dataclass(frozen=True)
@@ -101,22 +116,20 @@ class Pair:
 @contextmanager
 def pair_of_nodes(name: str) -> Iterator[Pair]:
     """Two nodes on one network: through the lab's NAT a proxy in user space would be measured."""
-    lab(name, "down")
-    try:
+    with temporary(name):
         lab(name, "up", LAB_NODES="2", LAB_PACKAGES=PACKAGES)
         network = f"{name}-cloud"
-        docker("network", "connect", network, f"{name}-edge1")
-        cloud, edge = (
-            Node(f"{name}-{node}", _address(f"{name}-{node}", network), underlay)
-            for node, underlay in zip(("cloud1", "edge1"), UNDERLAY, strict=True)
-        )
-        pair = Pair(name, cloud, edge)
-        pair.each(_prepare)
-        yield pair
-    except LabError as error:
-        raise BenchError(str(error)) from error
-    finally:
-        lab(name, "down")
+        try:
+            docker("network", "connect", network, f"{name}-edge1")
+            cloud, edge = (
+                Node(f"{name}-{node}", _address(f"{name}-{node}", network), underlay)
+                for node, underlay in zip(("cloud1", "edge1"), UNDERLAY, strict=True)
+            )
+            pair = Pair(name, cloud, edge)
+            pair.each(_prepare)
+            yield pair
+        except LabError as error:
+            raise BenchError(str(error)) from error
 
 
 def _address(container: str, network: str) -> str:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The figures for readers: a table on the terminal, and in docs/ the chart, and the tables of two pages.
+"""The figures for readers: tables on the terminal, and in docs/ the chart, and the tables of its pages.
 
 `python -m tests.bench.page` writes those in docs/ again from docs/bench*.json; no figure there is typed by hand.
 """
@@ -10,16 +10,14 @@ from __future__ import annotations
 import json
 import re
 import sys
-from pathlib import Path
 from typing import Any
 
 from .cases import CASES
 from .chart import draw
-from .nodes import ROOT
+from .process import ROOT, put
 
 DOCS = ROOT / "docs"
-DATA, WINDOW, CHART, PAGE = (DOCS / name for name in ("bench.json", "bench_window.json", "bench.svg", "transports.md"))
-FIREWALL, FIREWALL_PAGE = DOCS / "bench_firewall.json", DOCS / "firewall.md"
+PAGES = PAGE, FIREWALL_PAGE, SPEED_PAGE = tuple(DOCS / name for name in ("transports.md", "firewall.md", "speed.md"))
 SPEEDS = ("nft_s", "nft_cpu_s", "look_s", "look_to_nft", "look_cpu_s", "run_s", "again_s")
 LABELS = {case.name: case.label for case in CASES}
 
@@ -108,14 +106,63 @@ def firewall(report: dict[str, Any]) -> str:
         cells += [figure(row[name], 0) for name in ("memory_mb", "nft_memory_mb")]
         lines.append("| " + " | ".join(cells) + " |")
     words = {"look_s": "observe and plan, s", "memory_mb": "memory, MB", "run_s": "a task of many rules, s"}
+    rounds = f"medians of {report['rounds']} rounds"
+    return "\n".join([*lines, "", f"{_setting(rounds, report)} {_reached(words, report)}", ""])
+
+
+def site(report: dict[str, Any]) -> str:
+    """What `site` takes beside the shell script, and beside another revision where there was one."""
+    other, ratios = report["beside"], report["ratio_to_beside"]
+    heads = ["", "seconds", "times the script", "tasks on a host"]
+    if other:
+        heads += [f"`{other['word']}`, seconds", "times the script", f"now, times `{other['word']}`"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    lines.append(
+        "| " + " | ".join(["the shell script", figure(report["script_s"], 1), "1.00", *"-" * (len(heads) - 3)]) + " |"
+    )
+    names = {
+        "first": ("`site` on fresh nodes", "site_first_s", "first_to_script"),
+        "second": ("`site` again, nothing to change", "site_second_s", "second_to_script"),
+        "verify": ("`verify` alone", "verify_s", "verify_to_script"),
+    }
+    for step, (label, seconds, ratio) in names.items():
+        cells = [label, figure(report[seconds], 1), figure(report[ratio])]
+        cells.append(str(max(report["tasks_per_host"][step].values())))
+        if other:
+            cells += [figure(other[seconds], 1), figure(other[ratio]), figure(ratios[step])]
+        lines.append("| " + " | ".join(cells) + " |")
+    words = {
+        "first_to_script": "the first run, times the script",
+        "second_to_script": "the second run, times the script",
+        "verify_s": "`verify`, s",
+    }
+    rounds = f"{report['nodes']} nodes, medians of {report['rounds']} rounds"
+    return "\n".join([*lines, "", f"{_setting(rounds, report)} {_reached(words, report)}", ""])
+
+
+def fleet(report: dict[str, Any]) -> str:
+    """What the plan of a fleet takes."""
+    lines = ["| nodes | links | seconds | memory, MB |", "|---|---|---|---|"]
+    for plan in report["plans"]:
+        lines.append(
+            f"| {plan['nodes']} | {plan['links']} | {figure(plan['seconds'])} | {figure(plan['memory_mb'], 0)} |"
+        )
+    words = {"seconds": "the largest fleet, s", "memory_mb": "its memory, MB"}
+    return "\n".join([*lines, "", _reached(words, report), ""])
+
+
+def _setting(rounds: str, report: dict[str, Any]) -> str:
+    return f"{rounds[0].upper()}{rounds[1:]} on {report['cpus']} processors, the load before {report['load_before']}."
+
+
+def _reached(words: dict[str, str], report: dict[str, Any]) -> str:
+    """The aims and what became of them, in a sentence."""
+    verdicts = {True: "met", False: "**missed**", None: "not measured"}
     reached = [
-        f"{words[aim['aim']]}: {figure(aim['got'])} of {aim['limit']:g}, {'met' if aim['met'] else '**missed**'}"
+        f"{words[aim['aim']]}: {figure(aim['got'])} of {aim['limit']:g}, {verdicts[aim['met']]}"
         for aim in report["aims"]
     ]
-    setting = (
-        f"Medians of {report['rounds']} rounds on {report['cpus']} processors, the load before {report['load_before']}."
-    )
-    return "\n".join([*lines, "", f"{setting} Aims: {'; '.join(reached)}.", ""])
+    return f"Aims: {'; '.join(reached)}."
 
 
 def parts(report: dict[str, Any]) -> dict[str, str]:
@@ -138,33 +185,44 @@ def filled(text: str, written: dict[str, str]) -> str:
     return re.sub(r"<!-- bench: (\w+) -->\n(.*?)<!-- end -->", part, text, flags=re.DOTALL)
 
 
-def show(report: dict[str, Any]) -> None:
-    """The tables on standard output."""
-    for title, words in (("Container to container", table(report, "overlay")), ("Bare", table(report, "bare"))):
-        sys.stdout.write(f"\n{title}\n{words}")
+# What one report has for one table of the pages.
+TABLES = {"bench_window": window, "bench_firewall": firewall, "bench_site": site, "bench_fleet": fleet}
+
+
+def show(name: str, report: dict[str, Any]) -> None:
+    """A report's tables on standard output."""
+    if name in TABLES:
+        sys.stdout.write(f"\n{TABLES[name](report)}")
+        return
+    if report["rows"]:
+        for title, words in (("Container to container", table(report, "overlay")), ("Bare", table(report, "bare"))):
+            sys.stdout.write(f"\n{title}\n{words}")
     sys.stdout.write(f"\n{aims(report)}\nSoak: {soak(report)}")
 
 
-def keep(report: dict[str, Any], data: Path = DATA) -> None:
-    """Put the figures beside the page, without the single samples."""
-    kept = {name: value for name, value in report.items() if name != "samples"}
-    data.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+def keep(reports: dict[str, dict[str, Any]]) -> None:
+    """Put the figures beside the pages, without the single samples."""
+    for name, report in reports.items():
+        kept = {key: value for key, value in report.items() if key != "samples"}
+        put(DOCS / f"{name}.json", json.dumps(kept, indent=2) + "\n")
+
+
+def _kept(name: str) -> dict[str, Any] | None:
+    file = DOCS / f"{name}.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
 def write() -> None:
-    """The chart and the page out of the kept figures, as far as there are any."""
+    """The chart and the pages out of the kept figures, as far as there are any."""
     written: dict[str, str] = {}
-    if DATA.is_file():
-        report = json.loads(DATA.read_text(encoding="utf-8"))
+    if report := _kept("bench"):
         written |= parts(report)
-        CHART.write_text(draw(report["rows"]), encoding="utf-8")
-    if WINDOW.is_file():
-        written["window"] = window(json.loads(WINDOW.read_text(encoding="utf-8")))
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), written), encoding="utf-8")
-    if FIREWALL.is_file():
-        speed = firewall(json.loads(FIREWALL.read_text(encoding="utf-8")))
-        text = filled(FIREWALL_PAGE.read_text(encoding="utf-8"), {"firewall": speed})
-        FIREWALL_PAGE.write_text(text, encoding="utf-8")
+        put(DOCS / "bench.svg", draw(report["rows"]))
+    for name, words in TABLES.items():
+        if report := _kept(name):
+            written[name.removeprefix("bench_")] = words(report)
+    for path in PAGES:
+        put(path, filled(path.read_text(encoding="utf-8"), written))
 
 
 if __name__ == "__main__":

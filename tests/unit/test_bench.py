@@ -4,18 +4,24 @@
 
 from __future__ import annotations
 
+import errno
 import operator
+import os
+import signal
+import threading
+import time
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from tests.bench import agent, firewall, page, ruleset
-from tests.bench.__main__ import options
+from tests.bench import agent, firewall, fleet, page, process, ruleset, site
 from tests.bench.cases import CASES, PIPE, RAW, RECIPE, STREAM, TUN
 from tests.bench.chart import draw
 from tests.bench.links import let_in
 from tests.bench.measure import Sample, median, p95, per_gbyte, received
-from tests.bench.nodes import BenchError
+from tests.bench.options import PARTS, SMALLEST, options
+from tests.bench.process import BenchError, alone, put, run
 from tests.bench.report import aims, paired, rows
 from tests.bench.soak import disconnects
 
@@ -226,6 +232,19 @@ def test_the_page_is_filled_in_its_marked_parts_only_and_the_same_each_time() ->
     assert page.filled(filled, page.parts(report())) == filled
 
 
+def test_kept_figures_come_to_their_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "speed.md"
+    path.write_text("<!-- bench: fleet -->\nold\n<!-- end -->\n<!-- bench: site -->\nkept\n<!-- end -->\n")
+    monkeypatch.setattr(page, "DOCS", tmp_path)
+    monkeypatch.setattr(page, "PAGES", (path,))
+    plans = [{"nodes": 10_000, "links": 19997, "seconds": 1.5, "memory_mb": 130.0}]
+    page.keep({"bench_fleet": {"plans": plans, "aims": fleet.aims(plans), "samples": [1.5]}})
+    page.write()
+    assert "samples" not in (tmp_path / "bench_fleet.json").read_text()
+    assert "| 10000 | 19997 | 1.50 | 130 |" in path.read_text()
+    assert "kept" in path.read_text()
+
+
 def test_a_part_without_figures_stays_as_it_is() -> None:
     text = "<!-- bench: window -->\nold\n<!-- end -->\n"
     assert page.filled(text, page.parts(report())) == text
@@ -241,25 +260,188 @@ def test_how_long_a_tunnel_lived() -> None:
     assert told.splitlines()[2] == "| 9000 | 2.71 | - | 11 s | 180 s and on |"
 
 
-def test_the_page_has_every_part() -> None:
-    text = page.PAGE.read_text(encoding="utf-8")
-    for part in ("overlay", "bare", "aims", "soak", "setting", "window"):
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("transports", ("overlay", "bare", "aims", "soak", "setting", "window")),
+        ("firewall", ("firewall",)),
+        ("speed", ("site", "fleet")),
+    ],
+)
+def test_the_pages_have_every_part(name: str, parts: tuple[str, ...]) -> None:
+    (path,) = [path for path in page.PAGES if path.stem == name]
+    text = path.read_text(encoding="utf-8")
+    for part in parts:
         assert f"<!-- bench: {part} -->\n" in text
-    assert "(bench.svg)" in text
+    assert ("(bench.svg)" in text) == (name == "transports")
 
 
-def test_only_a_complete_run_is_kept_for_the_docs() -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--quick"],
+        ["--parts", "site,firewall"],
+        ["--cases", "stream,recipe"],
+        ["--rounds", "4"],
+        ["--seconds", "2.5"],
+        ["--soak-minutes", "9"],
+        ["--site-rounds", "1"],
+    ],
+)
+def test_only_a_complete_run_is_kept_for_the_docs(words: list[str]) -> None:
     assert options([]).complete
-    assert not options(["--quick"]).complete
-    assert not options(["--soak-minutes", "0"]).complete
-    some = options(["--cases", "stream,recipe", "--rounds", "2"])
-    assert (some.cases, some.rounds, some.complete) == ((RECIPE, STREAM), 2, False)
+    assert options(["--rounds", "6", "--beside", "HEAD"]).complete
+    assert not options(words).complete
 
 
-def test_a_case_that_does_not_exist_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        options(["--cases", "carrier-pigeon"])
-    assert "carrier-pigeon" in capsys.readouterr().err
+def test_the_user_chooses_parts_cases_and_amounts() -> None:
+    assert options([]).parts == PARTS
+    some = options(["--parts", "site, firewall", "--cases", "stream,recipe", "--rounds", "2"])
+    assert (some.parts, some.cases, some.amounts.rounds) == (("firewall", "site"), (RECIPE, STREAM), 2)
+    assert options(["--quick"]).amounts == SMALLEST
+    assert options(["--quick", "--seconds", "2"]).amounts.seconds == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--parts", "site,pigeon"], "--parts has pigeon; there are transports, soak, window, firewall, fleet, site"),
+        (["--parts", ","], "--parts has no name; there are transports, soak, window, firewall, fleet, site"),
+        (["--cases", "carrier-pigeon"], "--cases has carrier-pigeon; there are raw, recipe, tun, stream"),
+        (["--rounds", "0"], "argument --rounds: 0 is no number above 0"),
+        (["--seconds", "nan"], "argument --seconds: nan is no number above 0"),
+        (["--soak-minutes", "long"], "argument --soak-minutes: long is no number above 0"),
+        (["--parts", "soak", "--beside", "HEAD"], "--beside is about the part site, which --parts leaves out"),
+        (["--beside", "HEAD", "please"], "unrecognized arguments: please"),
+    ],
+)
+def test_a_wrong_word_is_one_sentence(words: list[str], complaint: str) -> None:
+    with pytest.raises(BenchError) as told:
+        options(words)
+    assert str(told.value).startswith(complaint)
+    assert "\n" not in str(told.value)
+
+
+def test_a_second_bench_has_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "LOCK", f"\0overssh-bench-test-{os.getpid()}")
+    with alone(), pytest.raises(BenchError, match="another bench runs on this machine"), alone():
+        pass
+    with alone():
+        pass
+
+
+def test_a_file_that_can_not_be_written_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path / "new" / "bench.json", "old")
+
+    def full(_self: Path, _text: str, **_more: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(BenchError, match=r"bench\.json can't be written: No space left on device"):
+        put(tmp_path / "new" / "bench.json", "new")
+    assert (tmp_path / "new" / "bench.json").read_text() == "old"
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["bench.json"]
+
+
+def test_a_program_that_is_missing_or_does_not_end_is_a_sentence() -> None:
+    with pytest.raises(BenchError, match="overssh-no-such is not installed here"):
+        run(["overssh-no-such"], 1)
+    with pytest.raises(BenchError, match=r"`sleep 60 …` did not end within 0 s"):
+        run(["sleep", "60"], 0.1)
+
+
+def test_what_interrupts_the_bench_ends_what_a_program_started(tmp_path: Path) -> None:
+    """The program clears up, as plain.sh does."""
+    script = f"trap 'touch {tmp_path}/cleared' EXIT; touch {tmp_path}/there; sleep 60; touch {tmp_path}/late"
+
+    def interrupt() -> None:
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "there").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    started = time.monotonic()
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        run(["bash", "-c", script], 60)
+    thread.join()
+    assert time.monotonic() - started < 50
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["cleared", "there"]
+
+
+def build_of(*rounds: tuple[float, float, float]) -> site.Build:
+    tasks = {"cloud1": 120, "edge1": 100}
+    steps = [step for step, _playbook in site.STEPS]
+    return site.Build(
+        process.ROOT,
+        process.ROOT,
+        dict(zip(steps, map(list, zip(*rounds, strict=True)), strict=True)),
+        dict.fromkeys(steps, tasks),
+    )
+
+
+def test_site_is_held_against_the_script_of_its_round() -> None:
+    """The second round ran on a machine half as fast: the ratio does not see it."""
+    found = site.report([10.0, 20.0], [build_of((18.0, 14.0, 4.0), (36.0, 28.0, 8.0))], None)
+    assert (found["script_s"], found["site_first_s"], found["verify_s"]) == (15.0, 27.0, 6.0)
+    assert (found["first_to_script"], found["second_to_script"]) == (1.8, 1.4)
+    assert (found["beside"], found["ratio_to_beside"]) == (None, None)
+    assert [(aim["aim"], aim["limit"], aim["met"]) for aim in found["aims"]] == [
+        ("first_to_script", 2.0, True),
+        ("second_to_script", 1.3, False),
+        ("verify_s", 5.0, False),
+    ]
+    told = page.site({"nodes": 3, "load_before": 0.1, **found})
+    assert "| the shell script | 15.0 | 1.00 | - |\n" in told
+    assert "| `site` on fresh nodes | 27.0 | 1.80 | 120 |\n" in told
+    assert "the first run, times the script: 1.80 of 2, met; " in told
+    assert "3 nodes, medians of 2 rounds on" in told
+
+
+def test_site_is_held_against_another_revision() -> None:
+    builds = [build_of((18.0, 12.0, 4.0)), build_of((36.0, 24.0, 16.0))]
+    found = site.report([10.0], builds, site.Revision("0123456789abcdef", "v1"))
+    assert found["ratio_to_beside"] == {"first": 0.5, "second": 0.5, "verify": 0.25}
+    assert (found["beside"]["revision"], found["beside"]["first_to_script"]) == ("0123456789ab", 3.6)
+    told = page.site({"nodes": 3, "load_before": 0.1, **found})
+    assert "| `verify` alone | 4.0 | 0.40 | 120 | 16.0 | 1.60 | 0.25 |\n" in told
+
+
+def test_a_revision_that_does_not_exist_is_named() -> None:
+    with pytest.raises(BenchError, match="--beside=no-such is no revision of this repository"):
+        site.revision("no-such")
+
+
+def test_another_revision_is_unpacked_for_as_long_as_it_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a repository of its own, as the checkout that is tested may have none."""
+    monkeypatch.setattr(site, "BESIDE", tmp_path / "build" / "beside")
+    (tmp_path / "galaxy.yml").write_text("then")
+    who = ("-c", "user.name=bench", "-c", "user.email=bench@example.org")
+    for words in (["init", "--quiet"], ["add", "galaxy.yml"], [*who, "commit", "--quiet", "--message", "then"]):
+        assert run(["git", *words], 60, tmp_path).returncode == 0
+    (tmp_path / "galaxy.yml").write_text("now")
+    with site.built(site.revision("HEAD", tmp_path)) as (_here, then):
+        assert (then.home / "galaxy.yml").read_text() == "then"
+        assert then.home == then.collections / "ansible_collections" / "overssh" / "swarm"
+    assert not site.BESIDE.exists()
+
+
+def test_the_tasks_of_a_host_are_those_of_the_recap() -> None:
+    recap = "cloud1   : ok=80   changed=0    unreachable=0    failed=0    skipped=12   rescued=0    ignored=0\n"
+    assert site.tasks_per_host(recap) == {"cloud1": 92}
+
+
+def test_the_largest_fleet_decides_about_its_aims() -> None:
+    plans = [{"nodes": 1000, "links": 1997, "seconds": 3.0, "memory_mb": 70.0}]
+    assert [aim["met"] for aim in fleet.aims(plans)] == [None, None]
+    plans.append({"nodes": 10_000, "links": 19997, "seconds": 2.5, "memory_mb": 130.0})
+    assert [aim["met"] for aim in fleet.aims(plans)] == [False, True]
+    told = page.fleet({"plans": plans, "aims": fleet.aims(plans)})
+    assert "| 10000 | 19997 | 2.50 | 130 |" in told
+    assert "the largest fleet, s: 2.50 of 2, **missed**" in told
 
 
 def looked(seconds: float, run: float = 1.0) -> dict[str, float]:
