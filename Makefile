@@ -127,6 +127,12 @@ image: $(READY) ## Build the image of the tests' nodes, if it is missing
 bench: $(READY) ## Compare the transports with others, site with a shell script, and nft_rule with nft (an hour; BENCH_ARGS='--parts site')
 	python -m tests.bench $(BENCH_ARGS)
 
+# In a folder of its own: the figures in reports/ stay.
+.PHONY: bench-check
+bench-check: $(READY) ## Run each part of the bench once in its smallest form, and look at what it wrote (root)
+	@tests/packages.sh ip=iproute2 nft=nftables iptables-nft-restore=iptables
+	pytest tests/bench
+
 # Two jobs at a time, as the machines have two processors: their figures, and the output of each, go to reports/suite. One
 # that fails lets the others come to their end.
 define side_by_side
