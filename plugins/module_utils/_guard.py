@@ -219,9 +219,7 @@ def forget(systemd: Systemd, name: str) -> None:
     timer, service, folder = _unit(name, "timer"), _unit(name, "service"), _folder(name)
     if read_text(unit_path(timer)) is not None:
         systemd.stop(timer)
-        systemd.disable(service)
-        remove(unit_path(service))
-        systemd.delete(timer)
+        systemd.remove([service, timer])
     for file in ("undo", "deadline", "taken_back", "task"):
         remove(f"{folder}/{file}")
     shutil.rmtree(f"{folder}/files", ignore_errors=True)

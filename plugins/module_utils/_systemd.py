@@ -79,7 +79,17 @@ class Systemd:
 
     def disable(self, unit: str) -> None:
         """Don't start it at boot any more."""
-        self._tell("disable", "--quiet", unit)
+        # It reads all files itself.
+        self._run(["systemctl", "disable", "--quiet", unit])
+        self._unread = False
+
+    def remove(self, units: Sequence[str]) -> None:
+        """Remove the units' files, their links for the boot, and every trace of them in systemd's memory."""
+        self._run(["systemctl", "disable", "--quiet", "--no-reload", *units], check=False)
+        for unit in units:
+            remove(unit_path(unit))
+        self._unread = True
+        self._tell("reset-failed", *units, check=False)
 
     def start(self, unit: str) -> None:
         """Start it now."""

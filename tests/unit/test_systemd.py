@@ -85,3 +85,13 @@ def test_a_unit_that_goes_is_forgotten_at_once(folder: Path) -> None:
     told = Told()
     Systemd(told).delete("a.service")
     assert told.calls == ["daemon-reload", "reset-failed a.service"]
+
+
+def test_several_units_go_with_one_reading(folder: Path) -> None:
+    units = ["a.service", "a.timer"]
+    for unit in units:
+        (folder / unit).write_text("old")
+    told = Told()
+    Systemd(told).remove(units)
+    assert told.calls == ["disable a.service a.timer", "daemon-reload", "reset-failed a.service a.timer"]
+    assert list(folder.iterdir()) == []
