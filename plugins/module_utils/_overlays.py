@@ -36,13 +36,23 @@ class Overlays(Engine[Found]):
         return tuple(network.observe_in(around) for network in self._networks)
 
     def plan(self, observed: Found) -> Plan:
-        """Each beside those before it as they are going to be, and those after it as they are."""
+        """Each beside those before it as they are going to be, and those after it as they are.
+
+        All that is refused is told at once.
+        """
         plans: list[Plan] = []
         earlier: list[tuple[Observed, OverlayNetwork | None]] = []
+        refused: list[str] = []
         for network, found in zip(self._networks, observed):
-            plan = network.plan(_beside(found, earlier))
+            try:
+                plan = network.plan(_beside(found, earlier))
+            except OversshError as error:
+                refused.append(str(error))
+                continue
             earlier.append((found, _to_be(network.desired, found, plan)))
             plans.append(plan)
+        if refused:
+            raise OversshError(". ".join(refused))
         names = [network.desired.name for network in self._networks]
         return Plan(
             {name: plan.before for name, plan in zip(names, plans)},

@@ -515,6 +515,18 @@ def test_one_that_fails_takes_those_before_it_back():
     assert docker.found == []
 
 
+def test_every_network_that_is_refused_is_told():
+    engine = together(
+        Engine([INSPECTED]),
+        dataclasses.replace(WANTED, internal=True),
+        dataclasses.replace(BESIDE, subnet="172.30.9.0/24"),
+    )
+    with pytest.raises(OversshError) as caught:
+        engine.plan(engine.observe())
+    assert "the network o1 is there, but its internal is off, not on" in str(caught.value)
+    assert ". the subnet 172.30.9.0/24 of o2 overlaps the underlay" in str(caught.value)
+
+
 def test_networks_that_overlap_each_other_are_refused_before_any_is_made():
     engine = together(Engine(), WANTED, dataclasses.replace(BESIDE, subnet="10.200.0.128/25"))
     with pytest.raises(
