@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from . import controller
 
 PROJECT = Path(__file__).resolve().parents[2]
 NAME = os.environ.get("LAB_NAME") or "overssh"
@@ -117,22 +120,25 @@ def play(playbook: str, *arguments: str, inventory: Path = INVENTORY) -> Play:
 
 def task(node: str, module: str, **arguments: Any) -> dict[str, Any]:
     """What one module says on a node, run as an operator would from the command line."""
-    words = ["ansible", node, "--inventory", str(INVENTORY), "--module-name", module]
+    words = [node, "--inventory", str(INVENTORY), "--module-name", module]
     words += ["--args", json.dumps(arguments)] if arguments else []
-    environment = {
-        **os.environ,
+    status, printed, told = _controller().run(words)
+    print(printed, told)
+    answer: dict[str, Any] = json.loads(printed.partition(" => ")[2])
+    return {**answer, "failed": status != 0}
+
+
+@functools.cache
+def _controller() -> controller.Controller:
+    """The one that all tasks of a test run share."""
+    settings = {
         "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
         "ANSIBLE_LOAD_CALLBACK_PLUGINS": "true",
         "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal",
         "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
         "ANSIBLE_FORCE_COLOR": "false",
     }
-    done = subprocess.run(
-        words, cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    print(done.stdout, done.stderr)
-    answer: dict[str, Any] = json.loads(done.stdout.partition(" => ")[2])
-    return {**answer, "failed": done.returncode != 0}
+    return controller.Controller(PROJECT, {**os.environ, **settings})
 
 
 def changed_to(variables: Mapping[str, Mapping[str, Any]], again: bool = True) -> None:
