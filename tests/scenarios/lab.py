@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
 import re
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,25 +142,34 @@ def _controller() -> controller.Controller:
     return controller.Controller(PROJECT, {**os.environ, **settings})
 
 
+@contextlib.contextmanager
+def changed_inventory(variables: Mapping[str, Mapping[str, Any]], only: Sequence[str] | None = None) -> Iterator[Path]:
+    """The lab's inventory with other variables for some hosts, and if need be with only some hosts."""
+    inventory = yaml.safe_load(INVENTORY.read_text(encoding="utf-8"))
+    for node, more in variables.items():
+        inventory[GROUP]["hosts"][node].update(more)
+    if only is not None:
+        inventory[GROUP]["hosts"] = {node: inventory[GROUP]["hosts"][node] for node in only}
+    # Beside the lab's own inventory, which names its keys by their place.
+    there = STATE / "changed.yml"
+    there.write_text(yaml.safe_dump(inventory, sort_keys=False), encoding="utf-8")
+    try:
+        yield there
+    finally:
+        there.unlink()
+
+
 def changed_to(variables: Mapping[str, Mapping[str, Any]], again: bool = True) -> None:
     """Run site with other variables for some hosts; again: and once more, when nothing is left to do.
 
     The networks' MTU follows the links', and Docker has to make a network anew for that: with the user's word.
     """
     arguments = ("--extra-vars", "overlay_on_change=recreate")
-    inventory = yaml.safe_load(INVENTORY.read_text(encoding="utf-8"))
-    for node, more in variables.items():
-        inventory[GROUP]["hosts"][node].update(more)
-    # Beside the lab's own inventory, which names its keys by their place.
-    there = STATE / "changed.yml"
-    there.write_text(yaml.safe_dump(inventory, sort_keys=False), encoding="utf-8")
-    try:
+    with changed_inventory(variables) as there:
         assert play("overssh.swarm.site", *arguments, inventory=there).status == 0
         if again:
             second = play("overssh.swarm.site", *arguments, inventory=there)
             assert (second.status, second.total("changed")) == (0, 0)
-    finally:
-        there.unlink()
 
 
 def read_recap(output: str) -> dict[str, dict[str, int]]:

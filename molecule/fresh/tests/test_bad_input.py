@@ -1,165 +1,202 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is wrong is told in a sentence, before anything is changed on any host; the snapshot after these says so too."""
+"""What is wrong is told in a sentence, before anything is changed on any host; the snapshot after these says so too.
+
+All of it is told at once, so what can be wrong together is so in one play, and each sentence is a test of its own.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import copy
-import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.scenarios import lab
 
-EVERYWHERE = [
-    pytest.param({"overssh_hub": False}, "no host of the group is a hub; set overssh_hub: true", id="no-hub"),
-    pytest.param({"overssh_hub": "perhaps"}, "cloud1: overssh_hub is 'perhaps'; it takes true or false", id="no-bool"),
-    pytest.param({"overssh_address": "172.30.0.7"}, "overssh_address 172.30.0.7 belongs to", id="one-address-for-all"),
-    pytest.param({"overssh_underlay": "172.30.0.0/30"}, "overssh_underlay 172.30.0.0/30 has no free", id="too-small"),
-    pytest.param({"overssh_underlay": "10.0.0.0/8"}, "overssh_underlay 10.0.0.0/8 overlaps the host's", id="route"),
-    pytest.param({"overssh_underlay": "ten"}, "overssh_underlay is 'ten'; it takes an IPv4 network", id="no-network"),
-    pytest.param(
-        {"overssh_overlays": [{"name": "a", "subnet": "172.30.9.0/24"}]},
-        "overssh_overlays: a 172.30.9.0/24 overlaps overssh_underlay",
-        id="overlay-in-underlay",
-    ),
-    pytest.param({"overssh_overlays": [{"name": "a"}]}, "networks that all have a subnet", id="no-subnet"),
-    pytest.param({"overssh_mtu": 70000}, "overssh_mtu is 70000; it takes auto, or a whole number", id="mtu"),
-    pytest.param(
-        {"overssh_transport": "tun", "overssh_mtu": 65000},
-        "edge1: overssh_mtu is 65000, and the transport tun loses everything from the first packet over 16380 bytes on",
-        id="mtu-of-tun",
-    ),
-    pytest.param(
-        {"overssh_transport": "tun", "overssh_lanes": 2},
-        "edge1: overssh_lanes is 2, and the transport tun has one lane only",
-        id="lanes-of-tun",
-    ),
-    pytest.param({"overssh_transport": "udp"}, "overssh_transport is 'udp'; it takes stream or tun", id="transport"),
-    pytest.param(
-        {"overssh_python": "/usr/bin/python3.5"},
-        "cloud1: /usr/bin/python3.5, which is to run the helper of the stream transport, can't be run by an account "
-        "without privileges (No such file or directory); name one",
-        id="python",
-    ),
-    pytest.param({"overssh_hubz": 1}, "there is no variable overssh_hubz; did you mean overssh_hub", id="misspelt"),
-    pytest.param({"overssh_group": "nosuch"}, "The inventory has no group 'nosuch'", id="no-group"),
-]
 
-
-def refused(*arguments: str) -> str:
-    """What site says when it refuses, on one line; it must not have changed anything."""
-    done = lab.play("overssh.swarm.site", *arguments)
+def refused(playbook: str, *arguments: str, inventory: Path = lab.INVENTORY) -> str:
+    """What a playbook says when it refuses, on one line; it must not have changed anything."""
+    done = lab.play(playbook, *arguments, inventory=inventory)
     assert done.status != 0
     assert done.total("changed") == 0
     return " ".join(done.output.split())
 
 
 @contextlib.contextmanager
-def without(node: str, path: str):
-    """The node lacks a file meanwhile."""
-    lab.inside(node, f"mv {path} {path}.hidden")
+def meanwhile(node: str, script: str, back: str) -> Iterator[None]:
+    """A node after one shell script, and in the end after the other one."""
+    lab.inside(node, script)
     try:
         yield
     finally:
-        lab.inside(node, f"mv {path}.hidden {path}")
+        lab.inside(node, back)
 
 
-@pytest.mark.parametrize(("variables", "sentence"), EVERYWHERE)
-def test_wrong_settings(variables, sentence):
-    assert sentence in refused("--extra-vars", json.dumps(variables))
+def without(node: str, path: str) -> contextlib.AbstractContextManager[None]:
+    """The node lacks a file meanwhile."""
+    return meanwhile(node, f"mv {path} {path}.hidden", f"mv {path}.hidden {path}")
 
 
-def test_one_host_is_no_fleet(tmp_path: Path):
-    inventory = yaml.safe_load(lab.INVENTORY.read_text(encoding="utf-8"))
-    alone = copy.deepcopy(inventory)
-    alone[lab.GROUP]["hosts"] = {lab.hub(): inventory[lab.GROUP]["hosts"][lab.hub()]}
-    # Beside the lab's own inventory, which names its keys by their place.
-    there = lab.STATE / "alone.yml"
-    there.write_text(yaml.safe_dump(alone), encoding="utf-8")
-    try:
-        done = lab.play("overssh.swarm.site", inventory=there)
-    finally:
-        there.unlink()
-    assert done.status != 0
-    assert "the group has 1 host; a fleet takes two or more." in done.output
-
-
-def test_a_limited_run_is_no_fleet():
-    assert "edge2: was not looked at, since the run is limited" in refused("--limit", "cloud1,edge1")
-
-
-def test_an_unreachable_host_is_named():
-    # Nothing listens on port 1: refused at once.
-    said = refused("--extra-vars", '{"ansible_port": "{{ 1 if inventory_hostname == \'edge1\' else 22 }}"}')
-    assert "edge1: can't be reached over ssh:" in said
-    assert "cloud1: can't" not in said
+@pytest.fixture(scope="module")
+def said_of_values() -> str:
+    """Of values that are wrong by themselves, in a fleet without a hub, where one host is left out."""
+    everywhere = {
+        "overssh_hub": False,
+        "overssh_address": "172.30.0.7",
+        "overssh_underlay": "ten",
+        "overssh_overlays": [{"name": "a"}],
+        "overssh_mtu": 70000,
+        "overssh_transport": "udp",
+        "overssh_hubz": 1,
+    }
+    variables = {node: dict(everywhere) for node in lab.hosts()}
+    variables["cloud1"]["overssh_hub"] = "perhaps"
+    with lab.changed_inventory(variables) as inventory:
+        return refused("overssh.swarm.preflight", "--limit", "localhost,cloud1,edge1", inventory=inventory)
 
 
 @pytest.mark.parametrize(
-    ("path", "sentence"),
+    "sentence",
     [
-        ("/usr/sbin/nft", "edge1: the program nft is missing; install the package nftables."),
-        ("/dev/net/tun", "edge1: /dev/net/tun is missing; load the kernel module tun."),
-        ("/run/systemd/system", "edge1: systemd does not run here"),
-        ("/usr/lib/python3/dist-packages/pyroute2", "edge1: the Python library pyroute2 is missing"),
+        pytest.param("no host of the group is a hub; set overssh_hub: true", id="no-hub"),
+        pytest.param("cloud1: overssh_hub is 'perhaps'; it takes true or false", id="no-bool"),
+        pytest.param("overssh_address 172.30.0.7 belongs to", id="one-address-for-all"),
+        pytest.param("overssh_underlay is 'ten'; it takes an IPv4 network", id="no-network"),
+        pytest.param("networks that all have a subnet", id="no-subnet"),
+        pytest.param("overssh_mtu is 70000; it takes auto, or a whole number", id="mtu"),
+        pytest.param("overssh_transport is 'udp'; it takes stream or tun", id="transport"),
+        pytest.param("there is no variable overssh_hubz; did you mean overssh_hub", id="misspelt"),
+        pytest.param("edge2: was not looked at, since the run is limited", id="limited"),
     ],
 )
-def test_a_host_that_lacks_something(path, sentence):
-    with without("edge1", path):
-        assert sentence in refused()
+def test_wrong_values(said_of_values, sentence):
+    assert sentence in said_of_values
 
 
-def test_a_tun_device_for_root_only():
-    lab.inside("edge1", "chmod 0600 /dev/net/tun")
-    try:
-        assert "edge1: /dev/net/tun has the mode 0600, so tunnels can't open it without being root" in refused()
-    finally:
-        lab.inside("edge1", "chmod 0666 /dev/net/tun")
+@pytest.fixture(scope="module")
+def small_underlay() -> str:
+    """A part of the edges' own network, with one address too few for the fleet."""
+    return f"{lab.hosts()['edge1']['ansible_host'].rpartition('.')[0]}.252/30"
 
 
-def test_an_sshd_that_would_not_hold_to_our_match_block():
-    """The lab's hub is hardened for all accounts, which is no obstacle; a Match block that is read first is one."""
-    there = "/etc/ssh/sshd_config.d/20-accounts.conf"
-    lab.inside("cloud1", f"printf 'Match User *,!ops\\n    PermitTTY yes\\n    ForceCommand /bin/false\\n' >{there}")
-    try:
-        said = refused()
-    finally:
-        lab.inside("cloud1", f"rm {there}")
-    for keyword, value, needed in (("PermitTTY", "yes", "no"), ("ForceCommand", "/bin/false", "none")):
-        assert (
-            f"cloud1: sshd's {keyword} is {value} for overssh, by a Match block in {there} that is read before ours, "
-            f"and has to be {needed}; take the account out of that block, as in Match User *,!overssh."
-        ) in said
+@pytest.fixture(scope="module")
+def said_of_a_plan(small_underlay) -> str:
+    """Of values that are wrong together, of a host that can't be reached, and of a tun device for root only.
+
+    Nothing listens on port 1: refused at once.
+    """
+    everywhere = {
+        "overssh_underlay": small_underlay,
+        "overssh_overlays": [{"name": "a", "subnet": small_underlay}],
+        "overssh_python": "/usr/bin/python3.5",
+    }
+    variables = {node: dict(everywhere) for node in lab.hosts()}
+    variables["edge1"] |= {"overssh_transport": "tun", "overssh_mtu": 65000, "overssh_lanes": 2, "ansible_port": 1}
+    with (
+        meanwhile("edge2", "chmod 0600 /dev/net/tun", "chmod 0666 /dev/net/tun"),
+        lab.changed_inventory(variables) as inventory,
+    ):
+        return refused("overssh.swarm.preflight", inventory=inventory)
 
 
-def test_a_host_without_its_docker_engine():
-    lab.inside("edge1", "systemctl stop docker.socket docker.service")
-    try:
-        assert "edge1: the Docker engine does not run on this host" in refused()
-    finally:
-        lab.inside("edge1", "systemctl start docker.socket docker.service")
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        pytest.param("edge2: overssh_underlay {underlay} has no free", id="too-small"),
+        pytest.param("edge2: overssh_underlay {underlay} overlaps the host's route", id="route"),
+        pytest.param("overssh_overlays: a {underlay} overlaps overssh_underlay", id="overlay-in-underlay"),
+        pytest.param(
+            "edge1: overssh_mtu is 65000, and the transport tun loses everything from the first packet over 16380 "
+            "bytes on",
+            id="mtu-of-tun",
+        ),
+        pytest.param("edge1: overssh_lanes is 2, and the transport tun has one lane only", id="lanes-of-tun"),
+        pytest.param(
+            "cloud1: /usr/bin/python3.5, which is to run the helper of the stream transport, can't be run by an "
+            "account without privileges (No such file or directory); name one",
+            id="python",
+        ),
+        pytest.param("edge1: can't be reached over ssh:", id="unreachable"),
+        pytest.param(
+            "edge2: /dev/net/tun has the mode 0600, so tunnels can't open it without being root", id="tun-for-root-only"
+        ),
+    ],
+)
+def test_what_can_not_be_planned(said_of_a_plan, small_underlay, sentence):
+    assert sentence.format(underlay=small_underlay) in said_of_a_plan
 
 
-def test_a_swarm_of_somebody_else():
-    address = lab.hosts()["edge1"]["ansible_host"]
-    lab.inside("edge1", f"docker swarm init --advertise-addr {address}")
-    try:
-        assert f"edge1: is in a swarm already, as {address}, which is not in overssh_underlay" in refused()
-    finally:
-        lab.inside(
-            "edge1",
-            "docker swarm leave --force; for try in $(seq 50); do"
-            " docker network rm docker_gwbridge && exit; sleep 0.2; done; exit 1",
-        )
+def test_a_host_that_can_be_reached_is_not_said_to_be_unreachable(said_of_a_plan):
+    assert "cloud1: can't" not in said_of_a_plan
+    assert "edge2: can't" not in said_of_a_plan
 
 
-def test_a_device_of_somebody_else():
-    lab.inside("edge1", "ip tuntap add dev tun1001 mode tun")
-    try:
-        assert "edge1: tun1001 exists and is not ours; set overssh_tun_base" in refused()
-    finally:
-        lab.inside("edge1", "ip link delete tun1001")
+def test_a_group_that_is_not_there():
+    said = refused("overssh.swarm.preflight", "--extra-vars", "overssh_group=nosuch")
+    assert "The inventory has no group 'nosuch'" in said
+
+
+def test_one_host_is_no_fleet():
+    with lab.changed_inventory({}, only=[lab.hub()]) as inventory:
+        said = refused("overssh.swarm.preflight", inventory=inventory)
+    assert "the group has 1 host; a fleet takes two or more." in said
+
+
+# The lab's hub is hardened for all accounts, which is no obstacle; a Match block that is read first is one.
+MATCH_BLOCK = "/etc/ssh/sshd_config.d/20-accounts.conf"
+NO_SWARM = """\
+docker swarm leave --force
+for try in $(seq 50); do docker network rm docker_gwbridge && exit; sleep 0.2; done
+exit 1
+"""
+
+
+@pytest.fixture(scope="module")
+def said_of_hosts() -> str:
+    """Of a fleet with trouble on every host; by site, which goes no further than preflight."""
+    address = lab.hosts()["edge2"]["ansible_host"]
+    docker = "docker.socket docker.service"
+    match = f"printf 'Match User *,!ops\\n    PermitTTY yes\\n    ForceCommand /bin/false\\n' >{MATCH_BLOCK}"
+    with (
+        meanwhile("cloud1", match, f"rm {MATCH_BLOCK}"),
+        meanwhile("cloud1", f"systemctl stop {docker}", f"systemctl start {docker}"),
+        without("edge1", "/usr/sbin/nft"),
+        without("edge1", "/dev/net/tun"),
+        without("edge1", "/run/systemd/system"),
+        without("edge1", "/usr/lib/python3/dist-packages/pyroute2"),
+        meanwhile("edge2", f"docker swarm init --advertise-addr {address}", NO_SWARM),
+        meanwhile("edge2", "ip tuntap add dev tun1001 mode tun", "ip link delete tun1001"),
+    ):
+        return refused("overssh.swarm.site")
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        pytest.param("edge1: the program nft is missing; install the package nftables.", id="nft"),
+        pytest.param("edge1: /dev/net/tun is missing; load the kernel module tun.", id="tun"),
+        pytest.param("edge1: systemd does not run here", id="systemd"),
+        pytest.param("edge1: the Python library pyroute2 is missing", id="pyroute2"),
+        pytest.param("cloud1: the Docker engine does not run on this host", id="docker"),
+        pytest.param("edge2: tun1001 exists and is not ours; set overssh_tun_base", id="device"),
+    ],
+)
+def test_what_a_host_lacks_or_has_of_others(said_of_hosts, sentence):
+    assert sentence in said_of_hosts
+
+
+def test_a_swarm_of_somebody_else(said_of_hosts):
+    address = lab.hosts()["edge2"]["ansible_host"]
+    assert f"edge2: is in a swarm already, as {address}, which is not in overssh_underlay" in said_of_hosts
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "needed"), [("PermitTTY", "yes", "no"), ("ForceCommand", "/bin/false", "none")]
+)
+def test_an_sshd_that_would_not_hold_to_our_match_block(said_of_hosts, keyword, value, needed):
+    assert (
+        f"cloud1: sshd's {keyword} is {value} for overssh, by a Match block in {MATCH_BLOCK} that is read before ours, "
+        f"and has to be {needed}; take the account out of that block, as in Match User *,!overssh."
+    ) in said_of_hosts
