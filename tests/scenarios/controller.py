@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One controller for many ad-hoc tasks: the program `ansible` costs more to start than most tasks take.
 
-Run as a program it takes the arguments of `ansible`, a JSON list on a line each, and answers each with a line: the
-status, the output and the errors. It is a process of its own, so that Ansible's global state is not that of the tests.
+It is a process of its own, so that Ansible's global state is not that of the tests, and it forks for each task, as
+Ansible reads its settings once in a process. Several may be asked for at once.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import contextlib
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
-import threading
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,54 +26,53 @@ class Controller:
     """A process that lives until the tests end."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self._one_at_a_time = threading.Lock()
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __name__, str(theirs.fileno())],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
         atexit.register(self.close)
 
     def run(self, arguments: Sequence[str]) -> tuple[int, str, str]:
         """The status that `ansible` ends with, given these arguments, what it prints, and what it tells besides."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with self._one_at_a_time:
-            self._process.stdin.write(f"{json.dumps(arguments)}\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        assert line, f"the controller ended with status {self._process.wait()}"
-        status, printed, told = json.loads(line)
+        ours, theirs = socket.socketpair()
+        with ours:
+            with theirs:
+                socket.send_fds(self._control, [b"?"], [theirs.fileno()])
+            ours.sendall(json.dumps(arguments).encode())
+            ours.shutdown(socket.SHUT_WR)
+            with ours.makefile() as answer:
+                words = answer.read()
+        assert words, f"the controller gave no answer to {arguments}"
+        status, printed, told = json.loads(words)
         return status, printed, told
 
     def close(self) -> None:
-        """It ends with its input, and removes its temporary files."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        """It ends with its last question, and removes its temporary files."""
+        self._control.close()
         self._process.wait(60)
 
 
-def _serve() -> None:
-    # What else may be printed here or by a child is no answer.
-    questions, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for standard in (0, 1):
-        os.dup2(nothing, standard)
-    from ansible.cli.adhoc import AdHocCLI  # noqa: PLC0415 (it looks at the descriptors)
+def _serve(control: socket.socket) -> None:
+    from ansible.cli.adhoc import AdHocCLI  # noqa: PLC0415 (the tests have no use for it)
 
-    for line in questions:
-        # Its settings can be read once in a process, so each task has one that begins where this one stands.
-        child = os.fork()
-        if not child:
-            answers.write(f"{json.dumps(_answer(AdHocCLI, json.loads(line)))}\n")
-            answers.flush()
+    while True:
+        message, descriptors, *_ = socket.recv_fds(control, 1, 1)
+        if not message:
+            return
+        if not os.fork():
+            with socket.socket(fileno=descriptors[0]) as questioner, questioner.makefile() as question:
+                questioner.sendall(json.dumps(_answer(AdHocCLI, json.loads(question.read()))).encode())
             os._exit(0)  # the temporary files are for the others too
-        _child, status = os.waitpid(child, 0)
-        if status:
-            sys.exit(f"a task ended with status {status} and without an answer")
+        os.close(descriptors[0])
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
 
 
 def _answer(program: Any, arguments: list[str]) -> tuple[int, str, str]:
@@ -88,4 +87,5 @@ def _answer(program: Any, arguments: list[str]) -> tuple[int, str, str]:
 
 
 if __name__ == "__main__":
-    _serve()
+    with socket.socket(fileno=int(sys.argv[1])) as _control:
+        _serve(_control)

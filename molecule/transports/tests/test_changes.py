@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.scenarios import lab
+from tests.scenarios import faults, lab
+from tests.scenarios.faults import LONGEST, MAY_END, Fault
 from tests.scenarios.lab import changed_to
 
 EDGES = [node for node in lab.hosts() if node != lab.hub()]
@@ -117,10 +118,199 @@ def test_a_fleet_of_tunnels_alone_keeps_nothing_of_streams():
     assert {shell(node) for node in lab.hosts()} == {"/bin/false"}
 
 
-def test_every_way_in_which_a_tunnel_can_fail_is_told():
-    done = lab.play(str(lab.PROJECT / "molecule" / "resources" / "link_errors.yml"))
-    assert done.status == 0
-    assert done.recap["edge1"]["ok"] > 100
+OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+# Each has a device of its own at this end, which is there unless it says otherwise.
+FAULTS = [
+    Fault("the peer shows another host key", "{peer} shows the host key SHA256:", {"host_keys": [OTHER_KEY]}),
+    Fault(
+        "the peer shows another host key, and what is expected is told",
+        "expected is SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA;",
+        {"host_keys": [OTHER_KEY]},
+    ),
+    Fault(
+        "the peer does not know the key",
+        "{peer} refuses the key {keys}/mishap_strange for the account overssh (Permission denied",
+        {"identity_file": "{keys}/mishap_strange"},
+    ),
+    Fault("there is no such account on the peer", "for the account mishap (Permission denied", {"user": "mishap"}),
+    Fault(
+        "there is no key", "there is no key {keys}/mishap_none on this host", {"identity_file": "{keys}/mishap_none"}
+    ),
+    Fault(
+        "everybody may read the key",
+        "ssh can't use the key {keys}/mishap_open (bad permissions)",
+        {"identity_file": "{keys}/mishap_open"},
+    ),
+    Fault(
+        "the key belongs to somebody else",
+        "ssh can't use the key {keys}/mishap_foreign (Permission denied)",
+        {"identity_file": "{keys}/mishap_foreign"},
+    ),
+    Fault("there is no account to run it as", "the account mishap does not exist on this host", {"run_as": "mishap"}),
+    Fault(
+        "nothing listens there",
+        "nothing listens at 127.0.0.1 port 9 (Connection refused)",
+        {**MAY_END, "host": "127.0.0.1", "port": 9},
+    ),
+    Fault(
+        "the name is unknown", "this host can't resolve the name mishap.invalid", {**MAY_END, "host": "mishap.invalid"}
+    ),
+    Fault(
+        "a firewall swallows the connection",
+        "127.0.0.1 port 10 does not answer",
+        {**MAY_END, "host": "127.0.0.1", "port": 10},
+    ),
+    Fault(
+        "something else than sshd answers",
+        "127.0.0.1 port 11 takes the connection and ends it",
+        {**MAY_END, "host": "127.0.0.1", "port": 11},
+    ),
+    Fault("the device is missing here", "there is no device tun1998 on this host", {"device": "tun1998"}),
+    Fault(
+        "the device is in use here",
+        "another process holds the device {real[device]} on this host",
+        {**MAY_END, "device": "{real[device]}"},
+    ),
+    Fault(
+        "the device belongs to somebody else",
+        "overssh may not open the device {device} on this host, which belongs to root",
+        here="ip link delete dev {device}; ip tuntap add dev {device} mode tun user root",
+    ),
+    Fault(
+        "the device is a tap",
+        "the device {device} is no plain tun device",
+        here="ip link delete dev {device}; ip tuntap add dev {device} mode tap user overssh",
+    ),
+    Fault(
+        "the device is none that ssh could open",
+        "device is 'eth0'; ssh opens devices by number only",
+        {"device": "eth0"},
+    ),
+    Fault(
+        "the peer's device is in use",
+        "{peer} can't open its device {real[remote_device]} (Failed to open the tunnel device)",
+        MAY_END,
+    ),
+    Fault(
+        "the key is for another device of the peer",
+        "{peer} can't open its device tun1999 (Failed to open the tunnel device)",
+        {**MAY_END, "remote_device": "tun1999"},
+    ),
+    Fault(
+        "both ends have no algorithm in common",
+        "{peer} and this host's ssh have no algorithm in common (no matching key exchange method found.",
+        {"extra_options": {"KexAlgorithms": "diffie-hellman-group14-sha1"}},
+    ),
+    Fault(
+        "ssh does not know the option",
+        "ssh does not take extra_options: Bad configuration option: mishap",
+        {"extra_options": {"Mishap": True}},
+    ),
+]
+# These need both ends for themselves.
+FOR_ROOT_ONLY = Fault("only root may open /dev/net/tun", "overssh can't open /dev/net/tun (Permission denied)")
+NO_TUNNELS = Fault(
+    "the peer permits no tunnels",
+    "{peer} permits no tunnels to the account overssh (Server has rejected tunnel device forwarding)",
+)
+SHUTS_OUT = Fault(
+    "the peer does not know the key, and shuts us out for it",
+    "by now the peer shuts this host's address out for a while",
+    {"identity_file": "{keys}/mishap_strange"},
+)
+SHUT_OUT = Fault(
+    "the peer has shut us out before",
+    "{peer} shuts this host's address out for a while ('Not allowed at this time'",
+    {"wait_timeout": 5},
+)
+NOTHING_COMES_BACK = Fault(
+    "nothing comes back through the link",
+    "ssh is connected to cloud1 ({real[host]} port {real[port]}), but {real[remote_address]} does not answer through "
+    "{real[device]}",
+    {"name": "cloud1", "state": "restarted", "device": "{real[device]}", "connect_timeout": 10, **MAY_END},
+)
+ALONE = [FOR_ROOT_ONLY, NO_TUNNELS, SHUTS_OUT, SHUT_OUT, NOTHING_COMES_BACK]
+PREPARED = """\
+ssh-keygen -q -t ed25519 -N '' -f {keys}/mishap_strange
+for key in open foreign; do install -m 0600 {keys}/id_ed25519 {keys}/mishap_$key; done
+chown overssh {keys}/mishap_strange {keys}/mishap_open
+chmod 0644 {keys}/mishap_open
+nft 'add table inet mishap; add chain inet mishap out {{ type filter hook output priority -400; }};
+     add rule inet mishap out oifname lo tcp dport 10 drop'
+systemd-run --quiet --unit mishap-hangs-up python3 -c '
+import socket
+server = socket.create_server(("127.0.0.1", 11))
+while True: server.accept()[0].close()'
+"""
+CLEAN = """\
+for device in $(ls /sys/class/net | grep '^tun19'); do ip link delete dev $device; done
+nft delete table inet mishap 2>/dev/null || true
+systemctl stop mishap-hangs-up 2>/dev/null || true
+rm -f {keys}/mishap_*
+"""
+SWALLOWED = """\
+nft 'add table inet mishap; add chain inet mishap first {{ type filter hook prerouting priority -400; }};
+     add rule inet mishap first iifname {real[remote_device]} icmp type echo-request drop'
+"""
+
+
+@pytest.fixture(scope="module")
+def tunnel_faults() -> faults.Told:
+    """What was said of each, provoked on edge1; the real link is there the whole time, and is left as it was."""
+    (real,) = faults.links()
+    usual = {
+        "transport": "tun",
+        "watchdog": False,
+        "host": "{real[host]}",
+        "port": real["port"],
+        "identity_file": "{keys}/id_ed25519",
+        "host_keys": faults.host_keys(),
+        "device": "{device}",
+        "remote_device": "{real[remote_device]}",
+        "remote_address": "{real[remote_address]}",
+        "connect_timeout": 3,
+        "wait_timeout": LONGEST,
+    }
+    told, (sample, *_) = faults.Told(), faults.attempts(FAULTS, real, usual)
+    hub = lab.hub()
+
+    def tried(*wanted: Fault) -> None:
+        tries = faults.attempts(wanted, real, usual)
+        made = [f"ip tuntap add dev {{device}} mode tun user overssh\n{each.fault.here}\n" for each in tries]
+        lab.inside("edge1", "".join(each.format(script) for each, script in zip(tries, made)))
+        told.attempt(*tries)
+        lab.inside("edge1", "".join(each.format("ip link delete dev {device}\n") for each in tries))
+
+    try:
+        lab.inside("edge1", sample.format(PREPARED))
+        with faults.sshd("PerSourcePenalties no"):
+            tried(*FAULTS)
+            with faults.only_root_opens_tunnels("edge1"):
+                tried(FOR_ROOT_ONLY)
+        with faults.sshd("PerSourcePenalties no\nMatch User overssh\n    PermitTunnel no"):
+            tried(NO_TUNNELS)
+        with faults.sshd("PerSourcePenalties authfail:20s min:1s max:20s"):
+            for fault in (SHUTS_OUT, SHUT_OUT):
+                tried(fault)
+            # We may dial the hub from the same address.
+            lab.task(hub, "ansible.builtin.wait_for_connection", timeout=60)
+        lab.inside(hub, sample.format(SWALLOWED))
+        tried(NOTHING_COMES_BACK)
+    finally:
+        lab.inside("edge1", sample.format(CLEAN))
+        lab.inside(hub, "nft delete table inet mishap 2>/dev/null || true")
+    return told
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, *ALONE], ids=lambda fault: fault.why)
+def test_every_way_in_which_a_tunnel_can_fail_is_told(tunnel_faults, fault):
+    tunnel_faults.holds(fault)
+
+
+def test_nothing_of_a_tunnel_that_failed_stays(tunnel_faults):
+    assert tunnel_faults.left == [["cloud1"]] * len([FAULTS, *ALONE])
+    (real,) = faults.links()
+    assert real["rtt_ms"] is not None
 
 
 def test_a_fleet_of_streams_alone_permits_no_tunnel():
