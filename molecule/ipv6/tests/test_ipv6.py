@@ -48,8 +48,9 @@ def test_a_rebooted_hub_is_what_it_was(site):
     lab.machine("restart", lab.hub(), "--time", "10")
     lab.wait_for(lab.hub(), "test $(systemctl is-system-running) = running", 120)
     lab.all_ready(lab.hub())
-    assert lab.play("overssh.swarm.verify", *SIX).status == 0
-    assert lab.play("overssh.swarm.site", *SIX).total("changed") == 0
+    # It verifies every pair, and finds nothing to do before.
+    done = lab.play("overssh.swarm.site", *SIX)
+    assert (done.status, done.total("changed")) == (0, 0)
 
 
 def test_an_ipv4_swarm_is_not_made_of_it(site):
