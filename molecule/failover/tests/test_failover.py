@@ -125,7 +125,9 @@ def test_a_hub_that_reboots_is_replaced_meanwhile():
     with between(SOURCE, DESTINATION) as seen:
         time.sleep(2)
         lab.machine("restart", FIRST, "--time", "5")
-        time.sleep(20)
+        lab.wait_for(FIRST, "test $(systemctl is-system-running) = running", 120)
+        settled()
+        comes_to_go_by(FIRST)
     went_on(seen)
 
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 
@@ -77,15 +76,14 @@ def test_everything_is_back(node):
     before = picture(node)
     with between("edge2", "edge3") as seen:
         lab.machine("restart", node, "--time", "10")
-        time.sleep(25)
+        lab.wait_for(node, "test $(systemctl is-system-running) = running", 120)
+        lab.all_ready("edge1")
+        for other in NODES:
+            if other != node:
+                address = f"172.30.0.{NODES.index(other) + 1}"
+                lab.wait_for(node, f"ping -q -c 1 -W 1 {address}", 60)
     assert seen["broken"] == ""
     assert seen["udp"]["longest_s"] < 4
-    lab.wait_for(node, "test $(systemctl is-system-running) = running", 120)
-    lab.all_ready("edge1")
-    for other in NODES:
-        if other != node:
-            address = f"172.30.0.{NODES.index(other) + 1}"
-            lab.wait_for(node, f"ping -q -c 1 -W 1 {address}", 60)
     assert picture(node) == before
 
 
