@@ -21,10 +21,10 @@ SECONDS = 1.5
 REJECTED = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES)
 
 
-def answer(host: str, port: int, kind: socket.SocketKind, expected: bytes = b"") -> str:
+def answer(host: str, port: int, kind: socket.SocketKind, expected: bytes = b"", seconds: float = SECONDS) -> str:
     """One packet to a port, and what came of it; expected: what whoever takes a connection has to say."""
     with contextlib.closing(socket.socket(socket.AF_INET, kind)) as probe:
-        probe.settimeout(SECONDS)
+        probe.settimeout(seconds)
         try:
             probe.connect((host, port))
             if kind == socket.SOCK_DGRAM:

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from . import lab
 
 FOLDER = lab.PROJECT / "tests" / "netns" / "rulesets"
-ALL = sorted(path.name for path in FOLDER.iterdir())
 # The one table that a node of the lab has before Docker makes its own.
 OWN = "inet filter"
 DOCKERS = "iptables_docker.v4"
