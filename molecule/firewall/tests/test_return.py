@@ -27,9 +27,9 @@ def nft_rule(**arguments) -> dict:
 def kept():
     """A rule of ours that stays, and the host in the end as it was."""
     before = snapshot.take(NODE, snapshot.RULESET)
-    nft_rule(**KEPT)
+    nft_rule(**KEPT, confirm="none")
     yield
-    nft_rule(state="absent", all=True)
+    nft_rule(state="absent", all=True, confirm="none")
     assert lab.inside(NODE, f"systemctl list-unit-files --no-legend '{WATCHER}' || true") == ""
     assert snapshot.take(NODE, snapshot.RULESET) == before
 
@@ -70,7 +70,7 @@ def test_not_while_its_removal_is_on_trial():
 
 
 def test_not_after_a_task_took_it_away():
-    nft_rule(rules=[{**RULE, "name": "other", "ports": ["2400"]}])
+    nft_rule(rules=[{**RULE, "name": "other", "ports": ["2400"]}], confirm="none")
     nft_rule(name="kept", state="absent")
     time.sleep(3)
     lab.inside(NODE, f"! {PRESENT}")

@@ -45,7 +45,7 @@ def test_names_the_rule_that_drops_what_a_peer_sends_and_opens_the_way(packet):
         again = trace(**packet, peer=PEER)
         assert (again["passes"], again["verdict"], again["fix"]) == (True, "accept", None)
     finally:
-        lab.task(NODE, "overssh.swarm.nft_rule", name=answer["suggestion"]["name"], state="absent")
+        lab.task(NODE, "overssh.swarm.nft_rule", name=answer["suggestion"]["name"], state="absent", confirm="none")
 
 
 def test_what_passes_passes():
