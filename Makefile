@@ -101,7 +101,7 @@ molecule: $(READY) ## Run one scenario on a lab of its own: make molecule SCENAR
 	$(MAKE) --no-print-directory molecule-$$lab
 else
 molecule: $(READY) ## Run the playbooks on fresh nodes, from check mode to teardown, and look at what they did
-	$(call side_by_side,image $(LABS:%=molecule-%))
+	$(call side_by_side,$(MOLECULE))
 endif
 
 MOLECULE := $(LABS:%=molecule-%)
@@ -134,26 +134,32 @@ bench-check: $(READY) ## Run each part of the bench once in its smallest form, a
 	pytest tests/bench
 
 # Two jobs at a time, as the machines have two processors: their figures, and the output of each, go to reports/suite. One
-# that fails lets the others come to their end.
+# that fails lets the others come to their end. The image comes first, as all labs wait for it.
 define side_by_side
-	@env -u MAKEFLAGS python -m tests.suite all $(MAKE) --no-print-directory --keep-going --jobs=2 $(1:%=job-%)
+	@env -u MAKEFLAGS python -m tests.suite all $(MAKE) --no-print-directory jobs JOBS='$(1)'
 endef
 
-JOBS := lint image unit netns bench-check $(MOLECULE)
-.PHONY: $(JOBS:%=job-%)
+.PHONY: jobs
+jobs:
+	@status=0; \
+	for group in 'image $(filter unit,$(JOBS))' '$(filter-out unit,$(JOBS))'; do \
+	    $(MAKE) --no-print-directory --keep-going --jobs=2 $$(printf 'job-%s ' $$group) || status=$$?; \
+	done; exit $$status
+
+EVERY_JOB := lint image unit netns bench-check $(MOLECULE)
+.PHONY: $(EVERY_JOB:%=job-%)
 # molecule runs site and teardown itself in these two, and nothing that asserts seconds may run beside that.
 ALONGSIDE := bench-check molecule-walk molecule-older
-$(JOBS:%=job-%): $(READY)
+$(EVERY_JOB:%=job-%): $(READY)
 	@env -u MAKEFLAGS python -m tests.suite run $(if $(filter $(@:job-%=%),$(ALONGSIDE)),--alongside) $(@:job-%=%) $(MAKE) --no-print-directory $(@:job-%=%)
-$(MOLECULE:%=job-%) job-bench-check: job-image
 
 .PHONY: test
 test: $(READY) ## Everything that guards the project
-	$(call side_by_side,image lint molecule-fleet unit netns bench-check molecule-walk molecule-faults molecule-firewall molecule-older)
+	$(call side_by_side,unit molecule-fleet bench-check lint netns molecule-faults molecule-firewall molecule-walk molecule-older)
 
 .PHONY: check
 check: $(READY) ## The part of it that takes less than ten minutes: lint, unit, netns, and site, again, verify and teardown
-	$(call side_by_side,image lint molecule-walk netns unit)
+	$(call side_by_side,unit molecule-walk lint netns)
 
 .PHONY: timings
 timings: $(READY) ## Say what the last make test or make check took, job by job, and which tests were slow

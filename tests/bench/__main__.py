@@ -64,7 +64,9 @@ def measured(wanted: Wanted) -> None:
 
 def main() -> int:
     """Measure; whatever is in the way is said in a sentence."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    # A shell that has begun something in the background has it ignore SIGINT.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         wanted = options()
         with alone():

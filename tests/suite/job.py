@@ -32,10 +32,10 @@ class SuiteError(Exception):
 
 
 @contextlib.contextmanager
-def only_one(name: str, folder: Path = LOCKS) -> Iterator[None]:
+def only_one(name: str) -> Iterator[None]:
     """One that is at work in this checkout already would find its lab taken from under it by another one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{name}.lock").open("a") as lock:
+    LOCKS.mkdir(parents=True, exist_ok=True)
+    with (LOCKS / f"{name}.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -350,6 +351,15 @@ def test_a_program_that_is_missing_or_does_not_end_is_a_sentence() -> None:
         run(["sleep", "60"], 0.1)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Also where the tests were begun in the background, which is to ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_what_interrupts_the_bench_ends_what_a_program_started(tmp_path: Path) -> None:
     """The program clears up, as plain.sh does."""
     script = f"trap 'touch {tmp_path}/cleared' EXIT; touch {tmp_path}/there; sleep 60; touch {tmp_path}/late"

@@ -118,6 +118,7 @@ def test_what_runs_within_a_turn_takes_none_of_its_own(tmp_path: Path, monkeypat
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(job, "FOLDER", tmp_path / "reports")
+    monkeypatch.setattr(job, "LOCKS", tmp_path / "locks")
     monkeypatch.setattr(job, "ROOT", tmp_path)
     return tmp_path / "reports"
 
@@ -139,12 +140,13 @@ def test_a_job_that_fails_is_shown(folder: Path, capsys: pytest.CaptureFixture[s
     assert "why it failed" in shown
 
 
-def test_a_second_run_of_a_job_is_refused_and_the_first_one_goes_on(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("folder")
+def test_a_second_run_of_a_job_is_refused_and_the_first_one_goes_on() -> None:
     sentence = "another run is at work on netns in this checkout: wait for it to end"
-    second = job.only_one("netns", tmp_path)
-    with job.only_one("netns", tmp_path), pytest.raises(job.SuiteError, match=sentence):
+    second = job.only_one("netns")
+    with job.only_one("netns"), pytest.raises(job.SuiteError, match=sentence):
         second.__enter__()
-    with job.only_one("netns", tmp_path):
+    with job.only_one("netns"):
         pass
 
 
