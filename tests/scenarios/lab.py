@@ -81,6 +81,12 @@ def all_ready(manager: str) -> None:
     wait_for(manager, f"test $(docker node ls --format '{{{{.Status}}}}' | grep -cx Ready) = {len(hosts())}", 120)
 
 
+def all_take_part(manager: str) -> None:
+    """Until all of them are in the swarm's own network for published ports besides, which comes last after a reboot."""
+    all_ready(manager)
+    wait_for(manager, f"test $(docker network inspect ingress --format '{{{{len .Peers}}}}') = {len(hosts())}", 120)
+
+
 def is_finished() -> bool:
     """Whether all nodes are in one swarm and ready."""
     script = "docker node ls --format '{{.Hostname}} {{.Status}}' 2>/dev/null || true"
