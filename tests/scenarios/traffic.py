@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.suite.turns import turn
+
 from . import lab, traffic_agent
 
 NAME = "overssh-traffic"
@@ -33,7 +35,8 @@ docker run --detach --name {name}-{role} {options} --volume /usr:/usr:ro \
 def between(source: str, destination: str, network: str = "overssh") -> Iterator[dict[str, Any]]:
     """Traffic from a container on one node to one on another while the body runs; what became of it comes after.
 
-    It goes on for a few seconds after the body.
+    It goes on for a few seconds after the body. Nothing else is tested meanwhile, as seconds are measured; a test that
+    uses this has the mark turns.
     """
     start(destination, "serve", f"--network {network}")
     start(source, "wait", f"--network {network}")
@@ -44,7 +47,7 @@ def between(source: str, destination: str, network: str = "overssh") -> Iterator
     found: dict[str, Any] = {}
     try:
         pipe = subprocess.PIPE
-        with subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as traffic:
+        with turn(alone=True), subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as traffic:
             try:
                 assert traffic.stderr is not None
                 assert traffic.stderr.readline() == "begun\n"

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from .turns import turn
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "reports" / "suite" / "tests"
-ALONE = "alone: asserts seconds, so nothing else is tested meanwhile"
+TURNS = "turns: takes its turns by itself, and is alone only while it measures (tests/suite/turns.py)"
 
 
 def name_of(environment: dict[str, str], arguments: list[str]) -> str:
@@ -38,7 +39,7 @@ class Record:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         """Fixtures of modules and sessions belong to the test that they are made for, as in pytest's own figures."""
         asked = processor.now()
-        with turn(alone=item.get_closest_marker("alone") is not None):
+        with contextlib.nullcontext() if item.get_closest_marker("turns") else turn(alone=False):
             begun = processor.now()
             found = self._tests[item.nodeid] = {"id": item.nodeid, "outcome": "passed"}
             try:
@@ -60,6 +61,6 @@ class Record:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known, and keep a record of a run that tests something."""
-    config.addinivalue_line("markers", ALONE)
+    config.addinivalue_line("markers", TURNS)
     if not config.option.collectonly:
         config.pluginmanager.register(Record(name_of(dict(os.environ), config.args)), "suite-record")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tests that assert seconds have the machine to themselves; all others run side by side.
+"""Whoever measures seconds has the machine to itself meanwhile; all other tests run side by side.
 
 Locks of files: whoever wants to be alone keeps the gate shut while waiting for the room to empty, so that it comes to
 its turn although others always have something to do.

@@ -13,7 +13,7 @@ import pytest
 from tests.scenarios import lab
 from tests.scenarios.traffic import between
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.turns
 
 HUBS = lab.hubs()
 FIRST, SECOND = HUBS

@@ -79,7 +79,7 @@ def test_check_mode_removes_nobody():
     assert lab.play("overssh.swarm.site").total("changed") == 0
 
 
-@pytest.mark.alone
+@pytest.mark.turns
 @pytest.mark.parametrize("alive", [True, False], ids=["alive", "dead"])
 def test_a_node_leaves_and_comes_back(alive):
     if not alive:

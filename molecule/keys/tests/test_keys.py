@@ -9,7 +9,7 @@ import pytest
 from tests.scenarios import lab
 from tests.scenarios.traffic import between
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.turns
 
 HUBS = lab.hubs()
 DIALLING = [name for name in lab.hosts() if name != HUBS[0]]

@@ -70,7 +70,7 @@ def picture(node: str) -> dict[str, str]:
     return {name: lab.inside(node, script) for name, script in PICTURES.items()}
 
 
-@pytest.mark.alone
+@pytest.mark.turns
 @pytest.mark.parametrize("node", [SPOKE, HUB])
 def test_everything_is_back(node):
     before = picture(node)
