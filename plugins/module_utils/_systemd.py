@@ -52,10 +52,7 @@ class Systemd:
         if not units:
             return []
         shown = self._tell("show", *units, f"--property={PROPERTIES}", check=False).stdout
-        found = [
-            dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in shown.split("\n\n")
-        ]
-        by_name = {values.get("Id"): values for values in found}
+        by_name = {values.get("Id"): values for values in map(_values, shown.split("\n\n"))}
         return [_state(unit, by_name.get(unit, {})) for unit in units]
 
     def write(self, unit: str, text: str) -> None:
