@@ -9,16 +9,15 @@ from dataclasses import replace
 from typing import Any
 
 from ._errors import OversshError
-from ._main import Engine
 from ._overlay import Overlay
 from ._overlay_model import Desired, Observed, OverlayNetwork
-from ._plan import Plan, Step
+from ._plan import Plan
+from ._several import Several, step_of
 
 Found = tuple[Observed, ...]
-WHICH = "which"
 
 
-class Overlays(Engine[Found]):
+class Overlays(Several[Observed]):
     """The networks in the order in which they are made; each has an engine of its own."""
 
     def __init__(self, networks: Sequence[Overlay]) -> None:
@@ -26,10 +25,11 @@ class Overlays(Engine[Found]):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise OversshError(f"networks has {', '.join(twice)} more than once; give each network one entry")
+        super().__init__(dict(zip(names, networks)))
         self._networks = networks
 
     def observe(self) -> Found:
-        """All of them, with what lies around them looked at once."""
+        """All of them, with what lies around them looked at once; the swarm changes them by itself, so always anew."""
         if not self._networks:
             return ()
         around = self._networks[0].look()
@@ -57,17 +57,8 @@ class Overlays(Engine[Found]):
         return Plan(
             {name: plan.before for name, plan in zip(names, plans)},
             {name: plan.after for name, plan in zip(names, plans)},
-            tuple(_of(which, step) for which, plan in enumerate(plans) for step in plan.steps),
+            tuple(step_of(name, step) for name, plan in zip(names, plans) for step in plan.steps),
         )
-
-    def perform(self, step: Step) -> None:
-        """One step of one of them."""
-        self._networks[step.args[WHICH]].perform(step)
-
-    def wait(self) -> None:
-        """All of them."""
-        for network in self._networks:
-            network.wait()
 
     def in_effect(self, observed: Found) -> bool:
         """All of them."""
@@ -81,12 +72,6 @@ class Overlays(Engine[Found]):
         for result in results:
             answer.update(result)
         return answer
-
-
-def _of(which: int, step: Step) -> Step:
-    """The step, and what takes it back, with the place of its network."""
-    inverse = _of(which, step.inverse) if step.inverse else None
-    return replace(step, args={**step.args, WHICH: which}, inverse=inverse)
 
 
 def _beside(found: Observed, earlier: Sequence[tuple[Observed, OverlayNetwork | None]]) -> Observed:

@@ -31,7 +31,7 @@ Stage = Callable[[Step], int]
 class Several(Engine[tuple[Observed, ...]], Generic[Observed]):
     """The engines of the subjects, by name."""
 
-    def __init__(self, parts: Mapping[str, Engine[Observed]], stage: Stage) -> None:
+    def __init__(self, parts: Mapping[str, Engine[Observed]], stage: Stage = lambda _step: 0) -> None:
         self._parts = parts
         self._stage = stage
         self._found: tuple[Observed, ...] | None = None
@@ -48,7 +48,7 @@ class Several(Engine[tuple[Observed, ...]], Generic[Observed]):
     def plan(self, observed: tuple[Observed, ...]) -> Plan:
         """The plans of all."""
         plans = {name: part.plan(found) for (name, part), found in zip(self._parts.items(), observed)}
-        steps = [_of(name, step) for name, plan in plans.items() for step in plan.steps]
+        steps = [step_of(name, step) for name, plan in plans.items() for step in plan.steps]
         return Plan(
             {name: plan.before for name, plan in plans.items()},
             {name: plan.after for name, plan in plans.items()},
@@ -82,7 +82,7 @@ def named_once(wanted: Iterable[Named], option: str) -> dict[str, Named]:
     return found
 
 
-def _of(name: str, step: Step) -> Step:
+def step_of(name: str, step: Step) -> Step:
     """The step as one of the subject of that name."""
-    inverse = None if step.inverse is None else _of(name, step.inverse)
+    inverse = None if step.inverse is None else step_of(name, step.inverse)
     return replace(step, args={"of": name, "step": step}, inverse=inverse)

@@ -570,9 +570,8 @@ def main() -> None:
         links = named_once(wanted_of(module.params, Local(host, module.check_mode)), "links")
     except OversshError as error:
         module.fail_json(msg=f"{error}.")
-    if module.params["links"] is None:
-        run(module, SshTunnel(links[module.params["name"]], host, Systemd(host)))
-    run(module, SshTunnels(links, host))
+    several = module.params["links"] is not None
+    run(module, SshTunnels(links, host) if several else SshTunnel(links[module.params["name"]], host, Systemd(host)))
 
 
 if __name__ == "__main__":
