@@ -541,7 +541,8 @@ def wanted_of(params: Mapping[str, Any], local: Local) -> Iterator[Desired]:
     for link in [params] if params["links"] is None else params["links"]:
         options = {**link, **shared}
         try:
-            check_required_if(REQUIRED_IF, options)
+            # It goes by what is there, and a module's options are all there, None where the user left one out.
+            check_required_if(REQUIRED_IF, {name: value for name, value in options.items() if value is not None})
         except TypeError as error:
             raise OversshError(str(error) if params["links"] is None else f"links: {link['name']}: {error}") from error
         yield desired_of(options, local)
