@@ -4,115 +4,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import time
 from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure, AnsibleError
-from ansible.plugins.action import ActionBase
-
-MODULE = "overssh.swarm.nft_rule"
-# Seconds: between two attempts, for one probe, and what a host that has taken a change back needs to be there again.
-PAUSE = 1.0
-PATIENCE = 5.0
-RECOVERY = 60.0
+from ansible_collections.overssh.swarm.plugins.plugin_utils._trial import Trial
 
 
-class ProbeError(OSError):
-    """Something besides the host itself could not be reached."""
+class ActionModule(Trial):
+    """The host works out once more what it keeps, as others may have changed its firewall meanwhile."""
 
+    MODULE = "overssh.swarm.nft_rule"
+    SUBJECT = "firewall"
 
-class ActionModule(ActionBase):  # type: ignore[misc]
-    """Has the host try the change under guard, connects to it anew, and has it kept."""
+    def keep(self, arguments: dict[str, Any], guard: str) -> dict[str, Any]:
+        """See Trial."""
+        return self._module({**arguments, "phase": "keep"})
 
-    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """See ActionBase."""
-        super().run(tmp, task_vars)
-        self._variables = task_vars or {}
-        arguments = dict(self._task.args)
-        confirm = arguments.get("confirm", "auto")
-        if self._play_context.check_mode or confirm == "none":
-            return self._module(arguments)
-        tried = self._module({**arguments, "phase": "try"})
-        if tried.get("failed") or not tried.get("pending"):
-            return tried
-        self._guard = tried["guard"]
-        seconds = int(arguments.get("rollback_timeout") or 60)
-        if confirm == "manual":
-            words = (
-                f"This host takes the change of its firewall back in {seconds} s, unless overssh.swarm.confirm runs."
-            )
-            return {**tried, "warnings": [*tried.get("warnings", []), words]}
-        return self._kept(arguments, tried, seconds)
-
-    def _kept(self, arguments: dict[str, Any], tried: dict[str, Any], seconds: int) -> dict[str, Any]:
-        """What came of the change; the host itself says so where it has taken it back."""
-        began, trouble, probe_failed = time.monotonic(), "", False
-        self._hang_up()
-        while time.monotonic() < began + seconds + RECOVERY:
-            try:
-                if time.monotonic() < began + seconds:
-                    self._probe(arguments.get("probe") or [])
-                elif probe_failed:
-                    return self._failed_probe(trouble)
-                kept = self._module({**arguments, "phase": "keep"})
-            except (AnsibleConnectionFailure, OSError) as error:
-                if not trouble:
-                    trouble = str(getattr(error, "message", error)).strip().rstrip(".")
-                    probe_failed = isinstance(error, ProbeError)
-                self._hang_up()
-                time.sleep(PAUSE)
-                continue
-            if kept.get("failed"):
-                self._take_back()
-                return {**kept, "msg": f"{kept['msg']} {_told(trouble)}".strip()}
-            return _merged(tried, kept)
-        return {
-            "failed": True,
-            "msg": "The host could not be reached again after the change of its firewall; it takes that back by "
-            f"itself, {seconds} s after it was made. {_told(trouble)}".strip(),
-        }
-
-    def _failed_probe(self, trouble: str) -> dict[str, Any]:
-        """What to say where the host can be reached, and something else that has to be can't."""
-        self._take_back()
-        return {"failed": True, "msg": f"The change of the firewall was taken back. {_told(trouble)}"}
-
-    def _take_back(self) -> None:
-        """At once, where the host has not done so."""
-        guard = {"name": self._guard, "state": "taken_back"}
-        self._execute_module(module_name="overssh.swarm.guard", module_args=guard, task_vars=self._variables)
-
-    def _module(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        answer: dict[str, Any] = self._execute_module(
-            module_name=MODULE, module_args=arguments, task_vars=self._variables
-        )
-        return answer
-
-    def _hang_up(self) -> None:
-        """The next command comes by a TCP connection of its own."""
-        if getattr(self._connection, "transport", "") in ("ssh", "paramiko"):
-            with contextlib.suppress(AnsibleError):
-                self._connection.reset()
-
-    def _probe(self, places: list[str]) -> None:
-        """ProbeError where one of these can't be reached from here."""
-        for place in places:
-            host, _colon, port = str(place).rpartition(":")
-            try:
-                socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
-            except (OSError, ValueError) as error:
-                raise ProbeError(f"the probe of {place} failed ({error})") from error
-
-
-def _told(trouble: str) -> str:
-    return f"What was in the way: {trouble}." if trouble else ""
-
-
-def _merged(tried: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
-    """One answer of the two halves."""
-    merged = {**kept, "changed": True, "steps": [*tried.get("steps", []), *kept.get("steps", [])], "pending": False}
-    if "diff" in tried and "diff" in kept:
-        merged["diff"] = {"before": tried["diff"]["before"], "after": kept["diff"]["after"]}
-    return merged
+    def answer(self, tried: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
+        """See Trial."""
+        merged = {**kept, "changed": True, "steps": [*tried.get("steps", []), *kept.get("steps", [])], "pending": False}
+        if "diff" in tried and "diff" in kept:
+            merged["diff"] = {"before": tried["diff"]["before"], "after": kept["diff"]["after"]}
+        return merged

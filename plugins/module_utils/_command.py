@@ -17,12 +17,18 @@ PACKAGE_OF = {
     "ip": "iproute2",
     "ip6tables-legacy-save": "iptables",
     "iptables-legacy-save": "iptables",
+    "loginctl": "systemd",
     "nft": "nftables",
     "setpriv": "util-linux",
     "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "sshd": "openssh-server",
     "systemctl": "systemd",
     "tc": "iproute2",
     "unshare": "util-linux",
+    "useradd": "passwd",
+    "userdel": "passwd",
+    "usermod": "passwd",
 }
 
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from . import _gossip, _sshd, _tunnel_host
+from . import _account_info, _gossip, _sshd
 from ._addresses import Device, parse_devices, read_routes, smallest_mtu
 from ._command import Runner
 from ._docker import data_path_address
@@ -35,8 +35,6 @@ DOCKERS_OWN = re.compile(r"docker|br-[0-9a-f]{12}\Z")
 # An account that owns nothing, to try as it what accounts without privileges may do.
 NOBODY = 65534
 FOR_ALL = stat.S_IROTH | stat.S_IWOTH
-# Where the role tunnel has a node's key made; its other half stays there.
-PUBLIC_KEY = "/etc/overssh/keys/id_ed25519.pub"
 
 
 def missing_basics(
@@ -194,7 +192,7 @@ class Host:
         if sys.version_info >= OLDEST_PYTHON:  # an older one can't run it as somebody else
             answer["python"] = ask_python(python)
         devices: tuple[Device, ...] = ()
-        answer["public_key"] = (read_text(PUBLIC_KEY) or "").strip()
+        answer["public_key"] = _account_info.public_key()
         if self._finds("ip"):
             addresses = self._run(["ip", "-json", "-details", "address", "show"]).stdout
             answer["devices"], answer["families"] = parse_tuns(addresses), parse_families(addresses)
@@ -210,7 +208,7 @@ class Host:
             problems += found
         if os.geteuid() == 0:
             answer["sshd"] = _sshd.look(self._run, self._finds, user)
-            answer["tunnel"] = _tunnel_host.look(self._run, user, self._finds("sshd"))
+            answer["tunnel"] = _account_info.look(self._run, user, self._finds("sshd"))
         return {**answer, "problems": problems}
 
     def _engine(self, devices: Sequence[Device]) -> tuple[dict[str, Any], list[str]]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ._errors import OversshError
 
+IPV4_HEADER = 20
 ECHO_REPLY, UNREACHABLE, ECHO = 0, 3, 8
 ERRORS = (UNREACHABLE, 11, 12)  # these carry the beginning of the packet that they answer
 _HEADER = struct.Struct("!BBHHH")
@@ -27,8 +28,10 @@ class Answer:
     reply: bool
 
 
-def ping(address: str, device: str, timeout: float) -> Answer | None:
+def ping(address: str, device: str, timeout: float, size: int = 0) -> Answer | None:
     """Send one echo through the device and wait for an answer that came through it; None where there is none.
+
+    timeout: in seconds; size: of the whole packet in bytes, which is never smaller than an echo is.
 
     An error from the other side (a firewall's "administratively prohibited") is an answer as well: it has crossed.
     A device that is missing, down or without a route gives None.
@@ -42,7 +45,7 @@ def ping(address: str, device: str, timeout: float) -> Answer | None:
         sent = time.monotonic()
         try:
             link.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
-            link.sendto(echo(identifier, sequence), (address, 0))
+            link.sendto(echo(identifier, sequence, size), (address, 0))
             return _answer(link, identifier, sequence, sent, sent + timeout)
         except OSError:
             return None
@@ -59,9 +62,9 @@ def _answer(link: socket.socket, identifier: int, sequence: int, sent: float, de
             return Answer(source, round((time.monotonic() - sent) * 1000, 3), kind == ECHO_REPLY)
 
 
-def echo(identifier: int, sequence: int) -> bytes:
-    """An echo request, checksum included."""
-    body = b"overssh"
+def echo(identifier: int, sequence: int, size: int = 0) -> bytes:
+    """An echo request, checksum included, that makes an IPv4 packet of size bytes, or of what it takes."""
+    body = b"overssh".ljust(size - IPV4_HEADER - _HEADER.size, b"\0")
     draft = _HEADER.pack(ECHO, 0, 0, identifier, sequence) + body
     return _HEADER.pack(ECHO, 0, checksum(draft), identifier, sequence) + body
 
@@ -100,6 +103,6 @@ def _fields(icmp: bytes) -> tuple[int, int, int]:
 
 def _payload(packet: bytes) -> bytes | None:
     """What an IPv4 packet carries, where that is ICMP."""
-    if len(packet) < 20 or packet[0] >> 4 != 4 or packet[9] != socket.IPPROTO_ICMP:
+    if len(packet) < IPV4_HEADER or packet[0] >> 4 != 4 or packet[9] != socket.IPPROTO_ICMP:
         return None
     return packet[(packet[0] & 0xF) * 4 :]

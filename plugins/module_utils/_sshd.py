@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ._command import Runner
+from ._command import CommandError, Runner
 from ._files import read_text
 
 MAIN = "/etc/ssh/sshd_config"
@@ -40,8 +40,9 @@ REHEARSED = {
     "ForceCommand": "none",
     "ChrootDirectory": "none",
 }
-# As the role tunnel marks it at the end of a file that has no drop-ins.
-OUR_BLOCK = re.compile(r"^# BEGIN overssh\.swarm$.*?^# END overssh\.swarm$\n?", re.M | re.S)
+# Around what is ours at the end of a file that has no drop-ins.
+BEGIN, END = "# BEGIN overssh.swarm", "# END overssh.swarm"
+OUR_BLOCK = re.compile(rf"^{re.escape(BEGIN)}$.*?^{re.escape(END)}$\n?", re.M | re.S)
 INCLUDE = re.compile(r"\s*include\s", re.I)
 
 
@@ -64,19 +65,34 @@ def look(run: Runner, finds: Callable[[str], bool], user: str) -> dict[str, Any]
     return {
         "host_keys": host_keys,
         "drop_ins": includes_drop_ins(main),
-        "service": _service(),
+        "service": service(),
         "ends_unused": "unusedconnectiontimeout" in effective,
         "decided": _decided(run, main, user),
         "problems": said,
     }
 
 
-def effective(run: Runner, user: str) -> list[str]:
-    """What holds for the account now of what the role tunnel decides, as `sshd -T` prints it."""
-    answer = run(["sshd", "-T", "-C", f"user={user},host=localhost,addr=127.0.0.1"], check=False)
+def effective(run: Runner, user: str, config: str = MAIN) -> list[str]:
+    """What holds for the account of what the role tunnel decides, as `sshd -T` prints it; empty where sshd refuses."""
+    words = ["sshd", "-T", "-f", config, "-C", f"user={user},host=localhost,addr=127.0.0.1"]
+    answer = run(words, check=False)
     decided = {keyword.lower() for keyword in REHEARSED}
     lines = answer.stdout.splitlines() if answer.rc == 0 else []
     return [line for line in lines if line.partition(" ")[0].lower() in decided]
+
+
+def rehearse(run: Runner, main: str, block: str, user: str) -> list[str]:
+    """The same with a Match block in the place that ours would have; main: the text of sshd's own file.
+
+    OversshError where sshd would not take it.
+    """
+    with tempfile.TemporaryDirectory(prefix="overssh-sshd-") as folder:
+        ours, copy = os.path.join(folder, "overssh.conf"), os.path.join(folder, "sshd_config")
+        _write(ours, block)
+        drop_ins = sorted(glob.glob(f"{DROP_INS}/*.conf"))
+        _write(copy, among_drop_ins(main, ours, drop_ins) if includes_drop_ins(main) else with_block(main, block))
+        run(["sshd", "-t", "-f", copy])
+        return effective(run, user, copy)
 
 
 def parse(text: str) -> dict[str, list[str]]:
@@ -120,7 +136,7 @@ def includes_drop_ins(main: str) -> bool:
     return False
 
 
-def _service() -> str:
+def service() -> str:
     """The name of sshd's unit: ssh on Debian, sshd elsewhere."""
     folders = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
     return "ssh" if any(glob.glob(f"{folder}/ssh.service") for folder in folders) else "sshd"
@@ -128,21 +144,15 @@ def _service() -> str:
 
 def _decided(run: Runner, main: str, user: str) -> list[dict[str, str]]:
     """What a Match block of somebody else decides for the account before ours could, and in which file it stands."""
-    lines = "".join(f"    {keyword} {value}\n" for keyword, value in REHEARSED.items())
-    block = f"Match User {user}\n{lines}"
-    with tempfile.TemporaryDirectory(prefix="overssh-sshd-") as folder:
-        ours, copy = os.path.join(folder, "overssh.conf"), os.path.join(folder, "sshd_config")
-        _write(ours, block)
-        drop_ins = sorted(glob.glob(f"{DROP_INS}/*.conf"))
-        _write(copy, among_drop_ins(main, ours, drop_ins) if includes_drop_ins(main) else at_the_end(main, block))
-        answer = run(["sshd", "-T", "-f", copy, "-C", f"user={user},host=localhost,addr=127.0.0.1"], check=False)
-    if answer.rc != 0:  # what sshd says of its own configuration was told above
+    block = "".join([f"Match User {user}\n", *(f"    {keyword} {value}\n" for keyword, value in REHEARSED.items())])
+    try:
+        found = parse("\n".join(rehearse(run, main, block, user)))
+    except CommandError:  # what sshd says of its own configuration was told above
         return []
-    effective = parse(answer.stdout)
     return [
         {"keyword": keyword, "value": value, "file": _where(keyword, main)}
         for keyword, wanted in REHEARSED.items()
-        for value in effective.get(keyword.lower(), [])[:1]
+        for value in found.get(keyword.lower(), [])[:1]
         if value != wanted
     ]
 
@@ -157,9 +167,16 @@ def among_drop_ins(main: str, ours: str, drop_ins: Sequence[str]) -> str:
     )
 
 
-def at_the_end(main: str, block: str) -> str:
+def with_block(main: str, text: str) -> str:
     """sshd's own file with our block after all else; an Include would belong to the Match block before it."""
-    return f"{OUR_BLOCK.sub('', main)}\n{block}"
+    others = OUR_BLOCK.sub("", main)
+    gap = "" if not others or others.endswith("\n") else "\n"
+    return f"{others}{gap}{BEGIN}\n{text.strip()}\n{END}\n"
+
+
+def inside(block: str) -> str:
+    """What stands between the marks of a block of ours."""
+    return "\n".join(block.splitlines()[1:-1])
 
 
 def _where(keyword: str, main: str) -> str:

@@ -55,6 +55,10 @@ class Systemd:
         by_name = {values.get("Id"): values for values in map(_values, shown.split("\n\n"))}
         return [_state(unit, by_name.get(unit, {})) for unit in units]
 
+    def knows(self, unit: str) -> bool:
+        """Whether there is such a unit."""
+        return self._tell("cat", unit, check=False).rc == 0
+
     def write(self, unit: str, text: str) -> None:
         """Install the unit's file and have systemd read it."""
         new = not os.path.exists(unit_path(unit))
@@ -99,6 +103,10 @@ class Systemd:
     def restart(self, unit: str) -> None:
         """Stop it where it runs, and start it."""
         self._tell("restart", unit)
+
+    def reload(self, unit: str) -> None:
+        """Have it read its files again; where it does not run there is nothing to do."""
+        self._tell("try-reload-or-restart", unit)
 
     def _tell(self, *words: str, check: bool = True) -> Answer:
         if self._unread:

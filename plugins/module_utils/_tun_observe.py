@@ -9,6 +9,7 @@ import grp
 import ipaddress
 import os
 import pwd
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +18,8 @@ from typing import Any
 from . import _tun_device, _tun_routing
 from ._errors import OversshError
 from ._files import read_text
-from ._tun_model import LOCAL_TABLE, NEW_TXQUEUELEN, Address, Device, Route
+from ._systemd import UNIT_FOLDER
+from ._tun_model import ALIAS, LOCAL_TABLE, NEW_TXQUEUELEN, Address, Device, Route
 
 try:
     from pyroute2 import IPRoute
@@ -28,6 +30,7 @@ except ImportError:
 # Numbers of linux/rtnetlink.h and linux/if.h.
 IFF_UP = 0x1
 RTPROT_KERNEL, RTN_UNICAST = 2, 1
+UNIT = re.compile(r"overssh-(tun[0-9]+)\.service")
 # A device for whole IP packets.
 PLAIN = _tun_device.IFF_TUN | _tun_device.IFF_NO_PI
 
@@ -59,6 +62,15 @@ def read_named(kernel: Any, names: Iterable[str]) -> dict[str, Device]:
         index = read_text(sys_path(name, "ifindex"))
         links += kernel.get_links(int(index)) if index and _is_tun(name) else ()
     return {device.name: device for device in _devices(kernel, links)} if links else {}
+
+
+def our_names() -> list[str]:
+    """The names of all devices of ours, those too that are to come at the next boot."""
+    here = [
+        name for name in os.listdir("/sys/class/net") if (read_text(sys_path(name, "ifalias")) or "").startswith(ALIAS)
+    ]
+    units = [found[1] for found in map(UNIT.fullmatch, os.listdir(UNIT_FOLDER)) if found]
+    return sorted({*filter(_is_tun, here), *units})
 
 
 def sys_path(name: str, what: str) -> str:

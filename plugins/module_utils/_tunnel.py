@@ -7,7 +7,7 @@ from __future__ import annotations
 import functools
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -21,11 +21,12 @@ from ._plan import Plan, Step
 from ._several import Several
 from ._systemd import Systemd, UnitState
 from ._tunnel_cause import Context, silent
-from ._tunnel_device import device_owner, has_carrier, holds, is_up, require_fit, several_queues
+from ._tunnel_device import device_owner, has_carrier, holds, is_up, mtu_of, require_fit, several_queues
 from ._tunnel_explain import Finding, explain
 from ._tunnel_helper import Helper, digest_of
 from ._tunnel_journal import FIELDS, attempts_of
 from ._tunnel_model import Link, checked_name, fingerprint, link_of
+from ._tunnel_pace import Pace, Ping, measure
 from ._tunnel_plan import Observed, plan_link
 from ._tunnel_texts import (
     FOLDER,
@@ -44,8 +45,6 @@ SETTLING_SECONDS = 5.0
 # Between two looks for an answer, and between two looks at the journal, which take longer.
 PAUSE_SECONDS, JOURNAL_SECONDS = 0.05, 0.5
 PLACE = re.compile(r"^/dev/stdin:? (line \d+: )?")
-
-Ping = Callable[[str, str, float], "Answer | None"]
 
 
 @dataclass(frozen=True)
@@ -122,6 +121,7 @@ class SshTunnel(Engine[Observed]):
         self._begun = time.time()
         self._restarted = False
         self._answer: Answer | None = None
+        self._pace = Pace()
         self._read_journal = 0.0
         self._found: Observed | None = None
 
@@ -160,7 +160,8 @@ class SshTunnel(Engine[Observed]):
             "peer": self._desired.name,
             **described(self._desired.name, conf, observed.unit),
             "started": self._restarted,
-            "rtt_ms": self._answer.rtt_ms if self._answer else None,
+            "rtt_ms": self._pace.small_ms or (self._answer.rtt_ms if self._answer else None),
+            "full_rtt_ms": self._pace.full_ms,
         }
 
     def wait(self) -> None:
@@ -174,10 +175,12 @@ class SshTunnel(Engine[Observed]):
             )
         except WaitError as error:
             raise OversshError(f"{self._reason(link)} (waited {timeout:g} s)") from error
+        if self._restarted:
+            self._pace = measure(self._ping, link.remote_address, link.device, mtu_of(link.device))
 
     def _crossing(self, link: Link) -> Answer | None:
         # Nothing can come back while no process has the device.
-        answer = self._ping(link.remote_address, link.device, PING_SECONDS) if has_carrier(link.device) else None
+        answer = self._ping(link.remote_address, link.device, PING_SECONDS, 0) if has_carrier(link.device) else None
         if answer is not None and not holds(self._systemd.observe(self._unit).main_pid, link.device):
             answer = None  # it came over another link
         if answer is None and time.monotonic() - self._read_journal >= JOURNAL_SECONDS:

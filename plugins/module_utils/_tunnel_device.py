@@ -18,7 +18,7 @@ IFF_TUN, IFF_MULTI_QUEUE = 0x0001, 0x0100
 
 def require_fit(device: str, transport: str, lanes: int) -> None:
     """OversshError where the device is there and can't carry the link; one that is missing is for the link to name."""
-    mtu, several = int(sysfs(device, "mtu") or 0), several_queues(device)
+    mtu, several = mtu_of(device), several_queues(device)
     if transport == "tun" and mtu > TUN_MTU_MAX:
         raise OversshError(
             f"the MTU of {device} is {mtu}, and over ssh -w every packet from the first one of more than "
@@ -57,6 +57,11 @@ def device_owner(device: str) -> str | None:
         return pwd.getpwuid(int(owner)).pw_name
     except KeyError:
         return f"the account of number {owner}"
+
+
+def mtu_of(device: str) -> int:
+    """Its MTU in bytes, 0 where there is no such device."""
+    return int(sysfs(device, "mtu") or 0)
 
 
 def several_queues(device: str) -> bool | None:

@@ -25,8 +25,12 @@ def links(
     run: Runner, ping: Callable[[str, str, float], Answer | None], name: str | None = None
 ) -> list[dict[str, Any]]:
     """Every link of ours, or the one of that name, by name."""
-    names = link_names(_entries(FOLDER), _entries(UNIT_FOLDER))
-    return [_link(each, run, ping) for each in names if name in (None, each)]
+    return [_link(each, run, ping) for each in found_names() if name in (None, each)]
+
+
+def found_names() -> list[str]:
+    """The names of all links of ours on this host."""
+    return link_names(_entries(FOLDER), _entries(UNIT_FOLDER))
 
 
 def link_names(files: list[str], units: list[str]) -> list[str]:

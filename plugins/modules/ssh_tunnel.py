@@ -46,6 +46,12 @@ options:
     type: str
     choices: [started, stopped, restarted, absent]
     default: started
+  all:
+    description:
+      - Removes every link of ours from the host, whatever its name.
+      - Only with O(state=absent), and without O(name) and O(links).
+    type: bool
+    default: false
   host:
     description:
       - Where the peer is dialled, a name or an address. Required to start.
@@ -382,6 +388,11 @@ EXAMPLES = r"""
   overssh.swarm.ssh_tunnel:
     name: cloud1
     state: absent
+
+- name: Remove all links of this host
+  overssh.swarm.ssh_tunnel:
+    all: true
+    state: absent
 """
 
 RETURN = r"""
@@ -457,13 +468,21 @@ started:
   type: bool
   sample: true
 rtt_ms:
-  description: How long the packet took that proved the link, in milliseconds; none where O(wait=false).
+  description:
+    - How long the fastest of a few small packets took there and back, in milliseconds; none where O(wait=false).
   returned: always, with O(name)
   type: float
   sample: 0.412
+full_rtt_ms:
+  description:
+    - The same of packets as large as the device's MTU, as they occupy a slow line for long.
+    - None where the link was up before, where none came back within 2 seconds, and where O(wait=false).
+  returned: always, with O(name)
+  type: float
+  sample: 0.518
 links:
-  description: The links of O(links), in this order, each with all of the above.
-  returned: always, with O(links)
+  description: The links of O(links), in this order, or those that were removed, each with all of the above.
+  returned: always, with O(links) and with O(all=true)
   type: list
   elements: dict
   sample:
@@ -481,6 +500,7 @@ links:
       since: "2026-01-31T12:00:00Z"
       started: true
       rtt_ms: 0.412
+      full_rtt_ms: 0.518
 """
 
 from collections.abc import Iterator, Mapping
@@ -500,6 +520,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._tunnel import (
     SshTunnels,
     desired_of,
 )
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_list import found_names
 from ansible_collections.overssh.swarm.plugins.module_utils._wait import WAIT_OPTIONS
 
 NEEDED = ["host", "identity_file", "host_keys", "device", "remote_device", "remote_address"]
@@ -536,8 +557,13 @@ LINK: dict[str, dict[str, Any]] = {
 
 
 def wanted_of(params: Mapping[str, Any], local: Local) -> Iterator[Desired]:
-    """The link that the options describe, or each of the list."""
+    """The link that the options describe, or each of the list, or each that is there."""
     shared = {name: params[name] for name in ("state", *WAIT_OPTIONS)}
+    if params["all"]:
+        if params["state"] != "absent":
+            raise OversshError("all removes every link of ours; it goes with state: absent")
+        yield from (desired_of({**params, "name": name}, local) for name in found_names())
+        return
     for link in [params] if params["links"] is None else params["links"]:
         options = {**link, **shared}
         try:
@@ -554,6 +580,7 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str"},
             "state": {"type": "str", "choices": ["started", "stopped", "restarted", "absent"], "default": "started"},
+            "all": {"type": "bool", "default": False},
             **LINK,
             "links": {
                 "type": "list",
@@ -563,7 +590,7 @@ def main() -> None:
             **WAIT_OPTIONS,
         },
         mutually_exclusive=[("name", "links")],
-        required_one_of=[("name", "links")],
+        required_one_of=[("name", "links", "all")],
         supports_check_mode=True,
     )
     host = runner(module)
@@ -571,8 +598,8 @@ def main() -> None:
         links = named_once(wanted_of(module.params, Local(host, module.check_mode)), "links")
     except OversshError as error:
         module.fail_json(msg=f"{error}.")
-    several = module.params["links"] is not None
-    run(module, SshTunnels(links, host) if several else SshTunnel(links[module.params["name"]], host, Systemd(host)))
+    name = module.params["name"]
+    run(module, SshTunnels(links, host) if name is None else SshTunnel(links[name], host, Systemd(host)))
 
 
 if __name__ == "__main__":

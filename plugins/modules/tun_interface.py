@@ -36,6 +36,12 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  all:
+    description:
+      - Removes every device of ours from the host, whatever its name, and what would make one again at boot.
+      - Only with O(state=absent), and without O(name) and O(interfaces).
+    type: bool
+    default: false
   description:
     description:
       - What the device is for, such as the name of the node at its other end; the default is its own name.
@@ -421,6 +427,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._several import name
 from ansible_collections.overssh.swarm.plugins.module_utils._systemd import Systemd
 from ansible_collections.overssh.swarm.plugins.module_utils._tun import TunEngine, TunEngines
 from ansible_collections.overssh.swarm.plugins.module_utils._tun_model import Desired, address_from, route_from
+from ansible_collections.overssh.swarm.plugins.module_utils._tun_observe import our_names
 
 ADDRESS = {"address": {"type": "str", "required": True}, "peer": {"type": "str"}}
 ROUTE = {
@@ -462,6 +469,16 @@ def desired_from(options: Mapping[str, Any]) -> Desired:
     )
 
 
+def wanted_of(params: Mapping[str, Any]) -> list[Desired]:
+    """The device that the options describe, or each of the list, or each that is there."""
+    if params["all"]:
+        if params["state"] != "absent":
+            raise OversshError("all removes every device of ours; it goes with state: absent")
+        return [desired_from({**params, "name": name}) for name in our_names()]
+    several = params["interfaces"]
+    return list(map(desired_from, [params] if several is None else several))
+
+
 def main() -> None:
     """Wire the arguments to the engine."""
     module = AnsibleModule(
@@ -473,19 +490,19 @@ def main() -> None:
                 "elements": "dict",
                 "options": {"name": {"type": "str", "required": True}, **OPTIONS},
             },
+            "all": {"type": "bool", "default": False},
         },
         mutually_exclusive=[("name", "interfaces")],
-        required_one_of=[("name", "interfaces")],
+        required_one_of=[("name", "interfaces", "all")],
         supports_check_mode=True,
     )
     systemd, ip = Systemd(runner(module)), module.get_bin_path("ip", required=True)
-    several = module.params["interfaces"]
     try:
-        wanted = list(map(desired_from, [module.params] if several is None else several))
-        devices = named_once(wanted, "interfaces")
+        wanted = named_once(wanted_of(module.params), "interfaces")
     except OversshError as error:
         module.fail_json(msg=f"{error}.")
-    run(module, TunEngine(systemd, wanted[0], ip) if several is None else TunEngines(systemd, devices, ip))
+    name = module.params["name"]
+    run(module, TunEngines(systemd, wanted, ip) if name is None else TunEngine(systemd, wanted[name], ip))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def prepared(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Whether a host has all that its links need besides themselves.
 
     found: what host_info tells of it. wanted: account, as there; folders: their paths; texts: those of files by path,
-    None for a file that has to be absent; block: the text of ours in sshd's own file, None where that does not matter;
+    none for a file that has to be absent; block: the text of ours in sshd's own file, None where that does not matter;
     effective: lines that sshd has to print; guarded: whether a guarded change is let be; keys: that have to exist.
     """
     files = {**dict.fromkeys(wanted["folders"], _folder()), **{path: _file(of) for path, of in wanted["texts"].items()}}
@@ -60,6 +60,6 @@ def _folder() -> Options:
 
 
 def _file(text: str | None) -> Options | None:
-    if text is None:
+    if not text:  # releases of ansible-core before 2.19 make an empty text of nothing
         return None
     return {"uid": 0, "gid": 0, "mode": "0644", "kind": "-", "sha256": hashlib.sha256(text.encode()).hexdigest()}

@@ -175,7 +175,10 @@ def test_our_block_is_rehearsed_at_the_end_of_a_file_that_has_no_drop_ins() -> N
     alone = "Port 22\nMatch User git\n    PermitTTY no\n"
     assert not _sshd.includes_drop_ins(alone)
     with_ours = f"{alone}# BEGIN overssh.swarm\nMatch User overssh\n# END overssh.swarm\n"
-    assert _sshd.at_the_end(with_ours, "Match User other\n") == f"{alone}\nMatch User other\n"
+    ours = "# BEGIN overssh.swarm\nMatch User other\n# END overssh.swarm\n"
+    assert _sshd.with_block(with_ours, "Match User other\n") == f"{alone}{ours}"
+    assert _sshd.with_block(f"{with_ours}Port 22", "Match User other") == f"{alone}Port 22\n{ours}"
+    assert _sshd.with_block("", "Match User other") == ours
 
 
 class Asked:

@@ -50,3 +50,16 @@ def test_the_loopback_answers_and_a_missing_device_does_not() -> None:
     assert answer is not None
     assert answer.reply
     assert ping("127.0.0.1", "tun4040404", 0.1) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="raw sockets are root's")
+def test_a_packet_as_large_as_the_device_takes_crosses_it() -> None:
+    answer = ping("127.0.0.1", "lo", 5.0, 65000)
+    assert answer is not None
+    assert answer.reply
+
+
+@pytest.mark.parametrize(("size", "bytes_on_the_line"), [(0, 35), (20, 35), (36, 36), (1500, 1500), (65000, 65000)])
+def test_an_echo_makes_a_packet_of_the_size_that_was_asked_for(size: int, bytes_on_the_line: int) -> None:
+    assert len(ipv4(echo(7, 8, size))) == bytes_on_the_line
+    assert checksum(echo(7, 8, size)) == 0

@@ -13,7 +13,7 @@ from ansible_collections.overssh.swarm.plugins.modules.ssh_tunnel import LINK, w
 
 # As AnsibleModule hands them over: what the user leaves out is None.
 NOTHING: dict[str, Any] = {name: option.get("default") for name, option in LINK.items()}
-SHARED = {"state": "started", "wait": True, "wait_timeout": 30}
+SHARED = {"state": "started", "all": False, "wait": True, "wait_timeout": 30}
 MISSING = (
     "state is started but all of the following are missing: host, identity_file, host_keys, device, remote_device, "
     "remote_address"
@@ -35,3 +35,9 @@ def test_one_link_without_its_options() -> None:
 
 def test_a_link_of_a_list_without_its_options() -> None:
     assert refused({"name": None, "links": [{**NOTHING, "name": "hub"}]}) == f"links: hub: {MISSING}"
+
+
+def test_all_links_are_removed_and_not_started() -> None:
+    assert refused({**NOTHING, "name": None, "links": None, "all": True}) == (
+        "all removes every link of ours; it goes with state: absent"
+    )

@@ -18,7 +18,7 @@ ROLE = Path(__file__).resolve().parents[2] / "roles" / "tunnel"
 SERVE = "-I /usr/local/lib/overssh/stream.py serve"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
 PEER = {
-    "tunnel_account": {"ssh_public_key": f"{KEY} its comment"},
+    "tunnel_account": {"public_key": f"{KEY} its comment"},
     "preflight_found": {"host": {"public_key": ""}},
 }
 LINKS = {

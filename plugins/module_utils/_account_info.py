@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What stands on a host of what the role tunnel puts there besides devices and links; only looks."""
+"""The account of the tunnels, with all that is theirs on a host besides devices and links; only looks."""
 
 from __future__ import annotations
 
@@ -12,20 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from . import _guard, _sshd
+from ._account_model import AUTHORIZED_KEYS, GUARD, HOME, KEY, PROGRAMS
 from ._command import Runner
 from ._files import read_text
 
-PROGRAMS = "/usr/local/lib/overssh"
-PATHS = (
-    "/etc/overssh",
-    "/etc/overssh/authorized_keys",
-    PROGRAMS,
-    f"{PROGRAMS}/stream.py",
-    f"{PROGRAMS}/watch.py",
-    _sshd.OUR_DROP_IN,
-)
-# The guard of a change of sshd's configuration.
-GUARD = "sshd"
+PATHS = (HOME, AUTHORIZED_KEYS, PROGRAMS, f"{PROGRAMS}/stream.py", f"{PROGRAMS}/watch.py", _sshd.OUR_DROP_IN)
 
 
 def look(run: Runner, user: str, sshd: bool) -> dict[str, Any]:
@@ -35,11 +26,17 @@ def look(run: Runner, user: str, sshd: bool) -> dict[str, Any]:
     ours = _sshd.OUR_DROP_IN in files or block is not None
     return {
         "account": account(user),
+        "public_key": public_key(),
         "files": files,
-        "block": "" if block is None else block_text(block[0]),
+        "block": "" if block is None else _sshd.inside(block[0]),
         "guarded": _guard.find(GUARD) is not None,
         "effective": _sshd.effective(run, user) if sshd and ours else [],
     }
+
+
+def public_key() -> str:
+    """The public half of the account's key, empty where it has none."""
+    return (read_text(f"{KEY}.pub") or "").strip()
 
 
 def account(user: str) -> dict[str, str]:
@@ -65,8 +62,3 @@ def file(path: str) -> dict[str, Any] | None:
         "kind": stat.filemode(found.st_mode)[0],
         "sha256": hashlib.sha256(content).hexdigest() if stat.S_ISREG(found.st_mode) else "",
     }
-
-
-def block_text(block: str) -> str:
-    """What stands between the marks of a block of ours."""
-    return "\n".join(block.splitlines()[1:-1])

@@ -1,0 +1,61 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A door to the sentences about slow links for playbooks."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: slow_links
+short_description: Which links are too slow for their largest packets
+version_added: 0.1.0
+author: overssh.swarm contributors (@overssh)
+description:
+  - Compares how long small and full packets take, and says in a sentence where a full one holds up all others.
+  - Links that were up already have not been timed, and are passed over.
+options:
+  _input:
+    description: What M(overssh.swarm.ssh_tunnel) returns as RV(overssh.swarm.ssh_tunnel#module:links).
+    type: list
+    elements: dict
+    required: true
+  node:
+    description: The node that dials them.
+    type: str
+    required: true
+  planned:
+    description: The same links in the fleet's plan, each with its C(peer) and its C(mtu) in bytes.
+    type: list
+    elements: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Say where a line is slow
+  ansible.builtin.debug:
+    msg: "{{ dialled.links | overssh.swarm.slow_links(inventory_hostname, [{'peer': 'cloud1', 'mtu': 65000}]) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The sentences.
+  type: list
+  elements: str
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ansible_collections.overssh.swarm.plugins.plugin_utils import _pace
+
+
+def slow_links(dialled: Iterable[Mapping[str, Any]], node: str, planned: Iterable[Mapping[str, Any]]) -> list[str]:
+    """See _pace.slow."""
+    return list(_pace.slow(dialled, node, planned))
+
+
+class FilterModule:
+    """What Ansible asks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filters of this file by name."""
+        return {"slow_links": slow_links}

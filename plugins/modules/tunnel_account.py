@@ -1,0 +1,216 @@
+#!/usr/bin/python
+# Copyright: overssh.swarm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""tunnel_account: documentation and main."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tunnel_account
+short_description: The account that tunnels over ssh run as and log in to
+version_added: 0.1.0
+author: overssh.swarm contributors (@overssh)
+description:
+  - Makes a system account without a password, on the dialling end the key that it dials with, and installs the programs
+    that carry its packets in C(/usr/local/lib/overssh).
+  - On the dialled end it says which keys let others in, in C(/etc/overssh/authorized_keys), and what C(sshd) holds for
+    the account, in C(/etc/ssh/sshd_config.d/overssh.conf). Where C(sshd) reads no such files, that comes as a marked
+    block after all else in its own file.
+  - What C(sshd) would make of it is tried out beforehand with a copy of its configuration. A configuration that it does
+    not take, or that another C(Match) block overrules, is refused before anything is changed.
+  - A change of what C(sshd) reads is taken back by the host itself, unless the controller reaches it anew; see
+    O(confirm).
+  - An account of that name that was not made by this module is left alone.
+extends_documentation_fragment:
+  - overssh.swarm.attributes
+requirements:
+  - systemd
+  - openssh-server on the dialled end, openssh-client on the dialling one
+options:
+  name:
+    description:
+      - The account.
+    type: str
+    default: overssh
+  state:
+    description:
+      - V(absent) ends the account's sessions and removes it, with its key, its programs, and all that C(sshd) was told.
+    type: str
+    choices: [present, absent]
+    default: present
+  shell:
+    description:
+      - The account's shell. C(sshd) runs the command that belongs to a key with it, so the dialled end of a stream
+        needs V(/bin/sh).
+    type: path
+    default: /bin/false
+  key_comment:
+    description:
+      - Has the account have a key, C(/etc/overssh/keys/id_ed25519), with this comment where it is made now. A key that
+        is there stays.
+    type: str
+  programs:
+    description:
+      - The texts of programs by the names of their files. Others that are there stay.
+    type: dict
+    default: {}
+  authorized_keys:
+    description:
+      - The text of the file that names the keys which are let in; an empty one removes the file.
+      - Without this option it is left as it is.
+    type: str
+  sshd_config:
+    description:
+      - The C(Match) block for the account; an empty text has C(sshd) forget it.
+      - Without this option it is left as it is.
+    type: str
+  effective:
+    description:
+      - Lines that C(sshd -T) has to print for the account then.
+    type: list
+    elements: str
+    default: []
+  confirm:
+    description:
+      - How a change of what C(sshd) reads is confirmed. Before it is made, a timer of the host's systemd gets the exact
+        inverse of it, so that a host that nobody reaches any more puts itself back, also where it reboots meanwhile.
+      - With V(auto) the controller hangs up, connects anew, and only then has the timer stopped.
+      - With V(manual) the change is taken back unless the playbook C(overssh.swarm.confirm) runs in time, or
+        M(overssh.swarm.guard) confirms it.
+      - With V(none) there is no guard.
+    type: str
+    choices: [auto, manual, none]
+    default: auto
+  rollback_timeout:
+    description:
+      - Seconds after which the host takes a change back that is not confirmed, from 5 to 86400.
+    type: int
+    default: 60
+  phase:
+    description:
+      - Set by the controller's half of this module. V(try) makes a change of what C(sshd) reads under guard.
+    type: str
+    choices: [whole, try]
+    default: whole
+seealso:
+  - module: overssh.swarm.ssh_tunnel
+  - module: overssh.swarm.guard
+"""
+
+EXAMPLES = r"""
+- name: Have a key to dial with
+  overssh.swarm.tunnel_account:
+    shell: /bin/sh
+    key_comment: "overssh:{{ inventory_hostname }}"
+    programs:
+      stream.py: "{{ lookup('ansible.builtin.file', 'stream.py', rstrip=false) }}"
+  register: account
+
+- name: Let one key in, for one link
+  overssh.swarm.tunnel_account:
+    shell: /bin/sh
+    authorized_keys: |
+      restrict,command="exec python3 -I /usr/local/lib/overssh/stream.py serve --device tun1002 --lanes 1" {{ key }}
+    sshd_config: |
+      Match User overssh
+          DisableForwarding yes
+          AuthorizedKeysFile /etc/overssh/authorized_keys
+          AuthenticationMethods publickey
+    effective:
+      - disableforwarding yes
+
+- name: Let nobody in any more
+  overssh.swarm.tunnel_account:
+    authorized_keys: ""
+    sshd_config: ""
+
+- name: Remove the account with all that belongs to it
+  overssh.swarm.tunnel_account:
+    state: absent
+"""
+
+RETURN = r"""
+steps:
+  description: What was done, or in check mode would be done.
+  returned: always
+  type: list
+  elements: str
+  sample: ["make the account overssh", "make a key for overssh"]
+public_key:
+  description: The public half of the account's key; empty where it has none.
+  returned: success
+  type: str
+  sample: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f overssh:edge1
+pending:
+  description: Whether a change is still to be confirmed, see O(confirm).
+  returned: success
+  type: bool
+  sample: false
+guard:
+  description: The name under which M(overssh.swarm.guard) confirms it; empty where there is nothing to confirm.
+  returned: success
+  type: str
+  sample: ""
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.overssh.swarm.plugins.module_utils._account import Account
+from ansible_collections.overssh.swarm.plugins.module_utils._account_model import Desired
+from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
+from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._main import run
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "name": {"type": "str", "default": "overssh"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "shell": {"type": "path", "default": "/bin/false"},
+    "key_comment": {"type": "str", "no_log": False},
+    # No secrets, but nobody wants to find them in a journal.
+    "programs": {"type": "dict", "default": {}, "no_log": True},
+    "authorized_keys": {"type": "str", "no_log": False},
+    "sshd_config": {"type": "str"},
+    "effective": {"type": "list", "elements": "str", "default": []},
+    "confirm": {"type": "str", "choices": ["auto", "manual", "none"], "default": "auto"},
+    "rollback_timeout": {"type": "int", "default": 60},
+    "phase": {"type": "str", "choices": ["whole", "try"], "default": "whole"},
+}
+
+
+def desired_of(params: Mapping[str, Any]) -> Desired:
+    """The module's options."""
+    for name, text in params["programs"].items():
+        if not isinstance(text, str) or "/" in name or name.startswith("."):
+            raise OversshError(f"programs: {name!r} has to be the plain name of a file, and its value a text")
+    return Desired(
+        name=params["name"],
+        present=params["state"] == "present",
+        login_shell=params["shell"],
+        key=params["key_comment"] or "",
+        programs=params["programs"],
+        authorized_keys=params["authorized_keys"],
+        sshd_config=params["sshd_config"],
+        effective=tuple(params["effective"]),
+    )
+
+
+def main() -> None:
+    """Wire the options to the engine."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    options = module.params
+    try:
+        engine = Account(desired_of(options), runner(module), options["phase"] == "try", options["rollback_timeout"])
+        if not module.check_mode and options["sshd_config"] is not None and options["confirm"] != "manual":
+            engine.take_back_left()
+        if not module.check_mode and options["state"] == "absent":
+            engine.forget_left()
+    except OversshError as error:
+        module.fail_json(msg=f"{error}.")
+    run(module, engine)
+
+
+if __name__ == "__main__":
+    main()

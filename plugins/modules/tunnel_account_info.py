@@ -1,0 +1,96 @@
+#!/usr/bin/python
+# Copyright: overssh.swarm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""tunnel_account_info: documentation and main."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tunnel_account_info
+short_description: The account that tunnels over ssh run as and log in to
+version_added: 0.1.0
+author: overssh.swarm contributors (@overssh)
+description:
+  - Tells what there is on a host of what M(overssh.swarm.tunnel_account) brings about.
+extends_documentation_fragment:
+  - overssh.swarm.attributes.info
+options:
+  name:
+    description:
+      - The account.
+    type: str
+    default: overssh
+seealso:
+  - module: overssh.swarm.tunnel_account
+"""
+
+EXAMPLES = r"""
+- name: Look at the account
+  overssh.swarm.tunnel_account_info:
+  register: found
+
+- name: Say what sshd holds for it
+  ansible.builtin.debug:
+    var: found.effective
+"""
+
+RETURN = r"""
+account:
+  description: The account's comment, home and shell; empty where there is none.
+  returned: success
+  type: dict
+  sample: {comment: overssh tunnels, home: /etc/overssh, shell: /bin/sh}
+public_key:
+  description: The public half of its key; empty where it has none.
+  returned: success
+  type: str
+  sample: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f overssh:edge1
+files:
+  description: Files and folders of ours by path, each with its owner, its permissions, its kind and its digest.
+  returned: success
+  type: dict
+  sample:
+    /etc/overssh/authorized_keys:
+      uid: 0
+      gid: 0
+      mode: "0644"
+      kind: "-"
+      sha256: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
+block:
+  description: What is ours in C(sshd)'s own file; empty where nothing is.
+  returned: success
+  type: str
+  sample: ""
+effective:
+  description: What C(sshd -T) prints for the account, of what is ours to decide; empty where nothing of ours is there.
+  returned: success
+  type: list
+  elements: str
+  sample: ["permittty no", "maxsessions 1"]
+guarded:
+  description: Whether a change of what C(sshd) reads is on trial.
+  returned: success
+  type: bool
+  sample: false
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.overssh.swarm.plugins.module_utils import _account_info
+from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
+from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+
+
+def main() -> None:
+    """Look, and say what was seen."""
+    module = AnsibleModule(argument_spec={"name": {"type": "str", "default": "overssh"}}, supports_check_mode=True)
+    sshd = module.get_bin_path("sshd") is not None
+    try:
+        found = _account_info.look(runner(module), module.params["name"], sshd)
+    except OversshError as error:
+        module.fail_json(msg=f"{error}.")
+    module.exit_json(changed=False, **found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is done for the account of the tunnels, and in which order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from ansible_collections.overssh.swarm.plugins.module_utils import _sshd
+from ansible_collections.overssh.swarm.plugins.module_utils._account_model import (
+    AUTHORIZED_KEYS,
+    COMMENT,
+    FILE_MODE,
+    FOLDER_MODE,
+    HOME,
+    KEY,
+    KEY_MODE,
+    KEYS,
+    KEYS_MODE,
+    PROGRAMS,
+    Desired,
+    Entry,
+    Observed,
+    Path,
+    plan_account,
+    sshd_texts,
+)
+from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.modules.tunnel_account import ARGUMENTS, desired_of
+
+MAIN = "Include /etc/ssh/sshd_config.d/*.conf\nPort 22\n"
+NO_DROP_INS = "Port 22\n"
+BLOCK = "Match User overssh\n    PermitTTY no\n"
+FRESH = Observed(None, {}, main=MAIN, rehearsed=("permittty no",))
+HUB = Desired(
+    "overssh",
+    login_shell="/bin/sh",
+    programs={"stream.py": "program"},
+    authorized_keys="key\n",
+    sshd_config=BLOCK,
+    effective=("permittty no",),
+)
+EDGE = Desired("overssh", login_shell="/bin/sh", key="overssh:edge1", programs={"stream.py": "program"})
+
+
+def file(text: str, uid: int = 0, mode: int = FILE_MODE) -> Path:
+    return Path(text, uid, uid, mode)
+
+
+STANDING = Observed(
+    Entry(990, 990, COMMENT, HOME, "/bin/sh"),
+    {
+        HOME: Path(None, 0, 0, FOLDER_MODE),
+        PROGRAMS: Path(None, 0, 0, FOLDER_MODE),
+        f"{PROGRAMS}/stream.py": file("program"),
+        AUTHORIZED_KEYS: file("key\n"),
+        _sshd.OUR_DROP_IN: file(BLOCK),
+        KEYS: Path(None, 990, 990, KEYS_MODE),
+        KEY: file("", 990, KEY_MODE),
+    },
+    main=MAIN,
+    effective=("permittty no",),
+    rehearsed=("permittty no",),
+)
+
+
+def labels(desired: Desired, observed: Observed) -> list[str]:
+    return plan_account(desired, observed).labels
+
+
+def test_a_dialled_host_lets_keys_in_before_sshd_is_told() -> None:
+    assert labels(HUB, FRESH) == [
+        "make the folder /etc/overssh",
+        "make the account overssh",
+        "make the folder /usr/local/lib/overssh",
+        "write /usr/local/lib/overssh/stream.py",
+        "write /etc/overssh/authorized_keys",
+        "tell sshd about overssh",
+    ]
+
+
+def test_a_dialling_host_has_a_key_and_sshd_is_left_alone() -> None:
+    assert labels(EDGE, replace(FRESH, rehearsed=())) == [
+        "make the folder /etc/overssh",
+        "make the account overssh",
+        "make a key for overssh",
+        "make the folder /usr/local/lib/overssh",
+        "write /usr/local/lib/overssh/stream.py",
+    ]
+
+
+@pytest.mark.parametrize("desired", [HUB, EDGE, replace(HUB, authorized_keys=None, sshd_config=None)])
+def test_nothing_is_done_where_all_stands(desired: Desired) -> None:
+    plan = plan_account(desired, STANDING)
+    assert (plan.steps, plan.before) == ((), plan.after)
+
+
+def test_sshd_forgets_before_the_keys_go() -> None:
+    nobody = replace(HUB, authorized_keys="", sshd_config="", effective=())
+    assert labels(nobody, STANDING) == ["have sshd forget overssh", "remove /etc/overssh/authorized_keys"]
+    assert labels(nobody, replace(STANDING, main=_sshd.with_block(NO_DROP_INS, BLOCK)))[0] == "have sshd forget overssh"
+
+
+def test_everything_goes_and_nobody_is_let_in_from_the_first_step_on() -> None:
+    assert labels(Desired("overssh", present=False), STANDING) == [
+        "have sshd forget overssh",
+        "remove /etc/overssh/authorized_keys",
+        "remove the account overssh",
+        "remove /etc/overssh/keys",
+        "remove /usr/local/lib/overssh",
+    ]
+    assert labels(Desired("overssh", present=False), FRESH) == []
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        Entry(1000, 1000, "", "/home/overssh", "/bin/bash"),
+        Entry(990, 990, COMMENT, "/srv", "/bin/sh"),
+        Entry(0, 0, "root", HOME, "/bin/bash"),
+    ],
+)
+def test_an_account_of_somebody_else_is_neither_changed_nor_removed(entry: Entry) -> None:
+    with pytest.raises(OversshError, match=r"^the account overssh is there and not ours .* overssh_user$"):
+        plan_account(HUB, replace(STANDING, entry=entry))
+    assert "remove the account overssh" not in labels(Desired("overssh", present=False), replace(STANDING, entry=entry))
+
+
+def test_another_shell_is_given_and_given_back() -> None:
+    (step,) = plan_account(replace(EDGE, login_shell="/bin/false"), STANDING).steps
+    assert step.inverse is not None
+    assert (step.args["shell"], step.inverse.args["shell"]) == ("/bin/false", "/bin/sh")
+
+
+@pytest.mark.parametrize(
+    ("path", "found", "label"),
+    [
+        (HOME, Path(None, 990, 990, FOLDER_MODE), "make the folder /etc/overssh"),
+        (PROGRAMS, Path(None, 0, 0, 0o777), "make the folder /usr/local/lib/overssh"),
+        (f"{PROGRAMS}/stream.py", file("another"), "write /usr/local/lib/overssh/stream.py"),
+        (f"{PROGRAMS}/stream.py", file("program", 990), "write /usr/local/lib/overssh/stream.py"),
+        (AUTHORIZED_KEYS, file("key\n", mode=0o666), "write /etc/overssh/authorized_keys"),
+        (_sshd.OUR_DROP_IN, file(BLOCK, mode=0o666), "tell sshd about overssh"),
+        (_sshd.OUR_DROP_IN, file(f"{BLOCK}    PermitTTY yes\n"), "tell sshd about overssh"),
+        (KEY, file("", 0, KEY_MODE), "give the key to overssh alone"),
+        (KEY, file("", 990, 0o644), "give the key to overssh alone"),
+        (KEYS, Path(None, 990, 990, 0o755), "give the key to overssh alone"),
+    ],
+)
+def test_what_somebody_has_changed_comes_right_again(path: str, found: Path, label: str) -> None:
+    both = replace(HUB, key=EDGE.key)
+    assert labels(both, replace(STANDING, paths={**STANDING.paths, path: found})) == [label]
+
+
+def test_what_sshd_would_not_hold_to_is_refused_before_anything_is_changed() -> None:
+    with pytest.raises(
+        OversshError, match=r'^sshd does not hold to our Match block for overssh: it lacks "permittty no"'
+    ):
+        plan_account(HUB, replace(FRESH, rehearsed=("permittty yes",)))
+
+
+def test_a_configuration_that_stands_and_is_overruled_is_refused_too() -> None:
+    with pytest.raises(OversshError, match="another Match block decides before ours"):
+        plan_account(HUB, replace(STANDING, effective=("permittty yes",)))
+
+
+def test_sshds_own_file_is_left_alone_where_it_reads_others() -> None:
+    assert sshd_texts(MAIN, BLOCK) == {_sshd.OUR_DROP_IN: BLOCK, _sshd.MAIN: MAIN}
+
+
+def test_a_block_comes_after_all_else_and_moves_there() -> None:
+    texts = sshd_texts(NO_DROP_INS, BLOCK)
+    assert texts[_sshd.OUR_DROP_IN] == ""
+    appended = f"{texts[_sshd.MAIN]}X11Forwarding no\n"  # sshd takes that for a part of our Match block
+    assert (
+        sshd_texts(appended, BLOCK)[_sshd.MAIN] == f"Port 22\nX11Forwarding no\n{texts[_sshd.MAIN][len(NO_DROP_INS) :]}"
+    )
+    assert sshd_texts(appended, "")[_sshd.MAIN] == "Port 22\nX11Forwarding no\n"
+
+
+def test_sshds_files_go_back_together() -> None:
+    (step,) = plan_account(HUB, replace(STANDING, main=_sshd.with_block(NO_DROP_INS, "Match User other"))).steps
+    assert step.inverse is not None
+    assert set(step.args["texts"]) == set(step.inverse.args["texts"]) == {_sshd.OUR_DROP_IN, _sshd.MAIN}
+    assert step.inverse.args["texts"][_sshd.OUR_DROP_IN] == BLOCK
+
+
+def params(**options: Any) -> dict[str, Any]:
+    return {**{name: argument.get("default") for name, argument in ARGUMENTS.items()}, **options}
+
+
+def test_options_that_are_left_out_are_not_asked_for() -> None:
+    found = desired_of(params())
+    assert (found.authorized_keys, found.sshd_config, found.key, found.present) == (None, None, "", True)
+
+
+@pytest.mark.parametrize("programs", [{"../x": "text"}, {".hidden": "text"}, {"x/y": "text"}, {"x.py": 1}])
+def test_a_program_is_a_text_under_a_plain_name(programs: dict[str, Any]) -> None:
+    with pytest.raises(OversshError, match="has to be the plain name of a file"):
+        desired_of(params(programs=programs))
