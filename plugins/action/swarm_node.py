@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.errors import AnsibleError
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.overssh.swarm.plugins.plugin_utils import _second_host
 
@@ -17,7 +18,7 @@ TOKEN_OF = {"manager": "Manager", "worker": "Worker"}
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """Runs the module; where it says that it lacks a join token, fetches one and runs it again."""
+    """Runs the module, with a join token from the start where that is asked for, or once it says that it lacks one."""
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """See ActionBase."""
@@ -25,9 +26,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         variables = task_vars or {}
         arguments = dict(self._task.args)
         manager = arguments.pop("manager", None)
-        result.update(self._execute_module(module_name=MODULE, module_args=arguments, task_vars=variables))
-        if not (manager and result.get("failed") and result.pop("join_token_missing", False)):
-            return result
+        token_first = boolean(arguments.pop("token_first", False)) and not self._play_context.check_mode
+        if not (manager and token_first):
+            result.update(self._execute_module(module_name=MODULE, module_args=arguments, task_vars=variables))
+            if not (manager and result.get("failed") and result.pop("join_token_missing", False)):
+                return result
         try:
             token = self._token(str(manager), str(arguments.get("state")), variables)
         except AnsibleError as error:

@@ -305,12 +305,8 @@ class NftEngine(Engine[Firewall]):
         }
 
 
-def keep(run: Runner, name: str) -> None:
-    """Keep a change that was tried under the guard of that name, and confirm it."""
-    task = _guard.task_of(name)
-    if task is None:
-        _guard.confirm(Systemd(run), name)
-        return
+def keep(run: Runner, task: Options) -> None:
+    """Keep a change of rules that was tried under guard, and confirm it; task: what it was armed with."""
     engine = NftEngine(wish_from(task), run, "keep")
     carry_through(engine, engine.plan(engine.observe()))
 

@@ -38,6 +38,8 @@ FOLDER = "/run/overssh/verify"
 AGENT = f"{FOLDER}/agent.py"
 INSIDE = "/overssh"
 NOBODY = "65534:65534"
+# A peer to be measured, as an argument of a module.
+PEER = {name: {"type": "str", "required": True} for name in ("name", "host", "address")}
 # Where a host keeps programs and libraries besides /usr: folders of their own, or links into /usr.
 USERLAND = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
@@ -157,8 +159,14 @@ def agent_source() -> str:
 class ProbeEngine(Engine[Observed]):
     """The probe of this host."""
 
-    def __init__(self, docker: Any, desired: Desired, timeout: float | None) -> None:
-        """timeout: seconds to wait for the container to be on its network; None: don't wait."""
+    def __init__(
+        self, docker: Any, desired: Desired, timeout: float | None, answer: Mapping[str, Any] | None = None
+    ) -> None:
+        """timeout: seconds to wait for the container to be on its network; None: don't wait.
+
+        answer: what is to be returned besides.
+        """
+        self._answer = answer or {}
         self._docker = docker
         self._desired = desired
         self._timeout = timeout
@@ -253,7 +261,7 @@ class ProbeEngine(Engine[Observed]):
 
     def result(self, observed: Observed) -> dict[str, Any]:
         """The container and its address."""
-        return {"container": self._desired.name, "address": observed.address}
+        return {"container": self._desired.name, "address": observed.address, **self._answer}
 
 
 def _passes(refusal: str) -> bool:
@@ -266,17 +274,24 @@ def _remove_agent() -> None:
     remove_empty_folder(os.path.dirname(FOLDER))
 
 
-def measure(docker: Any, name: str, peers: Sequence[Mapping[str, str]], timeout: float) -> dict[str, Any]:
-    """Have the probe of this host check its peers; the checks' results by the peer's name.
+@dataclass(frozen=True)
+class Measured:
+    """The checks' results by the peer's name, and whether all of these peers are done with this host's probe, too."""
 
-    peers: name, host (the peer's container) and address of each; timeout: seconds per check. Raises OversshError where
-    the probe itself can't be asked.
+    peers: Mapping[str, Any]
+    done: bool
+
+
+def measure(docker: Any, name: str, peers: Sequence[Mapping[str, str]], timeout: float, linger: float = 0) -> Measured:
+    """Have the probe of this host check its peers.
+
+    peers: name, host (the peer's container) and address of each; timeout: seconds per check; linger: seconds to wait
+    for the peers to be done. Raises OversshError where the probe itself can't be asked.
     """
-    order = json.dumps({"peers": [dict(peer) for peer in peers], "timeout": timeout})
+    order = json.dumps({"peers": [dict(peer) for peer in peers], "timeout": timeout, "linger": linger})
     asked = docker.exec_create(name, [sys.executable, "-I", f"{INSIDE}/agent.py", "measure", order])["Id"]
     stdout, stderr = docker.exec_start(asked, demux=True)
     status = docker.exec_inspect(asked)["ExitCode"]
     if status != 0:
         raise OversshError(f"the probe in {name} failed: {(stderr or b'').decode(errors='replace').strip()[-400:]}")
-    found: dict[str, Any] = json.loads(stdout)
-    return found
+    return Measured(**json.loads(stdout))

@@ -3,8 +3,9 @@
 """The program that runs inside a verification container: it answers probes, and it sends them.
 
 It runs by itself on the host's Python with nothing but the standard library: "agent.py serve" answers, and
-"agent.py measure JSON" prints, for each peer of {"peers": [{"name", "host", "address"}], "timeout": SECONDS}, what came
-back: {"PEER": {"icmp": {...}, "tcp": ..., "udp": ..., "dns": ..., "mtu": ...}}.
+"agent.py measure JSON" prints, for each peer of {"peers": [{"name", "host", "address"}], "timeout": SECONDS, "linger":
+SECONDS}, what came back: {"peers": {"PEER": {"icmp": {...}, "tcp": ..., "udp": ..., "dns": ..., "mtu": ...}}, "done":
+BOOL}. It is done when each of these peers has said, within linger seconds, that it has measured this container.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from collections.abc import Callable
 from typing import Any
 
 PORT = 7337
+# What a peer that has measured this container sends, and what its own measurement asks it then.
+BYE, WHO = b"overssh.verify bye", b"overssh.verify who?"
+ASKING_SECONDS = 0.02
 # A lost packet is sent again after this many seconds, until the check's time is over. The first ones are waited for
 # less long: they get lost while the news of a new container is still on its way.
 PATIENCE = 1.0
@@ -46,8 +50,9 @@ def serve() -> None:
     datagrams.bind(("0.0.0.0", PORT))  # noqa: S104 (the container has no address but the network under test)
     listener = socket.create_server(("0.0.0.0", PORT), backlog=64)  # noqa: S104
     listener.setblocking(False)
+    done: set[str] = set()
     waiting.register(datagrams, selectors.EVENT_READ, _echo_datagram)
-    waiting.register(listener, selectors.EVENT_READ, lambda ready: _accept(ready, waiting))
+    waiting.register(listener, selectors.EVENT_READ, lambda ready: _accept(ready, waiting, done))
     while True:
         for key, _events in waiting.select():
             key.data(key.fileobj)
@@ -58,16 +63,19 @@ def _echo_datagram(ready: socket.socket) -> None:
     ready.sendto(data, sender)
 
 
-def _accept(listener: socket.socket, waiting: selectors.BaseSelector) -> None:
-    connection, _peer = listener.accept()
+def _accept(listener: socket.socket, waiting: selectors.BaseSelector, done: set[str]) -> None:
+    connection, (peer, _port) = listener.accept()
     connection.settimeout(PATIENCE)
-    waiting.register(connection, selectors.EVENT_READ, lambda ready: _echo_stream(ready, waiting))
+    waiting.register(connection, selectors.EVENT_READ, lambda ready: _echo_stream(ready, waiting, peer, done))
 
 
-def _echo_stream(connection: socket.socket, waiting: selectors.BaseSelector) -> None:
+def _echo_stream(connection: socket.socket, waiting: selectors.BaseSelector, peer: str, done: set[str]) -> None:
+    """Send back what came; done: the addresses of those who have measured this container."""
     try:
         data = connection.recv(65535)
-        connection.sendall(data)
+        if data == BYE:
+            done.add(peer)
+        connection.sendall(" ".join(sorted(done)).encode() if data == WHO else data)
     except OSError:
         data = b""
     if not data:
@@ -217,12 +225,38 @@ def measure_peer(peer: dict[str, str], timeout: float) -> dict[str, dict[str, An
     return {**found, "mtu": attempt(lambda _patience: mtu(address), 0)}
 
 
-def measure(order: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Every peer's checks, by the peer's name."""
+def measure(order: dict[str, Any]) -> dict[str, Any]:
+    """Every peer's checks, by the peer's name, and whether all of them are done with this container."""
     peers, timeout = order["peers"], float(order["timeout"])
     with concurrent.futures.ThreadPoolExecutor(max_workers=8) as pool:
         results = list(pool.map(lambda peer: measure_peer(peer, timeout), peers))
-    return {peer["name"]: result for peer, result in zip(peers, results)}
+        reached = [peer["address"] for peer, result in zip(peers, results) if result["tcp"]["ok"]]
+        list(pool.map(lambda address: _exchange(address, BYE), reached))
+    found = {peer["name"]: result for peer, result in zip(peers, results)}
+    return {"peers": found, "done": all_done({peer["address"] for peer in peers}, float(order["linger"]))}
+
+
+def all_done(addresses: set[str], linger: float) -> bool:
+    """Whether each of these says, within linger seconds, that it has measured this container."""
+    deadline = time.monotonic() + linger
+    while linger:
+        if addresses <= set(_exchange("127.0.0.1", WHO).decode().split()):
+            return True
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(ASKING_SECONDS)
+    return False
+
+
+def _exchange(address: str, message: bytes) -> bytes:
+    """What a container answers to a message, nothing where it does not."""
+    try:
+        with socket.create_connection((address, PORT), timeout=PATIENCE) as connection:
+            connection.sendall(message)
+            connection.shutdown(socket.SHUT_WR)
+            return connection.recv(65535)
+    except OSError:
+        return b""
 
 
 def main(arguments: list[str]) -> int:

@@ -97,10 +97,22 @@ pending:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.overssh.swarm.plugins.module_utils import _guard, _nft
-from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
+from ansible_collections.overssh.swarm.plugins.module_utils import _guard
+from ansible_collections.overssh.swarm.plugins.module_utils._command import Runner, runner
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._systemd import Systemd
+
+
+def _keep(run: Runner, name: str) -> None:
+    """Confirm the change, and do what is left to be done for it."""
+    task = _guard.task_of(name)
+    if task is None:
+        _guard.confirm(Systemd(run), name)
+        return
+    # Only a change of the firewall has more to be done, and its engine takes longer to load than all else here.
+    from ansible_collections.overssh.swarm.plugins.module_utils import _nft  # noqa: PLC0415
+
+    _nft.keep(run, task)
 
 
 def main() -> None:
@@ -119,7 +131,7 @@ def main() -> None:
     try:
         waits = _guard.find(options["name"]) is not None
         if options["state"] == "confirmed" and waits and not module.check_mode:
-            _nft.keep(run, options["name"])
+            _keep(run, options["name"])
             module.exit_json(changed=True, pending=False)
         changed = _guard.bring_about(
             Systemd(run),

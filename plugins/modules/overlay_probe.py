@@ -37,6 +37,36 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  peers:
+    description:
+      - Other probes that this one reaches before it is removed, with O(state=absent); RV(peers) tells how that went.
+      - It is removed as soon as each of them has reached this one as well, and stays where that does not come about
+        within O(linger), as RV(removed) tells. So it takes a task that runs on all of the hosts at the same time.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: What the peer is called in RV(peers).
+        type: str
+        required: true
+      host:
+        description: The name of its container.
+        type: str
+        required: true
+      address:
+        description: The address that this name has to give.
+        type: str
+        required: true
+  check_timeout:
+    description:
+      - How many seconds a check of O(peers) is tried again.
+    type: int
+    default: 20
+  linger:
+    description:
+      - How many seconds to wait for O(peers) to be done with this probe; with V(0) it stays.
+    type: int
+    default: 5
 """
 
 EXAMPLES = r"""
@@ -45,7 +75,13 @@ EXAMPLES = r"""
     name: overssh-verify-{{ inventory_hostname }}
     network: overssh
 
-- name: Take it away
+- name: Reach all others from it, and take it away
+  overssh.swarm.overlay_probe:
+    name: overssh-verify-{{ inventory_hostname }}
+    state: absent
+    peers: "{{ ansible_play_hosts_all | overssh.swarm.verify_peers(hostvars, inventory_hostname) }}"
+
+- name: Take it away in any case
   overssh.swarm.overlay_probe:
     name: overssh-verify-{{ inventory_hostname }}
     state: absent
@@ -62,6 +98,22 @@ address:
   returned: success
   type: str
   sample: 10.200.0.5
+peers:
+  description: Each peer's checks, by the peer's name, as of M(overssh.swarm.overlay_probe_info).
+  returned: with O(peers)
+  type: dict
+  sample:
+    edge2:
+      icmp: {"ok": true, "rtt_ms": 0.61}
+      tcp: {"ok": true, "rtt_ms": 1.4}
+      udp: {"ok": false, "reason": "no answer"}
+      dns: {"ok": true, "ms": 0.3}
+      mtu: {"ok": true, "bytes": 1450}
+removed:
+  description: Whether the container is gone; it stays where O(peers) have not been done with it in time.
+  returned: with O(peers)
+  type: bool
+  sample: true
 steps:
   description: What was done, or in check mode would be done, in words.
   returned: success
@@ -70,11 +122,13 @@ steps:
   sample: ["start the container overssh-verify-edge1 on overssh"]
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._docker import connect
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._main import run
-from ansible_collections.overssh.swarm.plugins.module_utils._probe import Desired, ProbeEngine
+from ansible_collections.overssh.swarm.plugins.module_utils._probe import PEER, Desired, ProbeEngine, measure
 from ansible_collections.overssh.swarm.plugins.module_utils._wait import WAIT_OPTIONS
 
 
@@ -85,15 +139,28 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "network": {"type": "str"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "peers": {"type": "list", "elements": "dict", "options": PEER},
+            "check_timeout": {"type": "int", "default": 20},
+            "linger": {"type": "int", "default": 5},
             **WAIT_OPTIONS,
         },
         required_if=[("state", "present", ["network"])],
         supports_check_mode=True,
     )
     options = module.params
-    desired = Desired(options["name"], options["network"] if options["state"] == "present" else None)
+    name, peers, present = options["name"], options["peers"], options["state"] == "present"
+    answer: dict[str, Any] = {}
     try:
-        engine = ProbeEngine(connect(), desired, options["wait_timeout"] if options["wait"] else None)
+        if present and peers is not None:
+            raise OversshError("peers are reached before the probe is removed; it goes with state: absent")
+        docker = connect()
+        if peers is not None and not module.check_mode:
+            found = measure(docker, name, peers, options["check_timeout"], options["linger"])
+            answer = {"peers": found.peers, "removed": found.done}
+            if not found.done:
+                module.exit_json(changed=False, steps=[], container=name, address="", **answer)
+        wanted = Desired(name, options["network"] if present else None)
+        engine = ProbeEngine(docker, wanted, options["wait_timeout"] if options["wait"] else None, answer)
     except OversshError as error:
         module.fail_json(msg=str(error))
     run(module, engine)

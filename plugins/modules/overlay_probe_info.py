@@ -83,22 +83,21 @@ peers:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._docker import connect
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._probe import measure
+from ansible_collections.overssh.swarm.plugins.module_utils._probe import PEER, measure
 
 
 def main() -> None:
     """Measure, and say what was measured."""
-    peer = {name: {"type": "str", "required": True} for name in ("name", "host", "address")}
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
-            "peers": {"type": "list", "elements": "dict", "required": True, "options": peer},
+            "peers": {"type": "list", "elements": "dict", "required": True, "options": PEER},
             "timeout": {"type": "int", "default": 20},
         },
         supports_check_mode=True,
     )
     try:
-        found = measure(connect(), module.params["name"], module.params["peers"], module.params["timeout"])
+        found = measure(connect(), module.params["name"], module.params["peers"], module.params["timeout"]).peers
     except OversshError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, peers=found)

@@ -96,6 +96,12 @@ options:
       - Inventory name of a manager of the swarm. Where this node has to join, the token for its role is fetched from
         there by the controller's half of this module, and handed over in memory only.
     type: str
+  token_first:
+    description:
+      - Fetches the token of O(manager) at once, and not only when this node turns out to have to join. That saves a
+        look at nodes that are known to be in no swarm.
+    type: bool
+    default: false
   cluster_id:
     description:
       - ID of the swarm that is meant, as RV(cluster_id) of this module on any of its nodes.
@@ -341,6 +347,7 @@ def main() -> None:
             "remote_managers": {"type": "list", "elements": "str", "default": []},
             "join_token": {"type": "str", "no_log": True},
             "manager": {"type": "str"},
+            "token_first": {"type": "bool", "default": False, "no_log": False},
             "cluster_id": {"type": "str"},
             "availability": {"type": "str", "choices": ["active", "pause", "drain"]},
             "node": {"type": "str"},

@@ -149,6 +149,21 @@ def test_the_agent_measures_what_answers(server: str) -> None:
         assert 0 < found["rtt_ms"] < 5000
 
 
+def test_the_agent_knows_when_all_of_its_peers_are_done_with_it(server: str) -> None:
+    peer = {"name": "edge1", "host": "localhost", "address": server}
+    assert not _probe_agent.all_done({server}, 0)
+    found = _probe_agent.measure({"peers": [peer], "timeout": 1, "linger": 5})
+    assert found["peers"]["edge1"]["tcp"]["ok"]
+    assert found["done"]
+    assert not _probe_agent.all_done({server, "192.0.2.1"}, 0.1)
+    assert _probe_agent.all_done(set(), 0.1)
+
+
+def test_an_agent_that_its_peers_do_not_reach_is_not_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_probe_agent, "PORT", 1)
+    assert not _probe_agent.all_done({"127.0.0.1"}, 0.1)
+
+
 def test_the_agent_says_why_nothing_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_probe_agent, "PORT", 1)
     found = _probe_agent.attempt(lambda patience: _probe_agent.tcp("127.0.0.1", patience), 0.3)

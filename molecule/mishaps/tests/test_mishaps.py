@@ -82,6 +82,13 @@ def test_a_node_whose_probe_can_not_start_is_named_and_the_others_are_measured()
     assert left_behind() == {}
 
 
+def test_hosts_that_are_asked_one_after_the_other_prove_the_same():
+    done = lab.play("overssh.swarm.verify", "--forks", "1")
+    assert done.status == 0
+    assert "6 of 6 pairs pass" in done.output
+    assert left_behind() == {}
+
+
 def test_what_is_ours_is_mended_and_nothing_else_is_touched():
     lab.inside("edge1", "systemctl stop overssh-link-cloud1; ip address flush dev tun1001")
     lab.inside("cloud1", "ip link set tun1003 down")
