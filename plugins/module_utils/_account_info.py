@@ -13,7 +13,7 @@ from typing import Any
 
 from . import _guard, _sshd
 from ._account_model import AUTHORIZED_KEYS, GUARD, HOME, KEY, PROGRAMS
-from ._command import Runner
+from ._command import CommandError, Runner
 from ._files import read_text
 
 PATHS = (HOME, AUTHORIZED_KEYS, PROGRAMS, f"{PROGRAMS}/stream.py", f"{PROGRAMS}/watch.py", _sshd.OUR_DROP_IN)
@@ -30,8 +30,16 @@ def look(run: Runner, user: str, sshd: bool) -> dict[str, Any]:
         "files": files,
         "block": "" if block is None else _sshd.inside(block[0]),
         "guarded": _guard.find(GUARD) is not None,
-        "effective": _sshd.effective(run, user) if sshd and ours else [],
+        "effective": _effective(run, user) if sshd and ours else [],
     }
+
+
+def _effective(run: Runner, user: str) -> list[str]:
+    """What holds for the account now, nothing where sshd does not take its configuration."""
+    try:
+        return _sshd.effective(run, user)
+    except CommandError:
+        return []
 
 
 def public_key() -> str:

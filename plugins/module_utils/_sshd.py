@@ -73,25 +73,25 @@ def look(run: Runner, finds: Callable[[str], bool], user: str) -> dict[str, Any]
 
 
 def effective(run: Runner, user: str, config: str = MAIN) -> list[str]:
-    """What holds for the account of what the role tunnel decides, as `sshd -T` prints it; empty where sshd refuses."""
-    words = ["sshd", "-T", "-f", config, "-C", f"user={user},host=localhost,addr=127.0.0.1"]
-    answer = run(words, check=False)
+    """What holds for the account of what the role tunnel decides, as `sshd -T` prints it.
+
+    CommandError where sshd does not take the configuration.
+    """
+    answer = run(["sshd", "-T", "-f", config, "-C", f"user={user},host=localhost,addr=127.0.0.1"])
     decided = {keyword.lower() for keyword in REHEARSED}
-    lines = answer.stdout.splitlines() if answer.rc == 0 else []
-    return [line for line in lines if line.partition(" ")[0].lower() in decided]
+    return [line for line in answer.stdout.splitlines() if line.partition(" ")[0].lower() in decided]
 
 
 def rehearse(run: Runner, main: str, block: str, user: str) -> list[str]:
     """The same with a Match block in the place that ours would have; main: the text of sshd's own file.
 
-    OversshError where sshd would not take it.
+    CommandError where sshd would not take it.
     """
     with tempfile.TemporaryDirectory(prefix="overssh-sshd-") as folder:
         ours, copy = os.path.join(folder, "overssh.conf"), os.path.join(folder, "sshd_config")
         _write(ours, block)
         drop_ins = sorted(glob.glob(f"{DROP_INS}/*.conf"))
         _write(copy, among_drop_ins(main, ours, drop_ins) if includes_drop_ins(main) else with_block(main, block))
-        run(["sshd", "-t", "-f", copy])
         return effective(run, user, copy)
 
 
