@@ -159,9 +159,13 @@ def _start(systemd: Systemd, name: str, undo: str, seconds: int) -> None:
         raise
 
 
-def prolong(systemd: Systemd, name: str, seconds: int) -> None:
-    """Give the change of that name, where there is one, so many seconds from now; OversshError where it is too late."""
-    if find(name) is None:
+def prolong(systemd: Systemd, name: str, enough: int, seconds: int) -> None:
+    """Give a change that has not enough seconds left so many from now; OversshError where it is too late.
+
+    To be given time takes time itself, so that one with enough left is not.
+    """
+    found = find(name)
+    if found is None or (found.taken_back is None and found.deadline - time.time() >= enough):
         return
     timer = _unit(name, "timer")
     systemd.write(timer, TIMER.format(name=name, seconds=seconds))

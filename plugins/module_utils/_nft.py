@@ -41,8 +41,8 @@ from ._session import Session, session
 from ._systemd import Systemd, unit_path
 
 Options = Mapping[str, Any]
-# Seconds that a change has until it is kept, once somebody has confirmed it.
-KEEPING = 120
+# Seconds that a change gets until it is kept, once somebody has confirmed it, and how many are enough.
+KEEPING, ENOUGH = 120, 45
 
 
 class Nft:
@@ -151,7 +151,7 @@ class NftEngine(Engine[Firewall]):
             _guard.refuse_gone(self._systemd, self._guard_name)
             if not self._keeping:
                 self._keeping = True
-                _guard.prolong(self._systemd, self._guard_name, KEEPING)
+                _guard.prolong(self._systemd, self._guard_name, ENOUGH, KEEPING)
         waiting = _guard.find(self._guard_name) if self._phase == "try" else None
         self._waits = waiting is not None and waiting.taken_back is None
         found = observe_firewall(self._nft, self._systemd, self._wish.persist)
