@@ -124,7 +124,7 @@ image: $(READY) ## Build the image of the tests' nodes, if it is missing
 	@python -m tests.lab image
 
 .PHONY: bench
-bench: $(READY) ## Compare the transports with others, site with a shell script, and nft_rule with nft (an hour; BENCH_ARGS='--parts site')
+bench: $(READY) ## Compare the transports with others, site with a shell script, and nft_rule with nft (45 minutes; BENCH_ARGS='--parts site')
 	python -m tests.bench $(BENCH_ARGS)
 
 # In a folder of its own: the figures in reports/ stay.
