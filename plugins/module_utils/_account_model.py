@@ -215,7 +215,7 @@ def sshd_texts(main: str, wanted: str) -> dict[str, str]:
 
 def refuse_undecided(desired: Desired, lines: tuple[str, ...]) -> None:
     """OversshError where sshd would not hold to what it is told; lines: what it prints."""
-    lacking = [line for line in desired.effective if line not in lines]
+    lacking = [line for line in map(_sshd.small, desired.effective) if line not in lines]
     if lacking and desired.sshd_config:
         raise OversshError(
             f'sshd does not hold to our Match block for {desired.name}: it lacks "{", ".join(lacking)}"; another Match '

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from . import _proc
 from ._command import CommandError, Runner
 from ._files import read_text
 
@@ -48,7 +49,7 @@ INCLUDE = re.compile(r"\s*include\s", re.I)
 
 def look(run: Runner, finds: Callable[[str], bool], user: str) -> dict[str, Any]:
     """All of it; user: the account that tunnels log in to."""
-    found: dict[str, Any] = {"host_keys": [], "drop_ins": False, "service": "ssh", "ends_unused": False, "decided": []}
+    found: dict[str, Any] = {"host_keys": [], "drop_ins": False, "service": "", "ends_unused": False, "decided": []}
     if not finds("sshd"):
         return {**found, "problems": ["the program sshd is missing; install the package openssh-server."]}
     answer = run(["sshd", "-T"], check=False)
@@ -73,13 +74,19 @@ def look(run: Runner, finds: Callable[[str], bool], user: str) -> dict[str, Any]
 
 
 def effective(run: Runner, user: str, config: str = MAIN) -> list[str]:
-    """What holds for the account of what the role tunnel decides, as `sshd -T` prints it.
+    """What holds for the account of what the role tunnel decides, in lines of a keyword in small letters and its value.
 
     CommandError where sshd does not take the configuration.
     """
     answer = run(["sshd", "-T", "-f", config, "-C", f"user={user},host=localhost,addr=127.0.0.1"])
     decided = {keyword.lower() for keyword in REHEARSED}
-    return [line for line in answer.stdout.splitlines() if line.partition(" ")[0].lower() in decided]
+    return [line for line in map(small, answer.stdout.splitlines()) if line.partition(" ")[0] in decided]
+
+
+def small(line: str) -> str:
+    """A line of `sshd -T` with its keyword in small letters, as OpenSSH before 10.4 prints it."""
+    keyword, space, value = line.strip().partition(" ")
+    return f"{keyword.lower()}{space}{value}"
 
 
 def rehearse(run: Runner, main: str, block: str, user: str) -> list[str]:
@@ -99,9 +106,9 @@ def parse(text: str) -> dict[str, list[str]]:
     """`sshd -T` as a mapping of keyword to its values, in the order they are printed."""
     found: dict[str, list[str]] = {}
     for line in text.splitlines():
-        keyword, _space, value = line.strip().partition(" ")
+        keyword, _space, value = small(line).partition(" ")
         if keyword:
-            found.setdefault(keyword.lower(), []).append(value)
+            found.setdefault(keyword, []).append(value)
     return found
 
 
@@ -137,9 +144,9 @@ def includes_drop_ins(main: str) -> bool:
 
 
 def service() -> str:
-    """The name of sshd's unit: ssh on Debian, sshd elsewhere."""
-    folders = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
-    return "ssh" if any(glob.glob(f"{folder}/ssh.service") for folder in folders) else "sshd"
+    """The unit of the sshd that listens; empty where none does, as where systemd starts one for each connection."""
+    daemons = [each for each in _proc.processes() if each.name == "sshd" and each.parent == 1]
+    return next((_proc.unit(each.pid) for each in daemons if _proc.held(each.pid).listening), "")
 
 
 def _decided(run: Runner, main: str, user: str) -> list[dict[str, str]]:

@@ -55,10 +55,6 @@ class Systemd:
         by_name = {values.get("Id"): values for values in map(_values, shown.split("\n\n"))}
         return [_state(unit, by_name.get(unit, {})) for unit in units]
 
-    def knows(self, unit: str) -> bool:
-        """Whether there is such a unit."""
-        return self._tell("cat", unit, check=False).rc == 0
-
     def write(self, unit: str, text: str) -> None:
         """Install the unit's file and have systemd read it."""
         new = not os.path.exists(unit_path(unit))
@@ -106,7 +102,18 @@ class Systemd:
 
     def reload(self, unit: str) -> None:
         """Have it read its files again; where it does not run there is nothing to do."""
-        self._tell("try-reload-or-restart", unit)
+        self._tell(self.reloading(unit), unit)
+
+    def reloading(self, unit: str) -> str:
+        """The word that has systemd do so.
+
+        An sshd that got its port from a socket unit ends at a reload, as it can't bind the port then (seen with
+        Debian's OpenSSH 10.0); started anew it gets the port once more. What it serves already goes on in either case.
+        """
+        shown = self._tell("show", unit, "--property=TriggeredBy", check=False).stdout.strip()
+        sockets = [name for name in shown.partition("=")[2].split() if name.endswith(".socket")]
+        active = any(state.active == "active" for state in self.observe_all(sockets))
+        return "try-restart" if active else "try-reload-or-restart"
 
     def _tell(self, *words: str, check: bool = True) -> Answer:
         if self._unread:

@@ -530,13 +530,13 @@ def test_a_session_that_is_closed_is_said_to_be(ends):
     assert str(link.reasons[0]).startswith("the session with end1 was closed")
 
 
-def hello_of(data: bytes, close: bool = True, seconds: float = 5.0):
+def hello_of(data: bytes, close: bool = True, seconds: float = 5.0, passing: float = 0.0):
     pipe = Pipe()
     os.write(pipe.into, data)
     if close:
         os.close(pipe.into)
     try:
-        return stream.hear_hello(pipe.out, "cloud1", seconds)
+        return stream.hear_hello(pipe.out, "cloud1", seconds, passing)
     finally:
         pipe.close()
 
@@ -571,6 +571,39 @@ def test_whatever_is_printed_before_the_hello_is_shown(printed):
 def test_a_banner_is_named_by_its_first_line():
     with pytest.raises(stream.RefusedError, match="cloud1 printed 'Welcome to Debian!' before"):
         hello_of(b"Welcome to Debian!\nIt is sunny.\n")
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        b"Welcome to Debian!\n",
+        b"Welcome to Debian!",
+        b"OVERSSH-STREAM-ish\n\xff",
+        b"OVERSSH-",
+        b"a line\n" * 3000,
+    ],
+)
+def test_what_a_login_prints_is_passed_over_where_a_hello_follows(printed):
+    pipe = Pipe()
+
+    def write():
+        for start in range(0, len(printed), 1000):
+            os.write(pipe.into, printed[start : start + 1000])
+        stream.say_hello(pipe.into, lanes=1)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert stream.hear_hello(pipe.out, "cloud1", 5, 5)["lanes"] == 1
+    finally:
+        writer.join()
+        pipe.close()
+
+
+@pytest.mark.parametrize("close", [True, False])
+def test_what_a_login_prints_is_told_where_no_hello_follows(close):
+    with pytest.raises(stream.RefusedError, match="cloud1 printed 'Welcome to Debian!' before the first frame"):
+        hello_of(b"Welcome to Debian!\nIt is sunny.\nOVERSSH-", close, seconds=60, passing=0.1)
 
 
 def test_an_end_without_a_helper_answers_nothing():

@@ -62,9 +62,9 @@ FAULTS = [
         line=SERVED.replace("/usr/bin/python3", "/usr/bin/mishap"),
     ),
     Fault(
-        "a startup file prints a banner there",
+        "something else than the helper speaks there",
         "{peer} printed 'Welcome to the hub' before the helper's first word",
-        line=SERVED.replace('command="', 'command="echo Welcome to the hub; '),
+        line=SERVED.replace('command="', 'command="echo Welcome to the hub; exec cat >/dev/null; '),
     ),
     Fault("the key is bound to nothing there", "opens a shell at {peer} instead of the helper", line="restrict,no-pty"),
     Fault(
@@ -203,6 +203,16 @@ def test_a_far_end_that_stands_still_for_long_costs_seconds_only():
     assert helper_of("tun1002") != still
     assert int(link("edge1")["NRestarts"]) == restarts + 1
     assert lab.play("overssh.swarm.verify").status == 0
+
+
+def test_what_every_login_there_prints_is_passed_over():
+    hub = lab.hub()
+    lab.inside(hub, "echo 'echo Welcome to the hub' >/etc/ssh/sshrc")
+    try:
+        lab.inside("edge1", f"systemctl restart overssh-link-{hub}.service")
+        lab.wait_for("edge1", "ping -c 1 -W 1 172.30.0.1", 30)
+    finally:
+        lab.inside(hub, "rm /etc/ssh/sshrc")
 
 
 def test_a_helper_that_dies_is_back_at_once():

@@ -44,6 +44,8 @@ HELLO = b"OVERSSH-STREAM "
 LONGEST_HELLO = 4096
 # ssh has its own time-out for the connection; this one is for everything until the far end's helper answers.
 HELLO_SECONDS = 60.0
+# What the far end's login prints, as a global sshrc does, is passed over; its helper has so long to speak after that.
+PASSING_SECONDS = 10.0
 TAKE_OVER_SECONDS = 5.0
 
 HEAD = struct.Struct("!I")
@@ -527,26 +529,42 @@ def say_hello(sink: int, **facts: "Any") -> None:
     os.write(sink, HELLO + json.dumps({"version": VERSION, **facts}).encode() + b"\n")
 
 
-def hear_hello(source: int, who: str, seconds: float) -> "dict[str, Any]":
-    """The other end's line as data."""
-    line = b""
+def hear_hello(source: int, who: str, seconds: float, passing: float = 0.0) -> "dict[str, Any]":
+    """The other end's line as data.
+
+    passing: how many seconds it may come after something else was printed; with 0 nothing else may be.
+    """
+    heard, printed = b"", b""
     deadline = time.monotonic() + seconds
-    while not line.endswith(b"\n"):
-        if not _readable(source, deadline - time.monotonic()):
+    while not (heard.startswith(HELLO) and heard.endswith(b"\n")):
+        got = os.read(source, LONGEST_HELLO) if _readable(source, deadline - time.monotonic()) else None
+        if not got and printed:
+            raise _foreign(printed, who)
+        if got is None:
             raise EndedError(f"{who} has said nothing for {seconds:g} s")
-        got = os.read(source, LONGEST_HELLO)
         if not got:
             raise ClosedError(f"the session with {who} ended before its helper answered")
-        line += got
-        if line[: len(HELLO)] != HELLO[: len(line)] or len(line) > LONGEST_HELLO:
-            raise _foreign(line, who)
+        heard += got
+        begun = _begun(heard)
+        if begun != heard and not printed:
+            printed, deadline = heard, min(deadline, time.monotonic() + passing)
+        heard = begun
+        if (printed and not passing) or len(heard) > LONGEST_HELLO:
+            raise _foreign(printed or heard, who)
     try:
-        facts = json.loads(line[len(HELLO) :].decode())
+        facts = json.loads(heard[len(HELLO) :].decode())
     except ValueError:
         facts = None
     if not isinstance(facts, dict):
-        raise _foreign(line, who)
+        raise _foreign(heard, who)
     return facts
+
+
+def _begun(heard: bytes) -> bytes:
+    """What of it is a hello, or may become one."""
+    if HELLO in heard:
+        return heard[heard.index(HELLO) :]
+    return next(HELLO[:length] for length in range(len(HELLO) - 1, -1, -1) if heard.endswith(HELLO[:length]))
 
 
 def _readable(source: int, seconds: float) -> bool:
@@ -668,7 +686,7 @@ class Dialler:
         self._sessions.append(session)
         with contextlib.suppress(BrokenPipeError):  # its own words say why
             say_hello(session.sink, lanes=self._lanes, lane=number, silence=self._silence)
-        facts = hear_hello(session.source, self._peer, HELLO_SECONDS)
+        facts = hear_hello(session.source, self._peer, HELLO_SECONDS, PASSING_SECONDS)
         if "refused" in facts:
             raise RefusedError(f"{self._peer} says: {facts['refused']}")
         if "ended" in facts:
