@@ -135,12 +135,12 @@ class Account(Engine[Observed]):
     def _tell_sshd(self, texts: dict[str, str | None]) -> None:
         """Change what sshd reads, and have it read that; or nothing of it."""
         if self._tries and not self._guarded:
-            wanted = _guard.Wanted(
-                tuple(os.path.realpath(path) for path in texts), (_sshd.service(),), self._rollback_timeout
-            )
+            files = tuple(os.path.realpath(path) for path in texts)
+            wanted = _guard.Wanted(files, tuple(filter(None, [_sshd.service()])), self._rollback_timeout)
             _guard.bring_about(self._systemd, GUARD, "armed", wanted, rehearsal=False)
             self._guarded = True
             self._change_sshd(texts)
+            _guard.changed(GUARD)
         else:
             self._change_sshd(texts)
             self._unguard()
@@ -159,10 +159,11 @@ class Account(Engine[Observed]):
             raise
 
     def _reload(self) -> None:
-        """Have sshd read its files; where ours go for good there may be no sshd any more."""
+        """Have sshd read its files, where one listens; one that is started for each connection does so by itself."""
         unit = _sshd.service()
-        if self._desired.present or self._systemd.knows(unit):
+        if self._desired.present or unit:
             self._run(["sshd", "-t"])
+        if unit:
             self._systemd.reload(unit)
 
     def _unguard(self) -> None:

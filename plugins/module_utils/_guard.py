@@ -4,6 +4,9 @@
 
 The undoing lies on the host as a shell script before the change is made. A timer of systemd runs it, outside of any
 session; so does the next boot, where the host goes down before anybody could confirm.
+
+It is confirmed by a command that reaches the host by a connection which began after the change. That is the proof that
+the host can still be reached; an older connection gets through where no new one does.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from . import _way_in
 from ._command import CommandError
 from ._errors import OversshError
 from ._files import read_text, remove, remove_empty_folder, write_text
@@ -79,7 +83,7 @@ def check(name: str, seconds: int) -> None:
         raise OversshError(f"a guard waits for {SHORTEST} to {LONGEST} seconds, not for {seconds}")
 
 
-def restoring(name: str, files: Sequence[str], reload: Sequence[str]) -> str:
+def restoring(systemd: Systemd, name: str, files: Sequence[str], reload: Sequence[str]) -> str:
     """Shell commands that put files back as they are now and have units read them again; keeps copies of the files."""
     lines = []
     for number, path in enumerate(files):
@@ -91,7 +95,7 @@ def restoring(name: str, files: Sequence[str], reload: Sequence[str]) -> str:
         else:
             lines.append(f"rm -f {there}")
     # They come after the service that this runs in, so it can't wait for them.
-    lines += [f"systemctl --no-block try-reload-or-restart {shlex.quote(unit)}" for unit in reload]
+    lines += [f"systemctl --no-block {systemd.reloading(unit)} {shlex.quote(unit)}" for unit in reload]
     return "\n".join(lines)
 
 
@@ -151,12 +155,41 @@ def _start(systemd: Systemd, name: str, undo: str, seconds: int) -> None:
         write_text(unit_path(service), SERVICE.format(name=name, folder=folder))
         systemd.write(timer, TIMER.format(name=name, seconds=seconds))
         systemd.enable(service)
+        changed(name)
         write_text(f"{folder}/deadline", f"{time.time() + seconds:.3f}\n")
         # One that has run off before counts as started.
         systemd.restart(timer)
     except OversshError:
         forget(systemd, name)
         raise
+
+
+def changed(name: str) -> None:
+    """The change has been made now; it is confirmed by what begins from here on."""
+    write_text(f"{_folder(name)}/changed", f"{_way_in.now():.3f}\n")
+
+
+def require_proof(name: str) -> None:
+    """OversshError, with unproved as its answer, unless this command came by a way that was opened after the change."""
+    if find(name) is None:
+        return
+    since = float(read_text(f"{_folder(name)}/changed") or "inf")
+    way = _way_in.found()
+    if way is None:
+        raise OversshError(
+            f"the change {name} was not confirmed: this command came by no connection that the host can see, so that "
+            "it does not show whether the host can still be reached; confirm it from a new login over the network, or "
+            "say with force: true of overssh.swarm.guard that you know",
+            unproved=True,
+        )
+    if way.since <= since:
+        older = since - way.since
+        raise OversshError(
+            f"the change {name} was not confirmed: this command came by a connection that had begun {older:.0f} s "
+            "before the change, and the host may not be reached by a new one; something keeps connections open, such "
+            "as ControlMaster in an ssh configuration or a program in the place of ssh",
+            unproved=True,
+        )
 
 
 def prolong(systemd: Systemd, name: str, enough: int, seconds: int) -> None:
@@ -175,11 +208,16 @@ def prolong(systemd: Systemd, name: str, enough: int, seconds: int) -> None:
     refuse_gone(systemd, name)
 
 
-def confirm(systemd: Systemd, name: str) -> None:
-    """Have the change stay; OversshError where it was taken back before."""
+def confirm(systemd: Systemd, name: str, force: bool = False) -> None:
+    """Have the change stay; OversshError where it was taken back before, or without the proof.
+
+    force: somebody knows without it.
+    """
     found = find(name)
     if found is None:
         return
+    if not force and found.taken_back is None:
+        require_proof(name)
     if found.taken_back is None:
         systemd.stop(_unit(name, "timer"))
     # The timer may have been faster.
@@ -224,7 +262,7 @@ def forget(systemd: Systemd, name: str) -> None:
     if read_text(unit_path(timer)) is not None:
         systemd.stop(timer)
         systemd.remove([service, timer])
-    for file in ("undo", "deadline", "taken_back", "task"):
+    for file in ("undo", "deadline", "taken_back", "task", "changed"):
         remove(f"{folder}/{file}")
     shutil.rmtree(f"{folder}/files", ignore_errors=True)
     for path in (folder, FOLDER, os.path.dirname(FOLDER)):
@@ -241,17 +279,17 @@ class Wanted:
 
 
 def bring_about(systemd: Systemd, name: str, state: str, wanted: Wanted, rehearsal: bool) -> bool:
-    """Have a guard be in that state, and say whether anything had to be done for it; rehearsal: only say so."""
+    """Have a guard be armed, taken back or absent, and say whether that took anything; rehearsal: only say so."""
     check(name, wanted.seconds)
     found = find(name)
     if state == "armed":
         _make_room(systemd, name)
         if not rehearsal:
             forget(systemd, name)
-            _start(systemd, name, restoring(name, wanted.files, wanted.reload), wanted.seconds)
+            _start(systemd, name, restoring(systemd, name, wanted.files, wanted.reload), wanted.seconds)
         return True
     if found is not None and not rehearsal:
-        {"confirmed": confirm, "taken_back": take_back, "absent": forget}[state](systemd, name)
+        {"taken_back": take_back, "absent": forget}[state](systemd, name)
     return found is not None
 
 

@@ -97,12 +97,20 @@ class NftEngine(Engine[Firewall]):
     """Accept rules of ours in the host's own chains."""
 
     def __init__(
-        self, wish: Wish, run: Runner, phase: str = "whole", rollback_timeout: int = 60, task: Options | None = None
+        self,
+        wish: Wish,
+        run: Runner,
+        phase: str = "whole",
+        rollback_timeout: int = 60,
+        task: Options | None = None,
+        force: bool = False,
     ) -> None:
         """phase: try has the host take the change back after rollback_timeout seconds, unless keep comes before.
 
-        task: the options that the wish was made of, for whoever confirms the change later.
+        task: the options that the wish was made of, for whoever confirms the change later. force: have it kept without
+        the proof that the host can still be reached.
         """
+        self._force = force
         self._wish = wish
         self._task = task
         self._phase = phase
@@ -150,6 +158,8 @@ class NftEngine(Engine[Firewall]):
             # What was taken back is not to come again, without anybody to take it back; nor to go while it is kept.
             _guard.refuse_gone(self._systemd, self._guard_name)
             if not self._keeping:
+                if not self._force:
+                    _guard.require_proof(self._guard_name)
                 self._keeping = True
                 _guard.prolong(self._systemd, self._guard_name, ENOUGH, KEEPING)
         waiting = _guard.find(self._guard_name) if self._phase == "try" else None
@@ -184,6 +194,8 @@ class NftEngine(Engine[Firewall]):
             try:
                 self._guard(step)
                 self._change_running(step)
+                if self._guarded:
+                    _guard.changed(self._guard_name)
             except OversshError:
                 self._unguard()
                 raise
@@ -217,7 +229,8 @@ class NftEngine(Engine[Firewall]):
     def settle(self) -> None:
         """A change that was tried before is confirmed by this run having come here, and having kept it."""
         if self._phase == "keep":
-            _guard.confirm(self._systemd, self._guard_name)
+            # It was proved before any of it was kept.
+            _guard.confirm(self._systemd, self._guard_name, force=True)
             if read_text(SCRIPT_FILE) is not None:
                 # What others removed meanwhile was left alone until now.
                 self._run(["sh", SCRIPT_FILE], check=False)
@@ -305,9 +318,12 @@ class NftEngine(Engine[Firewall]):
         }
 
 
-def keep(run: Runner, task: Options) -> None:
-    """Keep a change of rules that was tried under guard, and confirm it; task: what it was armed with."""
-    engine = NftEngine(wish_from(task), run, "keep")
+def keep(run: Runner, task: Options, force: bool) -> None:
+    """Keep a change of rules that was tried under guard, and confirm it.
+
+    task: what it was armed with; force: without the proof that the host can still be reached.
+    """
+    engine = NftEngine(wish_from(task), run, "keep", force=force)
     carry_through(engine, engine.plan(engine.observe()))
 
 

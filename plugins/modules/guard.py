@@ -30,8 +30,9 @@ options:
   state:
     description:
       - V(armed) keeps a copy of O(files) and starts the timer. A change of that name which still waits is an error.
-      - V(confirmed) stops the timer, and keeps rules of M(overssh.swarm.nft_rule) for the next boot. Where the change
-        was taken back before, that is an error, which says when.
+      - V(confirmed) stops the timer, and keeps rules of M(overssh.swarm.nft_rule) for the next boot. It takes a
+        connection that began after the change, of which the host convinces itself; the controller closes its own and
+        connects anew where need be. Where the change was taken back before, that is an error, which says when.
       - V(taken_back) takes the change back now.
       - V(absent) forgets it, whatever has become of it; nothing is taken back.
     type: str
@@ -54,6 +55,12 @@ options:
       - Seconds after which the change is taken back, from 5 to 86400.
     type: int
     default: 60
+  force:
+    description:
+      - Confirms without the proof that the host is reached by a new connection, as from its console.
+      - Only with O(state=confirmed).
+    type: bool
+    default: false
 seealso:
   - module: overssh.swarm.guard_info
   - module: overssh.swarm.nft_rule
@@ -79,10 +86,7 @@ EXAMPLES = r"""
 - name: Have it read now
   ansible.builtin.meta: flush_handlers
 
-- name: Connect anew
-  ansible.builtin.meta: reset_connection
-
-- name: Keep the change, as this connection has come about
+- name: Keep the change, as the host is reached by a connection that begins now
   overssh.swarm.guard:
     name: sshd
     state: confirmed
@@ -103,16 +107,16 @@ from ansible_collections.overssh.swarm.plugins.module_utils._errors import Overs
 from ansible_collections.overssh.swarm.plugins.module_utils._systemd import Systemd
 
 
-def _keep(run: Runner, name: str) -> None:
+def _keep(run: Runner, name: str, force: bool) -> None:
     """Confirm the change, and do what is left to be done for it."""
     task = _guard.task_of(name)
     if task is None:
-        _guard.confirm(Systemd(run), name)
+        _guard.confirm(Systemd(run), name, force)
         return
     # Only a change of the firewall has more to be done, and its engine takes longer to load than all else here.
     from ansible_collections.overssh.swarm.plugins.module_utils import _nft  # noqa: PLC0415
 
-    _nft.keep(run, task)
+    _nft.keep(run, task, force)
 
 
 def main() -> None:
@@ -124,15 +128,17 @@ def main() -> None:
             "files": {"type": "list", "elements": "path", "default": []},
             "reload": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 60},
+            "force": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     options, run = module.params, runner(module)
     try:
-        waits = _guard.find(options["name"]) is not None
-        if options["state"] == "confirmed" and waits and not module.check_mode:
-            _keep(run, options["name"])
-            module.exit_json(changed=True, pending=False)
+        if options["state"] == "confirmed":
+            waits = _guard.find(options["name"]) is not None
+            if waits and not module.check_mode:
+                _keep(run, options["name"], options["force"])
+            module.exit_json(changed=waits, pending=waits and module.check_mode)
         changed = _guard.bring_about(
             Systemd(run),
             options["name"],
@@ -142,7 +148,7 @@ def main() -> None:
         )
         found = _guard.find(options["name"])
     except OversshError as error:
-        module.fail_json(msg=f"{error}.")
+        module.fail_json(msg=f"{error}.", **error.answer)
     module.exit_json(changed=changed, pending=found is not None and found.taken_back is None)
 
 

@@ -332,7 +332,8 @@ options:
         inverse of it, and nothing is kept for the next boot. A host that nobody reaches any more puts itself back, also
         when it is rebooted meanwhile.
       - With V(auto) the controller hangs up, connects anew, tries what O(probe) names, and only then has the timer
-        stopped and the rules kept.
+        stopped and the rules kept. The host itself sees whether that connection began after the change; where it did
+        not, or can't be seen, as with the connection plugin C(local), the change is taken back.
       - With V(manual) the change is taken back unless the playbook C(overssh.swarm.confirm) runs in time, or
         M(overssh.swarm.guard) confirms it; either keeps the rules.
       - With V(none) there is no guard.

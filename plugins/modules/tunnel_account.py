@@ -75,7 +75,8 @@ options:
     description:
       - How a change of what C(sshd) reads is confirmed. Before it is made, a timer of the host's systemd gets the exact
         inverse of it, so that a host that nobody reaches any more puts itself back, also where it reboots meanwhile.
-      - With V(auto) the controller hangs up, connects anew, and only then has the timer stopped.
+      - With V(auto) the controller hangs up, connects anew, and only then has the timer stopped. The host itself sees
+        whether that connection began after the change, as for M(overssh.swarm.nft_rule).
       - With V(manual) the change is taken back unless the playbook C(overssh.swarm.confirm) runs in time, or
         M(overssh.swarm.guard) confirms it.
       - With V(none) there is no guard.

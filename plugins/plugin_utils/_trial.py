@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import time
 from abc import abstractmethod
 from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
+from ansible_collections.overssh.swarm.plugins.plugin_utils._anew import hang_up, share_nothing
 
 # Seconds: between two attempts, for one probe, and what a host that has taken a change back needs to be there again.
 PAUSE = 1.0
@@ -63,8 +63,8 @@ class Trial(ActionBase):  # type: ignore[misc]
 
     def _kept(self, arguments: dict[str, Any], tried: dict[str, Any], seconds: int) -> dict[str, Any]:
         """What came of the change; the host itself says so where it has taken it back."""
-        began, trouble, probe_failed = time.monotonic(), "", False
-        self._hang_up()
+        began, trouble, probe_failed, shares = time.monotonic(), "", False, True
+        hang_up(self._connection)
         while time.monotonic() < began + seconds + RECOVERY:
             try:
                 if time.monotonic() < began + seconds:
@@ -76,12 +76,18 @@ class Trial(ActionBase):  # type: ignore[misc]
                 if not trouble:
                     trouble = str(getattr(error, "message", error)).strip().rstrip(".")
                     probe_failed = isinstance(error, ProbeError)
-                self._hang_up()
+                hang_up(self._connection)
                 time.sleep(PAUSE)
                 continue
+            unproved = kept.pop("unproved", False)
+            if unproved and shares:
+                shares = False
+                if share_nothing(self._connection):
+                    continue
             if kept.get("failed"):
                 self._take_back()
-                return {**kept, "msg": f"{kept['msg']} {_told(trouble)}".strip()}
+                back = "It was taken back." if unproved else ""
+                return {**kept, "msg": " ".join(filter(None, [kept["msg"], back, _told(trouble)]))}
             return self.answer(tried, kept)
         return {
             "failed": True,
@@ -107,12 +113,6 @@ class Trial(ActionBase):  # type: ignore[misc]
             module_name=name or self.MODULE, module_args=arguments, task_vars=self._variables
         )
         return answer
-
-    def _hang_up(self) -> None:
-        """The next command comes by a TCP connection of its own."""
-        if getattr(self._connection, "transport", "") in ("ssh", "paramiko"):
-            with contextlib.suppress(AnsibleError):
-                self._connection.reset()
 
     def _probe(self, places: list[str]) -> None:
         """ProbeError where one of these can't be reached from here."""

@@ -127,7 +127,12 @@ def play(playbook: str, *arguments: str, inventory: Path = INVENTORY) -> Play:
 
 def task(node: str, module: str, **arguments: Any) -> dict[str, Any]:
     """What one module says on a node, run as an operator would from the command line."""
-    words = [node, "--inventory", str(INVENTORY), "--module-name", module]
+    return task_of(INVENTORY, node, module, **arguments)
+
+
+def task_of(inventory: Path, node: str, module: str, **arguments: Any) -> dict[str, Any]:
+    """The same of another inventory."""
+    words = [node, "--inventory", str(inventory), "--module-name", module]
     words += ["--args", json.dumps(arguments)] if arguments else []
     status, printed, told = _controller().run(words)
     print(printed, told)
@@ -144,16 +149,17 @@ def _controller() -> controller.Controller:
         "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal",
         "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
         "ANSIBLE_FORCE_COLOR": "false",
+        "ANSIBLE_CONNECTION_PLUGINS": str(PROJECT / "tests" / "scenarios" / "connection_plugins"),
     }
     return controller.Controller(PROJECT, {**os.environ, **settings})
 
 
 @contextlib.contextmanager
 def changed_inventory(variables: Mapping[str, Mapping[str, Any]], only: Sequence[str] | None = None) -> Iterator[Path]:
-    """The lab's inventory with other variables for some hosts, and if need be with only some hosts."""
+    """The lab's inventory with other variables for some hosts or more hosts, and if need be with only some hosts."""
     inventory = yaml.safe_load(INVENTORY.read_text(encoding="utf-8"))
     for node, more in variables.items():
-        inventory[GROUP]["hosts"][node].update(more)
+        inventory[GROUP]["hosts"].setdefault(node, {}).update(more)
     if only is not None:
         inventory[GROUP]["hosts"] = {node: inventory[GROUP]["hosts"][node] for node in only}
     # Beside the lab's own inventory, which names its keys by their place.

@@ -137,3 +137,20 @@ def test_a_key_that_others_could_read_is_the_accounts_alone_again(before):
     assert again["steps"] == ["give the key to overssh alone"]
     assert again["public_key"] == made["public_key"]
     assert lab.inside(NODE, "stat -c '%U %a' /etc/overssh/keys/id_ed25519") == "overssh 600\n"
+
+
+def test_an_sshd_that_has_its_port_from_systemd_reads_its_configuration_anew(before):
+    # With the connections of before, so that the next one is the first that systemd starts an sshd for.
+    lab.inside(NODE, "systemctl stop ssh.service; pkill sshd-session; systemctl start ssh.socket")
+    try:
+        done = let_in(effective=["PermitTTY no"])
+        assert (done["changed"], done["pending"]) == (True, False)
+        assert "permittty no" in lab.inside(NODE, HELD)
+        lab.inside(NODE, "systemctl is-active --quiet ssh.socket")
+        lost = let_in(f"{BLOCK}Match all\n    DenyUsers *\n", rollback_timeout=8)
+        assert "the change sshd was taken back at" in lost["msg"], "the sshd of before is in force again"
+        assert lab.inside(NODE, f"cat {DROP_IN}") == BLOCK
+        assert account(state="absent")["changed"]
+    finally:
+        lab.inside(NODE, "systemctl stop ssh.socket; systemctl start ssh.service")
+    assert lab.task(NODE, "overssh.swarm.host_info")["host"]["sshd"]["service"] == "ssh.service"
