@@ -22,7 +22,7 @@ options:
     description:
       - All variables of all hosts, Ansible's C(hostvars).
       - Each host's C(verify_container) holds the answer of M(overssh.swarm.overlay_probe), its C(verify_measured) that
-        of M(overssh.swarm.overlay_probe_info).
+        of the same module with O(overssh.swarm.overlay_probe#module:peers).
     type: dict
     required: true
   network:
@@ -33,6 +33,10 @@ options:
     description: The nodes' underlay addresses by host name.
     type: dict
     required: true
+  left_out:
+    description: The availability of nodes that took no part as they take no containers, by host name.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -53,11 +57,13 @@ from typing import Any
 from ansible_collections.overssh.swarm.plugins.plugin_utils import _report
 
 
-def verify_report(hosts: list[str], hostvars: Any, network: str, underlay: dict[str, str]) -> dict[str, Any]:
+def verify_report(
+    hosts: list[str], hostvars: Any, network: str, underlay: dict[str, str], left_out: dict[str, str] | None = None
+) -> dict[str, Any]:
     """See _report.build."""
     containers = {host: hostvars[host].get("verify_container") or {} for host in hosts}
     answers = {host: hostvars[host].get("verify_measured") or {} for host in hosts}
-    return _report.build(network, _report.nodes(containers, underlay), answers)
+    return _report.build(network, _report.nodes(containers, underlay), answers, left_out)
 
 
 class FilterModule:

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import ipaddress
 import json
 import os
 import re
@@ -27,6 +29,10 @@ PROGRAMS = {"ip": "iproute2", "nft": "nftables", "ssh": "openssh-client", "ssh-k
 OLDEST_PYTHON = (3, 9)
 TUN_DEVICE = "/dev/net/tun"
 SHELL = "/bin/sh"
+# What programs here are told, and what systemd-resolved asks where it stands between.
+RESOLVERS = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
+# The kernel's name for what runs since the last boot.
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 # Any interpreter understands this, also one that is far too old.
 ASK_VERSION = "import sys; print('%d.%d.%d' % tuple(sys.version_info[:3]))"
 VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\Z")
@@ -116,6 +122,16 @@ def docker_problems(info: Mapping[str, Any]) -> list[str]:
     return said
 
 
+def unavailable(docker: Any) -> dict[str, str]:
+    """The nodes that take no new containers, by address, each with its availability; where managers agree on any."""
+    try:
+        nodes = docker.nodes()
+    except OversshError:  # a swarm without a leader; what becomes of that is the role swarm's
+        return {}
+    found = {(node.get("Status") or {}).get("Addr", ""): (node.get("Spec") or {}).get("Availability") for node in nodes}
+    return {address: word for address, word in found.items() if address and word not in (None, "active")}
+
+
 def parse_tuns(text: str) -> list[dict[str, Any]]:
     """The tun devices of `ip -json -details address show`."""
     devices = []
@@ -150,6 +166,12 @@ def parse_families(text: str) -> list[int]:
     )
 
 
+def parse_resolvers(text: str) -> list[str]:
+    """The name servers of a resolv.conf(5)."""
+    lines = [line.split() for line in text.splitlines()]
+    return [words[1].partition("%")[0] for words in lines if len(words) > 1 and words[0] == "nameserver"]
+
+
 def ipv6(setting: Callable[[str], str]) -> dict[str, Any]:
     """Whether new devices have IPv6, and whether packets are passed on for each device by itself, for the host, or not.
 
@@ -162,6 +184,34 @@ def ipv6(setting: Callable[[str], str]) -> dict[str, Any]:
         "enabled": [setting(f"{of}/disable_ipv6") for of in ("all", "default")] == ["0", "0"],
         "forwarding": forwarding,
     }
+
+
+def machine(boot: str, network: str, devices: Sequence[Device]) -> str:
+    """What no two machines have alike: the names of the running kernel and of its network, and all addresses.
+
+    Clones of one disk have the same machine-id and the same host keys, and containers of one machine the same kernel.
+    """
+    # A link-local address comes and goes with every container.
+    addresses = sorted(
+        {one for device in devices for one in device.addresses if not ipaddress.ip_address(one).is_link_local}
+    )
+    return hashlib.sha256("\n".join([boot, network, *addresses]).encode()).hexdigest()[:16]
+
+
+def _readable(path: str) -> str:
+    """A file's text, empty where it can't be read."""
+    try:
+        return read_text(path) or ""
+    except OversshError:
+        return ""
+
+
+def _network() -> str:
+    """The kernel's name for the network that the host's first process is in."""
+    try:
+        return os.readlink("/proc/1/ns/net")
+    except OSError:  # only root may know
+        return ""
 
 
 class Host:
@@ -192,16 +242,19 @@ class Host:
         if sys.version_info >= OLDEST_PYTHON:  # an older one can't run it as somebody else
             answer["python"] = ask_python(python)
         devices: tuple[Device, ...] = ()
+        answer["machine"] = ""
         answer["public_key"] = _account_info.public_key()
         if self._finds("ip"):
             addresses = self._run(["ip", "-json", "-details", "address", "show"]).stdout
             answer["devices"], answer["families"] = parse_tuns(addresses), parse_families(addresses)
             devices = parse_devices(addresses)
+            answer["machine"] = machine(read_text(BOOT_ID) or "", _network(), devices)
             answer["routes"] = [
                 {"destination": str(route.destination), "device": route.device}
                 for family in (4, 6)
                 for route in read_routes(self._run, family)
             ]
+        answer["resolvers"] = parse_resolvers("\n".join(filter(None, map(_readable, RESOLVERS))))
         answer["ipv6"] = ipv6(lambda setting: (read_text(f"/proc/sys/net/ipv6/conf/{setting}") or "").strip())
         if not problems:
             answer["docker"], found = self._engine(devices)
@@ -223,6 +276,7 @@ class Host:
             "swarm": swarm.get("LocalNodeState"),
             "swarm_address": swarm.get("NodeAddr") or "",
             "underlay_mtu": smallest_mtu(devices, data_path_address(info)),
+            "unavailable": unavailable(client) if swarm.get("ControlAvailable") else {},
         }
         problems = docker_problems(info)
         if answer["swarm"] == "inactive" and _gossip.listens(_gossip.EVERYWHERE):

@@ -51,6 +51,10 @@ host:
       type: list
       elements: str
       sample: ["the program nft is missing; install the package nftables."]
+    machine:
+      description: What no two machines have alike; a machine has the same under all of its names.
+      type: str
+      sample: 5b1f0c3ad2e94d10
     devices:
       description: Its tun devices, those of others too.
       type: list
@@ -69,6 +73,11 @@ host:
       type: list
       elements: dict
       sample: [{"destination": "192.168.7.0/24", "device": "eth0"}]
+    resolvers:
+      description: The name servers that it asks.
+      type: list
+      elements: str
+      sample: [192.0.2.53]
     ipv6:
       description: >-
         Whether new devices have IPv6, and in C(forwarding) whether IPv6 packets are passed on for the whole C(host),
@@ -87,19 +96,26 @@ host:
       sample: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample overssh:edge1
     docker:
       description: >-
-        Its engine's version, its part in a swarm as the engine calls it, its address there, and the smallest MTU of the
-        devices that carry traffic between containers.
+        Its engine's version, its part in a swarm as the engine calls it, its address there, the smallest MTU of the
+        devices that carry traffic between containers, and on a manager the nodes that take no new ones, by address,
+        each with its availability.
       type: dict
-      sample: {"version": "26.1.5", "swarm": "active", "swarm_address": "172.30.0.2", "underlay_mtu": 1500}
+      sample:
+        version: 26.1.5
+        swarm: active
+        swarm_address: 172.30.0.2
+        underlay_mtu: 1500
+        unavailable: {"172.30.0.3": "drain"}
     sshd:
       description: >-
-        The server's public host keys, the name of its service, whether it reads drop-in files, whether it can end
-        connections that carry nothing, why it would not let tunnels in, one sentence each, and what a Match block of
-        somebody else decides for O(user) before one of ours could.
+        The server's public host keys, the unit of the one that listens, empty where systemd starts one for each
+        connection, whether it reads drop-in files, whether it can end connections that carry nothing, why it would not
+        let tunnels in, one sentence each, and what a Match block of somebody else decides for O(user) before one of
+        ours could.
       type: dict
       sample:
         host_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample]
-        service: ssh
+        service: ssh.service
         drop_ins: true
         ends_unused: true
         problems: []

@@ -56,10 +56,12 @@ def plan(
     said += problems(shape, {name: str(variables.get("ansible_connection")) for name, variables in hosts.items()})
     said += family_problems(shape, {name: _hosts.families(answer) for name, answer in found.items()})
     said += _hosts.problems(found, settings)
+    said += _hosts.double_problems(found)
     said += _hosts.helper_problems(found, _streams(shape.links))
     said += _sshd.problems(found, _sshd.wanted(shape.links), settings["user"])
     said += _hosts.ipv6_problems(found, settings, {hub.name for hub in shape.hubs})
     said += _hosts.collisions(found, settings)
+    said += _hosts.swallowed([(link.dialled.name, link.host) for link in shape.links], found, settings)
     held = _hosts.held(found, settings["underlay"])
     addresses, address_problems = assign(members, settings["underlay"], held)
     said += address_problems
@@ -72,6 +74,10 @@ def plan(
         answer["nodes"] = {node["name"]: node for node in _nodes(fleet)}
         answer["founder"] = _founder(members, found)
         answer["swarm_addresses"] = {name: fleet.swarm_address(name) for name in addresses}
+        unavailable = _hosts.unavailable(found)
+        answer["unavailable"] = {
+            name: unavailable[address] for name, address in answer["swarm_addresses"].items() if address in unavailable
+        }
         held_in_swarm = _second(held, settings) if settings["swarm_family"] == "ipv6" else held
         answer["gone"] = {name: held_in_swarm.get(name, "") for name in gone}
         answer["underlay_mtu"] = min(link.mtu for link in shape.links)

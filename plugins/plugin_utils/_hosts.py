@@ -8,7 +8,7 @@ Reads the answers of host_info, one mapping per host; pure.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Union
 
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
@@ -35,6 +35,22 @@ def problems(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]
             said += [f"{name}: {sentence}" for sentence in host["host"]["problems"]]
             said += _foreign_swarm(name, host, settings)
     return said
+
+
+def doubles(found: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+    """The names that lead to one machine, for each machine that has several."""
+    names: dict[str, list[str]] = {}
+    for name, answer in found.items():
+        machine = answer.get("host", {}).get("machine")
+        if machine:
+            names.setdefault(machine, []).append(name)
+    return [several for several in names.values() if len(several) > 1]
+
+
+def double_problems(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """A machine under several names would get the part of each of them."""
+    for names in doubles(found):
+        yield f"{' and '.join(names)} are one machine, to which these names lead; leave one of them in the inventory."
 
 
 def ipv6_problems(
@@ -121,6 +137,14 @@ def in_swarm(answer: Mapping[str, Any], address: str) -> bool:
     return in_a_swarm(answer) and bool(answer["host"]["docker"].get("swarm_address") == address)
 
 
+def unavailable(found: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """The availability of each node that takes no new containers, by address, as any manager says."""
+    said: dict[str, str] = {}
+    for answer in found.values():
+        said.update(answer.get("host", {}).get("docker", {}).get("unavailable") or {})
+    return said
+
+
 def _foreign_swarm(name: str, answer: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
     """A swarm that was formed on other addresses than ours is somebody else's."""
     swarm = answer["host"]["docker"].get("swarm_address")
@@ -189,7 +213,11 @@ def held(found: Mapping[str, Mapping[str, Any]], underlay: str) -> dict[str, str
     space = ipaddress.IPv4Network(underlay)
     own: dict[str, str] = {}
     remembered: dict[str, str] = {}
+    # A second name for a machine has nothing besides what the first one has.
+    second = {name for names in doubles(found) for name in names[1:]}
     for name, answer in found.items():
+        if name in second:
+            continue
         for device in filter(ours, devices(answer)):
             peer_name = _peer(device)
             for pair in device.get("addresses", []):
@@ -221,6 +249,42 @@ def collisions(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, An
                     f"{name}: {variable} {network} overlaps the host's route {destination}{via}; choose another."
                 )
     return said
+
+
+def swallowed(
+    dialled: Iterable[tuple[str, str]], found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]
+) -> Iterator[str]:
+    """Addresses that would not be reached any more, as they are inside a network of the settings.
+
+    dialled: where links lead, each with the name of its node. A host's packets for the underlay go into the tunnels,
+    which are dialled at these very addresses. A container looks for an address of its overlay network there and nowhere
+    else, and so does Docker for its containers' name server.
+    """
+    planned = list(_planned(settings))
+    underlays = [entry for entry in planned if entry[0] in ("overssh_underlay", "overssh_underlay6")]
+    overlays = [entry for entry in planned if entry not in underlays]
+    for name, address in dict.fromkeys(dialled):
+        for variable, network in _around(address, underlays):
+            yield (
+                f"{name}: is dialled at {address}, which is in {variable} {network}, the network of the tunnels "
+                "themselves; set overssh_dial_host, or choose another network."
+            )
+    for name, answer in found.items():
+        for address in dict.fromkeys(answer.get("host", {}).get("resolvers") or []):
+            for variable, network in _around(address, overlays):
+                yield (
+                    f"{name}: the name server {address} is in {variable} {network}, so that containers there would "
+                    "resolve no names; choose another network."
+                )
+
+
+def _around(text: str, networks: Iterable[tuple[str, Network]]) -> list[tuple[str, Network]]:
+    """Those of the networks that the address is in; none for a name."""
+    try:
+        address = ipaddress.ip_address(text.strip("[]"))
+    except ValueError:
+        return []
+    return [(variable, network) for variable, network in networks if address in network]
 
 
 def _overlap(one: Network, other: Network) -> bool:

@@ -31,12 +31,17 @@ def peers(name: str, containers: Mapping[str, Mapping[str, Any]]) -> list[dict[s
     ]
 
 
-def build(network: str, nodes: Sequence[Mapping[str, str]], answers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def build(
+    network: str,
+    nodes: Sequence[Mapping[str, str]],
+    answers: Mapping[str, Mapping[str, Any]],
+    left_out: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """The report of one verification.
 
     nodes: name, underlay and overlay address of each. answers: by name of the node that measured, its "peers" (the
     checks by name of the node that it measured), or the "trouble" that kept it from measuring. A pair or a check that
-    nobody measured counts as failed: silence is no proof.
+    nobody measured counts as failed: silence is no proof. left_out: the availability of nodes that take no containers.
     """
     troubles = {name: str(answer["trouble"]) for name, answer in answers.items() if answer.get("trouble")}
     pairs = []
@@ -53,6 +58,7 @@ def build(network: str, nodes: Sequence[Mapping[str, str]], answers: Mapping[str
         "network": network,
         "nodes": [dict(node) for node in nodes],
         "pairs": pairs,
+        "left_out": dict(left_out or {}),
     }
 
 
@@ -75,12 +81,15 @@ def matrix(report: Mapping[str, Any]) -> list[str]:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
     good = sum(not _failed(pair) for pair in report["pairs"])
     summary = f"network {report['network']}: {good} of {len(report['pairs'])} pairs pass {', '.join(CHECKS)}"
-    return [summary, *lines]
+    left_out = ", ".join(f"{name} ({word})" for name, word in report.get("left_out", {}).items())
+    return [summary, *lines, *([f"left out, as they take no containers: {left_out}"] if left_out else [])]
 
 
 def faults(report: Mapping[str, Any]) -> list[str]:
-    """One sentence per broken pair."""
+    """One sentence per broken pair, or one that there is none at all."""
     said = []
+    if not report["pairs"]:
+        said.append(f"nothing was proved of {report['network']}, as fewer than two nodes take containers.")
     for pair in report["pairs"]:
         failed = _failed(pair)
         if failed:

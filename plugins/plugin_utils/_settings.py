@@ -11,9 +11,11 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import yaml
 
 PREFIX = "overssh_"
 # OpenSSH's channel drops itself in silence above this packet size (CHAN_RBUF - 4).
@@ -137,11 +139,27 @@ def optional(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda value: None if value is None else check(value)
 
 
+def listed(value: Any, takes: str) -> Sequence[Any]:
+    """A list, or a text that YAML reads as one: answers of an AWX survey and values of -e KEY=VALUE come as texts."""
+    if isinstance(value, str):
+        try:
+            value = yaml.safe_load(value)
+        except yaml.YAMLError:
+            value = None
+        if not isinstance(value, list):
+            raise SettingError(f"{takes}; this is a text, and no such list in YAML")
+    if not isinstance(value, (list, tuple)):
+        raise SettingError(takes)
+    return value
+
+
 def networks(value: Any) -> list[str]:
     """A list of IPv4 networks."""
-    if not isinstance(value, (list, tuple)) or not value:
-        raise SettingError("a list of IPv4 networks such as [10.201.0.0/16]")
-    return [network(item) for item in value]
+    takes = "a list of IPv4 networks such as [10.201.0.0/16]"
+    found = [network(item) for item in listed(value, takes)]
+    if not found:
+        raise SettingError(takes)
+    return found
 
 
 def mtu_or_auto(value: Any) -> str | int:
@@ -163,11 +181,13 @@ def labels(value: Any) -> dict[str, str]:
 
 def names(value: Any) -> list[str]:
     """Names of hosts, one or a list of them."""
-    if isinstance(value, str):
+    if isinstance(value, str) and not value.lstrip().startswith(("[", "- ")):
         return [text(value)]
-    if not isinstance(value, (list, tuple)) or not value:
-        raise SettingError("a list of inventory names such as [cloud1, cloud2]")
-    return [text(item) for item in value]
+    takes = "a list of inventory names such as [cloud1, cloud2]"
+    found = [text(item) for item in listed(value, takes)]
+    if not found:
+        raise SettingError(takes)
+    return found
 
 
 LINK_OPTIONS = {"peer": text, "host": text, "port": whole_number(1, 65535)}
@@ -176,10 +196,8 @@ LINK_OPTIONS = {"peer": text, "host": text, "port": whole_number(1, 65535)}
 def links(value: Any) -> list[dict[str, Any]]:
     """Links that a node dials, each with a peer, and where to dial it unless as everybody does."""
     takes = "a list of links, each with a peer, and if need be with host and port"
-    if not isinstance(value, (list, tuple)):
-        raise SettingError(takes)
     found = []
-    for item in value:
+    for item in listed(value, takes):
         if not isinstance(item, Mapping) or not item.get("peer") or set(item) - set(LINK_OPTIONS):
             raise SettingError(takes)
         found.append({key: LINK_OPTIONS[key](given) for key, given in item.items()})
@@ -210,9 +228,7 @@ OVERLAY_OPTIONS = (
 
 def overlays(value: Any) -> list[dict[str, Any]]:
     """The overlay networks, each with every option filled in."""
-    if not isinstance(value, (list, tuple)):
-        raise SettingError("a list of overlay networks, each with name and subnet")
-    return [_overlay(item) for item in value]
+    return [_overlay(item) for item in listed(value, "a list of overlay networks, each with name and subnet")]
 
 
 def _overlay(item: Any) -> dict[str, Any]:
@@ -297,9 +313,10 @@ SETTINGS = (
     Setting(
         "confirm",
         "auto",
-        one_of("auto", "manual"),
+        one_of("auto", "manual", "none"),
         "How changes of firewalls and of sshd are confirmed, which a host takes back by itself otherwise: auto is by "
-        "connecting to it anew, manual is by you, with the playbook confirm.",
+        "connecting to it anew, manual is by you, with the playbook confirm. none is for hosts whose consoles are at "
+        "hand: nothing is taken back there.",
     ),
     Setting(
         "rollback_timeout",

@@ -468,6 +468,27 @@ def test_bad_settings_are_named(change: dict[str, dict[str, Any]], sentence: str
     assert any(sentence in each for each in said), said
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("overlays", '[{"name": "one", "subnet": "10.9.0.0/24"}]'),
+        ("overlays", "- name: one\n  subnet: 10.9.0.0/24\n"),
+        ("swarm_pool", "[10.9.0.0/16]"),
+    ],
+)
+def test_a_list_that_comes_as_a_text_is_read(name: str, text: str) -> None:
+    plan = planned({host: {**variables, f"overssh_{name}": text} for host, variables in THREE.items()})
+    assert plan["problems"] == []
+    (found,) = plan["settings"][name]
+    assert found == "10.9.0.0/16" or (found["name"], found["subnet"]) == ("one", "10.9.0.0/24")
+
+
+@pytest.mark.parametrize("text", ["one", "[10.9.0.0/24", "{}"])
+def test_a_text_that_is_no_list_is_told_to_be_one(text: str) -> None:
+    (sentence,) = planned({name: {**THREE[name], "overssh_overlays": text} for name in THREE})["problems"]
+    assert sentence.endswith("each with name and subnet; this is a text, and no such list in YAML.")
+
+
 def test_one_host_is_no_fleet() -> None:
     said = planned({"cloud1": {"overssh_hub": True}})["problems"]
     assert said == ["the group has 1 host; a fleet takes two or more."]
@@ -514,6 +535,60 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
 def test_hosts_that_can_not_take_part_are_named(found: dict[str, Any], sentence: str) -> None:
     said = problems({}, edge1=found)
     assert any(sentence in each for each in said) if sentence else said == []
+
+
+@pytest.mark.parametrize(
+    ("change", "found", "sentences"),
+    [
+        (
+            {"cloud1": {"overssh_dial_host": "172.30.0.1"}},
+            {},
+            [
+                "cloud1: is dialled at 172.30.0.1, which is in overssh_underlay 172.30.0.0/16, the network of the "
+                "tunnels themselves; set overssh_dial_host, or choose another network."
+            ],
+        ),
+        (
+            {},
+            {"edge1": host(resolvers=["10.200.0.53", "10.200.0.53", "192.0.2.53"])},
+            [
+                "edge1: the name server 10.200.0.53 is in overssh_overlays: overssh 10.200.0.0/24, so that containers "
+                "there would resolve no names; choose another network."
+            ],
+        ),
+        # A name server on a node of the fleet, a name in the place of an address, an operator who comes by the tunnels.
+        (
+            {"cloud1": {"overssh_dial_host": "hub.example.org"}},
+            {"edge1": host(resolvers=["172.30.0.1", "127.0.0.53"])},
+            [],
+        ),
+        ({"edge1": {"ansible_host": "172.30.0.2"}}, {}, []),
+    ],
+)
+def test_addresses_that_would_not_be_reached_any_more_are_named(
+    change: dict[str, dict[str, Any]], found: dict[str, dict[str, Any]], sentences: list[str]
+) -> None:
+    assert problems(change, **found) == sentences
+
+
+def test_nodes_that_managers_give_no_containers_are_known_by_name() -> None:
+    hosts = {"cloud1": {"overssh_hub": True, "overssh_dial_host": "192.0.2.1"}, "edge1": {}, "edge2": {}}
+    plan = planned(hosts)
+    address = plan["addresses"]["edge2"]
+    manager = host(docker={"swarm": "active", "swarm_address": "172.30.0.1", "unavailable": {address: "drain"}})
+    assert planned(hosts, cloud1=manager)["unavailable"] == {"edge2": "drain"}
+    assert plan["unavailable"] == {}
+
+
+def test_one_machine_under_two_names_is_named_and_nothing_else_is_said_of_it() -> None:
+    hosts = {"cloud1": {"overssh_hub": True, "overssh_dial_host": "192.0.2.1"}, "edge1": {}, "edge2": {}}
+    first = settled(planned(hosts))
+    found = {name: host(**first[name]["host"], machine=name) for name in hosts}
+    again = _fleet.plan({**hosts, "bravo": {}}, {**found, "bravo": found["edge2"]})
+    assert again["problems"] == [
+        "edge2 and bravo are one machine, to which these names lead; leave one of them in the inventory."
+    ]
+    assert planned(hosts, **found)["problems"] == []
 
 
 def test_a_held_address_can_not_be_changed_in_the_inventory() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils import _host, _sshd
 from ansible_collections.overssh.swarm.plugins.module_utils._addresses import Device
+from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer
 
 FINE: dict[str, Any] = {
     "euid": 0,
@@ -189,6 +190,49 @@ class Asked:
         return {"ServerVersion": "26.1.5", "Swarm": swarm, "DockerRootDir": "/nowhere"}
 
 
+def test_what_sshd_holds_is_read_from_every_release() -> None:
+    """OpenSSH before 10.4 prints keywords in small letters, later ones as in the manual."""
+    lines = {"permittty no", "maxsessions 1", "authorizedkeysfile /etc/overssh/authorized_keys"}
+    for printed in (
+        "permittty no\nmaxsessions 1\nauthorizedkeysfile /etc/overssh/authorized_keys\nport 22\n",
+        "PermitTTY no\nMaxSessions 1\nAuthorizedKeysFile /etc/overssh/authorized_keys\nPort 22\n",
+    ):
+        said = Answer(0, printed, "")
+        assert set(_sshd.effective(lambda *_words, said=said, **_more: said, "overssh")) == lines
+
+
+def test_a_manager_tells_which_nodes_take_no_containers() -> None:
+    class Manager(Asked):
+        def info(self) -> dict[str, Any]:
+            found = super().info()
+            return {**found, "Swarm": {**found["Swarm"], "ControlAvailable": True}}
+
+        def nodes(self) -> list[dict[str, Any]]:
+            return [
+                {"Status": {"Addr": f"172.30.0.{number}"}, "Spec": {"Availability": word}}
+                for number, word in enumerate(("active", "drain", "pause"), start=1)
+            ]
+
+    answer, _problems = _host.Host(lambda *_args, **_more: None, lambda _program: True, Manager)._engine(())
+    assert answer["unavailable"] == {"172.30.0.2": "drain", "172.30.0.3": "pause"}
+
+
+def test_name_servers_are_read_from_what_programs_are_told() -> None:
+    text = "# nameserver 192.0.2.1\nsearch example.org\nnameserver 10.200.0.53\nnameserver fe80::1%eth0\nnameserver\n"
+    assert _host.parse_resolvers(text) == ["10.200.0.53", "fe80::1"]
+
+
+def test_a_machine_is_known_by_its_kernel_its_network_and_its_addresses() -> None:
+    here = [Device("eth0", 1500, ("10.0.0.1", "fe80::1"))]
+    same = [Device("eth0", 1500, ("10.0.0.1",)), Device("veth1", 1500, ("fe80::2",))]
+    known = _host.machine("boot", "net:[1]", here)
+    assert _host.machine("boot", "net:[1]", same) == known
+    clone = _host.machine("another boot", "net:[1]", here)
+    container = _host.machine("boot", "net:[2]", here)
+    woken = _host.machine("boot", "net:[1]", [Device("eth0", 1500, ("10.0.0.2",))])
+    assert len({known, clone, container, woken}) == 4
+
+
 def test_an_engine_in_a_swarm_tells_what_lies_under_its_networks() -> None:
     devices = (Device("tun1002", 9000, ("172.30.0.1",)), Device("tun1003", 1500, ("172.30.0.1",)))
     answer, problems = _host.Host(lambda *_args, **_more: None, lambda _program: True, Asked)._engine(devices)
@@ -197,5 +241,6 @@ def test_an_engine_in_a_swarm_tells_what_lies_under_its_networks() -> None:
         "swarm": "active",
         "swarm_address": "172.30.0.1",
         "underlay_mtu": 1500,
+        "unavailable": {},
     }
     assert problems == []

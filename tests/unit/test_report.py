@@ -53,8 +53,17 @@ def test_faults_name_pair_check_and_reason() -> None:
     assert _report.faults(report) == ["a does not reach b on net by udp, mtu: udp: no answer; mtu: over 1200 lost."]
 
 
-def test_no_pairs_prove_nothing() -> None:
-    assert _report.build("net", NODES[:1], {})["ok"] is False
+def test_no_pairs_prove_nothing_and_that_is_said() -> None:
+    report = _report.build("net", NODES[:1], {}, {"b": "drain"})
+    assert report["ok"] is False
+    assert _report.faults(report) == ["nothing was proved of net, as fewer than two nodes take containers."]
+
+
+def test_nodes_that_take_no_containers_are_named() -> None:
+    answers = {"a": {"peers": {"b": passed()}}, "b": {"peers": {"a": passed()}}}
+    report = _report.build("net", NODES, answers, {"c": "drain", "d": "pause"})
+    assert (report["ok"], report["left_out"]) == (True, {"c": "drain", "d": "pause"})
+    assert _report.matrix(report)[-1] == "left out, as they take no containers: c (drain), d (pause)"
 
 
 def test_the_matrix_shows_who_reaches_whom() -> None:

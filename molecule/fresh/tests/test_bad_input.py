@@ -138,6 +138,12 @@ def test_a_group_that_is_not_there():
     assert "The inventory has no group 'nosuch'" in said
 
 
+def test_one_machine_under_two_names():
+    with lab.changed_inventory({"bravo": lab.hosts()["edge2"]}) as there:
+        said = refused("overssh.swarm.preflight", inventory=there)
+    assert "edge2 and bravo are one machine, to which these names lead" in said
+
+
 def test_one_host_is_no_fleet():
     with lab.changed_inventory({}, only=[lab.hub()]) as inventory:
         said = refused("overssh.swarm.preflight", inventory=inventory)

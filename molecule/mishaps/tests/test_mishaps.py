@@ -8,6 +8,8 @@ import contextlib
 import json
 from collections.abc import Iterator
 
+import pytest
+
 from tests.scenarios import lab
 
 # Seconds that each check of a broken pair may take.
@@ -87,6 +89,33 @@ def test_hosts_that_are_asked_one_after_the_other_prove_the_same():
     assert done.status == 0
     assert "6 of 6 pairs pass" in done.output
     assert left_behind() == {}
+
+
+def test_nodes_that_take_no_containers_are_left_out_and_named():
+    lab.inside(lab.hub(), "docker node update --availability drain edge1 >/dev/null")
+    try:
+        done = lab.play("overssh.swarm.verify")
+        assert done.status == 0
+        assert "2 of 2 pairs pass" in done.output
+        assert "left out, as they take no containers: edge1 (drain)" in done.output
+        assert report()["left_out"] == {"edge1": "drain"}
+        lab.inside(lab.hub(), "docker node update --availability pause edge2 >/dev/null")
+        done = lab.play("overssh.swarm.verify")
+        assert done.status != 0
+        assert "nothing was proved of overssh, as fewer than two nodes take containers" in done.output
+        assert left_behind() == {}
+    finally:
+        for node in ("edge1", "edge2"):
+            lab.inside(lab.hub(), f"docker node update --availability active {node} >/dev/null")
+
+
+@pytest.mark.parametrize("tag", ["firewall", "tunnel", "swarm", "overlay", "verify"])
+def test_a_part_of_site_can_be_run_by_its_tag(tag):
+    done = lab.play("overssh.swarm.site", "--tags", tag)
+    assert (done.status, done.total("changed")) == (0, 0)
+    tasks = {line.split(" : ")[0] for line in done.output.splitlines() if line.startswith("TASK [overssh.swarm.")}
+    assert {f"TASK [overssh.swarm.{role}" for role in ("preflight", tag)} <= tasks
+    assert ("pairs pass" in done.output) == (tag == "verify")
 
 
 def test_what_is_ours_is_mended_and_nothing_else_is_touched():
