@@ -460,9 +460,16 @@ def test_another_version_at_the_far_end_is_named(pair, tmp_path):
     assert "the helper at the dialling end has version '1' and this one '0'" in refusal(pair, command=serving)
 
 
-def test_a_banner_before_the_first_frame_is_shown(pair):
+def test_a_banner_before_the_first_frame_is_passed_over(pair):
     pair.make_devices()
     chatty = ["sh", "-c", 'echo "Welcome to far"; exec "$@"', "sh", *pair.far.serving()]
+    pair.until_it_crosses(pair.dial(command=chatty))
+    pair.send(1)
+
+
+def test_a_banner_that_no_helper_follows_is_shown(pair):
+    pair.make_devices()
+    chatty = ["sh", "-c", "echo Welcome to far; exec cat >/dev/null"]
     assert "far printed 'Welcome to far' before the first frame" in refusal(pair, command=chatty)
 
 

@@ -77,7 +77,7 @@ class Told:
 
     def holds(self, fault: Fault) -> None:
         """What had to be said was said."""
-        assert self.expected[fault.why] in self.said[fault.why]
+        assert self.expected[fault.why] in self.said[fault.why], self.said[fault.why]
 
 
 def ssh_tunnel(**options: Any) -> dict[str, Any]:
