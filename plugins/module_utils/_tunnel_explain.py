@@ -35,6 +35,11 @@ def explain(attempts: Sequence[Attempt], context: Context) -> Finding | None:
         earlier = next((cause for cause in reversed(causes) if cause.certain), None)
         if earlier is not None:
             return Finding(f"{earlier.sentence}; by now the peer shuts this host's address out for a while", True)
+    if last.kind == "not answered":
+        # It is under way, and may end as the one before it, which says more.
+        ended = next((cause for cause in reversed(causes) if cause.kind != last.kind), None)
+        if ended is not None:
+            return Finding(f"{ended.sentence}; one more attempt is not answered yet", False)
     return Finding(last.sentence, last.certain and sum(cause.kind == last.kind for cause in causes) > 1)
 
 

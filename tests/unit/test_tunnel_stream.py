@@ -285,6 +285,13 @@ def test_what_ssh_says_itself_goes_before_the_helper_that_only_sees_it_end(run: 
     assert part in finding.sentence
 
 
+def test_an_attempt_that_is_under_way_does_not_hide_why_the_one_before_it_ended() -> None:
+    ended = "overssh-stream: ended: cloud1 says: the moon is full"
+    finding = found([*LOGGED_IN, ended], LOGGED_IN, transport="stream")
+    said = f"{PEER} ended the link and says: the moon is full; one more attempt is not answered yet"
+    assert finding == Finding(said, False)
+
+
 def test_what_a_banner_says_is_no_fault_of_ssh() -> None:
     banner = (
         "overssh-stream: refused: cloud1 printed 'Connection refused: Permission denied (' before the first frame; a "
