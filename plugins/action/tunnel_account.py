@@ -15,7 +15,7 @@ class ActionModule(Trial):
     MODULE = "overssh.swarm.tunnel_account"
     SUBJECT = "sshd"
 
-    def keep(self, arguments: dict[str, Any], guard: str) -> dict[str, Any]:
+    def keep(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """See Trial."""
         return self._guarded("confirmed")
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import grp
 import os
 import pwd
@@ -58,6 +59,11 @@ class Account(Engine[Observed]):
         # Whether a change of before is on trial.
         self._waits = False
         self._systemd = Systemd(run)
+
+    @functools.cached_property
+    def _unit(self) -> str:
+        """sshd's; all processes are gone through for it, so it is looked for once, before the first change."""
+        return _sshd.service()
 
     def take_back_left(self) -> None:
         """Take back what a run that was broken off has left on trial: it would go later, from under this one."""
@@ -136,7 +142,7 @@ class Account(Engine[Observed]):
         """Change what sshd reads, and have it read that; or nothing of it."""
         if self._tries and not self._guarded:
             files = tuple(os.path.realpath(path) for path in texts)
-            wanted = _guard.Wanted(files, tuple(filter(None, [_sshd.service()])), self._rollback_timeout)
+            wanted = _guard.Wanted(files, tuple(filter(None, [self._unit])), self._rollback_timeout)
             _guard.bring_about(self._systemd, GUARD, "armed", wanted, rehearsal=False)
             self._guarded = True
             self._change_sshd(texts)
@@ -160,11 +166,10 @@ class Account(Engine[Observed]):
 
     def _reload(self) -> None:
         """Have sshd read its files, where one listens; one that is started for each connection does so by itself."""
-        unit = _sshd.service()
-        if self._desired.present or unit:
+        if self._desired.present or self._unit:
             self._run(["sshd", "-t"])
-        if unit:
-            self._systemd.reload(unit)
+        if self._unit:
+            self._systemd.reload(self._unit)
 
     def _unguard(self) -> None:
         if self._guarded:

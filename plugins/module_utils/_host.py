@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from . import _account_info, _gossip, _sshd
+from . import _account_info, _gossip, _proc, _sshd
 from ._addresses import Device, parse_devices, read_routes, smallest_mtu
 from ._command import Runner
 from ._docker import data_path_address
@@ -31,8 +31,6 @@ TUN_DEVICE = "/dev/net/tun"
 SHELL = "/bin/sh"
 # What programs here are told, and what systemd-resolved asks where it stands between.
 RESOLVERS = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
-# The kernel's name for what runs since the last boot.
-BOOT_ID = "/proc/sys/kernel/random/boot_id"
 # Any interpreter understands this, also one that is far too old.
 ASK_VERSION = "import sys; print('%d.%d.%d' % tuple(sys.version_info[:3]))"
 VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\Z")
@@ -248,7 +246,7 @@ class Host:
             addresses = self._run(["ip", "-json", "-details", "address", "show"]).stdout
             answer["devices"], answer["families"] = parse_tuns(addresses), parse_families(addresses)
             devices = parse_devices(addresses)
-            answer["machine"] = machine(read_text(BOOT_ID) or "", _network(), devices)
+            answer["machine"] = machine(read_text(_proc.BOOT_ID) or "", _network(), devices)
             answer["routes"] = [
                 {"destination": str(route.destination), "device": route.device}
                 for family in (4, 6)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from . import _firewalld, _guard, _nft_guard, _nft_legacy, _nft_list, _nft_scratch
+from . import _firewalld, _guard, _nft_guard, _nft_legacy, _nft_list, _nft_scratch, _proc
 from ._command import CommandError, Runner
 from ._errors import OversshError
 from ._files import Lock, lock_folder, read_text, remove, remove_empty_folder, write_text
@@ -245,7 +245,7 @@ class NftEngine(Engine[Firewall]):
         if self._phase == "try" and not kept and not self._guarded:
             for name in _nft_guard.names_of(self._wish):
                 _guard.refuse_second(name)
-            boot = (read_text(_nft_guard.BOOT_ID) or "").strip()
+            boot = (read_text(_proc.BOOT_ID) or "").strip()
             undo = _nft_guard.undo_script(decision, observed.ruleset, boot)
             _guard.arm(self._systemd, self._guard_name, undo, self._rollback_timeout, self._task)
             self._guarded = True

@@ -11,14 +11,12 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 
-from . import _firewalld_plan
+from . import _firewalld_plan, _proc
 from ._nft_model import Ruleset
 from ._nft_persist import GUARD, RULES_FILE, SCRIPT_FILE
 from ._nft_plan import Command, Decision, Wish, rule_steps
 
 LONGEST_NAME = 31
-# What the kernel calls this boot.
-BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 # Each rule of ours that was not there before, as a command that removes it.
 FIND = r"""nft -a list ruleset | awk -v comments={comments} -v kept={kept} '
@@ -64,7 +62,7 @@ def _name(prefix: str) -> str:
 
 
 def undo_script(decision: Decision, ruleset: Ruleset, boot: str) -> str:
-    """Shell commands that take the decision back, as it changes the running firewall; boot: what BOOT_ID has now."""
+    """Shell commands that take the decision back, as it changes the running firewall; boot: _proc.BOOT_ID's text."""
     changes = [
         _undo_rules(decision, ruleset, step.inverse.args, boot)
         for step in rule_steps(decision, ruleset)
@@ -82,7 +80,7 @@ def _undo_rules(decision: Decision, ruleset: Ruleset, back: Mapping[str, Sequenc
     return SCRIPT.format(
         find=FIND.format(comments=shlex.quote("\t".join(sorted(names))), kept=shlex.quote("\t".join(kept))),
         back="\n".join(commands),
-        boot_id=BOOT_ID,
+        boot_id=_proc.BOOT_ID,
         boot=boot,
         restore=SCRIPT_FILE,
         rules=RULES_FILE,

@@ -15,6 +15,8 @@ from ._errors import OversshError
 from ._files import read_text
 
 ESTABLISHED, LISTENING = "01", "0A"
+# The kernel's name for what runs since the last boot.
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 # In /proc/PID/stat, counted from what follows the name.
 PARENT, STARTED = 1, 19
 
@@ -47,6 +49,16 @@ def process(pid: int) -> Process | None:
         return Process(pid, before.partition("(")[2], int(fields[PARENT]), since)
     except (OversshError, ValueError, IndexError):
         return None
+
+
+def above(pid: int) -> Iterator[Process]:
+    """A process and all above it, the system's first one left out."""
+    while pid > 1:
+        found = process(pid)
+        if found is None:
+            return
+        yield found
+        pid = found.parent
 
 
 def processes() -> Iterator[Process]:

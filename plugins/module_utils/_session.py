@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from . import _proc
 from ._addresses import device_to
 from ._command import Runner
 
@@ -45,12 +46,9 @@ def session(run: Runner) -> Session | None:
 
 def _environments(process: int) -> Iterator[bytes]:
     """Those of a process and of all above it: becoming another user leaves an environment behind."""
-    while process > 1:
+    for each in _proc.above(process):
         try:
-            with open(f"/proc/{process}/environ", "rb") as opened:
+            with open(f"/proc/{each.pid}/environ", "rb") as opened:
                 yield opened.read()
-            with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as opened:
-                # The name in parentheses may have spaces and parentheses itself.
-                process = int(opened.read().rpartition(")")[2].split()[1])
-        except (OSError, ValueError, IndexError):
+        except OSError:
             return

@@ -66,10 +66,5 @@ def now() -> float:
 
 
 def _above(pid: int) -> Iterator[Above]:
-    """A process and all above it, the system's first one left out."""
-    while pid > 1:
-        process = _proc.process(pid)
-        if process is None:
-            return
-        yield Above(pid, process.parent, process.since, bool(_proc.held(pid).inbound))
-        pid = process.parent
+    for process in _proc.above(pid):
+        yield Above(process.pid, process.parent, process.since, bool(_proc.held(process.pid).inbound))

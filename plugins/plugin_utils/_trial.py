@@ -54,7 +54,7 @@ class Trial(ActionBase):  # type: ignore[misc]
         return self._kept(arguments, tried, seconds)
 
     @abstractmethod
-    def keep(self, arguments: dict[str, Any], guard: str) -> dict[str, Any]:
+    def keep(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Have the host keep the change, and its answer."""
 
     @abstractmethod
@@ -71,7 +71,7 @@ class Trial(ActionBase):  # type: ignore[misc]
                     self._probe(arguments.get("probe") or [])
                 elif probe_failed:
                     return self._failed_probe(trouble)
-                kept = self.keep(arguments, self._guard)
+                kept = self.keep(arguments)
             except (AnsibleConnectionFailure, OSError) as error:
                 if not trouble:
                     trouble = str(getattr(error, "message", error)).strip().rstrip(".")
