@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import tempfile
@@ -53,7 +52,10 @@ def _make_folder(path: str) -> None:
 
 
 class Lock:
-    """A folder that is held as long as this is, by one program at a time."""
+    """A folder that is held until it is released, by one program at a time.
+
+    The end of a process releases it too. Not every module has a process of its own: Mitogen runs them all in one.
+    """
 
     def __init__(self, path: str) -> None:
         self._folder = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -66,9 +68,9 @@ class Lock:
             return False
         return True
 
-    def __del__(self) -> None:
-        with contextlib.suppress(AttributeError):
-            os.close(self._folder)
+    def release(self) -> None:
+        """Let others have it; for good."""
+        os.close(self._folder)
 
 
 def lock_folder(path: str, timeout: float = 60) -> Lock | None:

@@ -62,6 +62,8 @@ def run(module: AnsibleModule, engine: Engine[Any]) -> None:
         module.exit_json(**answer, **result)
     except OversshError as error:
         module.fail_json(msg=_sentence(str(error)), **error.answer)
+    finally:
+        engine.close()
 
 
 def carry_through(engine: Engine[Observed], plan: Plan) -> Observed:

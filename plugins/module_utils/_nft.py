@@ -153,6 +153,11 @@ class NftEngine(Engine[Firewall]):
             self._found = self._look()
         return self._found
 
+    def close(self) -> None:
+        """See Engine."""
+        if self._lock:
+            self._lock.release()
+
     def _look(self) -> Firewall:
         if self._phase == "keep":
             # What was taken back is not to come again, without anybody to take it back; nor to go while it is kept.

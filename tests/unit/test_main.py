@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._main import Engine, run
 from ansible_collections.overssh.swarm.plugins.module_utils._plan import Plan, Step
 
@@ -52,6 +53,9 @@ class Lamp(Engine[str]):  # type: ignore[misc]
     def result(self, observed: str) -> dict[str, Any]:
         return {"state": observed}
 
+    def close(self) -> None:
+        self.closed = True
+
 
 def life(lamp: Lamp, check_mode: bool = False) -> dict[str, Any]:
     module = Module(check_mode)
@@ -82,3 +86,28 @@ def test_check_mode_looks_once_and_does_nothing() -> None:
     lamp = Lamp("off", in_effect=False)
     assert life(lamp, check_mode=True)["changed"]
     assert lamp.asked == ["observe"]
+
+
+@pytest.mark.parametrize("error", [OversshError("the bulb is broken"), RuntimeError])
+def test_what_an_engine_holds_is_let_go_however_the_module_ends(monkeypatch: pytest.MonkeyPatch, error: Any) -> None:
+    """Mitogen runs one module after the other in one process, whose end would come too late."""
+
+    def leave(self: Module, **answer: Any) -> None:
+        self.answer = answer
+        raise SystemExit
+
+    monkeypatch.setattr(Module, "exit_json", leave)
+    monkeypatch.setattr(Module, "fail_json", leave, raising=False)
+    lamp = Lamp("on", in_effect=True)
+    with pytest.raises(SystemExit):
+        life(lamp)
+    assert lamp.closed
+
+    def fail(self: Lamp) -> str:
+        raise error
+
+    monkeypatch.setattr(Lamp, "observe", fail)
+    broken = Lamp("on", in_effect=True)
+    with pytest.raises((SystemExit, RuntimeError)):
+        life(broken)
+    assert broken.closed

@@ -222,8 +222,10 @@ def test_one_run_of_ours_at_a_time(tmp_path):
     held = lock_folder(str(tmp_path))
     with pytest.raises(OversshError, match=r"the end of another run that holds .* did not happen within 0.1 s"):
         lock_folder(str(tmp_path), timeout=0.1)
-    del held
-    assert lock_folder(str(tmp_path), timeout=0.1) is not None
+    held.release()
+    again = lock_folder(str(tmp_path), timeout=0.1)
+    assert again is not None
+    again.release()
     assert lock_folder(str(tmp_path / "nowhere")) is None
 
 
