@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import FrameType
 
-from .lab import down, make_image, status, up
+from .lab import down, make_image, obstacle, status, up
+from .older import choose
 from .settings import read_settings
 from .shell import LabError, complain
 
@@ -27,6 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="build what is missing, keep what is good")
     commands.add_parser("image", help="build the nodes' image alone, if it is missing")
+    commands.add_parser("older", help="print which release the lab `older` of the tests has today")
     leave = commands.add_parser("down", help="remove the lab; images and engine stay")
     leave.add_argument("--images", action="store_true", help="remove the lab's cached images too")
     leave.add_argument("--engine", action="store_true", help="stop the Docker engine too, if the lab started it")
@@ -41,6 +45,17 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _older() -> None:
+    def of(release: str) -> str | None:
+        return obstacle(read_settings({**os.environ, "LAB_RELEASE": release}, _PROJECT))
+
+    # What is said by the way must not stand in what is printed.
+    with contextlib.redirect_stdout(sys.stderr):
+        release, why = choose(os.environ.get("OLDER_RELEASE", ""), time.time(), of)
+        print(f"note: {why}")
+    print(release)
+
+
 def main() -> int:
     """Run one command; whatever goes wrong is one sentence on stderr."""
     arguments = _parser().parse_args()
@@ -51,6 +66,8 @@ def main() -> int:
             up(settings)
         elif arguments.command == "image":
             make_image(settings)
+        elif arguments.command == "older":
+            _older()
         elif arguments.command == "down":
             down(settings, arguments.engine, arguments.images)
         elif arguments.command == "status":

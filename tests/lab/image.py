@@ -47,8 +47,13 @@ _PACKAGES = [
     "systemd-sysv",
     "tcpdump",
 ]
-# From Debian 13 on the docker client and the stock sysctls are packages of their own.
-_RELEASE_PACKAGES = {"trixie": ["docker-cli", "linux-sysctl-defaults"], "bookworm": []}
+# From Debian 13 on the docker client and the stock sysctls are packages of their own, and later mount is one that
+# systemd does without.
+_RELEASE_PACKAGES = {
+    "bookworm": [],
+    "trixie": ["docker-cli", "linux-sysctl-defaults"],
+    "forky": ["docker-cli", "linux-sysctl-defaults", "mount"],
+}
 _LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 _BOOT = "/usr/local/sbin/lab-boot"
 _CHANGES = (f'CMD ["{_BOOT}"]',)
@@ -86,6 +91,12 @@ def check_space(*directories: Path) -> None:
             raise LabError(f"{directory} has {free / 1024**3:.1f} GiB free, the lab needs 3: make room there")
 
 
+def _from_machine(settings: Settings) -> tuple[list[str], list[str]]:
+    """The package sources and apt options of this machine, as they serve for the image."""
+    lines = debian_lines(read_sources(Path("/etc/apt")), settings.release, settings.mirror)
+    return lines, carried_options(output("apt-config", "dump"))
+
+
 def _build_command(settings: Settings, lines: list[str], apt_options: list[str]) -> list[str]:
     """mmdebstrap's command; the files go in through the hook's text, as it may run as a user who can't read them."""
     boot = shlex.quote((FILES / "lab-boot").read_text(encoding="utf-8"))
@@ -106,8 +117,7 @@ def _build_command(settings: Settings, lines: list[str], apt_options: list[str])
 
 def _build(settings: Settings, name: str) -> None:
     """Pour the tree straight into the engine; only a complete one gets its name."""
-    lines = debian_lines(read_sources(Path("/etc/apt")), settings.release, settings.mirror)
-    options = carried_options(output("apt-config", "dump"))
+    lines, options = _from_machine(settings)
     changes = [word for change in _CHANGES for word in ("--change", change)]
     log = settings.state / "image.log"
     with log.open("wb") as written:
@@ -146,6 +156,15 @@ def _reason(log: str) -> str:
     """mmdebstrap's first error; what follows it is its clearing up."""
     errors = [line for line in log.splitlines() if line.startswith("E: ")]
     return errors[0] if errors else "no error named"
+
+
+def not_to_be_had(settings: Settings) -> str | None:
+    """Why this machine's mirror can't give an image of this release; None where it can, or the image is there."""
+    if inspect("image", tag(settings.release, settings.packages)):
+        return None
+    program, *words = _build_command(settings, *_from_machine(settings))
+    done = run(program, "--simulate", *words, timeout=300, check=False)
+    return _reason(done.stderr.decode(errors="replace")) if done.returncode else None
 
 
 def ensure_image(settings: Settings, engine_root: Path) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from .docker_engine import (
     remove,
     stop_engine,
 )
-from .image import check_space, ensure_image, remove_images
+from .image import check_space, ensure_image, not_to_be_had, remove_images
 from .inventory import (
     INVENTORY,
     KEY,
@@ -34,7 +34,16 @@ from .inventory import (
     write,
 )
 from .network import LabNetwork, ensure_networks, free_ports
-from .node import Node, NodeMaker, failed_units, host_keys, plan_nodes, remove_nodes, system_state
+from .node import (
+    Node,
+    NodeMaker,
+    cgroup_complaint,
+    failed_units,
+    host_keys,
+    plan_nodes,
+    remove_nodes,
+    system_state,
+)
 from .settings import HOME_LABEL, LABEL, Settings
 from .shell import LabError, complain, joined, last_line, run, say, step, wait_until
 
@@ -155,6 +164,14 @@ def make_image(settings: Settings) -> None:
     with locked(settings):
         name, _identity = ensure_image(settings, Path(engine_info()["DockerRootDir"]))
     say(f"the image {name} is there")
+
+
+def obstacle(settings: Settings) -> str | None:
+    """Why nodes of the release that the settings name can't be had on this machine."""
+    ensure_tools()
+    ensure_engine(settings)
+    engine = engine_info()
+    return cgroup_complaint(settings.release, str(engine.get("CgroupVersion", "1"))) or not_to_be_had(settings)
 
 
 def _bring_up(settings: Settings, nodes: list[Node], maker: NodeMaker, engine_root: Path) -> None:

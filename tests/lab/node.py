@@ -17,7 +17,7 @@ from typing import Any
 from .docker_engine import docker, inspect, remove
 from .image import FILES
 from .network import LabNetwork
-from .settings import SPEC_LABEL, Settings
+from .settings import NEED_CGROUP2, SPEC_LABEL, Settings
 from .shell import LabError, run, wait_until
 
 OPERATOR = "ops"
@@ -52,6 +52,8 @@ PermitUserRC no
 MaxSessions 4
 """
 _KILL_INNER = "docker ps --quiet | xargs --no-run-if-empty docker kill"
+# Where a machine that runs on control groups v1 keeps the tree of v2 besides.
+_HYBRID = Path("/sys/fs/cgroup/unified")
 _TMPFS = ("/run:exec,mode=755", "/tmp:exec,mode=1777")
 
 
@@ -123,12 +125,22 @@ def create_arguments(settings: Settings, node: Node, image: str, cgroup_version:
     ]
     if cgroup_version == "2":
         arguments.append("--cgroupns=private")
+    elif settings.release in NEED_CGROUP2:
+        # The node mounts its own branch of v2, which the engine has put it into besides v1.
+        arguments += ["--cgroupns=private", "--env=LAB_CGROUP2=yes"]
     else:
         arguments += ["--cgroupns=host", "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw"]
     if node.dial is not None:
         address, port = node.dial
         arguments.append(f"--publish={address}:{port}:22")
     return [*arguments, image]
+
+
+def cgroup_complaint(release: str, cgroup_version: str, hybrid: Path = _HYBRID) -> str | None:
+    """Why nodes of this release can't boot on an engine with this version of control groups."""
+    if cgroup_version == "2" or release not in NEED_CGROUP2 or (hybrid / "cgroup.procs").is_file():
+        return None
+    return f"Debian {release} boots on control groups v2 only, and this machine has none at {hybrid}"
 
 
 def own_files(node: Node, public_key: str) -> bytes:
@@ -162,6 +174,8 @@ class NodeMaker:
         self.image, self.image_id = image
         self.public_key = public_key
         self.cgroup_version = str(engine.get("CgroupVersion", "1"))
+        if complaint := cgroup_complaint(settings.release, self.cgroup_version):
+            raise LabError(f"{complaint}: choose another LAB_RELEASE, or boot the machine with them")
         self.servers = name_servers(_read("/etc/resolv.conf"), _read("/run/systemd/resolve/resolv.conf"))
         self.stop = threading.Event()
 

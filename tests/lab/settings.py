@@ -11,7 +11,9 @@ from pathlib import Path
 
 from .shell import LabError
 
-RELEASES = ("trixie", "bookworm")
+RELEASES = ("trixie", "bookworm", "forky")
+# Their systemd, 258 and later, knows control groups v2 only.
+NEED_CGROUP2 = frozenset({"forky"})
 DEFAULT_NAME = "overssh"
 LABEL = "overssh.lab"
 HOME_LABEL = "overssh.lab.home"

@@ -58,6 +58,9 @@ class Job:
         """An event of its output."""
         if found.kind == "begins":
             self._step, self._words = (found.name, processor.now()), ""
+        elif found.kind == "note":
+            sys.stdout.write(f"{self._name:18} {found.words}\n")
+            sys.stdout.flush()
         elif found.kind == "tests":
             self._words = found.words
             for outcome, number in counts(found.words).items():

@@ -12,12 +12,14 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 ACTION = re.compile(r"INFO\s+(?P<scenario>[\w-]+) \S+ (?P<action>\w+): (?P<what>Executing|Executed: \w+)$")
 # pytest's last line, or its last line with -q.
 TESTS = re.compile(r"^(=+ )?(?P<words>\d+ (passed|failed|error|skipped|deselected).*) in [0-9.]+s\b")
+# What a job has to tell whoever looks on.
+NOTE = re.compile(r"^note: (?P<words>.+)$")
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|error)")
 
 
 @dataclass(frozen=True)
 class Event:
-    """kind: begins, ends, or tests. name: the step. words: how it ended, or what the tests came to."""
+    """kind: begins, ends, tests, or note. name: the step. words: how it ended, what the tests came to, what is told."""
 
     kind: str
     name: str = ""
@@ -32,6 +34,8 @@ def event(line: str) -> Event | None:
         if found["what"] == "Executing":
             return Event("begins", name)
         return Event("ends", name, found["what"].partition(": ")[2])
+    if found := NOTE.match(plain):
+        return Event("note", words=found["words"])
     if found := TESTS.search(plain):
         return Event("tests", words=found["words"])
     return None

@@ -42,6 +42,7 @@ def test_idle_is_what_the_processors_did_not_do() -> None:
         ("==== 74 passed in 143.49s (0:02:23) ====\n", Event("tests", words="74 passed")),
         ("== 1 failed, 258 passed in 180.91s ==\n", Event("tests", words="1 failed, 258 passed")),
         ("10 passed in 0.95s\n", Event("tests", words="10 passed")),
+        ("note: the lab older has Debian forky\n", Event("note", words="the lab older has Debian forky")),
         ("All checks passed!\n", None),
     ],
 )
@@ -125,12 +126,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_job_keeps_its_output_and_its_figures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["INFO  site ➜ verify: Executing", "= 3 passed in 1.0s =", "INFO  site ➜ verify: Executed: Successful"]
-    assert job.run("walk", ["printf", "%s\\n", *words]) == 0
+    assert job.run("walk", ["printf", "%s\\n", "note: told", *words]) == 0
     assert "= 3 passed" in (folder / "walk.log").read_text(encoding="utf-8")
     kept = json.loads((folder / "walk.json").read_text(encoding="utf-8"))
     assert (kept["status"], kept["tests"]) == (0, {"passed": 3, "failed": 0, "skipped": 0})
     assert [(step["name"], step["outcome"]) for step in kept["steps"]] == [("site verify", "Successful")]
-    assert "site verify 3 passed" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "site verify 3 passed" in shown
+    assert "walk               told\n" in shown
 
 
 def test_a_job_that_fails_is_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.lab.inventory import render_inventory, render_known_hosts, ssh_command, write
 from tests.lab.network import LabNetwork
-from tests.lab.node import Node, create_arguments, name_servers, own_files, plan_nodes
+from tests.lab.node import Node, cgroup_complaint, create_arguments, name_servers, own_files, plan_nodes
 from tests.lab.settings import read_settings
 
 SETTINGS = read_settings({"LAB_NAME": "t", "LAB_NODES": "3"}, Path("/project"))
@@ -62,6 +62,22 @@ def test_each_cgroup_version_has_its_way(version: str, namespace: str, bound: bo
     arguments = _arguments(NODES[0], version)
     assert f"--cgroupns={namespace}" in arguments
     assert any(word.startswith("--volume=/sys/fs/cgroup") for word in arguments) == bound
+
+
+def test_a_release_that_needs_cgroup_v2_gets_its_branch_on_an_engine_of_v1() -> None:
+    settings = read_settings({"LAB_NAME": "t", "LAB_RELEASE": "forky"}, Path("/project"))
+    arguments = create_arguments(settings, NODES[0], "image", "1", [])
+    assert {"--cgroupns=private", "--env=LAB_CGROUP2=yes"} <= set(arguments)
+    assert not any(word.startswith("--volume=/sys/fs/cgroup") for word in arguments)
+    assert "--env=LAB_CGROUP2=yes" not in create_arguments(settings, NODES[0], "image", "2", [])
+
+
+def test_a_machine_without_cgroup_v2_can_not_have_it(tmp_path: Path) -> None:
+    assert "this machine has none" in (cgroup_complaint("forky", "1", tmp_path) or "")
+    assert cgroup_complaint("forky", "2", tmp_path) is None
+    assert cgroup_complaint("bookworm", "1", tmp_path) is None
+    (tmp_path / "cgroup.procs").touch()
+    assert cgroup_complaint("forky", "1", tmp_path) is None
 
 
 def test_the_files_of_a_node() -> None:
