@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ._errors import OversshError
+from ._nft_lines import Line
 from ._nft_model import FIREWALLD, ChainKey
-from ._nft_persist import Line
 from ._nft_rule import KERNEL_PROTOCOL, Accept, network_text, of_family, span_text
 
 ZONE, POLICY = "overssh", "overssh-transit"

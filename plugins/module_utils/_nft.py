@@ -7,11 +7,11 @@ from __future__ import annotations
 import functools
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from . import _firewalld, _guard, _nft_guard, _nft_legacy, _nft_list, _nft_scratch, _proc
+from . import _firewalld, _guard, _nft_guard, _nft_legacy, _nft_ours, _nft_record, _nft_saved, _nft_scratch, _proc
 from ._command import CommandError, Runner
 from ._errors import OversshError
 from ._files import Lock, lock_folder, read_text, remove, remove_empty_folder, write_text
@@ -19,9 +19,10 @@ from ._firewalld_model import ours, text_of
 from ._firewalld_plan import FILES, LEFT
 from ._main import Engine, carry_through
 from ._nft_fixed import FixedArrangement
-from ._nft_model import ChainKey, Ruleset
+from ._nft_lines import FOLDER, RULES_FILE, read_lines
+from ._nft_model import ChainKey, Ruleset, name_of
 from ._nft_owner import firewalld_owns, owners
-from ._nft_persist import FOLDER, LOCK, RULES_FILE, SCRIPT_FILE, SCRIPTS, UNITS, read_lines
+from ._nft_persist import LOCK, SCRIPT_FILE, SCRIPTS, UNITS
 from ._nft_placement import Arranger
 from ._nft_plan import (
     Command,
@@ -53,7 +54,7 @@ class Nft:
 
     def ruleset(self) -> Ruleset:
         """The ruleset, with each rule's text."""
-        return _nft_list.ruleset(self._run)
+        return _nft_ours.ruleset(self._run, respell=_nft_scratch.spelled)
 
     def apply(self, commands: Sequence[Command]) -> list[tuple[ChainKey, int]]:
         """Do the commands in one transaction, and return the rules that were added."""
@@ -251,7 +252,7 @@ class NftEngine(Engine[Firewall]):
             for name in _nft_guard.names_of(self._wish):
                 _guard.refuse_second(name)
             boot = (read_text(_proc.BOOT_ID) or "").strip()
-            undo = _nft_guard.undo_script(decision, observed.ruleset, boot)
+            undo = _nft_guard.undo_script(decision, observed.ruleset, boot, observed.placed_text)
             _guard.arm(self._systemd, self._guard_name, undo, self._rollback_timeout, self._task)
             self._guarded = True
 
@@ -308,6 +309,9 @@ class NftEngine(Engine[Firewall]):
         rules += [{"name": each.fixed.name, "needed": True, "placements": _told_fixed(each)} for each in decision.fixed]
         notes = dict.fromkeys(note for arrangement in decision.arrangements for note in arrangement.notes)
         beyond = dict.fromkeys(_nft_legacy.notes(observed.legacy, self._wish.accepts))
+        beyond |= dict.fromkeys(unclaimed(observed.ruleset, self._wish.concerns))
+        if not self._wish.present:
+            beyond |= dict.fromkeys(_nft_saved.notes(self._wish.concerns))
         if observed.firewalld is not None and not decision.firewalld.running:
             arranger = Arranger(observed.ruleset, owner=self._wish.owner)
             beyond |= dict.fromkeys(note for each in self._wish.accepts for note in arranger.drops_of_firewalld(each))
@@ -336,19 +340,46 @@ def observe_firewall(nft: Nft, systemd: Systemd, persist: bool) -> Firewall:
     """The ruleset and what is kept of ours; systemd is asked only where something is, or shall be, kept."""
     scripts = {path: read_text(path) for path in SCRIPTS}
     stopped = {path: text for path in (*FILES, *LEFT) if (text := read_text(path)) is not None}
-    found = Firewall(nft.ruleset(), kept_text=read_text(RULES_FILE), scripts=scripts, of_firewalld=stopped)
+    found = Firewall(
+        nft.ruleset(),
+        record=_nft_ours.record(),
+        placed_text=read_text(_nft_record.PLACED_FILE),
+        kept_text=read_text(RULES_FILE),
+        scripts=scripts,
+        of_firewalld=stopped,
+    )
     if persist or found.kept_text is not None or any(read_text(unit_path(unit)) is not None for unit in UNITS):
         found = replace(found, units=dict(zip(UNITS, systemd.observe_all(list(UNITS)))))
     return found
 
 
-def look(run: Runner, name: str | None, prefix: str | None) -> list[dict[str, Any]]:
-    """The rules of ours on the host, for nft_rule_info: all of them, or those asked for."""
-    return [
-        rule
-        for rule in our_rules(Nft(run).ruleset(), read_text(RULES_FILE))
-        if (name is None or rule["name"] == name) and rule["name"].startswith(prefix or "")
+def unclaimed(ruleset: Ruleset, concerns: Callable[[str], bool]) -> Iterator[str]:
+    """A sentence on each rule with a comment of ours that was not placed here; concerns: whether of such a name."""
+    for key, rule in ruleset.strangers():
+        if concerns(name_of(rule.comment) or ""):
+            yield (
+                f"{rule.text!r} in {key} (handle {rule.handle}) has the comment {rule.comment} and is left, as this "
+                "host has no record that it was placed here; if nobody else needs it, remove it with "
+                f"nft delete rule {key} handle {rule.handle}"
+            )
+
+
+def look(run: Runner, name: str | None, prefix: str | None) -> dict[str, Any]:
+    """The rules of ours on the host, for nft_rule_info: all of them, or those asked for; and what only looks so."""
+    ruleset = Nft(run).ruleset()
+    strangers = [
+        {"name": name_of(rule.comment), **address(key, rule.handle), "rule": rule.text, "comment": rule.comment}
+        for key, rule in ruleset.strangers()
     ]
+    found = {"rules": our_rules(ruleset, read_text(RULES_FILE)), "strangers": strangers}
+    return {
+        kind: [
+            rule
+            for rule in rules
+            if (name is None or rule["name"] == name) and str(rule["name"]).startswith(prefix or "")
+        ]
+        for kind, rules in found.items()
+    }
 
 
 def our_rules(ruleset: Ruleset, kept_text: str | None) -> list[dict[str, Any]]:

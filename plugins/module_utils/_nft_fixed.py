@@ -364,6 +364,11 @@ def _same(own: Sequence[Rule], written: Sequence[Written]) -> bool:
     return [comparable(rule.statements) for rule in own] == [comparable(each.statements) for each in written]
 
 
+def uncounted(statements: Sequence[Statement]) -> list[Statement]:
+    """Statements without what they have counted."""
+    return [{COUNTED: None} if COUNTED in each else each for each in statements]
+
+
 def comparable(value: Any) -> Any:
     """Statements without what they have counted, the elements of sets in one order."""
     if isinstance(value, Mapping):

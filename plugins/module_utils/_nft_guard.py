@@ -7,13 +7,15 @@ Handles of rules that are yet to come can't be known, so what has come is found 
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
 
-from . import _firewalld_plan, _proc
+from . import _firewalld_plan, _nft_record, _proc
+from ._nft_lines import FOLDER, RULES_FILE
 from ._nft_model import Ruleset
-from ._nft_persist import GUARD, RULES_FILE, SCRIPT_FILE
+from ._nft_persist import GUARD, SCRIPT_FILE
 from ._nft_plan import Command, Decision, Wish, rule_steps
 
 LONGEST_NAME = 31
@@ -44,6 +46,7 @@ OVERSSH
 nft -f "$changes" || while IFS= read -r change; do nft "$change"; done <"$changes"
 rm -f "$changes"
 fi
+{record}
 [ ! -e {restore} ] || sh {restore} {rules} || true
 """
 
@@ -61,17 +64,26 @@ def _name(prefix: str) -> str:
     return "-".join([GUARD, *words])[:LONGEST_NAME].rstrip("-")
 
 
-def undo_script(decision: Decision, ruleset: Ruleset, boot: str) -> str:
-    """Shell commands that take the decision back, as it changes the running firewall; boot: _proc.BOOT_ID's text."""
+def undo_script(decision: Decision, ruleset: Ruleset, boot: str, placed_text: str | None = None) -> str:
+    """Shell commands that take the decision back, as it changes the running firewall.
+
+    boot: _proc.BOOT_ID's text; placed_text: of the record before the change.
+    """
     changes = [
-        _undo_rules(decision, ruleset, step.inverse.args, boot)
+        _undo_rules(decision, ruleset, step.inverse.args, boot, placed_text)
         for step in rule_steps(decision, ruleset)
         if step.inverse is not None
     ]
     return "\n".join([_firewalld_plan.undo_script(decision.firewalld.running), *changes]).strip()
 
 
-def _undo_rules(decision: Decision, ruleset: Ruleset, back: Mapping[str, Sequence[Command]], boot: str) -> str:
+def _undo_rules(
+    decision: Decision,
+    ruleset: Ruleset,
+    back: Mapping[str, Sequence[Command]],
+    boot: str,
+    placed_text: str | None,
+) -> str:
     """The same for our rules; back: the inverse of their step."""
     names = {placement.piece.comment for placement in decision.added}
     names |= {arrangement.fixed.comment for arrangement in decision.fixed if arrangement.added}
@@ -84,4 +96,12 @@ def _undo_rules(decision: Decision, ruleset: Ruleset, back: Mapping[str, Sequenc
         boot=boot,
         restore=SCRIPT_FILE,
         rules=RULES_FILE,
+        record=_undo_record(placed_text),
     )
+
+
+def _undo_record(text: str | None) -> str:
+    path = _nft_record.PLACED_FILE
+    if text is None:
+        return f"rm -f {path}; rmdir {FOLDER} {os.path.dirname(FOLDER)} 2>/dev/null || true"
+    return f"cat >{path}.back <<'OVERSSH'\n{text.rstrip()}\nOVERSSH\nmv {path}.back {path}"

@@ -8,7 +8,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -47,19 +47,28 @@ class ChainKey(NamedTuple):
         return f"{self.family} {self.table} {self.chain}"
 
 
+def name_of(comment: str) -> str | None:
+    """The name of a rule of ours that has this comment, None where it has none of ours."""
+    return comment[len(MARK) :] if comment.startswith(MARK) else None
+
+
 @dataclass(frozen=True)
 class Rule:
-    """One rule, its text as nft prints it; handle is 0 where the rule isn't on the host yet."""
+    """One rule, its text as nft prints it; handle is 0 where the rule isn't on the host yet.
+
+    stranger: it was not placed here, whatever its comment says.
+    """
 
     handle: int
     statements: tuple[Statement, ...]
     comment: str = ""
     text: str = ""
+    stranger: bool = False
 
     @property
     def name(self) -> str | None:
         """The name that we gave the rule, None where it isn't ours."""
-        return self.comment[len(MARK) :] if self.comment.startswith(MARK) else None
+        return None if self.stranger else name_of(self.comment)
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,13 @@ class Ruleset:
     def _ours(self) -> Sequence[tuple[ChainKey, Rule]]:
         return [(key, rule) for key, chain in self.chains.items() for rule in chain.rules if rule.name is not None]
 
+    def strangers(self) -> Iterator[tuple[ChainKey, Rule]]:
+        """Every rule that has a comment of ours and was not placed here, with its chain."""
+        for key, chain in self.chains.items():
+            for rule in chain.rules:
+                if rule.stranger and name_of(rule.comment) is not None:
+                    yield key, rule
+
     @property
     def fingerprint(self) -> str:
         """The same for two listings of a ruleset that nobody changed in between; counters don't count."""
@@ -118,6 +134,14 @@ class Ruleset:
         """The same ruleset with other rules in the chains given."""
         changed = {key: replace(self.chains[key], rules=tuple(rules)) for key, rules in chains.items()}
         return replace(self, chains={**self.chains, **changed})
+
+    def without(self, rules: Iterable[tuple[ChainKey, Rule]]) -> Ruleset:
+        """The same ruleset without these rules."""
+        gone = {(key, rule.handle) for key, rule in rules}
+        changed = {key for key, _handle in gone}
+        return self.with_rules(
+            {key: [rule for rule in self.chains[key].rules if (key, rule.handle) not in gone] for key in changed}
+        )
 
     def foreign(self) -> Ruleset:
         """The ruleset without the rules of ours."""

@@ -4,27 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-
 from . import _guard
-from ._nft_model import MARK, ChainKey
+from ._nft_lines import FOLDER
 from ._systemd import UNIT_FOLDER
 
-FOLDER = "/etc/overssh/nft"
-RULES_FILE = f"{FOLDER}/rules"
 SCRIPT_FILE, WATCH_FILE = f"{FOLDER}/restore", f"{FOLDER}/watch"
 UNIT, EARLY_UNIT, WATCH_UNIT = "overssh-nft.service", "overssh-nft-early.service", "overssh-nft-watch.service"
 # A folder that is always there: whoever changes rules of ours holds it meanwhile.
 LOCK = UNIT_FOLDER
 # Each change of rules that waits to be confirmed has a guard whose name begins so.
 GUARD = "firewall"
-AT_END, CHAIN = "(end)", "(chain)"
-
-HEADER = """\
-# Firewall rules of ours, put back by overssh-nft.service where they are missing.
-# family, table, chain, rule, and the rule that it stands before; between them one tab each.
-"""
 
 # Where the rule that an accept of ours stood before is gone, the head of the chain is as effective. Any other verdict
 # could cut there what it was never meant for.
@@ -187,50 +176,3 @@ WantedBy=multi-user.target
 
 UNITS = {EARLY_UNIT: EARLY_UNIT_TEXT, UNIT: UNIT_TEXT, WATCH_UNIT: WATCH_UNIT_TEXT}
 SCRIPTS = {SCRIPT_FILE: SCRIPT, WATCH_FILE: WATCH}
-
-
-@dataclass(frozen=True)
-class Line:
-    """One rule in the file; anchor: text of the rule that it stands before, "" at the chain's end.
-
-    Or a chain of ours, which has no name and the anchor CHAIN; or a rule that firewalld keeps, with its interfaces.
-    """
-
-    key: ChainKey
-    rule: str
-    anchor: str = ""
-
-    @property
-    def comment(self) -> str:
-        """The comment that the rule has."""
-        return self.rule.rpartition(" comment ")[2].strip('"')
-
-    @property
-    def name(self) -> str:
-        """The name of the rule, out of its comment."""
-        return self.comment[len(MARK) :] if self.comment.startswith(MARK) else ""
-
-    def __str__(self) -> str:
-        return "\t".join((*self.key, self.rule, self.anchor or AT_END))
-
-
-def chain_line(key: ChainKey, words: str) -> Line:
-    """A chain of ours, in nft's words, which comes back before its rules."""
-    return Line(key, words, CHAIN)
-
-
-def read_lines(text: str | None) -> tuple[Line, ...]:
-    """The rules in the file's text; a line that isn't one of ours is left out."""
-    found = []
-    for row in (text or "").splitlines():
-        fields = row.split("\t", 4)
-        if row.startswith("#") or len(fields) != 5:
-            continue
-        family, table, chain, rule, anchor = fields
-        found.append(Line(ChainKey(family, table, chain), rule, "" if anchor == AT_END else anchor))
-    return tuple(found)
-
-
-def file_text(lines: Iterable[Line]) -> str:
-    """The file's text."""
-    return HEADER + "".join(f"{line}\n" for line in lines)

@@ -5,32 +5,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Union
 
-from . import _nft_fixed
+from . import _nft_fixed, _nft_record
 from ._errors import OversshError
 from ._firewalld_model import Firewalld, lines_of, ours, text_of, zone_of
 from ._firewalld_plan import Calls, calls
-from ._nft_fixed import Base, Fixed, FixedArrangement, Written, fixed_from
+from ._nft_fixed import Base, Fixed, FixedArrangement, Written, fixed_from, uncounted
 from ._nft_legacy import Legacy
+from ._nft_lines import RULES_FILE, Line, chain_line, file_text, read_lines
 from ._nft_lockout import lockout
 from ._nft_model import OWN_TABLE, ChainKey, Rule, Ruleset, Statement
 from ._nft_owner import OWNERS
 from ._nft_path import Reader
-from ._nft_persist import (
-    RULES_FILE,
-    SCRIPTS,
-    UNITS,
-    WATCH,
-    WATCH_FILE,
-    WATCH_UNIT,
-    Line,
-    chain_line,
-    file_text,
-    read_lines,
-)
+from ._nft_persist import SCRIPTS, UNITS, WATCH, WATCH_FILE, WATCH_UNIT
 from ._nft_placement import Arrangement, Arranger, Placement
+from ._nft_record import Placed, Record, interim
 from ._nft_rule import PATHS, PROTOCOLS, Accept, accept_from, rule_name
 from ._plan import Plan, Step
 from ._session import Session
@@ -121,10 +112,12 @@ class Firewall:
 
     written: the fixed rules as nft tells them; session: the ssh connection that the run came by; firewalld: None where
     it does not own the firewall; of_firewalld: the files of our zone, which are there also while it does not run;
-    legacy: what iptables-legacy holds beside.
+    legacy: what iptables-legacy holds beside; record: of what was placed here; placed_text: its file's text.
     """
 
     ruleset: Ruleset
+    record: Record = field(default_factory=Record)
+    placed_text: str | None = None
     session: Session | None = None
     legacy: Legacy = field(default_factory=Legacy)
     written: Mapping[str, tuple[Written, ...]] = field(default_factory=dict)
@@ -137,13 +130,18 @@ class Firewall:
 
 @dataclass(frozen=True)
 class Decision:
-    """All changes that a wish means for a host."""
+    """All changes that a wish means for a host.
+
+    record: of what is placed there in the end; placed: those rules of it that the wish is about.
+    """
 
     arrangements: tuple[Arrangement, ...]
     fixed: tuple[FixedArrangement, ...]
     removed: tuple[tuple[ChainKey, Rule], ...]
     lines: tuple[Line, ...]
     firewalld: Calls = field(default_factory=Calls)
+    record: Record = field(default_factory=Record)
+    placed: tuple[Placed, ...] = ()
 
     @property
     def added(self) -> tuple[Placement, ...]:
@@ -215,11 +213,16 @@ def decide(wish: Wish, observed: Firewall) -> Decision:
     """What has to be done with the rules, and which of them are kept for the next boot."""
     arrangements: tuple[Arrangement, ...] = ()
     arranger = None
+    # What the watcher placed for as long as a place took no effect is looked for anew.
+    passing = [
+        (key, rule) for key, rule in interim(observed.ruleset, observed.record) if (rule.name or "") in wish.present
+    ]
     if wish.accepts:
-        arranger = Arranger(observed.ruleset, lambda name: not wish.concerns(name), wish.owner)
+        ruleset = observed.ruleset.without(passing)
+        arranger = Arranger(ruleset, lambda name: not wish.concerns(name), wish.owner)
         arrangements = tuple(arranger.arrange(accept) for accept in wish.accepts)
     fixed = tuple(_nft_fixed.arrange(rule, observed.written[rule.name], observed.ruleset) for rule in wish.fixed)
-    removed = [gone for arrangement in arrangements for gone in arrangement.removed]
+    removed = [*passing, *(gone for arrangement in arrangements for gone in arrangement.removed)]
     removed += [gone for each in fixed for gone in each.removed]
     removed += [(key, rule) for key, rule in observed.ruleset.our_rules() if wish.unwanted(rule.name or "")]
     kept = read_lines(observed.kept_text)
@@ -243,11 +246,31 @@ def decide(wish: Wish, observed: Firewall) -> Decision:
         tuple(removed),
         tuple(sorted(lines, key=lambda line: (line.key, line.name, str(line)))),
         _firewalld_calls(wish, observed, lines),
+        *_recorded(wish, observed.record, arrangements, fixed),
     )
     if observed.session is not None and decision.changes_rules and not wish.force_lockout:
         reader = arranger.reader if arranger else Reader(observed.ruleset)
         _refuse_lockout(decision, observed.ruleset, observed.session, reader)
     return decision
+
+
+def _recorded(
+    wish: Wish, record: Record, arrangements: Sequence[Arrangement], fixed: Sequence[FixedArrangement]
+) -> tuple[Record, tuple[Placed, ...]]:
+    """The record in the end, and those rules of it that the wish is about."""
+    placed = [
+        Placed(placement.key, placement.piece.text, placement.piece.statements)
+        for arrangement in arrangements
+        for placement in arrangement.placements
+    ]
+    placed += [
+        Placed(each.fixed.key, rule.text, tuple(uncounted(rule.statements))) for each in fixed for rule in each.standing
+    ]
+    accepts = {name: options for name, options in record.accepts.items() if not wish.concerns(name)}
+    if wish.persist:
+        accepts |= {accept.name: {**accept.options, "owner": wish.owner} for accept in wish.accepts}
+    others = tuple(each for each in record.placed if not wish.concerns(each.name))
+    return Record(others, accepts).with_placed(placed), tuple(placed)
 
 
 def _firewalld_calls(wish: Wish, observed: Firewall, lines: Iterable[Line]) -> Calls:
@@ -279,8 +302,23 @@ def plan_decided(decision: Decision, observed: Firewall, keeps: bool = True) -> 
     """The steps that carry a decision out; keeps: also for the next boot."""
     keeping = _keeping_steps(decision.lines, observed) if keeps else []
     kept = decision.firewalld.kept if keeps else ()
-    steps = [*rule_steps(decision, observed.ruleset), *decision.firewalld.running, *kept, *keeping]
-    return Plan(_state(observed, None), _state(observed, decision), tuple(steps))
+    # What comes is written down before it is there, and what goes after it is gone.
+    before = observed.record
+    if decision.coming:
+        before = replace(before.with_placed(decision.placed), accepts={**before.accepts, **decision.record.accepts})
+    known = observed.placed_text if before == observed.record else before.text
+    steps = [*_record_steps(observed.placed_text, known), *rule_steps(decision, observed.ruleset)]
+    steps += [*decision.firewalld.running, *kept]
+    if keeps:
+        steps += _record_steps(known, decision.record.text or None)
+    return Plan(_state(observed, None), _state(observed, decision), (*steps, *keeping))
+
+
+def _record_steps(before: str | None, after: str | None) -> list[Step]:
+    if before == after:
+        return []
+    path = _nft_record.PLACED_FILE
+    return [_write(path, after, before) if after else _remove(path, before or "")]
 
 
 def resulting(decision: Decision, ruleset: Ruleset) -> Ruleset:

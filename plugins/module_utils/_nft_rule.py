@@ -68,6 +68,20 @@ class Accept:
                 possible &= {family_of(network) for network in networks}
         return tuple(sorted(possible))
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of a task that describe it, for accept_from."""
+        return {
+            "name": self.name,
+            "path": self.path,
+            "protocol": self.protocol,
+            "ports": [span_text(ports) for ports in self.ports],
+            "in_interfaces": list(self.in_interfaces),
+            "out_interfaces": list(self.out_interfaces),
+            "source": [network_text(network) for network in self.source],
+            "destination": [network_text(network) for network in self.destination],
+        }
+
     def packets(self, hook: str, priority: int, families: Iterable[str]) -> Iterator[Packet]:
         """Each kind of packet that it is for, as seen at a hook by a chain of this priority."""
         early = hook in BEFORE_ROUTING

@@ -12,15 +12,16 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from ._command import CommandError, Runner
 from ._errors import OversshError
-from ._nft_fixed import Fixed, Written, require_chain
+from ._nft_fixed import Base, Fixed, Written, require_chain
 from ._nft_list import PATH
 from ._nft_model import ChainKey, Ruleset, parse
 from ._nft_owner import shared_with_iptables
+from ._nft_record import Placed
 
 # What read_listing reads.
 LISTING = "nft -j list ruleset && echo && nft -s -a list ruleset"
@@ -42,18 +43,34 @@ def written(run: Runner, ruleset: Ruleset, wanted: Sequence[Fixed], owner: str) 
         for fixed in wanted
         for text in texts(fixed, shared)
     ]
-    with tempfile.TemporaryDirectory(prefix="overssh-nft-") as folder:
-        tables, rules = os.path.join(folder, "tables"), os.path.join(folder, "rules")
-        _write(tables, json.dumps({"nftables": list(_tables(ruleset, wanted))}))
-        _write(rules, "".join(f"{line}\n" for _name, line in lines))
-        try:
-            answer = run(["unshare", "--net", "sh", "-c", SCRIPT, "sh", tables, rules])
-        except CommandError as error:
-            raise OversshError(_refusal(str(error), lines)) from error
+    bases = {fixed.key: fixed.base for fixed in wanted}
+    try:
+        answer = _loaded(run, ruleset, bases, [line for _name, line in lines])
+    except CommandError as error:
+        raise OversshError(_refusal(str(error), lines)) from error
     found: dict[str, list[Written]] = {fixed.name: [] for fixed in wanted}
-    for _key, rule in read_listing(answer.stdout).our_rules():
+    for _key, rule in answer.our_rules():
         found[str(rule.name)].append(Written(rule.comment, rule.statements, rule.text))
     return {name: tuple(rules) for name, rules in found.items()}
+
+
+def spelled(run: Runner, ruleset: Ruleset, placed: Sequence[Placed]) -> Sequence[Placed]:
+    """Rules of the record as this host's nft tells them; none where it refuses one of them."""
+    bases = dict.fromkeys(each.key for each in placed)
+    try:
+        answer = _loaded(run, ruleset, bases, [f"add rule {each.key} {each.rule}" for each in placed])
+    except CommandError:
+        return ()
+    return [Placed(key, rule.text, rule.statements) for key, rule in answer.our_rules()]
+
+
+def _loaded(run: Runner, ruleset: Ruleset, bases: Mapping[ChainKey, Base | None], lines: Sequence[str]) -> Ruleset:
+    """What becomes of the lines in the tables of the chains given; bases: of chains that may have to be made."""
+    with tempfile.TemporaryDirectory(prefix="overssh-nft-") as folder:
+        tables, rules = os.path.join(folder, "tables"), os.path.join(folder, "rules")
+        _write(tables, json.dumps({"nftables": list(_tables(ruleset, bases))}))
+        _write(rules, "".join(f"{line}\n" for line in lines))
+        return read_listing(run(["unshare", "--net", "sh", "-c", SCRIPT, "sh", tables, rules]).stdout)
 
 
 def read_listing(told: str) -> Ruleset:
@@ -75,9 +92,9 @@ def texts(fixed: Fixed, shared: Collection[tuple[str, str]]) -> tuple[str, ...]:
     return fixed.singles
 
 
-def _tables(ruleset: Ruleset, wanted: Sequence[Fixed]) -> Iterator[dict[str, Any]]:
-    """The tables that the rules stand in, with their sets and chains and nothing in these."""
-    tables = {fixed.key[:2] for fixed in wanted}
+def _tables(ruleset: Ruleset, bases: Mapping[ChainKey, Base | None]) -> Iterator[dict[str, Any]]:
+    """The tables that the chains stand in, with their sets and chains and nothing in these."""
+    tables = {key[:2] for key in bases}
     for family, table in sorted(tables):
         yield {"add": {"table": {"family": family, "name": table}}}
     made = set()
@@ -88,12 +105,11 @@ def _tables(ruleset: Ruleset, wanted: Sequence[Fixed]) -> Iterator[dict[str, Any
                 if kind == "chain":
                     made.add(ChainKey(body["family"], body["table"], body["name"]))
                 yield {"add": {kind: {key: value for key, value in body.items() if key not in ("handle", "elem")}}}
-    for fixed in wanted:
-        if fixed.key not in made and fixed.base is not None:
-            made.add(fixed.key)
-            chain = {"family": fixed.key.family, "table": fixed.key.table, "name": fixed.key.chain}
-            base = {"type": fixed.base.kind, "hook": fixed.base.hook, "prio": fixed.base.priority}
-            yield {"add": {"chain": {**chain, **base, "policy": fixed.base.policy}}}
+    for key, base in bases.items():
+        if key not in made and base is not None:
+            chain = {"family": key.family, "table": key.table, "name": key.chain}
+            made_by = {"type": base.kind, "hook": base.hook, "prio": base.priority}
+            yield {"add": {"chain": {**chain, **made_by, "policy": base.policy}}}
 
 
 def _refusal(words: str, lines: Sequence[tuple[str, str]]) -> str:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Optional
 
-from . import _inject, _nft_list
+from . import _inject, _nft_ours
 from ._command import Runner
 from ._errors import OversshError
 from ._nft_match import Network
@@ -156,7 +156,7 @@ def trace(run: Runner, described: Described, inject: bool, timeout: float) -> di
     names = dict(socket.if_nameindex())
     way = ways.best()
     why = _why(run, described, way, names) if inject or way.first is not None else ""
-    return answer(Seen(described, way, _nft_list.ruleset(run), names, lost=why, waited=timeout))
+    return answer(Seen(described, way, _nft_ours.ruleset(run), names, lost=why, waited=timeout))
 
 
 def _why(run: Runner, described: Described, way: Way, names: Mapping[int, str]) -> str:

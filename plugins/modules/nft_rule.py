@@ -22,8 +22,9 @@ description:
   - What can't be told from the ruleset (an expression that isn't understood, a set that packets change) may drop, so
     the accept stands before it, and RV(notes) says so. The narrower the description, the fewer foreign rules it passes.
   - All changes of a task are one transaction of C(nft). Rules of others are never touched, and nothing is ever flushed.
-  - A rule of ours is known by its comment, C(overssh:) and O(name). One that is in effect stays where it is, also while
-    nothing would drop its packets.
+  - A rule of ours is known by its comment, C(overssh:) and O(name), and by the record of what was placed on the host,
+    C(/etc/overssh/nft/placed). A rule that only has such a comment is somebody else's; a warning names it, and it is
+    left. One that is in effect stays where it is, also while nothing would drop its packets.
   - Tables that iptables manages get only rules that iptables can show, so one rule for each interface, port and
     network. Where Docker has a chain C(DOCKER-USER) and forwarded packets come by it, the accept stands there.
 extends_documentation_fragment:

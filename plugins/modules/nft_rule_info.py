@@ -85,6 +85,35 @@ rules:
       rule: iifname "tun1001" udp dport 4789 accept comment "overssh:swarm/data"
       comment: overssh:swarm/data
       persistent: true
+strangers:
+  description:
+    - Rules that have a comment of ours and were not placed here, so far as this host's record tells. They are left.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The name in the comment.
+      type: str
+    family:
+      description: The table's address family.
+      type: str
+    table:
+      description: The table.
+      type: str
+    chain:
+      description: The chain.
+      type: str
+    handle:
+      description: The rule's handle.
+      type: int
+    rule:
+      description: The rule as C(nft) writes it.
+      type: str
+    comment:
+      description: The rule's comment.
+      type: str
+  sample: []
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -99,10 +128,10 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        rules = look(runner(module), module.params["name"], module.params["prefix"])
+        found = look(runner(module), module.params["name"], module.params["prefix"])
     except OversshError as error:
         module.fail_json(msg=f"{error}.")
-    module.exit_json(changed=False, rules=rules)
+    module.exit_json(changed=False, **found)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _nft
+from ansible_collections.overssh.swarm.plugins.module_utils import _nft, _nft_record
 
 from .network import network
 
@@ -45,6 +45,12 @@ def remove_left_behind():
 def _network():
     with network() as net:
         yield net
+
+
+@pytest.fixture(autouse=True)
+def _record(monkeypatch, tmp_path):
+    """The record is the host's too."""
+    monkeypatch.setattr(_nft_record, "PLACED_FILE", str(tmp_path / "placed"))
 
 
 @pytest.fixture

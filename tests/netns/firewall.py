@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _nft, _nft_persist, _nft_plan
+from ansible_collections.overssh.swarm.plugins.module_utils import _nft, _nft_lines, _nft_persist, _nft_plan
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._main import run
 
@@ -69,6 +69,6 @@ def keep(net, folder, rules):
     defaults = {name: option.get("default") for name, option in _nft_plan.ARGUMENTS.items()}
     wish = _nft_plan.wish_from({**defaults, "rules": rules})
     lines = _nft_plan.decide(wish, _nft_plan.Firewall(_nft.Nft(net.run).ruleset())).lines
-    (folder / "rules").write_text(_nft_persist.file_text(lines))
+    (folder / "rules").write_text(_nft_lines.file_text(lines))
     for path, text in _nft_persist.SCRIPTS.items():
         (folder / Path(path).name).write_text(text)

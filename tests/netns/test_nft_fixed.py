@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _nft, _nft_persist, _nft_plan
+from ansible_collections.overssh.swarm.plugins.module_utils import _nft, _nft_lines, _nft_persist, _nft_plan
 
 from tests.netns.firewall import load, refused, task
 
@@ -145,7 +145,7 @@ def test_several_chains_of_its_own_can_be_taken_back_together(opened):
     rules = [{**OWN, "name": name, "chain": f"inet overssh {name}", "protocol": "tcp"} for name in ("one", "two")]
     defaults = {name: option.get("default") for name, option in _nft_plan.ARGUMENTS.items()}
     engine = _nft.NftEngine(_nft_plan.wish_from({**defaults, "persist": False, "rules": rules}), opened.run)
-    (step,) = engine.plan(engine.observe()).steps
+    _record, step = engine.plan(engine.observe()).steps
     engine.perform(step)
     assert opened.listing() != before
     engine.perform(step.inverse)
@@ -162,7 +162,7 @@ def test_counts_what_meets_it(opened):
         ]
         == []
     )
-    (rule,) = _nft.look(opened.run, "x", None)
+    (rule,) = _nft.look(opened.run, "x", None)["rules"]
     assert (rule["packets"], rule["bytes"]) == (2, 2 * (20 + 8 + 5))
 
 
@@ -216,7 +216,7 @@ def test_the_script_brings_a_chain_of_ours_back(opened, tmp_path):
     )
     written = _nft._nft_scratch.written(opened.run, firewall.ruleset, wish.fixed, wish.owner)
     lines = _nft_plan.decide(wish, _nft_plan.Firewall(firewall.ruleset, written=written)).lines
-    (tmp_path / "rules").write_text(_nft_persist.file_text(lines))
+    (tmp_path / "rules").write_text(_nft_lines.file_text(lines))
     (tmp_path / "restore").write_text(_nft_persist.SCRIPT)
     script = ["sh", str(tmp_path / "restore"), str(tmp_path / "rules")]
     opened.run(script)

@@ -15,13 +15,20 @@ import subprocess
 import sys
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _trace_probe, _tun_device
+from ansible_collections.overssh.swarm.plugins.module_utils import _nft_record, _trace_probe, _tun_device
 from ansible_collections.overssh.swarm.plugins.module_utils._wait import wait_until
 
 from tests.netns.firewall import RULESETS, load, task
 
 ALL = sorted(path.name for path in RULESETS.iterdir())
 MODULE = "ansible_collections.overssh.swarm.plugins.modules.nft_trace"
+# The module with another file than the host's for the record of what was placed.
+PROGRAM = f"""
+import runpy, sys
+from ansible_collections.overssh.swarm.plugins.module_utils import _nft_record
+_nft_record.PLACED_FILE = sys.argv.pop()
+runpy.run_module("{MODULE}", run_name="__main__")
+"""
 HOST, SPOKE, WAN = "172.30.2.1", "172.30.3.2", "198.51.100.1"
 MANAGER = {"protocol": "tcp", "port": 2377, "in_interface": "tun1002", "destination": HOST}
 TRANSIT = {"protocol": "tcp", "port": 5000, "path": "forward", "in_interface": "tun1002", "destination": SPOKE}
@@ -29,7 +36,8 @@ TRANSIT = {"protocol": "tcp", "port": 5000, "path": "forward", "in_interface": "
 
 def begun(net, wrapper=(), **options):
     """The module at its work, on the host."""
-    words = ["ip", "netns", "exec", net.namespace("host"), *wrapper, sys.executable, "-m", MODULE]
+    words = ["ip", "netns", "exec", net.namespace("host"), *wrapper, sys.executable, "-c", PROGRAM]
+    words.append(_nft_record.PLACED_FILE)
     process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None
     process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": options}))

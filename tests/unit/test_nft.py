@@ -5,10 +5,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _nft, _nft_guard, _nft_persist, _nft_plan
+from ansible_collections.overssh.swarm.plugins.module_utils import (
+    _nft,
+    _nft_guard,
+    _nft_lines,
+    _nft_persist,
+    _nft_plan,
+    _nft_record,
+)
 from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer, CommandError
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._files import lock_folder
@@ -21,7 +29,7 @@ DEFAULTS = {name: option.get("default") for name, option in _nft_plan.ARGUMENTS.
 TCP = {"name": "swarm/tcp", "protocol": "tcp", "ports": ["2377"], "in_interfaces": ["tun1"]}
 UDP = {"name": "swarm/udp", "protocol": "udp", "ports": ["4789"], "in_interfaces": ["tun1"]}
 KEY = ChainKey("inet", "filter", "input")
-OTHERS = _nft_persist.Line(KEY, 'iifname "tun9" accept comment "overssh:other"')
+OTHERS = _nft_lines.Line(KEY, 'iifname "tun9" accept comment "overssh:other"')
 COMPLETE = {unit: UnitState(text=text, enabled=True, active="active") for unit, text in _nft_persist.UNITS.items()}
 
 
@@ -46,6 +54,12 @@ def placed_firewall(**more):
         )
         listing["nftables"].insert(position, {"rule": rule})
     return _nft_plan.Firewall(parse(json.dumps(listing)), **more)
+
+
+def recorded(found, **options):
+    """The firewall with the record that the wish leaves."""
+    record = _nft_plan.decide(wish(**options), found).record
+    return replace(found, record=record, placed_text=record.text)
 
 
 def test_one_rule_and_a_list_of_one_are_the_same_wish():
@@ -100,7 +114,8 @@ def test_what_else_of_ours_goes(options, gone):
 
 def test_all_changes_are_one_transaction_and_can_be_taken_back():
     plan = _nft_plan.plan_rules(wish(rules=[{**TCP, "ports": ["9"]}, UDP], persist=False), placed_firewall())
-    (step,) = plan.steps
+    known, step = plan.steps
+    assert known.label == "write /etc/overssh/nft/placed"
     verbs = [next(iter(command)) for command in step.args["commands"]]
     assert verbs == ["delete", "insert"]
     assert step.args["commands"][1]["insert"]["rule"]["handle"] == 8
@@ -111,8 +126,9 @@ def test_all_changes_are_one_transaction_and_can_be_taken_back():
 
 def test_a_host_as_wished_needs_nothing():
     lines = _nft_plan.decide(wish(rules=[TCP, UDP]), placed_firewall()).lines
-    found = placed_firewall(kept_text=_nft_persist.file_text(lines), scripts=_nft_persist.SCRIPTS, units=COMPLETE)
-    plan = _nft_plan.plan_rules(wish(rules=[TCP, UDP]), found)
+    found = placed_firewall(kept_text=_nft_lines.file_text(lines), scripts=_nft_persist.SCRIPTS, units=COMPLETE)
+    assert _nft_plan.plan_rules(wish(rules=[TCP, UDP]), found).labels == ["write /etc/overssh/nft/placed"]
+    plan = _nft_plan.plan_rules(wish(rules=[TCP, UDP]), recorded(found, rules=[TCP, UDP]))
     assert not plan.changed
     assert plan.before == plan.after
 
@@ -120,6 +136,7 @@ def test_a_host_as_wished_needs_nothing():
 def test_rules_are_kept_for_the_next_boot():
     plan = _nft_plan.plan_rules(wish(rules=[TCP]), firewall())
     assert [step.action for step in plan.steps] == [
+        "write",
         "change",
         *["write"] * 3,
         *["write_unit"] * 3,
@@ -132,15 +149,16 @@ def test_rules_are_kept_for_the_next_boot():
         *["delete_unit"] * 3,
         *["remove"] * 3,
         "take_back",
+        "remove",
     ]
-    (line,) = _nft_persist.read_lines(plan.steps[1].args["text"])
+    (line,) = _nft_lines.read_lines(plan.steps[2].args["text"])
     assert line.name == "swarm/tcp"
     assert line.rule == 'iifname "tun1" tcp dport 2377 accept comment "overssh:swarm/tcp"'
     assert line.anchor == 'log prefix "rejected: " limit rate 5/minute burst 5 packets'
 
 
 def test_what_other_tasks_keep_stays_kept():
-    found = firewall(kept_text=_nft_persist.file_text([OTHERS]), scripts=_nft_persist.SCRIPTS, units=COMPLETE)
+    found = firewall(kept_text=_nft_lines.file_text([OTHERS]), scripts=_nft_persist.SCRIPTS, units=COMPLETE)
     lines = _nft_plan.decide(wish(rules=[TCP]), found).lines
     assert [line.name for line in lines] == ["other", "swarm/tcp"]
     assert _nft_plan.decide(wish(state="absent", name="swarm/tcp"), found).lines == (OTHERS,)
@@ -148,21 +166,21 @@ def test_what_other_tasks_keep_stays_kept():
 
 def test_a_rule_that_is_not_to_be_kept_is_forgotten():
     lines = _nft_plan.decide(wish(rules=[TCP]), firewall()).lines
-    found = placed_firewall(kept_text=_nft_persist.file_text(lines), scripts=_nft_persist.SCRIPTS, units=COMPLETE)
-    plan = _nft_plan.plan_rules(wish(rules=[TCP], persist=False), found)
+    found = placed_firewall(kept_text=_nft_lines.file_text(lines), scripts=_nft_persist.SCRIPTS, units=COMPLETE)
+    plan = _nft_plan.plan_rules(wish(rules=[TCP], persist=False), recorded(found, rules=[TCP], persist=False))
     assert [step.action for step in plan.steps] == [*["stop", "disable", "delete_unit"] * 3, *["remove"] * 3]
 
 
 def test_a_watcher_of_another_version_is_started_anew():
     lines = _nft_plan.decide(wish(rules=[TCP, UDP]), placed_firewall()).lines
     scripts = {**_nft_persist.SCRIPTS, _nft_persist.WATCH_FILE: "#!/bin/sh\n"}
-    found = placed_firewall(kept_text=_nft_persist.file_text(lines), scripts=scripts, units=COMPLETE)
-    plan = _nft_plan.plan_rules(wish(rules=[TCP, UDP]), found)
+    found = placed_firewall(kept_text=_nft_lines.file_text(lines), scripts=scripts, units=COMPLETE)
+    plan = _nft_plan.plan_rules(wish(rules=[TCP, UDP]), recorded(found, rules=[TCP, UDP]))
     assert plan.labels == ["write /etc/overssh/nft/watch", "restart overssh-nft-watch.service"]
 
 
 def test_the_last_rule_takes_everything_along():
-    found = placed_firewall(kept_text=_nft_persist.file_text([OTHERS]), scripts=_nft_persist.SCRIPTS, units=COMPLETE)
+    found = placed_firewall(kept_text=_nft_lines.file_text([OTHERS]), scripts=_nft_persist.SCRIPTS, units=COMPLETE)
     plan = _nft_plan.plan_rules(wish(state="absent", all=True), found)
     assert [step.action for step in plan.steps] == [
         "change",
@@ -174,13 +192,15 @@ def test_the_last_rule_takes_everything_along():
 
 
 def test_the_kept_file_reads_back():
-    lines = (OTHERS, _nft_persist.Line(KEY, 'accept comment "overssh:x"', "counter drop"))
-    assert _nft_persist.read_lines(_nft_persist.file_text(lines)) == lines
-    assert _nft_persist.read_lines("someone's own words\n") == ()
-    assert _nft_persist.read_lines(None) == ()
+    lines = (OTHERS, _nft_lines.Line(KEY, 'accept comment "overssh:x"', "counter drop"))
+    assert _nft_lines.read_lines(_nft_lines.file_text(lines)) == lines
+    assert _nft_lines.read_lines("someone's own words\n") == ()
+    assert _nft_lines.read_lines(None) == ()
 
 
-def test_a_table_that_another_program_owns_is_named():
+def test_a_table_that_another_program_owns_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(_nft_record, "PLACED_FILE", str(tmp_path / "placed"))
+
     def run(argv, data=None, check=True):
         if argv[0] == "sh":
             return Answer(127, "", "")
@@ -191,7 +211,7 @@ def test_a_table_that_another_program_owns_is_named():
 
     engine = _nft.NftEngine(wish(rules=[TCP], persist=False), run)
     with pytest.raises(OversshError, match="inet filter: another program owns the table"):
-        engine.perform(engine.plan(engine.observe()).steps[0])
+        engine.perform(engine.plan(engine.observe()).steps[1])
 
 
 def test_our_rules_are_told_with_their_counters():
@@ -200,7 +220,7 @@ def test_our_rules_are_told_with_their_counters():
     listing["nftables"].append(
         {"rule": {**rule, "expr": [{"counter": {"packets": 3, "bytes": 180}}, {"accept": None}]}}
     )
-    kept = _nft_persist.file_text([_nft_persist.Line(KEY, 'accept comment "overssh:x"')])
+    kept = _nft_lines.file_text([_nft_lines.Line(KEY, 'accept comment "overssh:x"')])
     (told,) = _nft.our_rules(parse(json.dumps(listing)), kept)
     assert told["name"] == "x"
     assert (told["packets"], told["bytes"], told["persistent"], told["handle"]) == (3, 180, True, 50)
