@@ -36,6 +36,14 @@ IPTABLES_CHAINS = {
 TEXT_LINE = re.compile(r"^(?:table (\S+) (\S+) \{|\t\t(\S.*) # handle (\d+)$)", re.MULTILINE)
 
 
+# Those that begin a table or a chain, and what tells a base chain's devices: nft 1.0.6 leaves these out of its JSON.
+DEVICES = re.compile(
+    r"^(?:table (\S+) (\S+) \{.*|\tchain (\S+) \{.*"
+    r"|\t\ttype \S+ hook \S+ devices? (?:= )?(\{[^}]*\}|\S+) priority .*)$",
+    re.MULTILINE,
+)
+
+
 class ChainKey(NamedTuple):
     """What names a chain on a host."""
 
@@ -182,13 +190,14 @@ def parse(listing: str, text: str = "") -> Ruleset:
     except (ValueError, KeyError, TypeError) as error:
         raise OversshError(f"nft's list of the ruleset is not the JSON that was asked for: {error}") from error
     texts = rule_texts(text)
+    devices = chain_devices(text)
     chains: dict[ChainKey, Chain] = {}
     rules: dict[ChainKey, list[Rule]] = {}
     sets: dict[ChainKey, NamedSet] = {}
     for entry in objects:
         if "chain" in entry:
             chain = _chain(entry["chain"])
-            chains[chain.key] = chain
+            chains[chain.key] = replace(chain, devices=chain.devices or devices.get(chain.key, ()))
         elif "rule" in entry:
             found = entry["rule"]
             key = ChainKey(found["family"], found["table"], found["chain"])
@@ -220,6 +229,20 @@ def rule_texts(text: str) -> dict[tuple[str, str, int], str]:
         else:
             texts[(*table, int(handle))] = rule
     return texts
+
+
+def chain_devices(text: str) -> dict[ChainKey, tuple[str, ...]]:
+    """The devices of each base chain that has any, in `nft list ruleset`."""
+    found: dict[ChainKey, tuple[str, ...]] = {}
+    table, chain = ("", ""), ""
+    for family, name, begun, devices in DEVICES.findall(text):
+        if family:
+            table = (family, name)
+        elif begun:
+            chain = begun
+        else:
+            found[ChainKey(*table, chain)] = tuple(word.strip('"') for word in re.findall(r"[^\s{},]+", devices))
+    return found
 
 
 def several(value: Any) -> tuple[Any, ...]:

@@ -14,7 +14,7 @@ from ._nft_match import Packet
 from ._nft_model import FIREWALLD, Chain, ChainKey, Rule, Ruleset
 from ._nft_owner import is_firewallds, shared_with_iptables
 from ._nft_path import Event, Reader, Site, Walker, deciding_rule, drops, is_logging
-from ._nft_rule import BEFORE_ROUTING, PATH_HOOKS, Accept, Piece, pieces, read_piece
+from ._nft_rule import BEFORE_ROUTING, DEVICE_HOOKS, PATH_HOOKS, Accept, Piece, for_hosts, pieces, read_piece
 
 DOCKER_USER = "DOCKER-USER"
 
@@ -132,7 +132,6 @@ class Arranger:
         Where a chain with rules of ours still drops, these stand too late: they are taken out of kept, and the chain
         is given new ones.
         """
-        self._look_at_ingress(accept, notes)
         self._look_at_replies(accept, notes)
         needs: dict[ChainKey, Need] = {}
         everything = list(self._ways(accept))
@@ -165,11 +164,11 @@ class Arranger:
             out_interfaces=self._told_apart(accept.out_interfaces),
         )
         for hook in PATH_HOOKS[accept.path]:
-            for base in self._foreign.base_chains(hook, {*accept.families, "inet"}):
+            for base in self._foreign.base_chains(hook, _chain_families(accept, hook)):
                 # What stands in firewalld's table is firewalld's own to change.
                 if not is_firewallds(base.key.table, self._owner):
                     for packet in told_apart.packets(hook, base.priority, _families(accept, base)):
-                        yield base.key, packet
+                        yield from ((base.key, each) for each in _on_devices(base, packet))
 
     def drops_of_firewalld(self, accept: Accept) -> Iterator[str]:
         """What in firewalld's table surely drops packets of the accept, in words."""
@@ -186,7 +185,7 @@ class Arranger:
 
     @functools.cached_property
     def _words(self) -> frozenset[str]:
-        return self._foreign.words()
+        return self._foreign.words() | {name for chain in self._foreign.chains.values() for name in chain.devices}
 
     def _told_apart(self, interfaces: Sequence[str]) -> tuple[str, ...]:
         """One interface for all those that no foreign rule tells apart."""
@@ -205,39 +204,33 @@ class Arranger:
         if event is None:
             return None
         need = _need(walker, base, packet, event)
-        if packet.hook in BEFORE_ROUTING and accept.out_interfaces and not accept.in_interfaces:
-            # The outgoing interface isn't known yet, so an accept here would be for packets of all interfaces.
-            _note_too_early(need.decider, notes)
+        obstacle = _obstacle(accept, base)
+        if obstacle:
+            words = f"{need.decider.text!r} in {need.decider.key}"
+            if event.certain:
+                raise OversshError(f"rule {accept.name}: {words} drops these packets {obstacle}")
+            notes[f"{words} may drop these packets {obstacle}"] = None
             return None
         _note_doubt(event, need, notes)
         return need
 
-    def _look_at_ingress(self, accept: Accept, notes: dict[str, None]) -> None:
-        if accept.path == "output":
-            return
-        walker = Walker(self._foreign, self.reader)
-        for base in walker.ruleset.base_chains("ingress", {"netdev", "inet"}):
-            if accept.in_interfaces and base.devices and set(base.devices).isdisjoint(accept.in_interfaces):
-                continue
-            for packet in accept.packets("ingress", base.priority, accept.families):
-                event = _first_drop(walker, base, packet, notes)
-                if event is not None:
-                    decider = _decider(walker, base, event)
-                    notes[f"{decider.text!r} in {decider.key} may drop these packets on arrival; left as it is"] = None
-
     def _look_at_replies(self, accept: Accept, notes: dict[str, None]) -> None:
         walker = Walker(self._foreign, self.reader)
-        for hook in ("output", "postrouting"):
-            for base in walker.ruleset.base_chains(hook, {*accept.families, "inet"}):
+        for hook in PATH_HOOKS["output"]:
+            for base in walker.ruleset.base_chains(hook, _chain_families(accept, hook)):
                 # Only the first packet of a connection comes by chains of this type.
                 if base.kind == "nat":
                     continue
-                for packet in accept.replies(hook, base.priority, _families(accept, base)):
+                for packet in self._replies(accept, base):
                     event = _first_drop(walker, base, packet, {})
                     if event is not None and event.certain:
                         decider = _decider(walker, base, event)
                         words = "drops this host's replies; a rule of path output lets them out"
                         notes[f"{decider.text!r} in {decider.key} {words}"] = None
+
+    def _replies(self, accept: Accept, base: Chain) -> Iterator[Packet]:
+        for packet in accept.replies(base.hook or "", base.priority, _families(accept, base)):
+            yield from _on_devices(base, packet)
 
     def _with(self, accept: Accept, kept: OwnRules, needs: Mapping[ChainKey, Need]) -> Ruleset:
         """The foreign ruleset, with the rules that stay and those that are needed in their places."""
@@ -369,15 +362,45 @@ def _note_doubt(event: Event, need: Need, notes: dict[str, None]) -> None:
         ] = None
 
 
-def _note_too_early(decider: Decider, notes: dict[str, None]) -> None:
-    notes[
-        f"{decider.text!r} in {decider.key} may drop these packets before their outgoing interface is known; "
-        "say in_interfaces, so that an accept can stand there"
-    ] = None
+def _obstacle(accept: Accept, base: Chain) -> str:
+    """Why an accept in this base chain would be for more packets than those asked for; "" where it would not."""
+    if base.hook in BEFORE_ROUTING and accept.out_interfaces and not accept.in_interfaces:
+        return "before their outgoing interface is known; say in_interfaces, so that an accept can stand there"
+    if base.hook == "egress" and accept.in_interfaces and not accept.out_interfaces:
+        return "where their incoming interface is not known any more; say out_interfaces, so that an accept can stand"
+    if base.hook == "ingress" and base.key.family == "inet" and accept.path == "forward":
+        return (
+            "on arrival, where packets for this host can't be told from those that it forwards; let them pass there, "
+            "or move the rule to a chain of the family netdev"
+        )
+    if base.hook == "ingress" and base.key.family == "inet" and not for_hosts(accept):
+        return (
+            "on arrival, where packets for this host can't be told from others; say its addresses in destination, so "
+            "that an accept can stand there"
+        )
+    return ""
+
+
+def _chain_families(accept: Accept, hook: str) -> set[str]:
+    return {*accept.families, "inet", "netdev"} if hook in DEVICE_HOOKS else {*accept.families, "inet"}
 
 
 def _families(accept: Accept, base: Chain) -> tuple[str, ...]:
-    return accept.families if base.key.family == "inet" else (base.key.family,)
+    return accept.families if base.key.family in {"inet", "netdev"} else (base.key.family,)
+
+
+def _on_devices(base: Chain, packet: Packet) -> Iterator[Packet]:
+    """The packet as it comes by a base chain, once for each device that only the chain tells; none by other devices."""
+    if base.hook not in DEVICE_HOOKS:
+        yield packet
+        return
+    name = packet.iif if base.hook == "ingress" else packet.oif
+    for device in base.devices:
+        if name is None:
+            yield replace(packet, iif=device) if base.hook == "ingress" else replace(packet, oif=device)
+        elif name == device or (device.endswith("*") and name.startswith(device[:-1])):
+            yield packet
+            return
 
 
 def _index(rules: Sequence[Rule], before: Before) -> int:

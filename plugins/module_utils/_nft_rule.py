@@ -19,10 +19,12 @@ COMMENT_LIMIT = 128
 PROTOCOLS = ("tcp", "udp", "icmp", "icmpv6", "esp", "any")
 PATHS = ("input", "forward", "output")
 PATH_HOOKS = {
-    "input": ("prerouting", "input"),
-    "forward": ("prerouting", "forward", "postrouting"),
-    "output": ("output", "postrouting"),
+    "input": ("ingress", "prerouting", "input"),
+    "forward": ("ingress", "prerouting", "forward", "postrouting", "egress"),
+    "output": ("output", "postrouting", "egress"),
 }
+# Where a chain is a device's: one of the family netdev, or of the family inet as it comes in.
+DEVICE_HOOKS = frozenset({"ingress", "egress"})
 # Where a packet has no outgoing interface yet.
 BEFORE_ROUTING = frozenset({"ingress", "prerouting", "input"})
 STATES = ("new", "established")
@@ -86,7 +88,8 @@ class Accept:
         """Each kind of packet that it is for, as seen at a hook by a chain of this priority."""
         early = hook in BEFORE_ROUTING
         outgoing: Sequence[str | None] = ("",) if early else (self.out_interfaces or (None,))
-        incoming: Sequence[str | None] = ("",) if self.path == "output" else (self.in_interfaces or (None,))
+        late = self.path == "output" or hook == "egress"
+        incoming: Sequence[str | None] = ("",) if late else (self.in_interfaces or (None,))
         for family in families:
             for state, iif, oif, port, source, destination in itertools.product(
                 states_at(hook, priority),
@@ -194,12 +197,12 @@ def pieces(accept: Accept, chain_family: str, hook: str, iptables: bool) -> tupl
         comment=accept.comment,
         protocol=accept.protocol,
         ports=accept.ports,
-        in_interfaces=accept.in_interfaces,
+        in_interfaces=() if hook == "egress" else accept.in_interfaces,
         out_interfaces=() if hook in BEFORE_ROUTING else accept.out_interfaces,
-        local=None if iptables else _local(accept, hook),
+        local=None if iptables else _local(accept, hook, chain_family),
     )
     found = []
-    for family in accept.families if chain_family == "inet" else (chain_family,):
+    for family in accept.families if chain_family in {"inet", "netdev"} else (chain_family,):
         found.append(
             replace(
                 whole,
@@ -211,12 +214,20 @@ def pieces(accept: Accept, chain_family: str, hook: str, iptables: bool) -> tupl
     return tuple(single for piece in found for single in _singles(piece)) if iptables else tuple(found)
 
 
-def _local(accept: Accept, hook: str) -> bool | None:
+def for_hosts(accept: Accept) -> bool:
+    """Whether the packets are for single addresses, and so for this host where they are to it."""
+    return bool(accept.destination) and all(each.prefixlen == each.max_prefixlen for each in accept.destination)
+
+
+def _local(accept: Accept, hook: str, family: str) -> bool | None:
     """Before routing, a chain sees packets for this host and others; an accept is for one kind of them.
 
     Packets for this host may go to a group's address too, unless their protocol is for one receiver only.
     """
-    if hook != "prerouting":
+    if hook not in {"ingress", "prerouting"}:
+        return None
+    if hook == "ingress" and (family == "inet" or for_hosts(accept)):
+        # The kernel has no such look-up in these chains of the family inet.
         return None
     if accept.path == "forward":
         return False

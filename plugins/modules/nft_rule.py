@@ -374,8 +374,11 @@ notes:
   - Where firewalld owns the firewall, C(firewall-cmd) puts the interfaces of the accepts into a zone C(overssh), with
     the accepts as rich rules, and what is forwarded among them into a policy C(overssh-transit). All accepts then have
     to name the same O(in_interfaces). For the first of them firewalld is reloaded, and only where that loses nothing.
-  - Tables of the families netdev and bridge are left as they are; what may drop the packets at an ingress hook is told
-    in RV(notes), and so is what drops the host's own replies.
+  - Chains of devices, at the hooks ingress and egress, get an accept as all others do. In one of the family inet
+    packets for this host can't be told from others, so O(destination) has to name the host's addresses where such a
+    chain drops.
+  - Tables of the family bridge are left as they are, and so are programs of XDP and filters of C(tc), which C(nft) does
+    not list. What drops the host's own replies is told in RV(notes).
   - Rules of C(iptables-legacy) have their say beside all those that C(nft) lists. They are left as they are, and
     RV(notes) names those that may drop the packets.
 """

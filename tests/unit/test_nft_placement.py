@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
+from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._nft_model import Ruleset, parse
 from ansible_collections.overssh.swarm.plugins.module_utils._nft_owner import OWNERS, owners
 from ansible_collections.overssh.swarm.plugins.module_utils._nft_placement import Arranger
@@ -242,17 +243,36 @@ class TestVerdicts:
         assert arrangement.added == ()
         assert any("program" in note for note in arrangement.notes)
 
-    def test_a_drop_on_arrival_is_told(self):
+    def test_an_accept_stands_in_the_chain_that_drops_on_arrival(self):
         ingress = {
             "chain": {
                 **{"family": "netdev", "table": "n", "name": "in", "type": "filter", "hook": "ingress"},
                 **{"prio": 0, "policy": "drop", "dev": "tun1002"},
             }
         }
-        arrangement = Arranger(ruleset(ingress)).arrange(accept_from(TCP))
-        assert arrangement.added == ()
-        assert any("on arrival" in note for note in arrangement.notes)
-        assert not Arranger(ruleset(ingress)).arrange(accept_from({**TCP, "in_interfaces": ["tun9"]})).notes
+        (added,) = Arranger(ruleset(ingress)).arrange(accept_from(TCP)).added
+        assert (str(added.key), added.before) == ("netdev n in", None)
+        assert added.text == (
+            'iifname { "tun1002", "tun1003" } tcp dport 2377 fib daddr type local accept comment "overssh:tcp"'
+        )
+        (added,) = Arranger(ruleset(ingress)).arrange(accept_from({**TCP, "in_interfaces": []})).added
+        assert added.text == 'tcp dport 2377 fib daddr type local accept comment "overssh:tcp"'
+        other = Arranger(ruleset(ingress)).arrange(accept_from({**TCP, "in_interfaces": ["tun9"]}))
+        assert (other.added, other.needed, other.notes) == ((), False, ())
+        both = {**TRANSIT, "in_interfaces": []}
+        with pytest.raises(OversshError, match="before their outgoing interface is known; say in_interfaces"):
+            Arranger(ruleset(ingress)).arrange(accept_from(both))
+
+    @pytest.mark.parametrize("devices", ['device "tun1002"', 'devices = { "tun1002", "tun1003" }', "device tun1002"])
+    def test_devices_of_a_chain_come_from_the_text_where_the_json_has_none(self, devices):
+        """As with nft 1.0.6."""
+        chain = {"family": "netdev", "table": "n", "name": "in", "type": "filter", "hook": "ingress", "prio": 0}
+        listing = json.dumps({"nftables": [{"chain": {**chain, "policy": "drop"}}]})
+        base = f"\t\ttype filter hook ingress {devices} priority filter; policy drop;"
+        words = f"table netdev n {{ # handle 1\n\tchain in {{ # handle 1\n{base}\n\t}}\n}}\n"
+        found = parse(listing, words)
+        assert Arranger(found).arrange(accept_from(TCP)).needed
+        assert not Arranger(found).arrange(accept_from({**TCP, "in_interfaces": ["tun9"]})).needed
 
     def test_dropped_replies_are_told(self):
         output = {"family": "inet", "table": "t", "name": "output", "type": "filter", "hook": "output", "prio": 0}
