@@ -11,7 +11,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from . import _firewalld, _guard, _nft_guard, _nft_legacy, _nft_ours, _nft_record, _nft_saved, _nft_scratch, _proc
+from . import (
+    _firewalld,
+    _guard,
+    _nft_docker,
+    _nft_guard,
+    _nft_legacy,
+    _nft_ours,
+    _nft_persist,
+    _nft_record,
+    _nft_saved,
+    _nft_scratch,
+    _proc,
+)
 from ._command import CommandError, Runner
 from ._errors import OversshError
 from ._files import Lock, lock_folder, read_text, remove, remove_empty_folder, write_text
@@ -22,7 +34,7 @@ from ._nft_fixed import FixedArrangement
 from ._nft_lines import FOLDER, RULES_FILE, read_lines
 from ._nft_model import ChainKey, Ruleset, name_of
 from ._nft_owner import firewalld_owns, owners
-from ._nft_persist import LOCK, SCRIPT_FILE, SCRIPTS, UNITS
+from ._nft_persist import LOCK, PROGRAM_FILES, PROGRAM_FOLDER, SCRIPT_FILE, SCRIPTS, UNITS
 from ._nft_placement import Arranger
 from ._nft_plan import (
     Command,
@@ -213,12 +225,8 @@ class NftEngine(Engine[Firewall]):
         elif step.action == "firewalld_back":
             self._unguard()
             _firewalld.perform(self._run, step)
-        elif step.action == "write":
-            write_text(args["path"], args["text"])
-        elif step.action == "remove":
-            remove(args["path"])
-            remove_empty_folder(FOLDER)
-            remove_empty_folder(FOLDER.rpartition("/")[0])
+        elif step.action in {"write", "remove", "program"}:
+            _perform_files(step)
         elif step.action == "write_unit":
             self._systemd.write(args["unit"], args["text"])
         elif step.action == "delete_unit":
@@ -292,6 +300,9 @@ class NftEngine(Engine[Firewall]):
                     f"another program keeps changing this host's ruleset; run again when it is done ({second})"
                 ) from second
 
+    def _lost(self, observed: Firewall) -> list[_nft_docker.Lost]:
+        return _nft_docker.lost(observed.docker, [observed.ruleset, observed.legacy.ruleset])
+
     def result(self, observed: Firewall) -> dict[str, Any]:
         """Each rule with the places where it stands, or would stand."""
         decision = self._decide(observed)
@@ -309,6 +320,8 @@ class NftEngine(Engine[Firewall]):
         rules += [{"name": each.fixed.name, "needed": True, "placements": _told_fixed(each)} for each in decision.fixed]
         notes = dict.fromkeys(note for arrangement in decision.arrangements for note in arrangement.notes)
         beyond = dict.fromkeys(_nft_legacy.notes(observed.legacy, self._wish.accepts))
+        beyond |= dict.fromkeys(each.sentence for each in self._lost(observed))
+        beyond |= dict.fromkeys(filter(None, [(read_text(_nft_persist.LEFT_FILE) or "").strip()]))
         beyond |= dict.fromkeys(unclaimed(observed.ruleset, self._wish.concerns))
         if not self._wish.present:
             beyond |= dict.fromkeys(_nft_saved.notes(self._wish.concerns))
@@ -321,10 +334,35 @@ class NftEngine(Engine[Firewall]):
             "needed": any(rule["needed"] for rule in rules),
             "notes": [*notes, *beyond],
             "warnings": list(beyond),
+            "docker_lost": [told_lost(each) for each in self._lost(observed)],
             "owners": sorted({*owners(observed.ruleset), *observed.legacy.owners}),
             "pending": self._guarded or self._waits,
             "guard": self._guard_name if self._guarded or self._waits else "",
         }
+
+
+def _perform_files(step: Step) -> None:
+    """Write or remove one of our files, or all of the watcher's program."""
+    args = step.args
+    if step.action == "write":
+        write_text(args["path"], args["text"])
+    elif step.action == "remove":
+        remove(args["path"])
+        remove_empty_folder(FOLDER)
+        remove_empty_folder(FOLDER.rpartition("/")[0])
+    else:
+        for path in PROGRAM_FILES:
+            text = args["files"].get(path)
+            if text is None:
+                remove(path)
+            else:
+                write_text(path, text)
+        remove_empty_folder(PROGRAM_FOLDER)
+
+
+def told_lost(lost: _nft_docker.Lost) -> dict[str, Any]:
+    """What Docker has lost, for the user."""
+    return {"what": lost.what, "device": lost.device, "sentence": lost.sentence}
 
 
 def keep(run: Runner, task: Options, force: bool) -> None:
@@ -347,6 +385,7 @@ def observe_firewall(nft: Nft, systemd: Systemd, persist: bool) -> Firewall:
         kept_text=read_text(RULES_FILE),
         scripts=scripts,
         of_firewalld=stopped,
+        docker=_nft_docker.observe(),
     )
     if persist or found.kept_text is not None or any(read_text(unit_path(unit)) is not None for unit in UNITS):
         found = replace(found, units=dict(zip(UNITS, systemd.observe_all(list(UNITS)))))
@@ -372,7 +411,8 @@ def look(run: Runner, name: str | None, prefix: str | None) -> dict[str, Any]:
         for key, rule in ruleset.strangers()
     ]
     found = {"rules": our_rules(ruleset, read_text(RULES_FILE)), "strangers": strangers}
-    return {
+    gone = _nft_docker.lost(_nft_docker.observe(), [ruleset, _nft_legacy.observe(run).ruleset])
+    named: dict[str, Any] = {
         kind: [
             rule
             for rule in rules
@@ -380,6 +420,7 @@ def look(run: Runner, name: str | None, prefix: str | None) -> dict[str, Any]:
         ]
         for kind, rules in found.items()
     }
+    return {**named, "docker_lost": [told_lost(each) for each in gone]}
 
 
 def our_rules(ruleset: Ruleset, kept_text: str | None) -> list[dict[str, Any]]:

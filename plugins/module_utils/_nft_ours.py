@@ -20,9 +20,10 @@ PROGRAMS = {"ip": "iptables-nft", "ip6": "ip6tables-nft"}
 Respell = Callable[[Runner, Ruleset, Sequence[Placed]], Sequence[Placed]]
 
 
-def record() -> Record:
-    """What was placed on this host."""
-    return _nft_record.read_record(read_text(_nft_record.PLACED_FILE), read_text(_nft_lines.RULES_FILE))
+def record(rules_file: str | None = None) -> Record:
+    """What was placed on this host; rules_file: another list for the next boot than the host's."""
+    kept = read_text(_nft_lines.RULES_FILE if rules_file is None else rules_file)
+    return _nft_record.read_record(read_text(_nft_record.PLACED_FILE), kept)
 
 
 def ruleset(run: Runner, known: Record | None = None, respell: Respell | None = None) -> Ruleset:

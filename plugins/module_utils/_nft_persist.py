@@ -4,7 +4,32 @@
 
 from __future__ import annotations
 
-from . import _guard
+import importlib
+import shlex
+import sys
+
+from . import (
+    _command,
+    _errors,
+    _files,
+    _guard,
+    _nft_docker,
+    _nft_fixed,
+    _nft_index,
+    _nft_lines,
+    _nft_list,
+    _nft_match,
+    _nft_model,
+    _nft_ours,
+    _nft_owner,
+    _nft_path,
+    _nft_placement,
+    _nft_record,
+    _nft_restore,
+    _nft_rule,
+    _wait,
+)
+from ._errors import OversshError
 from ._nft_lines import FOLDER
 from ._systemd import UNIT_FOLDER
 
@@ -15,18 +40,65 @@ LOCK = UNIT_FOLDER
 # Each change of rules that waits to be confirmed has a guard whose name begins so.
 GUARD = "firewall"
 
+# The program that looks for places and what it is made of; it runs from a folder of its own.
+PROGRAM = (
+    _command,
+    _errors,
+    _files,
+    _nft_docker,
+    _nft_fixed,
+    _nft_index,
+    _nft_lines,
+    _nft_list,
+    _nft_match,
+    _nft_model,
+    _nft_ours,
+    _nft_owner,
+    _nft_path,
+    _nft_placement,
+    _nft_record,
+    _nft_restore,
+    _nft_rule,
+    _wait,
+)
+PROGRAM_FOLDER = f"{FOLDER}/program"
+RUNTIME, LEFT_FILE = "overssh-nft", "/run/overssh-nft/left"
+
+
+def _source(name: str) -> str:
+    """A module's own text, from wherever it was loaded: Ansible runs modules out of a zip file."""
+    loader = importlib.import_module(name).__loader__
+    text: str | None = loader.get_source(name) if loader else None  # type: ignore[attr-defined]
+    if not text:
+        raise OversshError(f"the source of {name} can't be read; install the collection again")
+    return text
+
+
 # Where the rule that an accept of ours stood before is gone, the head of the chain is as effective. Any other verdict
 # could cut there what it was never meant for.
-SCRIPT = """\
+SCRIPT = (
+    f"""\
 #!/bin/sh
 # Puts back the firewall rules listed in a file where they are missing. Touches no other rule and flushes nothing.
 # A rule whose chain doesn't exist is left out; the others are put back all the same.
-rules=${1:-/etc/overssh/nft/rules}
+rules=${{1:-/etc/overssh/nft/rules}}
+python={shlex.quote(sys.executable or "/usr/bin/python3")}
+"""
+    + """\
 tab=$(printf '\\t')
 failed=0
 # Two at once would each find the same rule missing.
 exec 9<"$0"
 flock 9
+
+# The program also knows where a rule takes effect. What follows does without it, and without Python.
+if [ -d "${rules%/*}/program" ]; then
+    cache=${RUNTIME_DIRECTORY:+-Xpycache_prefix=$RUNTIME_DIRECTORY}
+    "$python" -I ${cache:--B} -c 'import sys; sys.path.insert(0, sys.argv[1])
+from program._nft_restore import main
+sys.exit(main(sys.argv[2:]))' "${rules%/*}" "$rules"
+    case $? in 0) exit 0 ;; 3) exit 1 ;; esac
+fi
 
 # The handle of the first rule with the text $2 in the listing $1.
 handle_of() {
@@ -76,14 +148,19 @@ while IFS=$tab read -r family table chain rule anchor; do
 done <"$rules"
 exit $failed
 """
+)
 
 # The rules of a table or a chain that goes are told of one by one, so rules that go and chains that come are all there
 # is to know. A module of ours holds the lock while it works.
+# Somebody who removes them all the time is named and left alone for a while: nobody is helped by a fight.
 WATCH = f"""\
 #!/bin/sh
 # Has the firewall rules of ours put back soon after somebody else has removed them.
 folder=${{1:-{FOLDER}}}
 lock=${{2:-{LOCK}}}
+# So many times within so many seconds is too often, and then it is left alone for so many seconds.
+rounds=${{3:-6}} window=60 pause=${{4:-900}}
+runtime=${{RUNTIME_DIRECTORY:-$folder}}
 
 # A change that waits to be confirmed is not to be completed, nor is what it has removed to come back.
 on_trial() {{
@@ -91,6 +168,34 @@ on_trial() {{
         [ ! -e "$guard/deadline" ] || [ -e "$guard/taken_back" ] || return 0
     done
     return 1
+}}
+
+# The program that has removed most since somebody began to do it again and again.
+remover() {{
+    awk '/^delete (rule|chain|table) / {{ removes = 1 }}
+        /^# new generation / {{ if (removes && sub(/^.* by process [0-9]+ /, "")) count[$0]++; removes = 0 }}
+        END {{ for (each in count) if (count[each] > most) {{ most = count[each]; name = each }}
+            print name ? "the program " name : "a program" }}' "$runtime/removals"
+}}
+
+# It was put back once more; the times of the last ones are kept.
+again() {{
+    read -r now rest </proc/uptime
+    now=${{now%.*}}
+    recent=$now count=1
+    for each in $times; do
+        [ $((now - each)) -ge "$window" ] || {{ recent="$recent $each" count=$((count + 1)); }}
+    done
+    times=$recent
+    # Whose doing it is can be told only while it is done.
+    [ "$count" -ne 2 ] || timeout "$window" nft monitor >"$runtime/removals" 2>/dev/null 8<&- &
+    [ "$count" -ge "$rounds" ] || return 0
+    echo "$(remover) removes firewall rules of overssh again and again, $count times within $window s: they are" \\
+        "left alone for $pause s; stop it, then run systemctl restart {WATCH_UNIT}" | tee "$runtime/left"
+    timeout "$pause" cat >/dev/null
+    # The service starts anew.
+    rm -f "$runtime/left"
+    kill 0
 }}
 
 exec 8<"$lock"
@@ -108,8 +213,14 @@ exec 8<"$lock"
     # What comes right after it belongs to the same change.
     timeout 0.5 cat >/dev/null
     flock 8
-    on_trial || sh "$folder/restore" "$folder/rules" 8<&-
+    said=
+    on_trial || said=$(sh "$folder/restore" "$folder/rules" 2>&1 8<&-)
     flock -u 8
+    [ -z "$said" ] || printf '%s\\n' "$said"
+    case $event:$said in
+        started:*) ;;
+        *'put back '* | *'placed in '*) again ;;
+    esac
 done
 """
 
@@ -167,6 +278,8 @@ ProtectHome=yes
 ProtectKernelModules=yes
 ProtectKernelTunables=yes
 ProtectSystem=strict
+ReadWritePaths=-{FOLDER}
+RuntimeDirectory={RUNTIME}
 RestrictAddressFamilies=AF_UNIX AF_NETLINK
 RestrictNamespaces=yes
 
@@ -175,4 +288,5 @@ WantedBy=multi-user.target
 """
 
 UNITS = {EARLY_UNIT: EARLY_UNIT_TEXT, UNIT: UNIT_TEXT, WATCH_UNIT: WATCH_UNIT_TEXT}
-SCRIPTS = {SCRIPT_FILE: SCRIPT, WATCH_FILE: WATCH}
+PROGRAM_FILES = {f"{PROGRAM_FOLDER}/{each.__name__.rpartition('.')[2]}.py": _source(each.__name__) for each in PROGRAM}
+SCRIPTS = {SCRIPT_FILE: SCRIPT, WATCH_FILE: WATCH, **PROGRAM_FILES}

@@ -91,6 +91,10 @@ class Arranger:
         self.reader = Reader(self._foreign)
         self._hooks = _hooks_of_chains(self._foreign, self.reader.calls)
 
+    def is_called(self, key: ChainKey) -> bool:
+        """Whether packets come by a chain."""
+        return bool(self._hooks.get(key))
+
     def arrange(self, accept: Accept) -> Arrangement:
         """What has to be done for the accept to take effect; rules of ours that already do are left alone.
 

@@ -12,6 +12,7 @@ from . import _nft_fixed, _nft_record
 from ._errors import OversshError
 from ._firewalld_model import Firewalld, lines_of, ours, text_of, zone_of
 from ._firewalld_plan import Calls, calls
+from ._nft_docker import Docker
 from ._nft_fixed import Base, Fixed, FixedArrangement, Written, fixed_from, uncounted
 from ._nft_legacy import Legacy
 from ._nft_lines import RULES_FILE, Line, chain_line, file_text, read_lines
@@ -19,7 +20,7 @@ from ._nft_lockout import lockout
 from ._nft_model import OWN_TABLE, ChainKey, Rule, Ruleset, Statement
 from ._nft_owner import OWNERS
 from ._nft_path import Reader
-from ._nft_persist import SCRIPTS, UNITS, WATCH, WATCH_FILE, WATCH_UNIT
+from ._nft_persist import PROGRAM_FILES, PROGRAM_FOLDER, SCRIPTS, UNITS, WATCH, WATCH_FILE, WATCH_UNIT
 from ._nft_placement import Arrangement, Arranger, Placement
 from ._nft_record import Placed, Record, interim
 from ._nft_rule import PATHS, PROTOCOLS, Accept, accept_from, rule_name
@@ -112,12 +113,14 @@ class Firewall:
 
     written: the fixed rules as nft tells them; session: the ssh connection that the run came by; firewalld: None where
     it does not own the firewall; of_firewalld: the files of our zone, which are there also while it does not run;
-    legacy: what iptables-legacy holds beside; record: of what was placed here; placed_text: its file's text.
+    legacy: what iptables-legacy holds beside; record: of what was placed here; placed_text: its file's text;
+    docker: that of the host, None where none runs.
     """
 
     ruleset: Ruleset
     record: Record = field(default_factory=Record)
     placed_text: str | None = None
+    docker: Docker | None = None
     session: Session | None = None
     legacy: Legacy = field(default_factory=Legacy)
     written: Mapping[str, tuple[Written, ...]] = field(default_factory=dict)
@@ -418,8 +421,13 @@ def _keeping_steps(lines: Sequence[Line], observed: Firewall) -> list[Step]:
     if observed.kept_text != file_text(lines):
         steps.append(_write(RULES_FILE, file_text(lines), observed.kept_text))
     steps += [
-        _write(path, text, observed.scripts[path]) for path, text in SCRIPTS.items() if observed.scripts[path] != text
+        _write(path, text, observed.scripts[path])
+        for path, text in SCRIPTS.items()
+        if path not in PROGRAM_FILES and observed.scripts[path] != text
     ]
+    before = {path: text for path in PROGRAM_FILES if (text := observed.scripts[path]) is not None}
+    if before != PROGRAM_FILES:
+        steps.append(_program_step(PROGRAM_FILES, before))
     # All are written before any is enabled or started, so that systemd reads them once.
     units = [list(_unit_steps(unit, text, observed.units[unit])) for unit, text in UNITS.items()]
     for action in ("write_unit", "enable", "start"):
@@ -450,10 +458,24 @@ def _forgetting_steps(observed: Firewall) -> list[Step]:
             steps.append(Step("disable", f"disable {unit}", args, Step("enable", f"enable {unit}", args)))
         if found.text is not None:
             steps.append(Step("delete_unit", f"remove {unit_path(unit)}", args, _unit_text_step(unit, found.text)))
-    for path, text in (*observed.scripts.items(), (RULES_FILE, observed.kept_text)):
+    before = {path: text for path in PROGRAM_FILES if (text := observed.scripts[path]) is not None}
+    if before:
+        steps.append(_program_step({}, before))
+    scripts = [(path, text) for path, text in observed.scripts.items() if path not in PROGRAM_FILES]
+    for path, text in (*scripts, (RULES_FILE, observed.kept_text)):
         if text is not None:
             steps.append(_remove(path, text))
     return steps
+
+
+def _program_step(after: Mapping[str, str], before: Mapping[str, str]) -> Step:
+    """All files of the program as one step: they are of use together only."""
+
+    def step(coming: Mapping[str, str], inverse: Step | None) -> Step:
+        label = f"{'write' if coming else 'remove'} {PROGRAM_FOLDER}"
+        return Step("program", label, {"files": dict(coming)}, inverse)
+
+    return step(after, step(before, None))
 
 
 def _remove(path: str, text: str) -> Step:

@@ -540,6 +540,25 @@ owners:
   type: list
   elements: str
   sample: [docker, iptables, ufw]
+docker_lost:
+  description:
+    - What a running Docker has lost of its own rules, which it makes only when it starts. Nothing is done about it.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    what:
+      description:
+        - V(jump) where C(FORWARD) does not jump to C(DOCKER-USER) any more, V(masquerade) where containers' packets
+          keep their own addresses.
+      type: str
+    device:
+      description: The bridge whose packets are not masqueraded; empty for V(jump).
+      type: str
+    sentence:
+      description: The same in words, with the way out.
+      type: str
+  sample: []
 pending:
   description: Whether the change is still to be confirmed, see O(confirm).
   returned: success

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _nft, _nft_record
+from ansible_collections.overssh.swarm.plugins.module_utils import _nft, _nft_docker, _nft_record
 
 from .network import network
 
@@ -49,7 +49,8 @@ def _network():
 
 @pytest.fixture(autouse=True)
 def _record(monkeypatch, tmp_path):
-    """The record is the host's too."""
+    """The record is the host's too, and the Docker that runs there."""
+    monkeypatch.setattr(_nft_docker, "PID_FILE", str(tmp_path / "pid"))
     monkeypatch.setattr(_nft_record, "PLACED_FILE", str(tmp_path / "placed"))
 
 

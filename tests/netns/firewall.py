@@ -68,7 +68,12 @@ def keep(net, folder, rules):
     """Write what keeps these rules into a folder, as the module does on a host."""
     defaults = {name: option.get("default") for name, option in _nft_plan.ARGUMENTS.items()}
     wish = _nft_plan.wish_from({**defaults, "rules": rules})
-    lines = _nft_plan.decide(wish, _nft_plan.Firewall(_nft.Nft(net.run).ruleset())).lines
-    (folder / "rules").write_text(_nft_lines.file_text(lines))
+    decision = _nft_plan.decide(wish, _nft_plan.Firewall(_nft.Nft(net.run).ruleset()))
+    (folder / "rules").write_text(_nft_lines.file_text(decision.lines))
+    (folder / "placed").write_text(decision.record.text)
     for path, text in _nft_persist.SCRIPTS.items():
-        (folder / Path(path).name).write_text(text)
+        there = folder / Path(path).relative_to(_nft_lines.FOLDER)
+        there.parent.mkdir(exist_ok=True)
+        # The record is the host's, and so is its Docker; these tests have many hosts.
+        own = text.replace('f"{FOLDER}/placed"', f'"{folder}/placed"').replace("/run/docker.pid", f"{folder}/pid")
+        there.write_text(own)

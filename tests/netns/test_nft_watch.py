@@ -34,10 +34,10 @@ def ours(net):
     return sum("overssh:" in line for line in net.listing().splitlines())
 
 
-def wait_for(net, number):
-    """Until there are so many rules of ours."""
+def wait_for(net, number, until=lambda: False):
+    """Until there are so many rules of ours, or something else is so."""
     deadline = time.monotonic() + PATIENCE
-    while ours(net) != number:
+    while ours(net) != number and not until():
         assert time.monotonic() < deadline, net.listing()
         time.sleep(0.05)
 
@@ -100,6 +100,28 @@ def test_lets_a_module_of_ours_finish(net, watcher):
     del held
     time.sleep(1)
     assert ours(net) == 0
+
+
+def test_who_removes_them_again_and_again_is_named_and_left_alone(net, watcher):
+    """Each time only when they are back, as a program does that wants them away."""
+    left, said = watcher.folder / "left", ""
+    for _time in range(20):
+        if left.exists():
+            break
+        wait_for(net, watcher.count, until=left.exists)
+        net.run(["nft", "-f", "-"], data=f"flush ruleset\n{(RULESETS / RULESET).read_text()}")
+    deadline = time.monotonic() + PATIENCE
+    while not said.endswith("\n"):
+        assert time.monotonic() < deadline
+        said = left.read_text()
+    assert said.startswith("the program (nft) removes firewall rules of overssh again and again, 6 times within 60 s: ")
+    assert said.endswith(
+        "they are left alone for 900 s; stop it, then run systemctl restart overssh-nft-watch.service\n"
+    )
+    net.run(["nft", "-f", "-"], data=f"flush ruleset\n{(RULESETS / RULESET).read_text()}")
+    time.sleep(3)
+    assert ours(net) == 0
+    assert watcher.process.poll() is None
 
 
 def test_ends_when_it_can_not_listen_any_more(watcher):

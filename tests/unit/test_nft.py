@@ -139,6 +139,7 @@ def test_rules_are_kept_for_the_next_boot():
         "write",
         "change",
         *["write"] * 3,
+        "program",
         *["write_unit"] * 3,
         *["enable"] * 3,
         *["start"] * 3,
@@ -147,6 +148,7 @@ def test_rules_are_kept_for_the_next_boot():
         *["stop"] * 3,
         *["disable"] * 3,
         *["delete_unit"] * 3,
+        "program",
         *["remove"] * 3,
         "take_back",
         "remove",
@@ -168,7 +170,11 @@ def test_a_rule_that_is_not_to_be_kept_is_forgotten():
     lines = _nft_plan.decide(wish(rules=[TCP]), firewall()).lines
     found = placed_firewall(kept_text=_nft_lines.file_text(lines), scripts=_nft_persist.SCRIPTS, units=COMPLETE)
     plan = _nft_plan.plan_rules(wish(rules=[TCP], persist=False), recorded(found, rules=[TCP], persist=False))
-    assert [step.action for step in plan.steps] == [*["stop", "disable", "delete_unit"] * 3, *["remove"] * 3]
+    assert [step.action for step in plan.steps] == [
+        *["stop", "disable", "delete_unit"] * 3,
+        "program",
+        *["remove"] * 3,
+    ]
 
 
 def test_a_watcher_of_another_version_is_started_anew():
@@ -185,6 +191,7 @@ def test_the_last_rule_takes_everything_along():
     assert [step.action for step in plan.steps] == [
         "change",
         *["stop", "disable", "delete_unit"] * 3,
+        "program",
         *["remove"] * 3,
     ]
     assert plan.after == {"rules": [], "kept_for_boot": []}
