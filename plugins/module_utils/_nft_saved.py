@@ -42,8 +42,9 @@ def notes(concerns: Callable[[str], bool]) -> Iterator[str]:
     for path in sorted({path for pattern in PATTERNS for path in glob.glob(pattern)}):
         found = [name for name in _names(Path(path)) if concerns(name)]
         if found:
+            many = "1 rule" if len(found) == 1 else f"{len(found)} rules"
             yield (
-                f"{path} has {len(found)} rules with comments of ours ({', '.join(dict.fromkeys(found))}), which "
+                f"{path} has {many} with comments of ours ({', '.join(dict.fromkeys(found))}), which "
                 "another program saved and puts back when it loads the file; have it save the rules as they are, or "
                 "take these lines out"
             )

@@ -13,6 +13,7 @@ from tests.scenarios import lab, snapshot
 NODE = "edge1"
 RULE = {"chain": "inet overssh early", "hook": "input", "name": "kept", "verdict": "drop", "protocol": "tcp"}
 KEPT = {**RULE, "ports": ["2399"]}
+TRANSIT = {"name": "transit", "path": "forward", "in_interfaces": ["tun1002"], "out_interfaces": ["tun1003"]}
 WATCHER = "overssh-nft-watch.service"
 PRESENT = "nft list ruleset | grep -q overssh:kept"
 
@@ -31,7 +32,8 @@ def kept():
     yield
     nft_rule(state="absent", all=True, confirm="none")
     assert lab.inside(NODE, f"systemctl list-unit-files --no-legend '{WATCHER}' || true") == ""
-    assert snapshot.take(NODE, snapshot.RULESET) == before
+    # iptables-restore puts chains in an order of its own.
+    assert sorted(snapshot.take(NODE, snapshot.RULESET)) == sorted(before)
 
 
 def back_after(script: str) -> float:
@@ -59,6 +61,38 @@ def test_after_the_watcher_was_killed():
     lab.inside(NODE, f"systemctl kill --signal=KILL {WATCHER}")
     lab.wait_for(NODE, f"systemctl is-active --quiet {WATCHER}")
     print("back after", back_after("nft delete table inet overssh"), "s")
+
+
+def test_where_it_takes_effect_while_docker_has_lost_its_chains():
+    """As after a script that clears iptables; what is forwarded would be blocked until somebody starts Docker anew."""
+    lab.inside(NODE, "iptables --policy FORWARD DROP")
+    nft_rule(**TRANSIT, confirm="none")
+    assert "-j ACCEPT" in lab.inside(NODE, "iptables -S DOCKER-USER | grep overssh:transit")
+    lab.inside(NODE, "iptables -F; iptables -X; iptables -t nat -F; iptables -t nat -X; iptables --policy FORWARD DROP")
+    lab.wait_for(NODE, "iptables -S FORWARD | grep -q overssh:transit", 10)
+    told = lab.task(NODE, "overssh.swarm.nft_rule_info")["docker_lost"]
+    assert ("jump", "") in {(each["what"], each["device"]) for each in told}
+    assert ("masquerade", "docker0") in {(each["what"], each["device"]) for each in told}
+    assert "lost Docker's jump to DOCKER-USER" in lab.inside(NODE, f"journalctl --unit {WATCHER} --output cat")
+    lab.inside(NODE, "systemctl restart docker")
+    lab.wait_for(NODE, "! iptables -S FORWARD | grep -q overssh:transit", 20)
+    assert "-j ACCEPT" in lab.inside(NODE, "iptables -S DOCKER-USER | grep overssh:transit")
+    assert nft_rule(**TRANSIT)["docker_lost"] == []
+
+
+def test_once_after_iptables_saved_and_restored_it():
+    nft_rule(**TRANSIT, confirm="none")
+    for _time in range(2):
+        lab.inside(NODE, "iptables-save >/run/saved; iptables-restore </run/saved")
+        lab.wait_for(NODE, "nft list chain ip filter DOCKER-USER | grep -q overssh:transit", 10)
+        assert lab.inside(NODE, "iptables-save | grep -c overssh:").strip() == "1"
+    lab.inside(NODE, "mkdir -p /etc/iptables; iptables-save >/etc/iptables/rules.v4")
+    try:
+        (note,) = nft_rule(state="absent", all=True, confirm="none")["notes"]
+    finally:
+        lab.inside(NODE, "rm -r /etc/iptables")
+    assert note.startswith("/etc/iptables/rules.v4 has 1 rule with comments of ours (transit), which another program")
+    assert lab.inside(NODE, "iptables-save | grep -c overssh: || true").strip() == "0"
 
 
 def test_not_while_its_removal_is_on_trial():
