@@ -8,7 +8,7 @@ import functools
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -35,6 +35,7 @@ from ._tunnel_texts import (
     conf_path,
     conf_text,
     known_hosts_path,
+    refused_path,
     texts_of,
     unit_of,
 )
@@ -133,7 +134,9 @@ class SshTunnel(Engine[Observed]):
 
     def plan(self, observed: Observed) -> Plan:
         """What is left to do; a restart that was done is not asked for again."""
-        state = "started" if self._restarted else self._desired.state
+        state = self._desired.state
+        if self._restarted:
+            state, observed = "started", replace(observed, refusals=0)
         return plan_link(self._desired.name, state, self._texts, observed)
 
     def perform(self, step: Step) -> None:
@@ -281,7 +284,14 @@ def observe_links(names: Sequence[str], systemd: Systemd) -> tuple[Observed, ...
 
 def _observed(name: str, unit: UnitState) -> Observed:
     conf = read_text(conf_path(name))
-    return Observed(conf, read_text(known_hosts_path(name)), unit, _astray(conf_facts(conf), unit))
+    return Observed(
+        conf,
+        read_text(known_hosts_path(name)),
+        unit,
+        _astray(conf_facts(conf), unit),
+        # While the link is up the lines are of the time before.
+        0 if unit.active == "active" else len((read_text(refused_path(name)) or "").splitlines()),
+    )
 
 
 def _astray(facts: ConfFacts, unit: UnitState) -> bool:

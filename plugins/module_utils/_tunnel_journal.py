@@ -20,6 +20,7 @@ SMALL_TALK = (
     "Transferred: ",
     "Bytes per second: ",
     "Killed by signal",
+    "overssh-link: ",
 )
 HELPER = re.compile(r"overssh-stream(?P<far> \(far end\))?: (?P<words>.*)")
 VERDICT = re.compile(r"(?P<kind>refused|ended): (?P<words>.+)")

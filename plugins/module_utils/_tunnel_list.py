@@ -57,6 +57,7 @@ def _link(name: str, run: Runner, ping: Callable[[str, str, float], Answer | Non
         **seen,
         "state": observed.unit.active,
         "enabled": observed.unit.enabled,
+        "refusals": observed.refusals,
         "rtt_ms": answer.rtt_ms if answer else None,
         "warnings": warnings_of(journal),
     }

@@ -20,17 +20,24 @@ class Observed:
     """A link as found on the host.
 
     astray: what runs does not have its device. ssh stays connected for ever when the device under it was removed.
+    refusals: how often in a row the peer refused this host, which is dialled ever more seldom then.
     """
 
     conf: str | None
     known_hosts: str | None
     unit: UnitState
     astray: bool = False
+    refusals: int = 0
 
     @property
     def running(self) -> bool:
         """Whether systemd keeps the link up, or is trying to."""
         return self.unit.active in RUNNING
+
+    @property
+    def pausing(self) -> bool:
+        """Whether the next attempt is put off because the last one was refused."""
+        return self.unit.active == "activating" and self.refusals > 0
 
     @property
     def texts(self) -> Texts:
@@ -68,7 +75,7 @@ def _up(name: str, texts: Texts, observed: Observed, restart: bool) -> Iterator[
         *_file("the host keys", known_hosts_path(name), texts.known_hosts, observed.known_hosts),
         *_unit(name, texts.unit, observed.unit.text),
     ]
-    again = observed.running and (restart or observed.astray or bool(files))
+    again = observed.running and (restart or observed.astray or observed.pausing or bool(files))
     # Stop and start instead of a restart: taken back last one first, the old files are there before the old start.
     if again:
         yield _stop(name)

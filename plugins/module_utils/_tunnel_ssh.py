@@ -178,7 +178,8 @@ def unreachable(attempt: Attempt, context: Context) -> Cause | None:
         return Cause(
             "closed",
             f"{context.host} port {context.port} takes the connection and ends it ({line}); see whether sshd runs "
-            "there and what it says in its journal",
+            "there and what it says in its journal: where logins from this host's address failed before, it may be "
+            "shut out for a while (PerSourcePenalties)",
             False,
         )
     return None

@@ -26,23 +26,33 @@ TELLING = (
 
 # How a unit starts ssh by itself, and how it starts the helper that runs ssh.
 START_TUN = """\
-ExecStart=/usr/bin/ssh -F {conf} -N -T {name}
+/usr/bin/ssh -F {conf} -N -T {name}
 # ssh ends with 255 whatever ended it, a stop included.
 SuccessExitStatus=255
 """
 START_WATCHED = """\
-ExecStart={python} -I {program} --device {device} --address {address} --silence {patience} -- \
+{python} -I {program} --device {device} --address {address} --silence {patience} -- \
 /usr/bin/ssh -F {conf} -N -T {name}
 # With another watchdog the link is started anew. This one's SHA-256: {digest}
 SuccessExitStatus=255
 """
 START_STREAM = """\
-ExecStart={python} -I {program} dial --device {device} --lanes {lanes} --silence {silence:g} --peer {name} -- \
+{python} -I {program} dial --device {device} --lanes {lanes} --silence {silence:g} --peer {name} -- \
 /usr/bin/ssh -F {conf} -T {name}
 # With another helper the link is started anew. This one's SHA-256: {digest}
-# The helper alone is told to stop; it stops ssh then, and leaves the device as it was.
-KillMode=mixed
 """
+
+# After the first refusal and at most, in seconds. sshd notes 5 s for each refused key and shuts an address out from
+# 15 s on: two refused links behind one address stay below that.
+FIRST_PAUSE, LONGEST_PAUSE = 5, 300
+# Logins that fail before they are let in. sshd counts them, and in the end it shuts out everybody behind the address.
+REFUSALS = (
+    "Permission denied (",
+    "Too many authentication failures",
+    "Not allowed at this time",
+    "Host key verification failed",
+    "Unable to negotiate with",
+)
 
 UNIT = """\
 # Written by overssh.swarm.
@@ -56,6 +66,36 @@ StartLimitIntervalSec=0
 [Service]
 Type=exec
 User={run_as}
+# A peer that refuses this host is dialled ever more seldom; a stop ends the pause and forgets the refusals.
+RuntimeDirectory=overssh-link-{name}
+RuntimeDirectoryPreserve=restart
+TimeoutStartSec=10min
+ExecStartPre=/bin/sh -c '\\
+refused=$$RUNTIME_DIRECTORY/refused; \\
+test -s $$refused || exit 0; \\
+times=$$(wc -l <$$refused); pause={first_pause}; count=1; \\
+while test $$count -lt $$times && test $$pause -lt {longest_pause}; \\
+do pause=$$((pause * 2)); count=$$((count + 1)); done; \\
+test $$pause -lt {longest_pause} || pause={longest_pause}; \\
+pause=$$((pause + pause * ($$$$ %% 25) / 100)); \\
+sleep $$pause & sleeper=$$!; \\
+trap "kill $$sleeper; rm -f $$refused; exit 0" TERM; \\
+echo "overssh-link: {name} refused this host $$times times in a row; the next attempt is in $$pause s" >&2; \\
+wait $$sleeper'
+# The shell becomes what it starts. A child of it passes on what ssh says, to the end, and counts refusals in a row.
+SyslogIdentifier=overssh-link
+ExecStart=/bin/sh -c '\\
+refused=$$RUNTIME_DIRECTORY/refused; said=$$RUNTIME_DIRECTORY/said; \\
+rm -f $$said; mkfifo $$said || exit 1; \\
+( trap "" TERM; last=; \\
+while IFS= read -r line; do \\
+printf "%%s\\n" "$$line"; \\
+case $$line in \\
+{refusals}) last=refused ;; \\
+"Authenticated to "*) last= ;; \\
+esac; done; \\
+if test "$$last"; then echo >>$$refused; else rm -f $$refused; fi ) <$$said >&2 & \\
+exec "$$@" 2>$$said' sh \\
 {start}\
 # ssh runs a ProxyCommand with this shell; the account's own may be /bin/false.
 Environment=SHELL=/bin/sh
@@ -129,6 +169,11 @@ def unit_of(name: str) -> str:
 def conf_path(name: str) -> str:
     """ssh's configuration for the link."""
     return f"{FOLDER}/{name}.conf"
+
+
+def refused_path(name: str) -> str:
+    """A line for each time in a row that the peer refused this host; gone when it did not, or the unit was stopped."""
+    return f"/run/overssh-link-{name}/refused"
 
 
 def known_hosts_path(name: str) -> str:
@@ -257,6 +302,9 @@ def unit_text(link: Link, digest: str) -> str:
             patience=link.keepalive_interval * link.keepalive_count,
             digest=digest,
         ),
+        refusals=" | ".join(f'*"{words}"*' for words in REFUSALS),
+        first_pause=FIRST_PAUSE,
+        longest_pause=LONGEST_PAUSE,
         protect_home="read-only" if at_home else "yes",
     )
 

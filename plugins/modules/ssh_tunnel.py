@@ -311,7 +311,9 @@ notes:
   - A helper that is missing on this host, or can't be run by O(run_as), and a device that does not fit are reported
     before anything is changed. In check mode the device is not looked at.
   - From 9.8 on, sshd shuts an address out for some time after failed logins (C(PerSourcePenalties)). All hosts behind
-    one NAT share that address.
+    one NAT share that address. So a peer that refuses this host (its key, or every login for a while, or with a wrong
+    host key) is dialled ever more seldom, after 5 seconds, 10, 20 and so on up to 5 minutes; one that can't be reached
+    is dialled every second. A run of this module, or C(systemctl restart) of the unit, dials at once.
 seealso:
   - module: overssh.swarm.ssh_tunnel_info
   - module: overssh.swarm.tun_interface

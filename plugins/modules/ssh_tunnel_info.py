@@ -90,6 +90,13 @@ links:
       description: Whether the link is started at boot.
       type: bool
       sample: true
+    refusals:
+      description:
+        - How often in a row the peer has refused this host; V(0) while the link is up, or where the last attempt failed
+          for another reason.
+        - Each of them doubles the pause before the next attempt.
+      type: int
+      sample: 0
     restarts:
       description: How often systemd has started it again since the link was started.
       type: int

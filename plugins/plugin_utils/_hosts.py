@@ -16,6 +16,8 @@ OUR_ALIAS = "overssh "
 OLDEST_PYTHON = (3, 9)
 # Before, VXLAN had IPv4 only (moby 46790).
 OLDEST_DOCKER_OF_IPV6 = 25
+# How a client sees that sshd takes no login from its address.
+ENDED_AT_ONCE = ("Not allowed at this time", "kex_exchange_identification", "Connection closed by")
 
 
 def problems(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]) -> list[str]:
@@ -28,7 +30,9 @@ def problems(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]
                 f"so run it without a limit, hosts that are as they should be stay so."
             )
         elif host.get("unreachable"):
-            said.append(f"{name}: can't be reached over ssh: {_first_line(host.get('msg'))}")
+            said.append(
+                f"{name}: can't be reached over ssh: {_first_line(host.get('msg'))}{_shut_out(host.get('msg'))}"
+            )
         elif host.get("failed") or "host" not in host:
             said.append(f"{name}: could not be looked at: {_first_line(host.get('msg') or host.get('module_stderr'))}")
         else:
@@ -173,6 +177,17 @@ def _foreign_swarm(name: str, answer: Mapping[str, Any], settings: Mapping[str, 
 def _first_line(words: Any) -> str:
     lines = [line.strip() for line in str(words or "no reason was given").splitlines() if line.strip()]
     return " ".join(lines[:2]).rstrip(".") + "."
+
+
+def _shut_out(words: Any) -> str:
+    """What a connection may mean that sshd takes and ends before a login."""
+    if not any(sign in str(words) for sign in ENDED_AT_ONCE):
+        return ""
+    return (
+        " Something answers there and ends the connection at once: sshd does that for a while where logins from the "
+        "same address have failed before, and a NAT is one address (PerSourcePenalties; its journal says 'penalty'). "
+        "Wait some minutes, or restart sshd there."
+    )
 
 
 def devices(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -507,6 +507,13 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
     ("found", "sentence"),
     [
         ({"unreachable": True, "msg": "No route to host"}, "edge1: can't be reached over ssh: No route to host."),
+        (
+            {
+                "unreachable": True,
+                "msg": "Task failed: kex_exchange_identification: read: Connection reset by peer\r\n",
+            },
+            "Connection reset by peer. Something answers there and ends the connection at once: sshd does that",
+        ),
         ({"failed": True, "msg": "no python"}, "edge1: could not be looked at: no python."),
         ({}, "edge1: was not looked at, since the run is limited to other hosts"),
         (host(problems=["systemd does not run here."]), "edge1: systemd does not run here."),

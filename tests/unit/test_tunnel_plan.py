@@ -105,6 +105,12 @@ def test_a_link_without_its_device_is_restarted() -> None:
     assert plan_link("cloud1", "started", TEXTS, astray).labels == labels
 
 
+def test_a_link_that_pauses_after_a_refusal_is_dialled_at_once() -> None:
+    unit = UnitState("unit\n", True, "activating")
+    labels = ["stop the link to cloud1", "start the link to cloud1"]
+    assert plan_link("cloud1", "started", TEXTS, Observed("conf\n", "keys\n", unit, refusals=2)).labels == labels
+
+
 def test_a_restart_is_always_a_change() -> None:
     assert plan_link("cloud1", "restarted", TEXTS, UP).labels == ["stop the link to cloud1", "start the link to cloud1"]
 

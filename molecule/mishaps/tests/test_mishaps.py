@@ -128,6 +128,29 @@ def test_what_is_ours_is_mended_and_nothing_else_is_touched():
     assert (again.status, again.total("changed")) == (0, 0)
 
 
+def test_a_refused_key_shuts_nobody_out_and_is_tried_at_once_by_site():
+    keys = "/etc/overssh/authorized_keys"
+    lab.inside(lab.hub(), f"cp -a {keys} /root/keys; sed -i '/overssh:edge1$/d' {keys}; systemctl restart ssh")
+    try:
+        lab.inside("edge1", "systemctl restart overssh-link-cloud1")
+        lab.wait_for("edge1", "test $(wc -l </run/overssh-link-cloud1/refused) -ge 2", 30)
+        # Dialled every second it would have been shut out by now, with everybody who has its address.
+        since = lab.inside(lab.hub(), "systemctl show -P ActiveEnterTimestamp ssh").strip()
+        said = lab.inside(lab.hub(), f"journalctl --quiet -u ssh --since '{since}' --grep penalty || true")
+        assert said == ""
+        # As after more of them: the next pause is longer than the play takes.
+        lab.inside("edge1", "printf '\\n\\n\\n\\n' >>/run/overssh-link-cloud1/refused")
+        lab.wait_for("edge1", "journalctl -u overssh-link-cloud1 -n 1 -o cat | grep -q 'refused this host 7 times'", 30)
+        (link,) = lab.task("edge1", "overssh.swarm.ssh_tunnel_info")["links"]
+        assert (link["active"], link["state"], link["refusals"]) == (False, "activating", 7)
+    finally:
+        lab.inside(lab.hub(), f"mv /root/keys {keys}")
+    done = lab.play("overssh.swarm.site", "--tags", "tunnel")
+    assert (done.status, done.recap["edge1"]["changed"]) == (0, 1)
+    again = lab.play("overssh.swarm.site", "--tags", "tunnel")
+    assert (again.status, again.total("changed")) == (0, 0)
+
+
 def test_a_reboot_brings_the_tunnel_back_with_no_play():
     lab.inside("edge1", "systemctl reboot")
     lab.wait_for("edge1", "systemctl is-system-running --wait && ping -c 1 -W 1 172.30.0.1")
