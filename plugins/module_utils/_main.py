@@ -45,6 +45,9 @@ class Engine(ABC, Generic[Observed]):
     def settle(self) -> None:
         """The change was read back, so what held it on trial can go; OversshError takes the change back."""
 
+    def close(self) -> None:
+        """Let go of what the engine holds beyond its run, such as a lock; called once, whatever came of it."""
+
 
 def run(module: AnsibleModule, engine: Engine[Any]) -> None:
     """Drive the engine through its life and end the module."""

@@ -71,6 +71,11 @@ class Several(Engine[tuple[Observed, ...]], Generic[Observed]):
         for part in self._parts.values():
             part.wait()
 
+    def close(self) -> None:
+        """What each holds."""
+        for part in self._parts.values():
+            part.close()
+
 
 def named_once(wanted: Iterable[Named], option: str) -> dict[str, Named]:
     """What is wanted by name; OversshError where two have the same one."""
