@@ -14,10 +14,11 @@ from typing import Any
 
 from . import _tun_device, _tun_routing
 from ._errors import OversshError
+from ._files import Lock, lock_folder, read_text, remove, remove_empty_folder, write_text
 from ._main import Engine
 from ._plan import Plan, Step
 from ._several import Several
-from ._systemd import Systemd
+from ._systemd import UNIT_FOLDER, Systemd
 from ._tun_model import (
     Address,
     Desired,
@@ -28,8 +29,21 @@ from ._tun_model import (
     plan_tun,
     steps_to,
 )
-from ._tun_observe import netlink, read_named, sys_path
+from ._tun_observe import netlink, our_units, read_named, sys_path
 from ._tun_unit import unit_name, unit_text
+from ._tun_watch import (
+    FOLDER,
+    NETWORKD_FOLDER,
+    PROGRAM,
+    UNIT,
+    Networkd,
+    Watch,
+    network_path,
+    network_text,
+    plan_watch,
+    program_text,
+    watch_unit_text,
+)
 
 with contextlib.suppress(ImportError):  # netlink() tells of it
     from pyroute2.netlink.exceptions import NetlinkError
@@ -45,8 +59,9 @@ IFA_F_NODAD = 0x02
 class TunEngine(Engine[Observed]):
     """One device of this host; ip: where the program lies that the unit runs."""
 
-    def __init__(self, systemd: Systemd, desired: Desired, ip: str) -> None:
+    def __init__(self, systemd: Systemd, desired: Desired, ip: str, networkd: Networkd) -> None:
         self._systemd = systemd
+        self._networkd = networkd
         self._desired = desired
         self._unit = unit_name(desired.name)
         self._unit_text = unit_text(desired, ip)
@@ -60,7 +75,7 @@ class TunEngine(Engine[Observed]):
 
     def plan(self, observed: Observed) -> Plan:
         """See plan_tun."""
-        return plan_tun(self._desired, observed, self._unit, self._unit_text)
+        return plan_tun(self._desired, observed, self._unit, self._unit_text, network_text(self._desired.name))
 
     def result(self, observed: Observed) -> dict[str, Any]:
         """The device as it is, and its unit."""
@@ -71,6 +86,10 @@ class TunEngine(Engine[Observed]):
         """One step."""
         self._found = None
         kind, _underline, what = step.action.partition("_")
+        if what == "network":
+            self._on_network(step.args["text"])
+            return
+        self._networkd.tell()
         if what == "unit":
             self._on_unit(kind, step)
         elif what == "device":
@@ -81,6 +100,18 @@ class TunEngine(Engine[Observed]):
             _tun_device.clear_offload(self._desired.name)
         else:
             self._set(what, step.args["value"])
+
+    def wait(self) -> None:
+        """See Networkd; where there was no other step."""
+        self._networkd.tell()
+
+    def _on_network(self, text: str | None) -> None:
+        path = network_path(self._desired.name)
+        if text is None:
+            remove(path)
+        else:
+            write_text(path, text)
+            self._networkd.written()
 
     def _on_unit(self, kind: str, step: Step) -> None:
         actions: dict[str, Callable[[], None]] = {
@@ -160,8 +191,8 @@ class TunEngine(Engine[Observed]):
 class TunEngines(Several[Observed]):
     """Several devices of this host, by name."""
 
-    def __init__(self, systemd: Systemd, wanted: Mapping[str, Desired], ip: str) -> None:
-        super().__init__({name: TunEngine(systemd, desired, ip) for name, desired in wanted.items()}, stage)
+    def __init__(self, systemd: Systemd, wanted: Mapping[str, Desired], ip: str, networkd: Networkd) -> None:
+        super().__init__({name: TunEngine(systemd, desired, ip, networkd) for name, desired in wanted.items()}, stage)
         self._systemd = systemd
 
     def _look(self) -> tuple[Observed, ...]:
@@ -173,6 +204,80 @@ class TunEngines(Several[Observed]):
         return {"devices": [{**each["device"], "unit": each["unit"]} for each in found if each["device"] is not None]}
 
 
+class Watched(Engine[tuple[Any, Watch]]):
+    """Devices together with the watcher that puts back what others change of them.
+
+    engine: of the devices; wanted: what is asked for of each, by name. The watcher does nothing while this changes the
+    devices, as this holds the lock of changes on this host.
+    """
+
+    def __init__(
+        self, engine: Engine[Any], systemd: Systemd, wanted: Mapping[str, Desired], networkd: Networkd
+    ) -> None:
+        self._engine = engine
+        self._systemd = systemd
+        self._wanted = wanted
+        self._networkd = networkd
+        self._lock: Lock | None = None
+
+    def observe(self) -> tuple[Any, Watch]:
+        """The devices and the watcher."""
+        return self._engine.observe(), Watch(read_text(PROGRAM), self._systemd.observe(UNIT))
+
+    def plan(self, observed: tuple[Any, Watch]) -> Plan:
+        """The devices' plan, and the watcher's after it."""
+        of_devices = self._engine.plan(observed[0])
+        lasting = {name for name, desired in self._wanted.items() if desired.present and desired.persist}
+        others = set(our_units()) - set(self._wanted)
+        of_watcher = plan_watch(bool(lasting | others), observed[1], program_text(), watch_unit_text())
+        return Plan(
+            {**of_devices.before, **of_watcher.before},
+            {**of_devices.after, **of_watcher.after},
+            (*of_devices.steps, *of_watcher.steps),
+        )
+
+    def perform(self, step: Step) -> None:
+        """One step."""
+        self._lock = self._lock or lock_folder(UNIT_FOLDER)
+        kind, _underline, what = step.action.partition("_")
+        if kind != "watch":
+            self._engine.perform(step)
+        elif what == "program":
+            self._write_program(step.args["text"])
+        elif what == "unit" and step.args["text"] is None:
+            self._systemd.delete(UNIT)
+        elif what == "unit":
+            self._systemd.write(UNIT, step.args["text"])
+        else:
+            {
+                "enable": self._systemd.enable,
+                "disable": self._systemd.disable,
+                "restart": self._systemd.restart,
+                "stop": self._systemd.stop,
+            }[what](UNIT)
+
+    def result(self, observed: tuple[Any, Watch]) -> dict[str, Any]:
+        """The devices'."""
+        return {**self._engine.result(observed[0]), "warnings": self._networkd.warnings}
+
+    def wait(self) -> None:
+        """See the devices' engine."""
+        self._engine.wait()
+
+    def close(self) -> None:
+        """See Engine."""
+        if self._lock:
+            self._lock.release()
+        self._engine.close()
+
+    def _write_program(self, text: str | None) -> None:
+        if text is None:
+            remove(PROGRAM)
+            remove_empty_folder(FOLDER)
+        else:
+            write_text(PROGRAM, text)
+
+
 def observe_all(names: Sequence[str], systemd: Systemd) -> tuple[Observed, ...]:
     """The devices of these names and their units as they stand."""
     with netlink() as kernel:
@@ -181,12 +286,18 @@ def observe_all(names: Sequence[str], systemd: Systemd) -> tuple[Observed, ...]:
         if name not in found and os.path.exists(sys_path(name, "")):
             raise OversshError(f"{name} exists and is no tun device; take another number")
     units = systemd.observe_all([unit_name(name) for name in names])
-    return tuple(Observed(found.get(name), unit) for name, unit in zip(names, units))
+    networkd = os.path.isdir(NETWORKD_FOLDER)
+    return tuple(
+        Observed(found.get(name), unit, read_text(network_path(name)), networkd) for name, unit in zip(names, units)
+    )
 
 
 def stage(step: Step) -> int:
-    """Units come after all devices, so that systemd reads them once, and are started at the very end."""
-    return {"write_unit": 1, "enable_unit": 2, "restart_unit": 3}.get(step.action, 0)
+    """What systemd-networkd is told comes before all devices, so that it reads it once.
+
+    Units come after all devices, so that systemd reads them once, and are started at the very end.
+    """
+    return {"write_network": -1, "write_unit": 1, "enable_unit": 2, "restart_unit": 3}.get(step.action, 0)
 
 
 def _address_arguments(item: Address) -> dict[str, Any]:

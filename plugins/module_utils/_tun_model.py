@@ -161,10 +161,16 @@ class Device:
 
 @dataclass(frozen=True)
 class Observed:
-    """The device, None where there is none, and its unit."""
+    """The device, None where there is none, and its unit.
+
+    network: the file by which systemd-networkd leaves it alone, None where there is none; networkd: whether this host
+    has a place for it.
+    """
 
     device: Device | None
     unit: UnitState = field(default_factory=lambda: UnitState(text=None, enabled=False, active="inactive"))
+    network: str | None = None
+    networkd: bool = False
 
 
 def check(desired: Desired) -> None:
@@ -240,7 +246,7 @@ def _check_table(option: str, table: int) -> None:
         )
 
 
-def plan_tun(desired: Desired, observed: Observed, unit: str, unit_text: str) -> Plan:
+def plan_tun(desired: Desired, observed: Observed, unit: str, unit_text: str, network: str) -> Plan:
     """The steps to the device that is wanted; a device of somebody else is touched only with the user's word."""
     check(desired)
     found = observed.device
@@ -248,9 +254,14 @@ def plan_tun(desired: Desired, observed: Observed, unit: str, unit_text: str) ->
         _refuse_foreign(desired)
     before = _shown(observed)
     if not desired.present:
-        steps = [*_without_unit(desired, observed.unit, unit), *_without_device(desired, found)]
-        return Plan(before, {"state": "absent"}, tuple(steps))
-    steps = []
+        steps = [
+            *_without_unit(desired, observed.unit, unit),
+            *_without_device(desired, found),
+            *_network(desired, observed, None),
+        ]
+        return Plan(before, {"state": "absent", **_told(observed, None)}, tuple(steps))
+    told = network if desired.persist and observed.networkd else None
+    steps = list(_network(desired, observed, told))
     if found is not None and not (found.ours and _serves(desired, found)):
         back = Step("restore_device", f"bring the device {desired.name} back that was there", {"device": found})
         steps.append(Step("delete_device", f"remove the device {desired.name} that was there", inverse=back))
@@ -260,7 +271,21 @@ def plan_tun(desired: Desired, observed: Observed, unit: str, unit_text: str) ->
         found = _new(desired)
     steps += _device_steps(desired, found)
     steps += _with_unit(desired, observed.unit, unit, unit_text)
-    return Plan(before, _after(desired, found), tuple(steps))
+    return Plan(before, {**_after(desired, found), **_told(observed, told)}, tuple(steps))
+
+
+def _network(desired: Desired, observed: Observed, text: str | None) -> Iterator[Step]:
+    """The file by which systemd-networkd leaves the device alone; it comes before the device."""
+    if text != observed.network:
+        name = desired.name
+        back = Step("write_network", f"restore what systemd-networkd was told of {name}", {"text": observed.network})
+        words = f"tell systemd-networkd {'to leave' if text else 'no more to leave'} {name} alone"
+        yield Step("write_network", words, {"text": text}, back)
+
+
+def _told(observed: Observed, network: str | None) -> dict[str, Any]:
+    """What systemd-networkd is told, on a host that has a place for it."""
+    return {"networkd": network} if observed.networkd else {}
 
 
 def _refuse_foreign(desired: Desired) -> None:
@@ -426,9 +451,10 @@ def _without_device(desired: Desired, found: Device | None) -> Iterator[Step]:
 
 
 def _shown(observed: Observed) -> dict[str, Any]:
+    told = _told(observed, observed.network)
     if observed.device is None:
-        return {"state": "absent"}
-    return {**device_result(observed.device), "persist": observed.unit.enabled}
+        return {"state": "absent", **told}
+    return {**device_result(observed.device), "persist": observed.unit.enabled, **told}
 
 
 def _after(desired: Desired, found: Device) -> dict[str, Any]:

@@ -69,8 +69,12 @@ def our_names() -> list[str]:
     here = [
         name for name in os.listdir("/sys/class/net") if (read_text(sys_path(name, "ifalias")) or "").startswith(ALIAS)
     ]
-    units = [found[1] for found in map(UNIT.fullmatch, os.listdir(UNIT_FOLDER)) if found]
-    return sorted({*filter(_is_tun, here), *units})
+    return sorted({*filter(_is_tun, here), *our_units()})
+
+
+def our_units() -> list[str]:
+    """The names of the devices that come at the next boot."""
+    return [found[1] for found in map(UNIT.fullmatch, os.listdir(UNIT_FOLDER)) if found]
 
 
 def sys_path(name: str, what: str) -> str:

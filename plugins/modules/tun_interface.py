@@ -16,7 +16,8 @@ description:
   - Makes a tun device with owner, addresses, routes and settings, or removes it.
   - The device is persistent, so addresses and routes stay while no tunnel runs over it, and an unprivileged account can
     run the tunnel.
-  - A systemd unit makes it again at boot, before Docker starts.
+  - A systemd unit makes it again at boot, before Docker starts. One process for all devices, C(overssh-watch.service),
+    puts back within seconds what somebody else changes, and systemd-networkd is told to leave the device alone.
   - The device carries the alias C(overssh DESCRIPTION), by which it is known as ours. A device of somebody else is left
     alone, unless O(on_change=recreate).
 requirements:
@@ -425,9 +426,10 @@ from ansible_collections.overssh.swarm.plugins.module_utils._errors import Overs
 from ansible_collections.overssh.swarm.plugins.module_utils._main import run
 from ansible_collections.overssh.swarm.plugins.module_utils._several import named_once
 from ansible_collections.overssh.swarm.plugins.module_utils._systemd import Systemd
-from ansible_collections.overssh.swarm.plugins.module_utils._tun import TunEngine, TunEngines
+from ansible_collections.overssh.swarm.plugins.module_utils._tun import TunEngine, TunEngines, Watched
 from ansible_collections.overssh.swarm.plugins.module_utils._tun_model import Desired, address_from, route_from
 from ansible_collections.overssh.swarm.plugins.module_utils._tun_observe import our_names
+from ansible_collections.overssh.swarm.plugins.module_utils._tun_watch import Networkd
 
 ADDRESS = {"address": {"type": "str", "required": True}, "peer": {"type": "str"}}
 ROUTE = {
@@ -496,13 +498,17 @@ def main() -> None:
         required_one_of=[("name", "interfaces", "all")],
         supports_check_mode=True,
     )
-    systemd, ip = Systemd(runner(module)), module.get_bin_path("ip", required=True)
+    command, ip = runner(module), module.get_bin_path("ip", required=True)
+    systemd, networkd = Systemd(command), Networkd(command)
     try:
         wanted = named_once(wanted_of(module.params), "interfaces")
     except OversshError as error:
         module.fail_json(msg=f"{error}.")
     name = module.params["name"]
-    run(module, TunEngines(systemd, wanted, ip) if name is None else TunEngine(systemd, wanted[name], ip))
+    devices = (
+        TunEngines(systemd, wanted, ip, networkd) if name is None else TunEngine(systemd, wanted[name], ip, networkd)
+    )
+    run(module, Watched(devices, systemd, wanted, networkd))
 
 
 if __name__ == "__main__":

@@ -57,12 +57,33 @@ devices:
       failover: false
       incoming_table: null
       multi_queue: false
+left_alone:
+  description:
+    - What C(overssh-watch.service) does not put back for now, as somebody else undid it again and again.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    device:
+      description: The device.
+      type: str
+      sample: tun1001
+    what:
+      description: What was undone, in words.
+      type: str
+      sample: the route 172.30.0.0/16 src 172.30.0.2 metric 2000
+    by:
+      description: Who did it, as far as the kernel tells.
+      type: str
+      sample: NetworkManager (process 812)
 """
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._files import read_text
 from ansible_collections.overssh.swarm.plugins.module_utils._tun_model import device_result
 from ansible_collections.overssh.swarm.plugins.module_utils._tun_observe import netlink, read_devices
+from ansible_collections.overssh.swarm.plugins.module_utils._tun_watch import LEFT_ALONE, read_left_alone
 
 
 def main() -> None:
@@ -73,7 +94,7 @@ def main() -> None:
             devices = [device_result(device) for device in read_devices(kernel)]
     except OversshError as error:
         module.fail_json(msg=f"{error}.")
-    module.exit_json(changed=False, devices=devices)
+    module.exit_json(changed=False, devices=devices, left_alone=read_left_alone(read_text(LEFT_ALONE)))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._tun_model import (
     steps_to,
 )
 from ansible_collections.overssh.swarm.plugins.module_utils._tun_unit import unit_name, unit_text
+from ansible_collections.overssh.swarm.plugins.module_utils._tun_watch import Watch, network_text, plan_watch
 
 UNIT = unit_name("tun1001")
 ADDRESS = Address("172.30.0.2", 32, "172.30.0.1")
@@ -37,7 +38,7 @@ FINISHED = Observed(DEVICE, UnitState(TEXT, enabled=True, active="active"))
 
 
 def plan(desired: Desired, observed: Observed) -> Plan:
-    return plan_tun(desired, observed, UNIT, unit_text(desired, "/sbin/ip"))
+    return plan_tun(desired, observed, UNIT, unit_text(desired, "/sbin/ip"), network_text(desired.name))
 
 
 def actions(desired: Desired, observed: Observed) -> list[str]:
@@ -308,3 +309,29 @@ def test_routes_are_read() -> None:
     assert route_from({"destination": "fd00::/64"}).metric == 1024
     with pytest.raises(OversshError, match=r"routes: 172.30.0.1/16 has host bits set"):
         route_from({"destination": "172.30.0.1/16"})
+
+
+def test_networkd_is_told_before_the_device_is_made_and_no_more_after_it_is_gone() -> None:
+    fresh = plan(DESIRED, Observed(None, networkd=True)).steps
+    assert (fresh[0].action, fresh[0].args["text"]) == ("write_network", network_text("tun1001"))
+    assert [step.action for step in fresh[1:]] == actions(DESIRED, Observed(None))
+    finished = replace(FINISHED, network=network_text("tun1001"), networkd=True)
+    assert actions(DESIRED, finished) == []
+    gone = plan(replace(DESIRED, present=False), finished).steps[-1]
+    assert (gone.action, gone.args["text"]) == ("write_network", None)
+    assert actions(replace(DESIRED, persist=False), finished)[0] == "write_network"
+
+
+WATCHED = Watch("program\n", UnitState("unit\n", True, "active"))
+
+
+def test_the_watcher_runs_as_long_as_there_is_a_device() -> None:
+    nothing = Watch(None, UnitState(None, False, "inactive"))
+    new = list(plan_watch(True, nothing, "program\n", "unit\n").steps)
+    assert [step.action for step in new] == ["watch_program", "watch_unit", "watch_enable", "watch_restart"]
+    assert not plan_watch(True, WATCHED, "program\n", "unit\n").changed
+    changed = [step.action for step in plan_watch(True, WATCHED, "other\n", "unit\n").steps]
+    assert changed == ["watch_stop", "watch_program", "watch_restart"]
+    gone = [step.action for step in plan_watch(False, WATCHED, "program\n", "unit\n").steps]
+    assert gone == ["watch_stop", "watch_disable", "watch_unit", "watch_program"]
+    assert not plan_watch(False, nothing, "program\n", "unit\n").changed
