@@ -101,6 +101,12 @@ def test_the_configuration_trusts_one_host() -> None:
     assert not any("ClearAllForwardings" in line for line in lines())
 
 
+@pytest.mark.parametrize("transport", ["stream", "tun"])
+def test_what_a_node_sends_that_dials_has_no_mark_nor_has_it_on_the_way(transport: str) -> None:
+    text = conf_text(link(transport=transport, jumps=[JUMP]))
+    assert [line.strip() for line in text.splitlines() if "IPQoS" in line] == ["IPQoS none"] * 2
+
+
 def test_host_keys_are_known_by_the_peers_name_without_comments_and_once() -> None:
     assert known_hosts_text(link(host_keys=[f"{KEY} a", f"{KEY} b"])) == f"cloud1 {KEY}\n"
 
