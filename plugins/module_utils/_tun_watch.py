@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import os
@@ -85,9 +86,15 @@ def plan_watch(wanted: bool, found: Watch, program: str, unit: str) -> Plan:
     steps = tuple(_write(found, program, unit) if wanted else _remove(found))
     if not steps:
         return Plan({}, {})
-    before = {"program": found.program, "unit": found.unit.text, "active": found.unit.active == "active"}
-    after = {"program": program, "unit": unit, "active": True} if wanted else dict.fromkeys(before)
+    before = _picture(found.program, found.unit.text, found.unit.enabled, found.unit.active == "active")
+    after = _picture(program, unit, True, True) if wanted else _picture(None, None, False, False)
     return Plan({UNIT: before}, {UNIT: after}, steps)
+
+
+def _picture(program: str | None, unit: str | None, enabled: bool, running: bool) -> dict[str, Any]:
+    """The watcher in a diff; of its program the SHA-256, as nobody reads that there."""
+    digest = hashlib.sha256(program.encode()).hexdigest() if program is not None else None
+    return {"program": digest, "unit": unit, "enabled": enabled, "running": running}
 
 
 def _remove(found: Watch) -> Iterator[Step]:
