@@ -338,7 +338,7 @@ class Watcher:
             return
         gone = not os.path.exists(f"/sys/class/net/{device}")
         if gone:
-            missing = missing[:1]
+            missing = [Part("the device itself", lambda: False)]
         now = time.monotonic()
         again = [part for part in missing if self._fights.round(device, part.what, by, now)]
         for part in missing:

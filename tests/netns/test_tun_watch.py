@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import fcntl
 import json
 import os
@@ -50,7 +51,7 @@ DEVICES = (
 )
 RULES_GONE = "ip rule flush; ip rule add prio 32766 lookup main; ip rule add prio 32767 lookup default"
 PICTURE = """
-ip -br address show | grep tun
+ip -br address show | grep tun | sort
 for family in -4 -6; do
     ip $family rule
     ip $family route show table all | grep tun | sed 's/ linkdown//; s/ dead//' | sort
@@ -92,9 +93,9 @@ class Host:
         """Everything is as it was within the time."""
         deadline = time.monotonic() + BACK
         while self.picture != picture:
-            assert time.monotonic() < deadline, (
-                f"{self.said()}{set(picture.splitlines()) ^ set(self.picture.splitlines())}"
-            )
+            lines = difflib.ndiff(picture.splitlines(), self.picture.splitlines())
+            differ = "\n".join(line for line in lines if not line.startswith(" "))
+            assert time.monotonic() < deadline, f"{self.said()}{differ}"
             time.sleep(0.05)
 
 
