@@ -341,6 +341,7 @@ class Watcher:
             missing = [Part("the device itself", lambda: False)]
         now = time.monotonic()
         again = [part for part in missing if self._fights.round(device, part.what, by, now)]
+        self._note()
         for part in missing:
             if part not in again:
                 say(
@@ -348,7 +349,6 @@ class Watcher:
                     f"and is left alone for {TRUCE / 60:g} minutes; see that nothing else manages {device}, then "
                     "restart overssh-watch.service"
                 )
-        self._note()
         if not again:
             return
         for part in again:
@@ -373,8 +373,10 @@ class Watcher:
         found = [
             {"device": device, "what": what, "by": by} for (device, what), (_since, by) in self._fights.left.items()
         ]
-        with open(f"{self._runtime}/left_alone.json", "w", encoding="utf-8") as opened:
+        draft = f"{self._runtime}/left_alone.draft"
+        with open(draft, "w", encoding="utf-8") as opened:
             json.dump(found, opened)
+        os.rename(draft, f"{self._runtime}/left_alone.json")
 
 
 def _listed(parts: Sequence[Part]) -> str:
