@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -14,6 +15,14 @@ from ansible_collections.overssh.swarm.plugins.plugin_utils import _second_host
 MODULE = "overssh.swarm.swarm_node"
 # Runs on the manager, on the library that the module itself needs; the role of the one who joins follows.
 PROGRAM = "import docker, sys; print(docker.APIClient(timeout=30).inspect_swarm()['JoinTokens'][sys.argv[1]])"
+# A manager that others can't reach is not ready, whatever its status; see _swarm_model.standing.
+ASK_MEMBERS = (
+    "import docker, json; engine = docker.APIClient(timeout=30); "
+    "nodes = engine.nodes() if engine.info()['Swarm'].get('ControlAvailable') else []; "
+    "reach = lambda node: (node.get('ManagerStatus') or {}).get('Reachability') or 'reachable'; "
+    "print(json.dumps({node['ID']: node['Status']['State'] if reach(node) == 'reachable' else reach(node) "
+    "for node in nodes}))"
+)
 TOKEN_OF = {"manager": "Manager", "worker": "Worker"}
 
 
@@ -26,9 +35,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         variables = task_vars or {}
         arguments = dict(self._task.args)
         manager = arguments.pop("manager", None)
+        warnings = self._ask_members(str(manager), arguments, variables) if manager else []
         token_first = boolean(arguments.pop("token_first", False)) and not self._play_context.check_mode
         if not (manager and token_first):
-            result.update(self._execute_module(module_name=MODULE, module_args=arguments, task_vars=variables))
+            answer = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=variables)
+            result.update(_with_warnings(answer, warnings))
             if not (manager and result.get("failed") and result.pop("join_token_missing", False)):
                 return result
         try:
@@ -40,13 +51,33 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "look at its swarm with 'docker info' there.",
             }
         arguments["join_token"] = token
-        again: dict[str, Any] = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=variables)
-        return again
+        again = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=variables)
+        return _with_warnings(again, warnings)
+
+    def _ask_members(self, manager: str, arguments: dict[str, Any], variables: dict[str, Any]) -> list[str]:
+        """Adds what that manager lists to the arguments, where they say nothing of it; returns warnings."""
+        if "members" in arguments or arguments.get("state") not in TOKEN_OF:
+            return []
+        try:
+            arguments["members"] = json.loads(self._asked(manager, variables, [ASK_MEMBERS]))
+        except (AnsibleError, ValueError) as error:
+            return [
+                f"the manager {manager} could not be asked whether it lists this node ({error}), so the node's own "
+                "word was taken for it"
+            ]
+        return []
 
     def _token(self, manager: str, state: str, variables: dict[str, Any]) -> str:
+        return self._asked(manager, variables, [PROGRAM, TOKEN_OF[state]])
+
+    def _asked(self, manager: str, variables: dict[str, Any], program: list[str]) -> str:
+        """What a program of one line prints on a manager."""
         hostvars = variables["hostvars"]
         if manager not in hostvars:
             raise AnsibleError("there is no such host in the inventory")
         there = hostvars[manager]
-        argv = [_second_host.interpreter(there), "-c", PROGRAM, TOKEN_OF[state]]
-        return _second_host.ask(self, manager, there, argv)
+        return _second_host.ask(self, manager, there, [_second_host.interpreter(there), "-c", *program])
+
+
+def _with_warnings(answer: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
+    return {**answer, "warnings": [*answer.get("warnings", []), *warnings]} if warnings else answer

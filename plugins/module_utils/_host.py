@@ -120,14 +120,28 @@ def docker_problems(info: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def unavailable(docker: Any) -> dict[str, str]:
-    """The nodes that take no new containers, by address, each with its availability; where managers agree on any."""
+def listed(docker: Any) -> list[Mapping[str, Any]]:
+    """The nodes of the swarm, where managers agree on any."""
     try:
-        nodes = docker.nodes()
+        return list(docker.nodes())
     except OversshError:  # a swarm without a leader; what becomes of that is the role swarm's
-        return {}
+        return []
+
+
+def unavailable(nodes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The nodes that take no new containers, by address, each with its availability."""
     found = {(node.get("Status") or {}).get("Addr", ""): (node.get("Spec") or {}).get("Availability") for node in nodes}
     return {address: word for address, word in found.items() if address and word not in (None, "active")}
+
+
+def members(nodes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Each node's status by its ID; a manager that the others can't reach is not ready."""
+    found = {}
+    for node in nodes:
+        reach = (node.get("ManagerStatus") or {}).get("Reachability") or "reachable"
+        status = (node.get("Status") or {}).get("State") or "unknown"
+        found[str(node["ID"])] = status if reach == "reachable" else reach
+    return found
 
 
 def parse_tuns(text: str) -> list[dict[str, Any]]:
@@ -269,12 +283,15 @@ class Host:
         except OversshError as error:
             return {}, [f"{error}."]
         swarm = info.get("Swarm") or {}
+        nodes = listed(client) if swarm.get("ControlAvailable") else []
         answer = {
             "version": info.get("ServerVersion"),
             "swarm": swarm.get("LocalNodeState"),
             "swarm_address": swarm.get("NodeAddr") or "",
             "underlay_mtu": smallest_mtu(devices, data_path_address(info)),
-            "unavailable": unavailable(client) if swarm.get("ControlAvailable") else {},
+            "node_id": swarm.get("NodeID") or "",
+            "members": members(nodes),
+            "unavailable": unavailable(nodes),
         }
         problems = docker_problems(info)
         if answer["swarm"] == "inactive" and _gossip.listens(_gossip.EVERYWHERE):

@@ -8,6 +8,7 @@ import contextlib
 import ipaddress
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from . import _gossip
@@ -17,7 +18,7 @@ from ._docker import NOT_FOUND, Docker, DockerError, patiently
 from ._errors import OversshError
 from ._main import Engine
 from ._plan import Plan, Step
-from ._swarm_model import Desired, Observed, endpoint
+from ._swarm_model import Desired, Observed, believed, endpoint, forgotten
 from ._swarm_observe import BRIDGE, BRIDGE_LABELS, BRIDGE_OPTIONS, observe_node
 from ._swarm_plan import listen_addr, plan_node
 from ._wait import WaitError, wait_until
@@ -33,6 +34,11 @@ GOSSIP_SECONDS = 5
 NOT_STOPPED = "context deadline exceeded"
 # And so when it goes on joining by itself.
 STILL_JOINING = "will continue in the background"
+DOUBTED = (
+    "the engine on this host calls its part in the swarm 'error' (Docker says: {error}), but the managers list it as "
+    "ready and it works; the word goes when Docker is restarted, with 'systemctl restart docker' when the containers "
+    "here may be interrupted"
+)
 # Words of the engine when a join fails, and what they mean to the operator.
 JOIN_TROUBLE = (
     ("invalid join token", "the join token is none; take it from 'docker swarm join-token' on a manager"),
@@ -67,7 +73,7 @@ class SwarmNode(Engine[Observed]):
         try:
             return wait_until(self._settled, self._timeout if self._wait else 0, "the swarm's start")
         except WaitError:
-            return observe_node(self._docker, self._run)
+            return self._look()
 
     def plan(self, observed: Observed) -> Plan:
         """See plan_node; a join without a token is refused here, before anything is done."""
@@ -96,7 +102,9 @@ class SwarmNode(Engine[Observed]):
             "remove_bridge": self._remove_bridge,
         }
         actions[step.action]()
-        self._entered = self._entered or step.action in ("init", "join")
+        if step.action in ("init", "join"):
+            # It is a new node from now on, which nobody can have listed before.
+            self._entered, self._desired = True, replace(self._desired, members={})
 
     def wait(self) -> None:
         """Active, and a manager reachable for the others; what was joined has to be the swarm that was meant."""
@@ -116,12 +124,17 @@ class SwarmNode(Engine[Observed]):
 
     def result(self, observed: Observed) -> dict[str, Any]:
         """See node_result; with what the operator should know besides."""
-        warnings = {"warnings": self.warnings} if self.warnings else {}
+        said = [*self.warnings, *([DOUBTED.format(error=observed.error or "nothing")] if observed.doubted else [])]
+        warnings = {"warnings": said} if said else {}
         return {**node_result(observed), "nodes": nodes_result(observed), **warnings}
 
+    def _look(self) -> Observed:
+        return believed(observe_node(self._docker, self._run), self._desired.members)
+
     def _settled(self) -> Observed | None:
-        found = observe_node(self._docker, self._run)
-        return found if found.settled else None
+        """A node that was removed by its managers may wait for them for ever."""
+        found = self._look()
+        return found if found.settled or forgotten(found, self._desired.members) else None
 
     def _init(self) -> None:
         desired = self._desired
@@ -304,7 +317,7 @@ class SwarmNode(Engine[Observed]):
         last: list[Observed] = []
 
         def ready() -> bool:
-            last[:] = [observe_node(self._docker, self._run)]
+            last[:] = [self._look()]
             return takes_part(last[0])
 
         try:
@@ -389,7 +402,7 @@ def node_result(observed: Observed) -> dict[str, Any]:
     own = observed.own
     return {
         "active": observed.local_state == "active",
-        "local_state": observed.local_state,
+        "local_state": "error" if observed.doubted else observed.local_state,
         "error": observed.error,
         "role": observed.role,
         "node_id": observed.node_id,

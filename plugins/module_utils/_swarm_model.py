@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ._errors import OversshError
@@ -20,7 +20,10 @@ DIGEST_LENGTH = 50
 
 @dataclass(frozen=True)
 class Desired:
-    """What the operator wants of this node; None where the operator does not care."""
+    """What the operator wants of this node; None where the operator does not care.
+
+    members: what a manager of that swarm lists, each node's status by its ID; empty where no manager was asked.
+    """
 
     state: str
     advertise_addr: str | None = None
@@ -35,6 +38,7 @@ class Desired:
     availability: str | None = None
     force: bool = False
     on_change: str = "fail"
+    members: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def founds(self) -> bool:
@@ -65,7 +69,7 @@ class Observed:
     settings are known where the engine tells them, most of them on managers only; cluster_id and certificate_role also
     stand in the node's certificate. listen_addr and data_path_addr are what the engine was started with, None where it
     keeps that from us. bridge: the bridge that overlays need is there; bridge_own: we made it; bridge_used: containers
-    are on it.
+    are on it. doubted: the engine's word is "error", and local_state is what the managers say; see believed().
     """
 
     local_state: str
@@ -88,6 +92,7 @@ class Observed:
     bridge: bool = False
     bridge_own: bool = False
     bridge_used: bool = False
+    doubted: bool = False
 
     @property
     def settled(self) -> bool:
@@ -110,6 +115,26 @@ class Observed:
         return next((node for node in self.nodes if node.node_id == self.node_id), None)
 
 
+def standing(node: Entry) -> str:
+    """A node's status in one word: "ready" only where a manager is reachable for the others, too."""
+    return node.status if node.reachability in ("", "reachable") else node.reachability
+
+
+def believed(observed: Observed, members: Mapping[str, str]) -> Observed:
+    """The node as its managers see it: they count one as ready that its own engine calls broken for good.
+
+    An engine whose first attempt at being a manager failed says "error" until it is restarted, and works meanwhile.
+    """
+    word = standing(observed.own) if observed.own else members.get(observed.node_id)
+    works = observed.local_state == "error" and word == "ready"
+    return replace(observed, local_state="active", doubted=True) if works else observed
+
+
+def forgotten(observed: Observed, members: Mapping[str, str]) -> bool:
+    """Whether the managers have removed the node: its own engine is not told, and goes on believing in its part."""
+    return bool(members and observed.node_id) and observed.node_id not in members
+
+
 def desired_of(params: Mapping[str, Any]) -> Desired:
     """The module's options, with addresses in one spelling; OversshError names what is no address."""
     listen, pool = params.get("listen_addr"), params.get("default_addr_pool")
@@ -127,6 +152,7 @@ def desired_of(params: Mapping[str, Any]) -> Desired:
         availability=params.get("availability"),
         force=bool(params.get("force")),
         on_change=params.get("on_change") or "fail",
+        members={str(node): str(word) for node, word in (params.get("members") or {}).items()},
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ._errors import OversshError
 from ._plan import Plan, Step
-from ._swarm_model import DEFAULT_PORT, Desired, Entry, Observed, joined, token_digest
+from ._swarm_model import DEFAULT_PORT, Desired, Entry, Observed, forgotten, joined, token_digest
 
 LEFT: dict[str, Any] = {"state": "left"}
 
@@ -21,6 +21,8 @@ def plan_node(desired: Desired, observed: Observed) -> Plan:
         raise OversshError("a worker joins through a manager; name one in remote_managers, such as 172.30.0.1:2377")
     if observed.local_state == "inactive":
         return Plan(LEFT, _after(desired), _enter(desired, observed))
+    if forgotten(observed, desired.members):
+        return _plan_anew(desired, observed)
     _refuse_unusable(desired, observed)
     if observed.local_state == "active":
         _refuse_another_swarm(desired, observed)
@@ -31,6 +33,23 @@ def plan_node(desired: Desired, observed: Observed) -> Plan:
     _refuse_loss(desired, observed)
     steps = (*_way_out(desired, observed, comes_back=True), *_enter(desired, observed))
     return Plan(_before(observed), _after(desired), steps)
+
+
+def _plan_anew(desired: Desired, observed: Observed) -> Plan:
+    """A node that its managers have removed holds nothing of the swarm any more: it leaves, and joins as a new one."""
+    _refuse_another_swarm(desired, observed)
+    if desired.founds:
+        raise OversshError(
+            f"this node believes that it is in {_swarm(observed)}, whose managers have removed it; to join it anew, "
+            "name one of them in remote_managers, or take this node out of it with state: left"
+        )
+    leave = Step(
+        "leave",
+        f"take this node out of {_swarm(observed)}, whose managers have removed it",
+        {"force": True, "comes_back": True},
+        Step("go_back", "put this node back into the swarm that has removed it"),
+    )
+    return Plan(_before(observed), _after(desired), (leave, *_enter(desired, observed)))
 
 
 def _plan_left(desired: Desired, observed: Observed) -> Plan:
@@ -85,12 +104,11 @@ def _enter(desired: Desired, observed: Observed) -> tuple[Step, ...]:
 
 def _way_out(desired: Desired, observed: Observed, comes_back: bool = False) -> list[Step]:
     """Leave; a manager beside others is made a worker first, so that they don't wait for its vote."""
-    swarm = f"the swarm {observed.cluster_id}" if observed.cluster_id else "its swarm"
     leave = Step(
         "leave",
-        f"take this node out of {swarm}",
+        f"take this node out of {_swarm(observed)}",
         {"force": desired.force, "comes_back": comes_back},
-        Step("go_back", f"put this node back into {swarm}"),
+        Step("go_back", f"put this node back into {_swarm(observed)}"),
     )
     return [_demote(observed), leave] if _quorum_without(observed) else [leave]
 
@@ -260,6 +278,10 @@ def _plain(value: Any) -> Any:
 
 def _word(value: Any) -> str:
     return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _swarm(observed: Observed) -> str:
+    return f"the swarm {observed.cluster_id}" if observed.cluster_id else "its swarm"
 
 
 def _says(observed: Observed) -> str:

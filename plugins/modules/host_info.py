@@ -97,14 +97,16 @@ host:
     docker:
       description: >-
         Its engine's version, its part in a swarm as the engine calls it, its address there, the smallest MTU of the
-        devices that carry traffic between containers, and on a manager the nodes that take no new ones, by address,
-        each with its availability.
+        devices that carry traffic between containers, and its ID there; on a manager also the status of each node by
+        its ID, and the nodes that take no new containers, by address, each with its availability.
       type: dict
       sample:
         version: 26.1.5
         swarm: active
         swarm_address: 172.30.0.2
         underlay_mtu: 1500
+        node_id: jgjr73fn0zzjbrjontko8l7lb
+        members: {"jgjr73fn0zzjbrjontko8l7lb": "ready", "ulf67a7eyd4kpybej1va0m5zq": "down"}
         unavailable: {"172.30.0.3": "drain"}
     sshd:
       description: >-

@@ -106,6 +106,14 @@ options:
     description:
       - ID of the swarm that is meant, as RV(cluster_id) of this module on any of its nodes.
     type: str
+  members:
+    description:
+      - What a manager of the swarm lists, the status of each node by its ID. A node learns by itself neither that it
+        was removed while it was away, nor that it works again after a failed start.
+      - A node that is not among them leaves what it believes to be in, and joins anew. One that is V(ready) there is
+        taken as it is, whatever its own engine says, and a warning says what cures the engine's word.
+      - Where it is left out and O(manager) is given, the controller's half of this module asks that manager.
+    type: dict
   availability:
     description:
       - Whether the swarm gives tasks to this node. Set when the node comes in, and on a manager also later.
@@ -349,6 +357,7 @@ def main() -> None:
             "manager": {"type": "str"},
             "token_first": {"type": "bool", "default": False, "no_log": False},
             "cluster_id": {"type": "str"},
+            "members": {"type": "dict"},
             "availability": {"type": "str", "choices": ["active", "pause", "drain"]},
             "node": {"type": "str"},
             "force": {"type": "bool", "default": False},

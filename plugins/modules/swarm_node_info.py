@@ -167,6 +167,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._command import runn
 from ansible_collections.overssh.swarm.plugins.module_utils._docker import connect
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm import node_result, nodes_result
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm_model import believed
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm_observe import observe_node
 
 
@@ -174,7 +175,7 @@ def main() -> None:
     """Look, and say what was seen."""
     module = AnsibleModule(argument_spec={}, supports_check_mode=True)
     try:
-        found = observe_node(connect(), runner(module))
+        found = believed(observe_node(connect(), runner(module)), {})
     except OversshError as error:
         module.fail_json(msg=f"{error}.")
     module.exit_json(changed=False, **node_result(found), nodes=nodes_result(found))

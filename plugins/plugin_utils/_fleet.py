@@ -74,6 +74,7 @@ def plan(
         answer["nodes"] = {node["name"]: node for node in _nodes(fleet)}
         answer["founder"] = _founder(members, found)
         answer["swarm_addresses"] = {name: fleet.swarm_address(name) for name in addresses}
+        answer["members"] = _hosts.members(found)
         unavailable = _hosts.unavailable(found)
         answer["unavailable"] = {
             name: unavailable[address] for name, address in answer["swarm_addresses"].items() if address in unavailable
@@ -92,7 +93,8 @@ def _second(addresses: Mapping[str, str], settings: Mapping[str, Any]) -> dict[s
 def _founder(members: Sequence[Member], found: Mapping[str, Mapping[str, Any]]) -> str:
     """The manager that the others join: one that has the swarm already, or else the first."""
     managers = [member.name for member in members if member.manager]
-    return next((name for name in managers if _hosts.in_a_swarm(found[name])), managers[0])
+    listed = _hosts.members(found)
+    return next((name for name in managers if _hosts.in_a_swarm(found[name], listed)), managers[0])
 
 
 def _streams(links: Sequence[Link]) -> set[str]:
@@ -136,6 +138,7 @@ def _routed(member: Member, fleet: Fleet) -> dict[str, list[dict[str, Any]]]:
 def _nodes(fleet: Fleet) -> Iterator[dict[str, Any]]:
     own: dict[str, list[Link]] = {member.name: [] for member in fleet.topology.members}
     forwards, sshd = _forwards(fleet.topology.links), _sshd.wanted(fleet.topology.links)
+    listed = _hosts.members(fleet.found)
     for link in fleet.topology.links:
         for member in link.ends:
             own[member.name].append(link)
@@ -150,7 +153,7 @@ def _nodes(fleet: Fleet) -> Iterator[dict[str, Any]]:
             "swarm_address": fleet.swarm_address(member.name),
             "hub": member.hub,
             "manager": member.manager,
-            "in_swarm": _hosts.in_swarm(fleet.found[member.name], fleet.swarm_address(member.name)),
+            "in_swarm": _hosts.in_swarm(fleet.found[member.name], fleet.swarm_address(member.name), listed),
             "devices": [
                 *(_device(member, link, routed[link.other(member).name], fleet, ours) for link in links),
                 _own_device(member, routed[member.name], fleet, ours),

@@ -131,14 +131,30 @@ def host_keys(answer: Mapping[str, Any]) -> list[str]:
     return list(answer["host"]["sshd"].get("host_keys", []))
 
 
-def in_a_swarm(answer: Mapping[str, Any]) -> bool:
-    """Whether the host is an active member of a swarm."""
-    return bool(answer["host"]["docker"].get("swarm") == "active")
+def members(found: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """What the managers among the hosts list, the status of each node by its ID; empty where no manager says."""
+    said: dict[str, str] = {}
+    for answer in found.values():
+        said.update(answer.get("host", {}).get("docker", {}).get("members") or {})
+    return said
 
 
-def in_swarm(answer: Mapping[str, Any], address: str) -> bool:
-    """Whether the host is an active member of a swarm at this address."""
-    return in_a_swarm(answer) and bool(answer["host"]["docker"].get("swarm_address") == address)
+def in_a_swarm(answer: Mapping[str, Any], listed: Mapping[str, str]) -> bool:
+    """Whether the host is a member of a swarm: managers are believed, its own engine only where none says anything.
+
+    listed: see members(). An engine is not told that its node was removed while it was away, and one whose first start
+    failed calls itself broken for good.
+    """
+    docker = answer["host"]["docker"]
+    word, node_id = docker.get("swarm"), docker.get("node_id")
+    if not listed or not node_id:
+        return bool(word == "active")
+    return node_id in listed and (word == "active" or (word == "error" and listed[node_id] == "ready"))
+
+
+def in_swarm(answer: Mapping[str, Any], address: str, listed: Mapping[str, str]) -> bool:
+    """Whether the host is a member of a swarm at this address; listed: see members()."""
+    return in_a_swarm(answer, listed) and bool(answer["host"]["docker"].get("swarm_address") == address)
 
 
 def unavailable(found: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

@@ -578,6 +578,38 @@ def test_addresses_that_would_not_be_reached_any_more_are_named(
     assert problems(change, **found) == sentences
 
 
+@pytest.mark.parametrize(
+    ("word", "listed", "taken"),
+    [
+        ("active", {"n1": "ready", "n2": "ready"}, True),
+        ("active", {"n1": "ready"}, False),
+        ("active", {}, True),
+        ("error", {"n1": "ready", "n2": "ready"}, True),
+        ("error", {"n1": "ready", "n2": "down"}, False),
+        ("error", {}, False),
+    ],
+)
+def test_managers_say_who_is_in_the_swarm(word: str, listed: dict[str, str], taken: bool) -> None:
+    hosts = {"cloud1": {"overssh_hub": True, "overssh_dial_host": "192.0.2.1"}, "edge1": {}}
+    addresses = planned(hosts)["addresses"]
+    docker = {"swarm": "active", "swarm_address": addresses["cloud1"], "node_id": "n1", "members": listed}
+    member = {"swarm": word, "swarm_address": addresses["edge1"], "node_id": "n2"}
+    plan = planned(hosts, cloud1=host(docker=docker), edge1=host(docker=member))
+    assert plan["nodes"]["edge1"]["in_swarm"] is taken
+    assert plan["members"] == listed
+
+
+def test_a_first_manager_that_was_removed_is_not_the_one_to_join() -> None:
+    hosts = {
+        "cloud1": {"overssh_hub": True, "overssh_dial_host": "192.0.2.1", "overssh_manager": True},
+        "cloud2": {"overssh_hub": True, "overssh_dial_host": "192.0.2.2", "overssh_manager": True},
+    }
+    addresses = planned(hosts)["addresses"]
+    removed = {"swarm": "active", "swarm_address": addresses["cloud1"], "node_id": "old"}
+    manager = {"swarm": "active", "swarm_address": addresses["cloud2"], "node_id": "n2", "members": {"n2": "ready"}}
+    assert planned(hosts, cloud1=host(docker=removed), cloud2=host(docker=manager))["founder"] == "cloud2"
+
+
 def test_nodes_that_managers_give_no_containers_are_known_by_name() -> None:
     hosts = {"cloud1": {"overssh_hub": True, "overssh_dial_host": "192.0.2.1"}, "edge1": {}, "edge2": {}}
     plan = planned(hosts)

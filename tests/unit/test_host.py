@@ -209,12 +209,18 @@ def test_a_manager_tells_which_nodes_take_no_containers() -> None:
 
         def nodes(self) -> list[dict[str, Any]]:
             return [
-                {"Status": {"Addr": f"172.30.0.{number}"}, "Spec": {"Availability": word}}
+                {
+                    "ID": f"n{number}",
+                    "Status": {"Addr": f"172.30.0.{number}", "State": "ready"},
+                    "Spec": {"Availability": word},
+                    **({"ManagerStatus": {"Reachability": "unreachable"}} if word == "pause" else {}),
+                }
                 for number, word in enumerate(("active", "drain", "pause"), start=1)
             ]
 
     answer, _problems = _host.Host(lambda *_args, **_more: None, lambda _program: True, Manager)._engine(())
     assert answer["unavailable"] == {"172.30.0.2": "drain", "172.30.0.3": "pause"}
+    assert answer["members"] == {"n1": "ready", "n2": "ready", "n3": "unreachable"}
 
 
 def test_name_servers_are_read_from_what_programs_are_told() -> None:
@@ -241,6 +247,8 @@ def test_an_engine_in_a_swarm_tells_what_lies_under_its_networks() -> None:
         "swarm": "active",
         "swarm_address": "172.30.0.1",
         "underlay_mtu": 1500,
+        "node_id": "",
+        "members": {},
         "unavailable": {},
     }
     assert problems == []

@@ -264,6 +264,35 @@ def test_a_missing_token_is_told_to_the_controller_before_anything_is_done():
     assert caught.value.answer == {"join_token_missing": True}
 
 
+def test_a_removed_node_leaves_and_joins_anew_and_is_not_looked_for_in_the_old_list():
+    docker = Engine("active", False)
+    docker.bridge = {"Labels": {}, "Containers": {}}
+    engine, plan = _do(docker, _joiner(members={"n7": "ready"}))
+    assert [call[0] for call in docker.calls] == ["leave", "/swarm/join"]
+    assert docker.calls[0] == ("leave", True)
+    assert plan.changed
+    assert not engine.plan(engine.observe()).changed
+
+
+def test_a_removed_node_that_waits_for_its_managers_is_not_waited_for():
+    waits = SwarmNode(Engine("pending"), Run(), _joiner(members={"n7": "ready"}), 3600)
+    assert waits.observe().local_state == "pending"
+
+
+def test_an_engine_that_doubts_itself_is_told_of_with_the_cure(gossip):
+    gossip["stuck"] = True
+    docker = Engine("error", True, [_node("n1", "cloud1", True)])
+    engine = SwarmNode(docker, Run(), FOUNDER, 0.3)
+    found = engine.observe()
+    assert not engine.plan(found).changed
+    assert engine.in_effect(found)
+    answer = engine.result(found)
+    assert (answer["active"], answer["local_state"]) == (True, "error")
+    (warning,) = answer["warnings"]
+    assert "the managers list it as ready and it works" in warning
+    assert "'systemctl restart docker'" in warning
+
+
 def test_a_rehearsal_needs_no_token():
     engine = SwarmNode(Engine(), Run(), _joiner(token=None), 1, needs_token=False)
     assert engine.plan(engine.observe()).labels == [

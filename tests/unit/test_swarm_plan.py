@@ -11,6 +11,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._swarm_model import 
     Desired,
     Entry,
     Observed,
+    believed,
     desired_of,
     endpoint,
     token_digest,
@@ -335,3 +336,54 @@ def test_endpoints_are_split():
     assert endpoint("172.30.0.1:99") == ("172.30.0.1", 99)
     assert endpoint("[fd00::1]") == ("fd00::1", 2377)
     assert endpoint("fd00::1") == ("fd00::1", 2377)
+
+
+LISTED = {"other": "ready", "manager": "ready"}
+
+
+@pytest.mark.parametrize("state", ["active", "pending", "error", "locked"])
+@pytest.mark.parametrize("role", ["worker", "manager"])
+def test_a_node_that_its_managers_have_removed_joins_anew_whatever_it_believes(state, role):
+    removed = dataclasses.replace(WORKER, local_state=state, role=role)
+    desired = dataclasses.replace(SPOKE, state=role, members=LISTED)
+    plan = plan_node(desired, removed)
+    assert plan.labels == [
+        "take this node out of the swarm swarm1, whose managers have removed it",
+        f"join the swarm at 172.30.0.1:2377 as {role} 172.30.0.2",
+    ]
+    assert plan.steps[0].args == {"force": True, "comes_back": True}
+    assert not plan_node(desired, dataclasses.replace(removed, local_state="active", node_id="other")).changed
+
+
+def test_a_node_that_managers_of_another_swarm_do_not_list_is_left_alone():
+    elsewhere = dataclasses.replace(WORKER, cluster_id="swarm2")
+    with pytest.raises(OversshError, match="this node is in another swarm, swarm2, not in swarm1"):
+        plan_node(dataclasses.replace(SPOKE, members=LISTED), elsewhere)
+
+
+def test_a_first_manager_that_the_others_have_removed_is_told_to_join_them():
+    with pytest.raises(
+        OversshError, match="the swarm swarm1, whose managers have removed it; to join it anew, name one"
+    ):
+        plan_node(dataclasses.replace(FOUNDER, members=LISTED), _in_swarm())
+
+
+@pytest.mark.parametrize(
+    ("observed", "members", "taken"),
+    [
+        (_in_swarm(local_state="error", error="timeout"), {}, True),
+        (_in_swarm(_manager("n1", "unreachable"), local_state="error", error="timeout"), {}, False),
+        (dataclasses.replace(WORKER, local_state="error"), {"n2": "ready"}, True),
+        (dataclasses.replace(WORKER, local_state="error"), {"n2": "down"}, False),
+        (dataclasses.replace(WORKER, local_state="error"), {}, False),
+        (dataclasses.replace(WORKER, local_state="locked"), {"n2": "ready"}, False),
+    ],
+)
+def test_managers_are_believed_that_a_node_works_which_its_engine_calls_broken(observed, members, taken):
+    found = believed(observed, members)
+    assert (found.local_state == "active", found.doubted) == (taken, taken)
+
+
+def test_a_node_in_doubt_needs_nothing_done():
+    found = believed(_in_swarm(local_state="error", error="timeout"), {})
+    assert not plan_node(FOUNDER, found).changed
