@@ -20,7 +20,7 @@ from ._main import Engine
 from ._plan import Plan, Step
 from ._swarm_model import Desired, Observed, believed, endpoint, forgotten
 from ._swarm_observe import BRIDGE, BRIDGE_LABELS, BRIDGE_OPTIONS, observe_node
-from ._swarm_plan import listen_addr, plan_node
+from ._swarm_plan import listen_addr, plan_node, says
 from ._wait import WaitError, wait_until
 
 # What the engine takes where a pool is given without a size of its networks, or the other way round.
@@ -35,8 +35,8 @@ NOT_STOPPED = "context deadline exceeded"
 # And so when it goes on joining by itself.
 STILL_JOINING = "will continue in the background"
 DOUBTED = (
-    "the engine on this host calls its part in the swarm 'error' (Docker says: {error}), but the managers list it as "
-    "ready and it works; the word goes when Docker is restarted, with 'systemctl restart docker' when the containers "
+    "the engine on this host calls its part in the swarm 'error'{words}, but the managers list it as ready and it works; "
+    "the word goes when Docker is restarted, with 'systemctl restart docker' when the containers "
     "here may be interrupted"
 )
 # Words of the engine when a join fails, and what they mean to the operator.
@@ -124,7 +124,7 @@ class SwarmNode(Engine[Observed]):
 
     def result(self, observed: Observed) -> dict[str, Any]:
         """See node_result; with what the operator should know besides."""
-        said = [*self.warnings, *([DOUBTED.format(error=observed.error or "nothing")] if observed.doubted else [])]
+        said = [*self.warnings, *([DOUBTED.format(words=says(observed))] if observed.doubted else [])]
         warnings = {"warnings": said} if said else {}
         return {**node_result(observed), "nodes": nodes_result(observed), **warnings}
 
@@ -179,7 +179,7 @@ class SwarmNode(Engine[Observed]):
             wait_until(lambda: self._local_state() == "active", self._timeout, f"the join at {manager}")
         except WaitError as error:
             found = observe_node(self._docker, self._run)
-            words = f" (Docker says: {found.error})" if found.error else ""
+            words = says(found)
             if found.node_id and self._desired.state == "manager":
                 # The managers may count it already: without it they might have no majority.
                 raise OversshError(f"{error}{words}; it goes on in the background, see 'docker info'") from error
@@ -287,7 +287,7 @@ class SwarmNode(Engine[Observed]):
 
     def _is_worker(self) -> bool:
         found = observe_node(self._docker, self._run)
-        return found.settled and found.local_state == "active" and found.role == "worker"
+        return found.settled and found.role == "worker"
 
     def _node_address(self) -> str:
         return str((self._docker.info().get("Swarm") or {}).get("NodeAddr") or "")
@@ -323,7 +323,7 @@ class SwarmNode(Engine[Observed]):
         try:
             wait_until(ready, self._timeout, f"this node's part as {self._desired.state} of the swarm")
         except WaitError as error:
-            words = f" (Docker says: {last[0].error})" if last[0].error else ""
+            words = says(last[0])
             raise OversshError(f"{error}; its engine calls itself {last[0].local_state}{words}") from error
 
     def _addresses(self) -> dict[str, Any]:

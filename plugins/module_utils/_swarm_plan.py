@@ -127,13 +127,13 @@ def _refuse_unusable(desired: Desired, observed: Observed) -> None:
         )
     if state == "pending":
         raise OversshError(
-            f"this node belongs to a swarm that has not started on it yet{_says(observed)}; see that it reaches the "
+            f"this node belongs to a swarm that has not started on it yet{says(observed)}; see that it reaches the "
             f"managers it knows ({', '.join(observed.managers) or 'none'}) and that most of them run, or take it "
             "out with state: left"
         )
     if state == "error" and desired.on_change != "recreate":
         raise OversshError(
-            f"this node belongs to a swarm but can't take part in it{_says(observed)}; when the cause is gone, "
+            f"this node belongs to a swarm but can't take part in it{says(observed)}; when the cause is gone, "
             "'systemctl restart docker' brings it back; on_change: recreate leaves that swarm and starts anew"
         )
 
@@ -205,7 +205,7 @@ def _refuse_loss(desired: Desired, observed: Observed) -> None:
     others = _other_managers(observed)
     if observed.own is None:
         raise OversshError(
-            f"this node is a manager of a swarm that does not run here at present{_says(observed)}, and leaving throws "
+            f"this node is a manager of a swarm that does not run here at present{says(observed)}, and leaving throws "
             "away what it holds of it; bring the swarm back first, or set force: true to agree"
         )
     if not others:
@@ -284,7 +284,8 @@ def _swarm(observed: Observed) -> str:
     return f"the swarm {observed.cluster_id}" if observed.cluster_id else "its swarm"
 
 
-def _says(observed: Observed) -> str:
+def says(observed: Observed) -> str:
+    """The engine's own words about its swarm, in brackets; empty where it has none."""
     return f" (Docker says: {' '.join(observed.error.split())})" if observed.error else ""
 
 
