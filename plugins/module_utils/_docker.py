@@ -4,10 +4,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import ipaddress
 import json
+import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any
 
 from ._errors import OversshError
@@ -24,7 +28,18 @@ except ImportError as error:
 # The first engine whose swarm takes a data path port and an address pool (Docker 19.03).
 OLDEST_API = (1, 40)
 SOCKET = "/var/run/docker.sock"
+# Seconds that one call may take. A sound engine answers questions at once, and waits at most 20 s for its managers;
+# work takes longer, such as to leave a swarm.
+ANSWER_SECONDS, WORK_SECONDS, ALIVE_SECONDS = 25.0, 60.0, 3.0
+QUESTIONS = re.compile(r"info|version|nodes|tasks|services|networks|containers|images|inspect_\w+\Z")
+# Where the kernel lists connections, and what it calls one that stands.
+CONNECTIONS, ESTABLISHED = ("/proc/net/tcp", "/proc/net/tcp6"), "01"
+MANAGERS_PORT = 2377
 NOT_FOUND = 404
+
+RESTART = "restart Docker with 'systemctl restart docker' when the containers on this host may be interrupted"
+HANGS = f"the Docker engine on this host takes connections and answers none; see 'journalctl -u docker', and {RESTART}"
+WAITS = f"it waits for its swarm, as where managers don't reach each other; {RESTART}"
 
 Read = Callable[[str], "str | None"]
 
@@ -37,6 +52,10 @@ class DockerError(OversshError):
         self.status = status
 
 
+class SilentError(DockerError):
+    """The engine did not answer in time."""
+
+
 class Docker:
     """The SDK's APIClient as it is, but whatever a call raises arrives as DockerError.
 
@@ -44,8 +63,10 @@ class Docker:
     join has no availability, and the init of version 5 has no data path port.
     """
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, answer: float = ANSWER_SECONDS) -> None:
         self._client = client
+        self._answer = answer
+        self._deadline: float | None = None
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._client, name)
@@ -53,28 +74,87 @@ class Docker:
             return found
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            return _translated(lambda: found(*args, **kwargs))
+            self._client.timeout = self._limit(name)
+            try:
+                return _translated(lambda: found(*args, **kwargs))
+            except SilentError as error:
+                raise SilentError(self._silence(name)) from error
 
         return call
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """Post body as JSON to path, and return the answer's JSON, None where it is empty."""
         url = f"{self._client.base_url}/v{self._client.api_version}{path}"
-        answer = _translated(lambda: self._client.post(url, json=dict(body), timeout=self._client.timeout))
+        answer = _translated(lambda: self._client.post(url, json=dict(body), timeout=WORK_SECONDS))
         if answer.status_code >= 400:
             raise DockerError(_message(answer.text) or f"HTTP status {answer.status_code}", answer.status_code)
         return answer.json() if answer.text.strip() else None
 
+    def _silence(self, name: str) -> str:
+        """Why the engine did not answer this call."""
+        self._client.timeout = ALIVE_SECONDS
+        try:
+            _translated(self._client.version)
+        except DockerError:
+            return HANGS
+        said = f"the Docker engine on this host is alive, but did not answer '{name}' in time"
+        return f"{said}: {stuck_manager() or WAITS}"
 
-def connect(timeout: float = 60) -> Docker:
-    """The engine on this host; timeout: how many seconds one call may take."""
+    @contextlib.contextmanager
+    def at_most(self, seconds: float) -> Iterator[None]:
+        """Each question in this block is answered within so many seconds from now, or a SilentError."""
+        self._deadline = time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            self._deadline = None
+
+    def _limit(self, name: str) -> float:
+        """Seconds that a call may take."""
+        if not QUESTIONS.match(name):
+            return WORK_SECONDS
+        left = ANSWER_SECONDS if self._deadline is None else self._deadline - time.monotonic()
+        return min(self._answer, max(left, ALIVE_SECONDS))
+
+
+def stuck_manager() -> str:
+    """A sentence on the manager that this engine waits for; empty where it waits for none that is known."""
+    waits = unanswered("".join(map(_readable, CONNECTIONS)), {MANAGERS_PORT, _own_port()})
+    if not waits:
+        return ""
+    peer, port = waits[0]
+    return (
+        f"Docker waits for the manager at {peer}, which does not acknowledge what it is sent on port {port}; a "
+        "firewall drops that, as one does that was loaded after the connection had begun; let these packets pass, end "
+        f"the connection with 'ss -K dst {peer} dport = {port}', or {RESTART}"
+    )
+
+
+def unanswered(listing: str, ports: Container[int]) -> list[tuple[str, int]]:
+    """Peers and ports of the connections in /proc/net/tcp that hold data which was not acknowledged yet."""
+    found = []
+    for line in listing.splitlines():
+        words = line.split()
+        if len(words) < 5 or words[3] != ESTABLISHED or int(words[4].partition(":")[0], 16) == 0:
+            continue
+        address, _colon, port = words[2].partition(":")
+        if int(port, 16) in ports:
+            # Each word of four bytes is in the order of this machine, which is little-endian wherever Docker runs.
+            swapped = b"".join(bytes.fromhex(address[at : at + 8])[::-1] for at in range(0, len(address), 8))
+            found.append((str(ipaddress.ip_address(swapped)), int(port, 16)))
+    return found
+
+
+def connect(patience: float = ANSWER_SECONDS) -> Docker:
+    """The engine on this host; patience: for how many seconds the caller would wait for an answer."""
     if docker is None:
         raise OversshError(
             f"the Python library docker is missing for {sys.executable} on this host ({IMPORT_ERROR}); "
             "install the package python3-docker"
         )
+    answer = min(ANSWER_SECONDS, max(patience, ALIVE_SECONDS))
     try:
-        client = docker.APIClient(version="auto", timeout=timeout)
+        client = docker.APIClient(version="auto", timeout=answer)
     except Exception as error:
         raise OversshError(_why_unreachable(error)) from error
     if _version(client.api_version) < OLDEST_API:
@@ -82,7 +162,7 @@ def connect(timeout: float = 60) -> Docker:
             f"the Docker engine on this host speaks API {client.api_version}, which is too old for swarms as this "
             "collection makes them; install Docker 19.03 or later"
         )
-    return Docker(client)
+    return Docker(client, answer)
 
 
 def patiently(call: Callable[[], Any], passes: Callable[[str], bool], timeout: float) -> None:
@@ -136,8 +216,28 @@ def _translated(call: Callable[[], Any]) -> Any:
     except Exception as error:  # the SDK lets errors of requests and urllib3 through as they are
         response = getattr(error, "response", None)
         status = int(getattr(response, "status_code", 0) or 0)
+        if not status and _timed_out(error):
+            raise SilentError(HANGS) from error
         words = str(getattr(error, "explanation", None) or error).strip()
         raise DockerError(words if status else _why_unreachable(error), status) from error
+
+
+def _timed_out(error: BaseException) -> bool:
+    return any(isinstance(inner, TimeoutError) or "timed out" in str(inner).lower() for inner in _chain(error))
+
+
+def _own_port() -> int:
+    """Where this node itself listens as a manager, which is the port of the others, too."""
+    port = str(swarm_record({}, _readable).get("ListenAddr") or "").rpartition(":")[2]
+    return int(port) if port.isdigit() else MANAGERS_PORT
+
+
+def _readable(path: str) -> str:
+    """A file's text, empty where it can't be read."""
+    try:
+        return read_text(path) or ""
+    except OversshError:
+        return ""
 
 
 def _why_unreachable(error: BaseException) -> str:
@@ -155,8 +255,8 @@ def _why_unreachable(error: BaseException) -> str:
             f"the Python library docker {docker.__version__} does not work with this host's library requests "
             f"({error}); upgrade the package python3-docker"
         )
-    if "timed out" in str(error).lower():
-        return "the Docker engine on this host did not answer in time; see 'systemctl status docker'"
+    if _timed_out(error):
+        return HANGS
     return f"the Docker engine on this host did not answer: {error}"
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from . import _account_info, _gossip, _proc, _sshd
 from ._addresses import Device, parse_devices, read_routes, smallest_mtu
 from ._command import Runner
-from ._docker import data_path_address
+from ._docker import data_path_address, stuck_manager
 from ._errors import OversshError
 from ._files import read_text
 
@@ -283,7 +283,8 @@ class Host:
         except OversshError as error:
             return {}, [f"{error}."]
         swarm = info.get("Swarm") or {}
-        nodes = listed(client) if swarm.get("ControlAvailable") else []
+        # An engine that waited for the other managers in vain says so, and would wait as long again.
+        nodes = listed(client) if swarm.get("ControlAvailable") and not swarm.get("Error") else []
         answer = {
             "version": info.get("ServerVersion"),
             "swarm": swarm.get("LocalNodeState"),
@@ -294,6 +295,8 @@ class Host:
             "unavailable": unavailable(nodes),
         }
         problems = docker_problems(info)
+        if swarm.get("Error") and (stuck := stuck_manager()):
+            problems.append(f"{stuck}.")
         if answer["swarm"] == "inactive" and _gossip.listens(_gossip.EVERYWHERE):
             problems.append(
                 f"something listens on port {_gossip.PORT}, which the swarm's gossip needs; an engine that has left a "

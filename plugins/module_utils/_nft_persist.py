@@ -240,7 +240,8 @@ ExecStart=/bin/sh {SCRIPT_FILE}
 WantedBy=multi-user.target
 """
 
-# Each start of the two services starts ours, so systemd's limit on starts would only leave the rules out.
+# Each start of the two services starts ours, so systemd's limit on starts would only leave the rules out. It is ended
+# before it has done its work where they are started twice in a row: it is started again right after, and has not failed.
 UNIT_TEXT = f"""\
 [Unit]
 Description=Firewall rules of overssh, put back where they are missing
@@ -252,6 +253,7 @@ StartLimitIntervalSec=0
 [Service]
 Type=oneshot
 RemainAfterExit=yes
+SuccessExitStatus=SIGTERM
 ExecStart=/bin/sh {SCRIPT_FILE}
 ExecReload=/bin/sh {SCRIPT_FILE}
 

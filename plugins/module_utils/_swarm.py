@@ -14,7 +14,7 @@ from typing import Any
 from . import _gossip
 from ._addresses import carriers, read_devices, read_routes
 from ._command import Runner
-from ._docker import NOT_FOUND, Docker, DockerError, patiently
+from ._docker import NOT_FOUND, Docker, DockerError, patiently, stuck_manager
 from ._errors import OversshError
 from ._main import Engine
 from ._plan import Plan, Step
@@ -35,8 +35,8 @@ NOT_STOPPED = "context deadline exceeded"
 # And so when it goes on joining by itself.
 STILL_JOINING = "will continue in the background"
 DOUBTED = (
-    "the engine on this host calls its part in the swarm 'error'{words}, but the managers list it as ready and it works; "
-    "the word goes when Docker is restarted, with 'systemctl restart docker' when the containers "
+    "the engine on this host calls its part in the swarm 'error'{words}, but the managers list it as ready and it "
+    "works; the word goes when Docker is restarted, with 'systemctl restart docker' when the containers "
     "here may be interrupted"
 )
 # Words of the engine when a join fails, and what they mean to the operator.
@@ -70,10 +70,15 @@ class SwarmNode(Engine[Observed]):
 
     def observe(self) -> Observed:
         """The node when it has settled: a starting engine says "pending" for a moment."""
-        try:
-            return wait_until(self._settled, self._timeout if self._wait else 0, "the swarm's start")
-        except WaitError:
-            return self._look()
+        with self._docker.at_most(self._timeout):
+            try:
+                found = wait_until(self._settled, self._timeout if self._wait else 0, "the swarm's start")
+            except WaitError:
+                found = self._look()
+        stuck = stuck_manager() if found.error and self._desired.state != "left" else ""
+        if stuck:
+            raise OversshError(f"{stuck}{says(found)}")
+        return found
 
     def plan(self, observed: Observed) -> Plan:
         """See plan_node; a join without a token is refused here, before anything is done."""
@@ -209,16 +214,21 @@ class SwarmNode(Engine[Observed]):
             wait_until(lambda: not _gossip.listens(address), GOSSIP_SECONDS, "the end of the gossip")
             return
         kept = f"Docker kept port {_gossip.PORT} of the swarm that it left, by a fault of its own"
-        affected = containers_that_a_restart_touches(self._docker)
+        affected = self._restart_unnoticed(kept)
         if affected:
-            self.warnings.append(
-                f"{kept}, and can't join another until it is restarted; do that with 'systemctl restart docker' when "
-                f"the containers on this host may be interrupted: {', '.join(affected)}"
-            )
-            return
-        self._run(["systemctl", "restart", "docker"])
-        wait_until(self._answers, self._timeout, "Docker's restart")
-        self.warnings.append(f"{kept}, and was restarted; no container was running")
+            self.warnings.append(f"{kept}, and can't join another until it is restarted; {_restart_later(affected)}")
+
+    def _restart_unnoticed(self, kept: str) -> list[str]:
+        """Restart the engine where no container is touched, and say so; otherwise the containers' names.
+
+        kept: a sentence on what the restart is for.
+        """
+        affected = containers_that_a_restart_touches(self._docker)
+        if not affected:
+            self._run(["systemctl", "restart", "docker"])
+            wait_until(self._answers, self._timeout, "Docker's restart")
+            self.warnings.append(f"{kept}, and was restarted; no container was running")
+        return affected
 
     def _answers(self) -> bool:
         try:
@@ -249,6 +259,33 @@ class SwarmNode(Engine[Observed]):
 
     def _remove_bridge(self) -> None:
         """Once the swarm's own sandbox has let go of it; a container of the host that stays on it keeps it."""
+        if self._bridge_is_removed() or observe_node(self._docker, self._run).bridge_used:
+            return
+        kept = f"Docker kept the bridge {BRIDGE} for a swarm that it has forgotten, by a fault of its own"
+        affected = self._restart_unnoticed(kept)
+        if affected:
+            raise OversshError(f"{kept}, until it is restarted; {_restart_later(affected)}")
+        state = self._settled_state()
+        if state != "inactive":
+            if not self._desired.force:
+                raise OversshError(
+                    f"Docker was restarted, as it kept the bridge {BRIDGE} for a swarm that it had forgotten, and "
+                    f"knows that swarm again, as {state}; set force: true to leave it"
+                )
+            self._out(force=True)
+        if not self._bridge_is_removed():
+            raise OversshError(
+                f"{kept}, also after its restart; see 'docker network inspect {BRIDGE}' for who is on it"
+            )
+
+    def _settled_state(self) -> str:
+        """The engine's word for its part in a swarm, once it has started."""
+        with contextlib.suppress(WaitError):
+            wait_until(lambda: self._local_state() != "pending", self._timeout, "the swarm's start")
+        return self._local_state()
+
+    def _bridge_is_removed(self) -> bool:
+        """Whether the bridge is gone, at the latest when the engine has had the time to let it go."""
 
         def removed() -> bool:
             try:
@@ -261,11 +298,9 @@ class SwarmNode(Engine[Observed]):
                 return False
             return True
 
-        try:
-            wait_until(removed, BRIDGE_SECONDS, f"the release of the bridge {BRIDGE}")
-        except WaitError:
-            if not observe_node(self._docker, self._run).bridge_used:
-                raise
+        with contextlib.suppress(WaitError):
+            return wait_until(removed, BRIDGE_SECONDS, f"the release of the bridge {BRIDGE}")
+        return False
 
     def _update_self(self, field: str, value: str) -> None:
         """Change this node's own entry, through this node as a manager, and wait until it holds."""
@@ -324,6 +359,8 @@ class SwarmNode(Engine[Observed]):
             wait_until(ready, self._timeout, f"this node's part as {self._desired.state} of the swarm")
         except WaitError as error:
             words = says(last[0])
+            stuck = stuck_manager()
+            words += f"; {stuck}" if stuck else ""
             raise OversshError(f"{error}; its engine calls itself {last[0].local_state}{words}") from error
 
     def _addresses(self) -> dict[str, Any]:
@@ -386,6 +423,14 @@ def containers_that_a_restart_touches(docker: Docker) -> list[str]:
         if container.get("State") == "running" or policy == "always":
             found.append(str(container["Names"][0]).lstrip("/"))
     return found
+
+
+def _restart_later(affected: list[str]) -> str:
+    """What to do about an engine that has to be restarted, where containers run."""
+    return (
+        "do that with 'systemctl restart docker' when the containers on this host may be interrupted: "
+        f"{', '.join(affected)}"
+    )
 
 
 def reaches(address: str) -> bool:

@@ -39,7 +39,8 @@ def observe_node(docker: Docker, run: Runner, read: Read = read_text) -> Observe
     manager = bool(swarm.get("ControlAvailable"))
     cluster = swarm.get("Cluster") or {}
     record: Mapping[str, Any] = {} if state == "inactive" else swarm_record(info, read)
-    nodes, trouble = _nodes(docker) if manager else ((), "")
+    # An engine that waited for the other managers in vain says so, and would wait as long again.
+    nodes, trouble = _nodes(docker) if manager and not swarm.get("Error") else ((), "")
     address = swarm.get("NodeAddr") or ""
     certificates = f"{swarm_folder(info)}/certificates"
     certified_id, certified_role = (

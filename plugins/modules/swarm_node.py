@@ -380,7 +380,7 @@ def main() -> None:
 
 
 def _engine(module: AnsibleModule, params: dict[str, Any]) -> Engine[Any]:
-    docker, wait, timeout = connect(), params["wait"], params["wait_timeout"]
+    docker, wait, timeout = connect(params["wait_timeout"]), params["wait"], params["wait_timeout"]
     if params["state"] == "drained":
         return SwarmDrain(docker, params["node"], timeout if wait else None)
     if params["state"] == "removed":

@@ -7,6 +7,7 @@ import http.server
 import json
 import socketserver
 import threading
+import time
 
 import pytest
 
@@ -22,6 +23,9 @@ class _Engine(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
     api = "1.45"
     posted: list
+    # What it never answers, until the test is over.
+    silent: tuple[str, ...] = ()
+    over: threading.Event
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -42,8 +46,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def do_GET(self):
-        if self.path.endswith("/version"):
+        if self.path.endswith("/version") and "/version" not in self.server.silent:
             self._answer(200, {"ApiVersion": self.server.api, "Version": "26.1.5"})
+        elif self.path.endswith(self.server.silent):
+            self.server.over.wait(30)
         elif self.path.endswith("/info"):
             self._answer(200, {"Swarm": {"LocalNodeState": "inactive"}})
         else:
@@ -62,11 +68,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 def engine(tmp_path, monkeypatch):
     path = str(tmp_path / "d.sock")
     server = _Engine(path, _Handler)
-    server.posted = []
+    server.posted, server.over = [], threading.Event()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     _point_at(monkeypatch, path)
     yield server
+    server.over.set()
     server.shutdown()
     server.server_close()
     thread.join()
@@ -153,3 +160,58 @@ def test_a_missing_library_names_the_interpreter_and_the_package(monkeypatch):
     monkeypatch.setattr(_docker, "IMPORT_ERROR", "No module named 'docker'")
     with pytest.raises(OversshError, match=r"docker is missing for .*python.* install the package python3-docker"):
         _docker.connect()
+
+
+# As the kernel listed a manager's connections when its packets to another manager were dropped.
+STUCK = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   4: 02001EAC:0949 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1462802 1 0 100 0 0 10 0
+   5: 02001EAC:9E98 01001EAC:0949 01 00000000:00000000 02:00000210 00000000     0        0 1460388 2 0 20 4 22 18 -1
+   6: 02001EAC:ADE0 01001EAC:0949 01 0000006E:00000000 04:00000094 00000000     0        3 1462823 3 0 20 4 28 16 -1
+   7: 02001EAC:0016 01001EAC:A836 01 00000021:00000000 02:0000004E 00000000     0        0 1462821 2 0 22 4 11 18 -1
+"""
+
+
+def test_a_manager_that_acknowledges_nothing_is_found_among_the_connections():
+    assert _docker.unanswered(STUCK, {2377}) == [("172.30.0.1", 2377)]
+    assert _docker.unanswered(STUCK, {7946}) == []
+    six = "0: 0:0 B80D01200000000067452301EFCDAB89:0949 01 00000001:00000000"
+    assert _docker.unanswered(six, {2377}) == [("2001:db8::123:4567:89ab:cdef", 2377)]
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """No call is waited for long."""
+    monkeypatch.setattr(_docker, "ALIVE_SECONDS", 0.2)
+
+
+def test_a_question_without_an_answer_names_who_is_waited_for(engine, hasty, monkeypatch, tmp_path):
+    listing = tmp_path / "tcp"
+    listing.write_text(STUCK)
+    monkeypatch.setattr(_docker, "CONNECTIONS", (str(listing),))
+    engine.silent = ("/info",)
+    client = _docker.connect(patience=0.1)
+    started = time.monotonic()
+    with pytest.raises(
+        _docker.SilentError, match=r"did not answer 'info' in time: Docker waits for the manager at 172"
+    ):
+        client.info()
+    listing.write_text("")
+    with pytest.raises(_docker.SilentError, match=r"it waits for its swarm, .*'systemctl restart docker'"):
+        client.info()
+    assert time.monotonic() - started < 5
+
+
+def test_a_question_is_not_waited_for_longer_than_its_wait(engine, hasty):
+    engine.silent = ("/info",)
+    client = _docker.connect()
+    started = time.monotonic()
+    with client.at_most(0.3), pytest.raises(_docker.SilentError):
+        client.info()
+    assert time.monotonic() - started < 5
+
+
+def test_an_engine_that_answers_nothing_at_all_is_said_so(engine, hasty):
+    engine.silent = ("/version", "/info")
+    with pytest.raises(OversshError, match=r"takes connections and answers none; .*'systemctl restart docker'"):
+        _docker.connect(patience=0.1)

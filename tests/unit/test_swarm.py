@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -58,6 +59,10 @@ class Engine:
         self.calls.append((name, *what))
         if name in self.refuses:
             raise DockerError(self.refuses[name], 503)
+
+    @contextlib.contextmanager
+    def at_most(self, seconds):
+        yield
 
     def info(self):
         swarm = {"LocalNodeState": self.state, "ControlAvailable": self.manager}
@@ -423,6 +428,70 @@ def test_an_engine_that_keeps_its_gossip_is_restarted_where_nobody_notices(
     (warning,) = engine.result(engine.observe())["warnings"]
     assert warning.startswith("Docker kept port 7946 of the swarm that it left")
     assert words in warning
+
+
+class Kept(Engine):
+    """An engine that has forgotten its swarm, and keeps its bridge till a restart, after which it may remember."""
+
+    remembers = "inactive"
+
+    def __init__(self, gossip):
+        super().__init__()
+        self.bridge = {"Labels": dict(BRIDGE_LABELS), "Containers": {"ingress-sbox": {}}}
+        self.gossip = gossip
+
+    def info(self):
+        if not self.gossip["stuck"] and self.remembers:
+            self.state, self.remembers = self.remembers, ""
+        return super().info()
+
+    def remove_network(self, name):
+        self._note("remove_network", name)
+        if self.gossip["stuck"] or self.state != "inactive":
+            raise DockerError("network docker_gwbridge has active endpoints", 403)
+        self.bridge = None
+
+
+@pytest.mark.parametrize("remembers", ["inactive", "locked"])
+def test_a_bridge_of_a_forgotten_swarm_goes_with_a_restart_that_nobody_notices(monkeypatch, gossip, remembers):
+    monkeypatch.setattr(_swarm, "BRIDGE_SECONDS", 0.1)
+    gossip["stuck"] = True
+    docker = Kept(gossip)
+    docker.remembers = remembers
+    host = Host(gossip)
+    engine = SwarmNode(docker, host, Desired(state="left", force=True), 1)
+    apply(engine.plan(engine.observe()), engine.perform)
+    assert (host.restarts, docker.bridge) == (1, None)
+    assert (("leave", True) in docker.calls) == (remembers == "locked")
+    (warning,) = engine.result(engine.observe())["warnings"]
+    assert warning.startswith("Docker kept the bridge docker_gwbridge for a swarm that it has forgotten")
+
+
+def test_a_bridge_of_a_forgotten_swarm_names_the_way_out_where_containers_run(monkeypatch, gossip):
+    monkeypatch.setattr(_swarm, "BRIDGE_SECONDS", 0.1)
+    gossip["stuck"] = True
+    docker = Kept(gossip)
+    docker.hosted = [{"Id": "c", "Names": ["/web"], "State": "running", "HostConfig": {}}]
+    engine = SwarmNode(docker, Host(gossip), Desired(state="left", force=True), 1)
+    with pytest.raises(OversshError, match=r"until it is restarted; do that with 'systemctl restart docker' .*: web"):
+        apply(engine.plan(engine.observe()), engine.perform)
+
+
+def test_a_manager_that_answers_no_more_is_named_at_once(monkeypatch):
+    monkeypatch.setattr(_swarm, "stuck_manager", lambda: "Docker waits for the manager at 172.30.0.9")
+
+    class Waits(Engine):
+        def info(self):
+            found = super().info()
+            return {**found, "Swarm": {**found["Swarm"], "Error": "deadline exceeded"}}
+
+        def nodes(self):
+            raise AssertionError("it would wait as long again")
+
+    docker = Waits("active", True)
+    with pytest.raises(OversshError, match=r"manager at 172\.30\.0\.9 \(Docker says: deadline exceeded\)"):
+        SwarmNode(docker, Run(), FOUNDER, 3600).observe()
+    assert SwarmNode(docker, Run(), Desired(state="left", force=True), 3600).observe().role == "manager"
 
 
 def test_managers_that_all_leave_at_once_dont_wait_for_each_other():
