@@ -54,7 +54,7 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _report
+from ansible_collections.overssh.swarm.plugins.plugin_utils import _causes, _report
 
 
 def verify_report(
@@ -63,7 +63,7 @@ def verify_report(
     """See _report.build."""
     containers = {host: hostvars[host].get("verify_container") or {} for host in hosts}
     answers = {host: hostvars[host].get("verify_measured") or {} for host in hosts}
-    return _report.build(network, _report.nodes(containers, underlay), answers, left_out)
+    return _report.build(network, _report.nodes(containers, underlay), answers, left_out, _causes.remarks(containers))
 
 
 class FilterModule:

@@ -80,7 +80,7 @@ def notes(legacy: Legacy, accepts: Sequence[Accept]) -> list[str]:
         f"{PROGRAMS[base.key.family]}-legacy may drop packets of {accept.name}, by {what} in the table "
         f"{base.key.table}; nft has no say there, so let them pass with {PROGRAMS[base.key.family]}-legacy too"
         for accept in accepts
-        for base, what in _deciders(walker, accept)
+        for base, what, _surely in deciders(walker, accept)
     )
     for family, why in legacy.unread.items():
         if any(family in accept.families for accept in accepts):
@@ -91,13 +91,18 @@ def notes(legacy: Legacy, accepts: Sequence[Accept]) -> list[str]:
     return list(found)
 
 
-def _deciders(walker: Walker, accept: Accept) -> Iterator[tuple[Chain, str]]:
-    """What may drop packets on their path, and the replies of this host."""
-    for hook in (*PATH_HOOKS[accept.path], "output"):
-        for base in walker.ruleset.base_chains(hook, accept.families):
-            kinds = accept.replies if hook == "output" else accept.packets
-            for packet in kinds(hook, base.priority, (base.key.family,)):
-                event = walker.first_drop(base, packet)
-                if event is not None:
-                    rule = None if event.kind == "exit" else deciding_rule(walker.ruleset, event)
-                    yield base, f"the policy of {base.key.chain}" if rule is None else repr(rule.text)
+def deciders(walker: Walker, accept: Accept) -> Iterator[tuple[Chain, str, bool]]:
+    """What may drop packets on their path, or this host's replies: in which base chain, in words, and if surely."""
+    hooks = ("ingress", *PATH_HOOKS[accept.path]) if accept.path != "output" else PATH_HOOKS[accept.path]
+    for kinds, concerned in ((accept.packets, hooks), (accept.replies, ("output",))):
+        for hook in concerned:
+            for base in walker.ruleset.base_chains(hook, {*accept.families, "inet", "netdev"}):
+                if base.devices and accept.in_interfaces and set(base.devices).isdisjoint(accept.in_interfaces):
+                    continue
+                families = (base.key.family,) if base.key.family in accept.families else accept.families
+                for packet in kinds(hook, base.priority, families):
+                    event = walker.first_drop(base, packet)
+                    if event is not None:
+                        rule = None if event.kind == "exit" else deciding_rule(walker.ruleset, event)
+                        words = f"the policy of {base.key.chain}" if rule is None else repr(rule.text)
+                        yield base, words, event.certain

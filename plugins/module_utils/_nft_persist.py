@@ -241,7 +241,7 @@ WantedBy=multi-user.target
 """
 
 # Each start of the two services starts ours, so systemd's limit on starts would only leave the rules out. It is ended
-# before it has done its work where they are started twice in a row: it is started again right after, and has not failed.
+# before it has done its work where they are restarted one after the other: it is then started again, and hasn't failed.
 UNIT_TEXT = f"""\
 [Unit]
 Description=Firewall rules of overssh, put back where they are missing

@@ -160,13 +160,20 @@ class ProbeEngine(Engine[Observed]):
     """The probe of this host."""
 
     def __init__(
-        self, docker: Any, desired: Desired, timeout: float | None, answer: Mapping[str, Any] | None = None
+        self,
+        docker: Any,
+        desired: Desired,
+        timeout: float | None,
+        answer: Mapping[str, Any] | None = None,
+        missing: Callable[[], list[str]] = list,
     ) -> None:
         """timeout: seconds to wait for the container to be on its network; None: don't wait.
 
-        answer: what is to be returned besides.
+        answer: what is to be returned besides. missing: tells which of Docker's own firewall rules are missing, of
+        which the engine makes some again when it starts a container.
         """
-        self._answer = answer or {}
+        self._answer = dict(answer or {})
+        self._missing = missing
         self._docker = docker
         self._desired = desired
         self._timeout = timeout
@@ -231,11 +238,16 @@ class ProbeEngine(Engine[Observed]):
             ),
             networking_config=self._docker.create_networking_config({network: self._docker.create_endpoint_config()}),
         )
+        before = self._missing()
         try:
             self._start(container["Id"])
         except OversshError:
             self._docker.remove_container(container["Id"], force=True, v=True)
             raise
+        if before:
+            after = self._missing()
+            self._answer["restored"] = [rule for rule in before if rule not in after]
+            self._answer["missing"] = after
 
     def _start(self, container: str) -> None:
         """Until the swarm attaches it; managers may be busy, or the engine still letting go of the one before."""

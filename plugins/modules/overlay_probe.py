@@ -114,6 +114,18 @@ removed:
   returned: with O(peers)
   type: bool
   sample: true
+restored:
+  description: Rules of Docker's own that were missing, and that Docker has made again for this container.
+  returned: with O(state=present), where there are any
+  type: list
+  elements: str
+  sample: ["the jump from FORWARD to DOCKER-USER"]
+missing:
+  description: Rules of Docker's own that are missing all the same.
+  returned: with O(state=present), where there are any
+  type: list
+  elements: str
+  sample: ["the masquerading of docker_gwbridge (172.18.0.0/16)"]
 steps:
   description: What was done, or in check mode would be done, in words.
   returned: success
@@ -125,6 +137,8 @@ steps:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.overssh.swarm.plugins.module_utils import _docker_rules
+from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
 from ansible_collections.overssh.swarm.plugins.module_utils._docker import connect
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._main import run
@@ -160,7 +174,8 @@ def main() -> None:
             if not found.done:
                 module.exit_json(changed=False, steps=[], container=name, address="", **answer)
         wanted = Desired(name, options["network"] if present else None)
-        engine = ProbeEngine(docker, wanted, options["wait_timeout"] if options["wait"] else None, answer)
+        timeout = options["wait_timeout"] if options["wait"] else None
+        engine = ProbeEngine(docker, wanted, timeout, answer, lambda: _docker_rules.missing(runner(module), docker))
     except OversshError as error:
         module.fail_json(msg=str(error))
     run(module, engine)

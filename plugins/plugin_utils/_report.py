@@ -36,12 +36,14 @@ def build(
     nodes: Sequence[Mapping[str, str]],
     answers: Mapping[str, Mapping[str, Any]],
     left_out: Mapping[str, str] | None = None,
+    remarks: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The report of one verification.
 
     nodes: name, underlay and overlay address of each. answers: by name of the node that measured, its "peers" (the
     checks by name of the node that it measured), or the "trouble" that kept it from measuring. A pair or a check that
     nobody measured counts as failed: silence is no proof. left_out: the availability of nodes that take no containers.
+    remarks: sentences on what the measurement itself changed, and on what is missing although all pairs may pass.
     """
     troubles = {name: str(answer["trouble"]) for name, answer in answers.items() if answer.get("trouble")}
     pairs = []
@@ -54,11 +56,12 @@ def build(
                 pairs.append({"from": source["name"], "to": target["name"], "checks": checks})
     return {
         "schema": SCHEMA,
-        "ok": bool(pairs) and not any(_failed(pair) for pair in pairs),
+        "ok": bool(pairs) and not any(failed(pair) for pair in pairs),
         "network": network,
         "nodes": [dict(node) for node in nodes],
         "pairs": pairs,
         "left_out": dict(left_out or {}),
+        "remarks": list(remarks),
     }
 
 
@@ -79,10 +82,11 @@ def matrix(report: Mapping[str, Any]) -> list[str]:
     rows += [[source, *(cells.get((source, target), "-") for target in names)] for source in names]
     widths = [max(len(row[column]) for row in rows) for column in range(len(names) + 1)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-    good = sum(not _failed(pair) for pair in report["pairs"])
+    good = sum(not failed(pair) for pair in report["pairs"])
     summary = f"network {report['network']}: {good} of {len(report['pairs'])} pairs pass {', '.join(CHECKS)}"
     left_out = ", ".join(f"{name} ({word})" for name, word in report.get("left_out", {}).items())
-    return [summary, *lines, *([f"left out, as they take no containers: {left_out}"] if left_out else [])]
+    lines += [f"left out, as they take no containers: {left_out}"] if left_out else []
+    return [summary, *lines, *(f"note: {words}" for words in report.get("remarks", []))]
 
 
 def faults(report: Mapping[str, Any]) -> list[str]:
@@ -91,24 +95,39 @@ def faults(report: Mapping[str, Any]) -> list[str]:
     if not report["pairs"]:
         said.append(f"nothing was proved of {report['network']}, as fewer than two nodes take containers.")
     for pair in report["pairs"]:
-        failed = _failed(pair)
-        if failed:
-            reasons = {check: str(pair["checks"][check].get("reason", "failed")) for check in failed}
-            shared = set(reasons.values())
-            told = shared.pop() if len(shared) == 1 else "; ".join(f"{check}: {why}" for check, why in reasons.items())
+        broken = failed(pair)
+        if broken:
             said.append(
-                f"{pair['from']} does not reach {pair['to']} on {report['network']} by {', '.join(failed)}: {told}."
+                f"{pair['from']} does not reach {pair['to']} on {report['network']} by {', '.join(broken)}: "
+                f"{_reasons(pair, broken)}.{_next(pair)}"
             )
     return said
 
 
-def _failed(pair: Mapping[str, Any]) -> list[str]:
+def _reasons(pair: Mapping[str, Any], broken: Sequence[str]) -> str:
+    """Each reason once, with the checks that it is of where there are several."""
+    checks: dict[str, list[str]] = {}
+    for check in broken:
+        checks.setdefault(str(pair["checks"][check].get("reason", "failed")), []).append(check)
+    if len(checks) == 1:
+        return next(iter(checks))
+    return "; ".join(f"{', '.join(names)}: {why}" for why, names in checks.items())
+
+
+def _next(pair: Mapping[str, Any]) -> str:
+    """Why it is so, where that is known, and what to run next."""
+    cause = f" The cause: {pair['cause']}." if pair.get("cause") else ""
+    return f"{cause} Run next: {pair['next']}" if pair.get("next") else cause
+
+
+def failed(pair: Mapping[str, Any]) -> list[str]:
+    """The checks that the pair does not pass."""
     return [check for check in CHECKS if not pair["checks"][check]["ok"]]
 
 
 def _cell(pair: Mapping[str, Any]) -> str:
-    failed = _failed(pair)
-    if failed:
-        return "FAILED " + ",".join(failed)
+    broken = failed(pair)
+    if broken:
+        return "FAILED " + ",".join(broken)
     checks = pair["checks"]
     return f"ok {checks['icmp']['rtt_ms']:.1f} ms, {checks['mtu']['bytes']} bytes"

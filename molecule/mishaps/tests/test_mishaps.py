@@ -62,6 +62,10 @@ def test_nodes_that_lose_vxlan_or_large_packets_are_named():
     assert broken("icmp") == broken("tcp") == broken("udp") == with_edge2
     assert ("cloud1", "edge1") in broken("mtu")
     assert "by mtu: packets over 1250 bytes are lost, the interface's MTU is 64950." in said
+    assert (
+        "on edge2, 'iifname \"tun1001\" udp dport 4789 drop' in inet mishap first drops packets of fleet-swarm-udp. "
+        "Run next: ansible-playbook overssh.swarm.firewall" in said
+    )
     assert report()["ok"] is False
     assert left_behind() == {}
 

@@ -1,0 +1,65 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filter `verify_explained`."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: verify_explained
+short_description: A verification report with causes
+version_added: 0.1.0
+author: overssh.swarm contributors (@overssh)
+description:
+  - Gives each broken pair of a report C(next), the command to run next, and C(cause) where that is known.
+options:
+  _input:
+    description: The report.
+    type: dict
+    required: true
+  hosts:
+    description: The hosts that took part.
+    type: list
+    elements: str
+    required: true
+  hostvars:
+    description:
+      - All variables of all hosts, Ansible's C(hostvars).
+      - Each host's C(verify_looked) holds the answer of M(overssh.swarm.overlay_cause_info).
+    type: dict
+    required: true
+  port:
+    description: The UDP port of VXLAN.
+    type: int
+    default: 4789
+"""
+
+EXAMPLES = r"""
+- name: Say why
+  ansible.builtin.set_fact:
+    report: "{{ report | overssh.swarm.verify_explained(ansible_play_hosts_all, hostvars) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The report.
+  type: dict
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.overssh.swarm.plugins.plugin_utils import _causes
+
+
+def verify_explained(report: dict[str, Any], hosts: list[str], hostvars: Any, port: int = 4789) -> dict[str, Any]:
+    """See _causes.explained."""
+    looked = {host: (hostvars[host].get("verify_looked") or {}).get("causes") or [] for host in hosts}
+    return _causes.explained(report, looked, int(port))
+
+
+class FilterModule:
+    """What Ansible asks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filters of this file by name."""
+        return {"verify_explained": verify_explained}
