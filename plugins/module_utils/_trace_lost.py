@@ -6,14 +6,20 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
+from typing import Any
 
 from . import _nft_legacy
 from ._addresses import device_to, read_devices
 from ._command import Runner
 from ._errors import OversshError
 from ._files import read_text
+from ._nft_path import Reader, Walker
+from ._nft_rule import accept_from
 from ._trace_netlink import Header
 from ._trace_way import Way
+
+# The protocols that rules tell apart, by the kernel's numbers.
+PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 50: "esp", 58: "icmpv6"}
 
 
 def lost(run: Runner, way: Way, names: Mapping[int, str]) -> str:
@@ -21,12 +27,48 @@ def lost(run: Runner, way: Way, names: Mapping[int, str]) -> str:
     if way.entered == way.left == "prerouting" and way.last is not None:
         return f"no rule drops the packet; the kernel does, when it looks for its way: {_routing(run, way.last, names)}"
     where = f"after the hook {way.left}" if way.entered == way.left else f"at the hook {way.entered or way.left}"
-    who = (
-        "iptables-legacy has rules on this host, which nft does not show; look at iptables-legacy-save"
-        if _nft_legacy.observe(run).owners
-        else "look at what else handles packets there, such as IPsec policies, the MTU of its way, or programs of eBPF"
-    )
+    legacy = _nft_legacy.observe(run)
+    if not legacy.owners:
+        who = "look at what else handles packets there, such as IPsec policies, the MTU of its way, or programs of eBPF"
+    elif words := _by_legacy(legacy, way, names):
+        who = words
+    else:
+        who = "iptables-legacy has rules on this host, which nft does not show; look at iptables-legacy-save"
     return f"no rule of nft drops the packet, and it is lost {where}; {who}"
+
+
+def _by_legacy(legacy: _nft_legacy.Legacy, way: Way, names: Mapping[int, str]) -> str:
+    """Which rule or policy of iptables-legacy drops the packet at the hook where it was lost, "" where none does."""
+    header = way.last
+    protocol = PROTOCOLS.get(header.protocol) if header is not None else None
+    if header is None or protocol is None:
+        return ""
+    path = way.path or "input"
+    devices = {"in_interfaces": header.iif if path != "output" else 0, "out_interfaces": header.oif}
+    described: dict[str, Any] = {key: [names[index]] for key, index in devices.items() if index in names}
+    if path == "input":
+        described.pop("out_interfaces", None)
+    if header.port is not None and protocol in ("tcp", "udp"):
+        described["ports"] = [str(header.port)]
+    accept = accept_from(
+        {
+            **described,
+            "name": "packet",
+            "path": path,
+            "protocol": protocol,
+            "source": [header.source],
+            "destination": [header.destination],
+        }
+    )
+    walker = Walker(legacy.ruleset, Reader(legacy.ruleset))
+    found = [one for one in _nft_legacy.deciders(walker, accept) if one[0].hook == (way.entered or way.left)]
+    if not found:
+        return ""
+    # What surely drops it goes before what may.
+    base, words, surely = min(found, key=lambda one: not one[2])
+    program = f"{_nft_legacy.PROGRAMS[base.key.family]}-legacy"
+    drops = "drops" if surely else "may drop"
+    return f"{program} {drops} it, by {words} in the table {base.key.table}; let it pass there, as nft has no say in it"
 
 
 def unsent(run: Runner, destination: str) -> str:

@@ -321,7 +321,10 @@ def test_says_that_nft_does_not_see_what_iptables_legacy_drops(net):
     ]
     answer = ended(begun(net, ["unshare", "--net", "sh", "-c", " && ".join(setup), "sh"], **MANAGER, inject=True))
     assert (answer["verdict"], answer["path"], answer["suggestion"]) == ("lost", "input", None)
-    assert "it is lost at the hook input; iptables-legacy has rules on this host" in answer["fix"]
+    assert (
+        "it is lost at the hook input; iptables-legacy drops it, by '-A INPUT -p tcp -m tcp --dport 2377 -j DROP' in "
+        "the table filter" in answer["fix"]
+    )
 
 
 def test_names_a_rule_that_takes_the_packet_away(net):

@@ -223,6 +223,17 @@ def test_a_refused_key_shuts_nobody_out_and_is_tried_at_once_by_site():
     assert (again.status, again.total("changed")) == (0, 0)
 
 
+def test_restarts_one_after_the_other_leave_no_unit_that_looks_failed():
+    since = lab.inside("cloud1", "date +%s").strip()
+    restarts = (
+        "for _ in 1 2 3; do systemctl restart --no-block overssh-nft; sleep 0.03; done; systemctl restart overssh-nft"
+    )
+    lab.inside("cloud1", restarts)
+    said = lab.inside("cloud1", f"journalctl --unit overssh-nft --since @{since} --output cat")
+    assert said.count("Starting overssh-nft.service") > 1
+    assert "Failed with result" not in said
+
+
 def test_a_reboot_brings_the_tunnel_back_with_no_play():
     lab.inside("edge1", "systemctl reboot")
     lab.wait_for("edge1", "systemctl is-system-running --wait && ping -c 1 -W 1 172.30.0.1")
