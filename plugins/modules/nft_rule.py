@@ -317,8 +317,8 @@ options:
         (C(overssh-nft-watch.service)).
       - A rule comes back where it was. Where that takes no effect any more, because its chain is not called, an accept
         gets a place that does, until the first one takes effect again.
-      - A program that removes rules of ours six times within a minute is named in the journal of the last service and in
-        RV(notes), and left alone for 15 minutes.
+      - A program that removes rules of ours six times within a minute is named in the journal of the last service and
+        in RV(notes), and left alone for 15 minutes.
       - The rules are listed in C(/etc/overssh/nft/rules). The last one that goes takes the file and the services along.
     type: bool
     default: true
