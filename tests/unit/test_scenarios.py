@@ -7,6 +7,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tests.scenarios.snapshot import ruleset
+
 ROOT = Path(__file__).resolve().parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 LABS = {lab: words.split() for lab, words in re.findall(r"^SCENARIOS_(\w+) := (.*)$", MAKEFILE, re.M)}
@@ -28,3 +30,12 @@ def test_contributing_tells_which_scenarios_run_on_which_lab() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\w+) \| [^|]*\d[^|]* \| ([\w, ]+) \|$", text, re.M)
     assert {lab: scenarios.split(", ") for lab, scenarios in rows} == LABS
+
+
+def test_what_docker_28_leaves_of_its_table_raw_is_no_change() -> None:
+    chain = "\tchain PREROUTING {\n\t\ttype filter hook prerouting priority raw; policy accept;\n%s\t}\n"
+    left = "table ip raw {\n" + chain % "" + "}\ntable ip nat {\n}\n"
+    assert ruleset(left) == ["table ip nat: (table)"]
+    kept = ruleset("table ip raw {\n" + chain % "\t\tip daddr 172.18.0.2 counter drop\n" + "}\n")
+    assert "table ip raw chain PREROUTING: ip daddr 172.18.0.2 counter drop" in kept
+    assert "table ip raw: (table)" in kept

@@ -92,7 +92,8 @@ def test_the_client_plants_nothing_in_the_helpers_environment():
     planted = "LC_ALL=planted PYTHONPATH=/planted PYTHONHOME=/planted LD_PRELOAD=/planted BASH_ENV=/planted"
     lab.inside(
         "edge1",
-        f"ssh-agent sh -c 'sleep 30 | {SSH} -A -o \"SetEnv {planted}\" cloud1' >/dev/null 2>&1 &",
+        # At a place of its own: from OpenSSH 10.1 on an agent makes a folder in the home otherwise.
+        f"ssh-agent -a /run/planted.agent sh -c 'sleep 30 | {SSH} -A -o \"SetEnv {planted}\" cloud1' >/dev/null 2>&1 &",
     )
     try:
         lab.wait_for("cloud1", f"test $({helpers} | wc -l) -eq 2", timeout=10)
