@@ -49,21 +49,13 @@ _value:
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _fleet
-
-# Where Ansible reaches a host, and how.
-ANSIBLES_OWN = ("ansible_host", "ansible_port", "ansible_connection")
+from ansible_collections.overssh.swarm.plugins.plugin_utils import _fleet, _variables
 
 
 def fleet_plan(hosts: list[str], hostvars: Any, found: str, gone: Sequence[str] = ()) -> dict[str, Any]:
     """The plan as plain data; only the variables that the plan reads are resolved."""
-    variables = {host: _variables(hostvars[host]) for host in hosts}
+    variables = {host: _variables.of(hostvars[host]) for host in hosts}
     return _fleet.plan(variables, {host: hostvars[host].get(found) or {} for host in hosts}, gone)
-
-
-def _variables(host: Any) -> dict[str, Any]:
-    """What the plan may read of one host: our own settings, and where Ansible reaches it."""
-    return {name: host[name] for name in host if name.startswith("overssh_") or name in ANSIBLES_OWN}
 
 
 class FilterModule:

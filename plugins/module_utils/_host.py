@@ -16,10 +16,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from . import _account_info, _gossip, _proc, _sshd
-from ._addresses import Device, parse_devices, read_routes, smallest_mtu
+from . import _account_info, _host_dial, _host_docker, _proc, _session, _sshd
+from ._addresses import Device, parse_devices, read_routes
 from ._command import Runner
-from ._docker import data_path_address, stuck_manager
 from ._errors import OversshError
 from ._files import read_text
 
@@ -104,44 +103,6 @@ def ask_python(path: str) -> dict[str, str]:
         return {"path": path, "version": version, "error": ""}
     words = [line.strip() for line in (answer.stderr.strip() or version).splitlines()]
     return {"path": path, "version": "", "error": words[-1] if words else f"exit status {answer.returncode}"}
-
-
-def docker_problems(info: Mapping[str, Any]) -> list[str]:
-    """Sentences on why this engine can't be part of a swarm.
-
-    Source: dockerd refuses swarm mode with live-restore, and with the nftables firewall backend.
-    """
-    said = []
-    if info.get("LiveRestoreEnabled"):
-        said.append("Docker's live-restore is on, and a swarm refuses it; take it out of /etc/docker/daemon.json.")
-    backend = info.get("FirewallBackend") or {}
-    if "nftables" in str(backend.get("Driver", "")):
-        said.append("Docker's firewall-backend is nftables, and a swarm refuses it; set it to iptables.")
-    return said
-
-
-def listed(docker: Any) -> list[Mapping[str, Any]]:
-    """The nodes of the swarm, where managers agree on any."""
-    try:
-        return list(docker.nodes())
-    except OversshError:  # a swarm without a leader; what becomes of that is the role swarm's
-        return []
-
-
-def unavailable(nodes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """The nodes that take no new containers, by address, each with its availability."""
-    found = {(node.get("Status") or {}).get("Addr", ""): (node.get("Spec") or {}).get("Availability") for node in nodes}
-    return {address: word for address, word in found.items() if address and word not in (None, "active")}
-
-
-def members(nodes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Each node's status by its ID; a manager that the others can't reach is not ready."""
-    found = {}
-    for node in nodes:
-        reach = (node.get("ManagerStatus") or {}).get("Reachability") or "reachable"
-        status = (node.get("Status") or {}).get("State") or "unknown"
-        found[str(node["ID"])] = status if reach == "reachable" else reach
-    return found
 
 
 def parse_tuns(text: str) -> list[dict[str, Any]]:
@@ -234,11 +195,11 @@ class Host:
         self._finds = finds
         self._docker = docker
 
-    def observe(self, user: str, python: str) -> dict[str, Any]:
+    def observe(self, user: str, python: str, dials: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
         """All of it.
 
         user: the account that other nodes would log in to; python: the interpreter that the helper of the stream
-        transport would run with.
+        transport would run with; dials: where this host is to dial whom, each with peer, host and port.
         """
         problems = missing_basics(
             os.geteuid(),
@@ -269,40 +230,15 @@ class Host:
         answer["resolvers"] = parse_resolvers("\n".join(filter(None, map(_readable, RESOLVERS))))
         answer["ipv6"] = ipv6(lambda setting: (read_text(f"/proc/sys/net/ipv6/conf/{setting}") or "").strip())
         if not problems:
-            answer["docker"], found = self._engine(devices)
+            answer["docker"], found = _host_docker.look(self._docker, devices)
             problems += found
+        session = _session.session(self._run) if self._finds("ip") else None
+        answer["operator"] = session.client if session else ""
         if os.geteuid() == 0:
+            problems += _host_dial.problems(self._run, dials, self._finds("nft"))
             answer["sshd"] = _sshd.look(self._run, self._finds, user)
             answer["tunnel"] = _account_info.look(self._run, user, self._finds("sshd"))
         return {**answer, "problems": problems}
-
-    def _engine(self, devices: Sequence[Device]) -> tuple[dict[str, Any], list[str]]:
-        try:
-            client = self._docker()
-            info = client.info()
-        except OversshError as error:
-            return {}, [f"{error}."]
-        swarm = info.get("Swarm") or {}
-        # An engine that waited for the other managers in vain says so, and would wait as long again.
-        nodes = listed(client) if swarm.get("ControlAvailable") and not swarm.get("Error") else []
-        answer = {
-            "version": info.get("ServerVersion"),
-            "swarm": swarm.get("LocalNodeState"),
-            "swarm_address": swarm.get("NodeAddr") or "",
-            "underlay_mtu": smallest_mtu(devices, data_path_address(info)),
-            "node_id": swarm.get("NodeID") or "",
-            "members": members(nodes),
-            "unavailable": unavailable(nodes),
-        }
-        problems = docker_problems(info)
-        if swarm.get("Error") and (stuck := stuck_manager()):
-            problems.append(f"{stuck}.")
-        if answer["swarm"] == "inactive" and _gossip.listens(_gossip.EVERYWHERE):
-            problems.append(
-                f"something listens on port {_gossip.PORT}, which the swarm's gossip needs; an engine that has left a "
-                f"swarm sometimes keeps it, then {_gossip.WAY_OUT}."
-            )
-        return answer, problems
 
 
 def _mode(path: str) -> int | None:

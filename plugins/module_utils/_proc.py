@@ -102,6 +102,14 @@ def unit(pid: int) -> str:
     return next((name for name in names if name.endswith(".service")), "")
 
 
+def command_line(pid: int) -> list[str]:
+    """A process's words, empty where it has ended."""
+    try:
+        return (read_text(f"/proc/{pid}/cmdline") or "").rstrip("\0").split("\0")
+    except OversshError:
+        return []
+
+
 def _numbers(pid: int) -> Iterator[str]:
     """The numbers of a process's sockets of all kinds."""
     try:

@@ -255,7 +255,9 @@ class SwarmNode(Engine[Observed]):
 
     def _make_bridge(self) -> None:
         """The bridge as the engine itself would make it, with a label that tells whose it is when the node leaves."""
-        self._docker.create_network(BRIDGE, driver="bridge", options=BRIDGE_OPTIONS, labels=BRIDGE_LABELS)
+        subnet = self._desired.bridge_subnet
+        ipam = {"Driver": "default", "Config": [{"Subnet": subnet}]} if subnet else None
+        self._docker.create_network(BRIDGE, driver="bridge", options=BRIDGE_OPTIONS, labels=BRIDGE_LABELS, ipam=ipam)
 
     def _remove_bridge(self) -> None:
         """Once the swarm's own sandbox has let go of it; a container of the host that stays on it keeps it."""

@@ -32,6 +32,7 @@ class Desired:
     data_path_port: int | None = None
     default_addr_pool: tuple[str, ...] | None = None
     subnet_size: int | None = None
+    bridge_subnet: str | None = None
     remote_managers: tuple[str, ...] = ()
     join_token: str | None = field(default=None, repr=False)
     cluster_id: str | None = None
@@ -146,6 +147,7 @@ def desired_of(params: Mapping[str, Any]) -> Desired:
         data_path_port=params.get("data_path_port"),
         default_addr_pool=_pool(pool) if pool else None,
         subnet_size=params.get("subnet_size"),
+        bridge_subnet=_subnet(params.get("bridge_subnet")),
         remote_managers=tuple(_endpoint("remote_managers", one) for one in params.get("remote_managers") or ()),
         join_token=params.get("join_token"),
         cluster_id=params.get("cluster_id"),
@@ -154,6 +156,13 @@ def desired_of(params: Mapping[str, Any]) -> Desired:
         on_change=params.get("on_change") or "fail",
         members={str(node): str(word) for node, word in (params.get("members") or {}).items()},
     )
+
+
+def _subnet(text: str | None) -> str | None:
+    try:
+        return str(ipaddress.IPv4Network(text)) if text else None
+    except ValueError as error:
+        raise OversshError(f"bridge_subnet takes a network such as 172.18.0.0/16: {error}") from error
 
 
 def endpoint(text: str) -> tuple[str, int]:

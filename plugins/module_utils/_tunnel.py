@@ -20,7 +20,7 @@ from ._main import Engine
 from ._plan import Plan, Step
 from ._several import Several
 from ._systemd import Systemd, UnitState
-from ._tunnel_cause import Context, silent
+from ._tunnel_cause import Context, may_drop, silent
 from ._tunnel_device import device_owner, has_carrier, holds, is_up, mtu_of, require_fit, several_queues
 from ._tunnel_explain import Finding, explain
 from ._tunnel_helper import Helper, digest_of
@@ -200,7 +200,7 @@ class SshTunnel(Engine[Observed]):
         context = self._context(link)
         if context.carrier or not context.device_up:
             return silent(context)
-        return f"ssh to {context.peer} has neither connected nor failed; a firewall may drop ssh there"
+        return f"ssh to {context.peer} has neither connected nor failed; {may_drop(context)}"
 
     def _journal(self) -> str:
         """What was said for the unit since this run of the module began."""

@@ -68,6 +68,14 @@ def silent(context: Context) -> str:
     )
 
 
+def may_drop(context: Context) -> str:
+    """The sentence for a peer of which nothing comes, near or far."""
+    return (
+        f"a firewall there, on the way or on this host may drop it, and overssh.swarm.nft_trace here (path: output, "
+        f"protocol: tcp, port: {context.port}, destination: {context.host}, inject: true) tells whether this host does"
+    )
+
+
 def no_device(context: Context) -> str:
     """The sentence for a local device that is missing."""
     return f"there is no device {context.device} on this host; make it first"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-from ._tunnel_cause import Cause, Context, busy, no_control, no_device, not_ours, not_plain, silent
+from ._tunnel_cause import Cause, Context, busy, may_drop, no_control, no_device, not_ours, not_plain, silent
 from ._tunnel_device import wrong_kind
 from ._tunnel_journal import Attempt
 
@@ -167,7 +167,7 @@ def unreachable(attempt: Attempt, context: Context) -> Cause | None:
         ("Connection refused", f"nothing listens at {context.host} port {context.port} (Connection refused)"),
         ("No route to host", f"there is no way to {context.host} (No route to host)"),
         ("Network is unreachable", f"there is no way to {context.host} (Network is unreachable)"),
-        ("timed out", f"{context.host} port {context.port} does not answer; a firewall may drop ssh there"),
+        ("timed out", f"{context.host} port {context.port} does not answer; {may_drop(context)}"),
         ("not responding", f"{context.peer} was reached and fell silent (its keepalives are not answered)"),
     ):
         line = attempt.having(part)

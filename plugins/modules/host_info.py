@@ -28,6 +28,26 @@ options:
       - The interpreter that the helper of the stream transport would run with.
     type: str
     default: /usr/bin/python3
+  dials:
+    description:
+      - Where this host is to dial others, see P(overssh.swarm.fleet_ways#filter). It sends the first packet of a
+        connection there, unless it has one already, and takes it back.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      peer:
+        description: The inventory name of the one that is dialled.
+        type: str
+        required: true
+      host:
+        description: The name or address.
+        type: str
+        required: true
+      port:
+        description: The TCP port.
+        type: int
+        required: true
 """
 
 EXAMPLES = r"""
@@ -51,6 +71,10 @@ host:
       type: list
       elements: str
       sample: ["the program nft is missing; install the package nftables."]
+    operator:
+      description: The address that the ssh connection of this very run comes from; empty where it comes by none.
+      type: str
+      sample: 198.51.100.20
     machine:
       description: What no two machines have alike; a machine has the same under all of its names.
       type: str
@@ -98,7 +122,9 @@ host:
       description: >-
         Its engine's version, its part in a swarm as the engine calls it, its address there, the smallest MTU of the
         devices that carry traffic between containers, and its ID there; on a manager also the status of each node by
-        its ID, and the nodes that take no new containers, by address, each with its availability.
+        its ID, and the nodes that take no new containers, by address, each with its availability. Where it takes subnets from, empty for its built-in pools, with the place that says
+        so; the address that its bridge was told to have, with the place; the subnets of its own networks; and what a
+        manager says of the swarm's data path port and pools.
       type: dict
       sample:
         version: 26.1.5
@@ -108,6 +134,13 @@ host:
         node_id: jgjr73fn0zzjbrjontko8l7lb
         members: {"jgjr73fn0zzjbrjontko8l7lb": "ready", "ulf67a7eyd4kpybej1va0m5zq": "down"}
         unavailable: {"172.30.0.3": "drain"}
+        pools: [{"base": "10.200.0.0/15", "size": 24}]
+        pools_place: /etc/docker/daemon.json line 3
+        bip: {"address": "192.168.99.1/24", "place": "/etc/docker/daemon.json line 2"}
+        networks: [{"name": "bridge", "subnet": "192.168.99.0/24"}]
+        data_path_port: 4789
+        swarm_pool: [10.201.0.0/16]
+        swarm_pool_prefix: 24
     sshd:
       description: >-
         The server's public host keys, the unit of the one that listens, empty where systemd starts one for each
@@ -144,6 +177,12 @@ from ansible_collections.overssh.swarm.plugins.module_utils._docker import conne
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._host import Host
 
+DIAL = {
+    "peer": {"type": "str", "required": True},
+    "host": {"type": "str", "required": True},
+    "port": {"type": "int", "required": True},
+}
+
 
 def main() -> None:
     """Look, and say what was seen."""
@@ -151,6 +190,7 @@ def main() -> None:
         argument_spec={
             "user": {"type": "str", "default": "overssh"},
             "python": {"type": "str", "default": "/usr/bin/python3"},
+            "dials": {"type": "list", "elements": "dict", "default": [], "options": DIAL},
         },
         supports_check_mode=True,
     )

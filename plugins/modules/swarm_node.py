@@ -81,6 +81,11 @@ options:
         founded.
       - Compared on managers only, and only where given.
     type: int
+  bridge_subnet:
+    description:
+      - The subnet that the bridge C(docker_gwbridge) gets where it has to be made; by default Docker takes one of its
+        pools, whatever overlay networks have the same addresses.
+    type: str
   remote_managers:
     description:
       - Managers to join at, as C(ADDRESS:PORT). The first that answers is used.
@@ -352,6 +357,7 @@ def main() -> None:
             "data_path_port": {"type": "int"},
             "default_addr_pool": {"type": "list", "elements": "str"},
             "subnet_size": {"type": "int"},
+            "bridge_subnet": {"type": "str"},
             "remote_managers": {"type": "list", "elements": "str", "default": []},
             "join_token": {"type": "str", "no_log": True},
             "manager": {"type": "str"},

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import _hosts, _rules, _settings, _sshd
+from . import _hosts, _pools, _rules, _settings, _sshd, _summary
 from ._addressing import address6_for, assign, device_for
 from ._routing import HUBS_TABLE, routes
 from ._topology import Link, Member, Topology, family_problems, members_of, problems, topology
@@ -35,6 +35,7 @@ class Fleet:
     settings: Mapping[str, Any]
     found: Mapping[str, Mapping[str, Any]]
     gone: frozenset[str]
+    bridges: Mapping[str, _pools.Bridge]
 
     def swarm_address(self, name: str) -> str:
         """The address that the swarm knows a node by."""
@@ -61,15 +62,21 @@ def plan(
     said += _sshd.problems(found, _sshd.wanted(shape.links), settings["user"])
     said += _hosts.ipv6_problems(found, settings, {hub.name for hub in shape.hubs})
     said += _hosts.collisions(found, settings)
+    said += _hosts.operator_problems(found, settings)
+    said += _hosts.swarm_problems(found, settings)
+    bridges = _bridges(shape, settings, found)
+    overlays = [entry for entry in _hosts.planned(settings) if entry[0] not in _hosts.UNDERLAYS]
+    said += _pools.problems(found, bridges, overlays)
     said += _hosts.swallowed([(link.dialled.name, link.host) for link in shape.links], found, settings)
     held = _hosts.held(found, settings["underlay"])
     addresses, address_problems = assign(members, settings["underlay"], held)
     said += address_problems
     devices = {name: device_for(address, settings) for name, address in addresses.items()}
-    fleet = Fleet(shape, addresses, _second(addresses, settings), devices, settings, found, frozenset(gone))
+    fleet = Fleet(shape, addresses, _second(addresses, settings), devices, settings, found, frozenset(gone), bridges)
     said += _taken_devices(fleet)
     said += _small_links(fleet)
     answer: dict[str, Any] = {"problems": said, "settings": settings, "addresses": addresses, "nodes": {}}
+    answer["warnings"] = [*_hosts.warnings(found), *_pools.warnings(found, overlays)]
     if not said:
         answer["nodes"] = {node["name"]: node for node in _nodes(fleet)}
         answer["founder"] = _founder(members, found)
@@ -82,7 +89,25 @@ def plan(
         held_in_swarm = _second(held, settings) if settings["swarm_family"] == "ipv6" else held
         answer["gone"] = {name: held_in_swarm.get(name, "") for name in gone}
         answer["underlay_mtu"] = min(link.mtu for link in shape.links)
+        answer["summary"] = _summary.summary(answer, shape, found)
     return answer
+
+
+def _bridges(
+    shape: Topology, settings: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]
+) -> dict[str, _pools.Bridge]:
+    """The bridge of each host that can be planned."""
+    networks = _hosts.planned(settings)
+    underlays = [network for variable, network in networks if variable in _hosts.UNDERLAYS]
+    overlays = [network for variable, network in networks if variable not in _hosts.UNDERLAYS]
+    dialled: dict[str, list[str]] = {name: [] for name in found}
+    for link in shape.links:
+        dialled.setdefault(link.dialler.name, []).append(link.jumps[0].host if link.jumps else link.host)
+    return {
+        name: _pools.bridge_of(answer, [*overlays, *_hosts.addresses_to_keep(answer, dialled[name])], underlays)
+        for name, answer in found.items()
+        if answer.get("host", {}).get("docker")
+    }
 
 
 def _second(addresses: Mapping[str, str], settings: Mapping[str, Any]) -> dict[str, str]:
@@ -165,6 +190,7 @@ def _nodes(fleet: Fleet) -> Iterator[dict[str, Any]]:
             ],
         }
         node["sshd"] = _sshd.lines(sshd.get(member.name, {}))
+        node["bridge_subnet"] = fleet.bridges.get(member.name, _pools.Bridge()).subnet
         node["obsolete"] = _obsolete(node, fleet)
         node["firewall_owner"] = member.firewall_owner
         node["rules"] = _rules.wanted(node, fleet.settings)

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Union
 
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+UNDERLAYS = ("overssh_underlay", "overssh_underlay6")
 OUR_ALIAS = "overssh "
 OLDEST_PYTHON = (3, 9)
 # Before, VXLAN had IPv4 only (moby 46790).
@@ -165,6 +166,27 @@ def unavailable(found: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return said
 
 
+def warnings(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What is no obstacle on a host, and may become one."""
+    for name, answer in found.items():
+        for sentence in answer.get("host", {}).get("warnings", []):
+            yield f"{name}: {sentence}"
+
+
+def addresses_to_keep(answer: Mapping[str, Any], dialled: Iterable[str]) -> list[Network]:
+    """What a host has to reach besides the fleet's networks: those that it dials, name servers, the operator."""
+    host = answer.get("host", {})
+    texts = [*dialled, *host.get("resolvers", []), host.get("operator") or ""]
+    return [network for text in texts if (network := _single(text)) is not None]
+
+
+def _single(text: str) -> Network | None:
+    try:
+        return ipaddress.ip_network(text.strip("[]"))
+    except ValueError:
+        return None
+
+
 def _foreign_swarm(name: str, answer: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
     """A swarm that was formed on other addresses than ours is somebody else's."""
     swarm = answer["host"]["docker"].get("swarm_address")
@@ -261,17 +283,17 @@ def held(found: Mapping[str, Mapping[str, Any]], underlay: str) -> dict[str, str
 
 def collisions(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]) -> list[str]:
     """Networks of the settings that overlap each other, or a route of any host."""
-    planned = list(_planned(settings))
+    networks = planned(settings)
     said = []
-    for index, (variable, one) in enumerate(planned):
-        for other_variable, other in planned[index + 1 :]:
+    for index, (variable, one) in enumerate(networks):
+        for other_variable, other in networks[index + 1 :]:
             if _overlap(one, other):
                 said.append(f"{other_variable} {other} overlaps {variable} {one}; choose networks that don't.")
     for name, answer in found.items():
         mine = own_devices(answer)
         seen = set()
         for destination, interface in _routes(answer):
-            for variable, network in planned:
+            for variable, network in networks:
                 if interface in mine or not _overlap(network, destination) or variable in seen:
                     continue
                 seen.add(variable)
@@ -291,9 +313,8 @@ def swallowed(
     which are dialled at these very addresses. A container looks for an address of its overlay network there and nowhere
     else, and so does Docker for its containers' name server.
     """
-    planned = list(_planned(settings))
-    underlays = [entry for entry in planned if entry[0] in ("overssh_underlay", "overssh_underlay6")]
-    overlays = [entry for entry in planned if entry not in underlays]
+    underlays = [entry for entry in planned(settings) if entry[0] in UNDERLAYS]
+    overlays = [entry for entry in planned(settings) if entry not in underlays]
     for name, address in dict.fromkeys(dialled):
         for variable, network in _around(address, underlays):
             yield (
@@ -309,6 +330,40 @@ def swallowed(
                 )
 
 
+def operator_problems(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]) -> Iterator[str]:
+    """An operator at an address of the underlay, whose connection would end in the tunnels."""
+    underlays = [entry for entry in planned(settings) if entry[0] in UNDERLAYS]
+    for name, answer in found.items():
+        if own_devices(answer):
+            continue  # then it comes by them
+        client = str(answer.get("host", {}).get("operator") or "")
+        for variable, network in _around(client, underlays):
+            yield (
+                f"{name}: the ssh connection of this run comes from {client}, which is in {variable} {network}; the "
+                "answers to it would go into the tunnels, so choose another network."
+            )
+
+
+def swarm_problems(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]) -> Iterator[str]:
+    """What the swarm has otherwise than the settings say, and can't change."""
+    for name, answer in found.items():
+        docker = answer.get("host", {}).get("docker", {})
+        for variable, is_ in (
+            ("data_path_port", docker.get("data_path_port")),
+            ("swarm_pool", docker.get("swarm_pool")),
+            ("swarm_pool_prefix", docker.get("swarm_pool_prefix")),
+        ):
+            if docker.get("swarm") == "active" and is_ and is_ != settings[variable]:
+                yield (
+                    f"{name}: its swarm has {_spelt(is_)} where overssh_{variable} is {_spelt(settings[variable])}; "
+                    "that is fixed when a swarm starts, so set it back, or run overssh.swarm.teardown first."
+                )
+
+
+def _spelt(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value)
+
+
 def _around(text: str, networks: Iterable[tuple[str, Network]]) -> list[tuple[str, Network]]:
     """Those of the networks that the address is in; none for a name."""
     try:
@@ -320,6 +375,11 @@ def _around(text: str, networks: Iterable[tuple[str, Network]]) -> list[tuple[st
 
 def _overlap(one: Network, other: Network) -> bool:
     return one.version == other.version and one.overlaps(other)
+
+
+def planned(settings: Mapping[str, Any]) -> list[tuple[str, Network]]:
+    """The networks of the settings, each with its variable; underlays first."""
+    return list(_planned(settings))
 
 
 def _planned(settings: Mapping[str, Any]) -> Iterator[tuple[str, Network]]:

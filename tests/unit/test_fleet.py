@@ -678,3 +678,25 @@ def test_addresses_are_unique_and_for_life(names: list[str], fixed: dict[int, in
         before = {each["name"] for each in first["nodes"][name]["devices"]}
         assert before <= {each["name"] for each in second["nodes"][name]["devices"]}
     assert len(set(second["addresses"].values())) == len(grown)
+
+
+def test_an_operator_in_the_underlay_is_named_before_the_answers_go_into_the_tunnels() -> None:
+    (said,) = problems({}, edge1=host(operator="172.30.4.9"))
+    assert said == (
+        "edge1: the ssh connection of this run comes from 172.30.4.9, which is in overssh_underlay 172.30.0.0/16; the "
+        "answers to it would go into the tunnels, so choose another network."
+    )
+    mine = [device("tun1001", "overssh cloud1", "172.30.0.2", "172.30.0.1")]
+    assert problems({}, edge1=host(operator="172.30.0.1", devices=mine)) == []
+
+
+def test_what_a_swarm_can_not_change_is_foreseen() -> None:
+    swarm = {"swarm": "active", "swarm_address": "172.30.0.1", "data_path_port": 7777, "swarm_pool": ["10.0.0.0/8"]}
+    assert problems({}, cloud1=host(docker=swarm)) == [
+        f"cloud1: its swarm has {differs}; that is fixed when a swarm starts, so set it back, or run "
+        "overssh.swarm.teardown first."
+        for differs in (
+            "7777 where overssh_data_path_port is 4789",
+            "10.0.0.0/8 where overssh_swarm_pool is 10.201.0.0/16",
+        )
+    ]

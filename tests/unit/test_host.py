@@ -92,12 +92,6 @@ def test_an_interpreter_in_a_private_folder_is_not_for_everybody() -> None:
         assert _host.ask_python(path)["error"] == "Permission denied"
 
 
-def test_engines_that_refuse_swarm_mode_are_told_by_their_setting() -> None:
-    assert _host.docker_problems({"LiveRestoreEnabled": False, "FirewallBackend": {"Driver": "iptables"}}) == []
-    assert "live-restore" in _host.docker_problems({"LiveRestoreEnabled": True})[0]
-    assert "firewall-backend" in _host.docker_problems({"FirewallBackend": {"Driver": "nftables+firewalld"}})[0]
-
-
 def test_an_sshd_that_leaves_the_account_out_is_told_by_its_line() -> None:
     effective = _sshd.parse("port 22\nallowusers root\nallowusers ops@10.0.0.*\nallowgroups wheel\ndenyusers over*\n")
     assert effective["allowusers"] == ["root", "ops@10.0.0.*"]
@@ -182,14 +176,6 @@ def test_our_block_is_rehearsed_at_the_end_of_a_file_that_has_no_drop_ins() -> N
     assert _sshd.with_block("", "Match User other") == ours
 
 
-class Asked:
-    """An engine that is in a swarm."""
-
-    def info(self) -> dict[str, Any]:
-        swarm = {"LocalNodeState": "active", "NodeAddr": "172.30.0.1"}
-        return {"ServerVersion": "26.1.5", "Swarm": swarm, "DockerRootDir": "/nowhere"}
-
-
 def test_what_sshd_holds_is_read_from_every_release() -> None:
     """OpenSSH before 10.4 prints keywords in small letters, later ones as in the manual."""
     lines = {"permittty no", "maxsessions 1", "authorizedkeysfile /etc/overssh/authorized_keys"}
@@ -199,28 +185,6 @@ def test_what_sshd_holds_is_read_from_every_release() -> None:
     ):
         said = Answer(0, printed, "")
         assert set(_sshd.effective(lambda *_words, said=said, **_more: said, "overssh")) == lines
-
-
-def test_a_manager_tells_which_nodes_take_no_containers() -> None:
-    class Manager(Asked):
-        def info(self) -> dict[str, Any]:
-            found = super().info()
-            return {**found, "Swarm": {**found["Swarm"], "ControlAvailable": True}}
-
-        def nodes(self) -> list[dict[str, Any]]:
-            return [
-                {
-                    "ID": f"n{number}",
-                    "Status": {"Addr": f"172.30.0.{number}", "State": "ready"},
-                    "Spec": {"Availability": word},
-                    **({"ManagerStatus": {"Reachability": "unreachable"}} if word == "pause" else {}),
-                }
-                for number, word in enumerate(("active", "drain", "pause"), start=1)
-            ]
-
-    answer, _problems = _host.Host(lambda *_args, **_more: None, lambda _program: True, Manager)._engine(())
-    assert answer["unavailable"] == {"172.30.0.2": "drain", "172.30.0.3": "pause"}
-    assert answer["members"] == {"n1": "ready", "n2": "ready", "n3": "unreachable"}
 
 
 def test_name_servers_are_read_from_what_programs_are_told() -> None:
@@ -237,18 +201,3 @@ def test_a_machine_is_known_by_its_kernel_its_network_and_its_addresses() -> Non
     container = _host.machine("boot", "net:[2]", here)
     woken = _host.machine("boot", "net:[1]", [Device("eth0", 1500, ("10.0.0.2",))])
     assert len({known, clone, container, woken}) == 4
-
-
-def test_an_engine_in_a_swarm_tells_what_lies_under_its_networks() -> None:
-    devices = (Device("tun1002", 9000, ("172.30.0.1",)), Device("tun1003", 1500, ("172.30.0.1",)))
-    answer, problems = _host.Host(lambda *_args, **_more: None, lambda _program: True, Asked)._engine(devices)
-    assert answer == {
-        "version": "26.1.5",
-        "swarm": "active",
-        "swarm_address": "172.30.0.1",
-        "underlay_mtu": 1500,
-        "node_id": "",
-        "members": {},
-        "unavailable": {},
-    }
-    assert problems == []

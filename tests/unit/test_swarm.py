@@ -102,9 +102,9 @@ class Engine:
         assert self.bridge is not None, "the bridge has to be there before the engine makes one of its own"
         self.bridge["Containers"] = {"ingress-sbox": {}}
 
-    def create_network(self, name, driver, options, labels):
+    def create_network(self, name, driver, options, labels, ipam):
         self._note("create_network", name)
-        self.bridge = {"Options": options, "Labels": labels, "Containers": {}}
+        self.bridge = {"Options": options, "Labels": labels, "IPAM": ipam, "Containers": {}}
 
     def leave_swarm(self, force):
         self._note("leave", force)

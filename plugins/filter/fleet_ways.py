@@ -1,0 +1,58 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who dials whom, for playbooks."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: fleet_ways
+short_description: Who dials whom in a fleet
+version_added: 0.1.0
+author: overssh.swarm contributors (@overssh)
+description:
+  - Computes, from the inventory alone, where each host dials which others, and at which addresses those that dial it
+    are reached themselves.
+  - Pure; nothing is asked of a host.
+options:
+  _input:
+    description: The hosts of the fleet, in inventory order.
+    type: list
+    elements: str
+    required: true
+  hostvars:
+    description: All variables of all hosts, Ansible's C(hostvars).
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Find out who dials whom
+  ansible.builtin.set_fact:
+    ways: "{{ groups.overssh | overssh.swarm.fleet_ways(hostvars) }}"
+"""
+
+RETURN = r"""
+_value:
+  description:
+    - By host, in C(dials) the first place that each of its links dials, with C(peer), C(host) and C(port), and in
+      C(dialled_by) who dials it, with C(name) and C(address).
+  type: dict
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.overssh.swarm.plugins.plugin_utils import _variables, _ways
+
+
+def fleet_ways(hosts: list[str], hostvars: Any) -> dict[str, Any]:
+    """The ways as plain data."""
+    return _ways.ways({host: _variables.of(hostvars[host]) for host in hosts})
+
+
+class FilterModule:
+    """What Ansible asks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filters of this file by name."""
+        return {"fleet_ways": fleet_ways}
