@@ -195,11 +195,18 @@ class Host:
         self._finds = finds
         self._docker = docker
 
-    def observe(self, user: str, python: str, dials: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    def observe(
+        self,
+        user: str,
+        python: str,
+        dials: Sequence[Mapping[str, Any]] = (),
+        dialled_by: Sequence[Mapping[str, str]] = (),
+    ) -> dict[str, Any]:
         """All of it.
 
         user: the account that other nodes would log in to; python: the interpreter that the helper of the stream
-        transport would run with; dials: where this host is to dial whom, each with peer, host and port.
+        transport would run with; dials: where this host is to dial whom, each with peer, host and port;
+        dialled_by: who dials it, each with name and the address that it is reached at.
         """
         problems = missing_basics(
             os.geteuid(),
@@ -210,7 +217,7 @@ class Host:
             lambda library: importlib.util.find_spec(library) is not None,
             os.access(SHELL, os.X_OK),
         )
-        answer: dict[str, Any] = {"devices": [], "families": [], "routes": [], "docker": {}, "sshd": {}}
+        answer: dict[str, Any] = {"devices": [], "families": [], "routes": [], "docker": {}, "sshd": {}, "ssh": {}}
         answer.update(tunnel={}, python={})
         if sys.version_info >= OLDEST_PYTHON:  # an older one can't run it as somebody else
             answer["python"] = ask_python(python)
@@ -236,7 +243,8 @@ class Host:
         answer["operator"] = session.client if session else ""
         if os.geteuid() == 0:
             problems += _host_dial.problems(self._run, dials, self._finds("nft"))
-            answer["sshd"] = _sshd.look(self._run, self._finds, user)
+            answer["sshd"] = _sshd.look(self._run, self._finds, user, dialled_by)
+            answer["ssh"] = _sshd.offered(self._run) if self._finds("ssh") else {}
             answer["tunnel"] = _account_info.look(self._run, user, self._finds("sshd"))
         return {**answer, "problems": problems}
 

@@ -15,11 +15,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from . import _proc
+from . import _host_pam, _proc, _sshd_access, _sshd_config
 from ._command import CommandError, Runner
 from ._files import read_text
 
-MAIN = "/etc/ssh/sshd_config"
+MAIN = _sshd_config.MAIN
 DROP_INS = "/etc/ssh/sshd_config.d"
 OUR_DROP_IN = f"{DROP_INS}/overssh.conf"
 # What the role tunnel decides for its account; where something else comes out, it was not our block that did so.
@@ -44,43 +44,88 @@ REHEARSED = {
 # Around what is ours at the end of a file that has no drop-ins.
 BEGIN, END = "# BEGIN overssh.swarm", "# END overssh.swarm"
 OUR_BLOCK = re.compile(rf"^{re.escape(BEGIN)}$.*?^{re.escape(END)}$\n?", re.M | re.S)
+# What sshd runs at every login, whatever the account.
+RC = "/etc/ssh/sshrc"
+# What two sides have to have in common.
+ALGORITHMS = ("kexalgorithms", "ciphers")
+# An address that no Match block is about.
+ANYWHERE = "127.0.0.1"
+OTHER_FILE = re.compile(r"\s-f\s*(/\S+)")
 INCLUDE = re.compile(r"\s*include\s", re.I)
 
 
-def look(run: Runner, finds: Callable[[str], bool], user: str) -> dict[str, Any]:
-    """All of it; user: the account that tunnels log in to."""
+def look(
+    run: Runner, finds: Callable[[str], bool], user: str, peers: Sequence[Mapping[str, str]] = ()
+) -> dict[str, Any]:
+    """All of it.
+
+    user: the account that tunnels log in to; peers: who dials this host, each with a name and the address that it is
+    reached at, which is the one that it comes from unless there is a NAT.
+    """
     found: dict[str, Any] = {"host_keys": [], "drop_ins": False, "service": "", "ends_unused": False, "decided": []}
+    found.update(warnings=[], limits=[], algorithms={}, rc="")
     if not finds("sshd"):
         return {**found, "problems": ["the program sshd is missing; install the package openssh-server."]}
-    answer = run(["sshd", "-T"], check=False)
+    answer = run(["sshd", "-T", "-C", f"user={user},host=localhost,addr={ANYWHERE}"], check=False)
     if answer.rc != 0:
         words = answer.stderr.strip().rstrip(".")
         return {**found, "problems": [f"sshd does not accept its own configuration: {words}."]}
     effective = parse(answer.stdout)
     keys = [read_text(f"{path}.pub") for path in effective.get("hostkey", [])]
     host_keys = [" ".join(key.split()[:2]) for key in keys if key]
-    said = problems(effective, user)
+    lines = list(_sshd_config.lines())
+    groups = _sshd_access.groups_of(user)
+
+    def place(keyword: str, value: str) -> str:
+        return _sshd_config.place(lines, keyword, value)
+
+    said = list(_sshd_access.problems(effective, user, groups, place))
+    warned = list(_sshd_access.warnings(effective, user, peers, place))
     if not host_keys:
         said.append("sshd's public host keys can't be read; make them with ssh-keygen -A.")
+    if effective.get("usepam") == ["yes"]:
+        pam = _host_pam.look(effective.get("pamservicename", ["sshd"])[0], user, groups, peers)
+        said += pam["problems"]
+        warned += pam["warnings"]
+        found["limits"] = pam["limits"]
+    daemon = _daemon()
+    said += _unserved(daemon)
     main = read_text(MAIN) or ""
     return {
+        **found,
         "host_keys": host_keys,
         "drop_ins": includes_drop_ins(main),
-        "service": service(),
+        "service": "" if daemon is None else _proc.unit(daemon.pid),
         "ends_unused": "unusedconnectiontimeout" in effective,
-        "decided": _decided(run, main, user),
+        "decided": _decided(run, main, user, _addresses_that_matter(lines, peers), lines),
+        "algorithms": {kind: ",".join(effective.get(kind, [])).split(",") for kind in ALGORITHMS},
+        "rc": RC if os.path.exists(RC) else "",
+        "warnings": warned,
         "problems": said,
     }
 
 
-def effective(run: Runner, user: str, config: str = MAIN) -> list[str]:
+def _addresses_that_matter(lines: Sequence[_sshd_config.Line], peers: Sequence[Mapping[str, str]]) -> list[str]:
+    """The addresses to ask about: of those that dial, where a Match block asks whence somebody comes."""
+    asked = any(word.lower() in ("address", "host") for line in lines for word in line.match)
+    return [ANYWHERE, *dict.fromkeys(peer["address"] for peer in peers if asked)]
+
+
+def effective(run: Runner, user: str, config: str = MAIN, address: str = ANYWHERE) -> list[str]:
     """What holds for the account of what the role tunnel decides, in lines of a keyword in small letters and its value.
 
-    CommandError where sshd does not take the configuration.
+    address: where the login would come from. CommandError where sshd does not take the configuration.
     """
-    answer = run(["sshd", "-T", "-f", config, "-C", f"user={user},host=localhost,addr=127.0.0.1"])
+    answer = run(["sshd", "-T", "-f", config, "-C", f"user={user},host=localhost,addr={address}"])
     decided = {keyword.lower() for keyword in REHEARSED}
     return [line for line in map(small, answer.stdout.splitlines()) if line.partition(" ")[0] in decided]
+
+
+def offered(run: Runner) -> dict[str, list[str]]:
+    """What this host's ssh offers of what two sides have to have in common, best first."""
+    answer = run(["ssh", "-G", "-F", os.devnull, "localhost"], check=False)
+    found = parse(answer.stdout)
+    return {kind: ",".join(found.get(kind, [])).split(",") for kind in ALGORITHMS}
 
 
 def small(line: str) -> str:
@@ -89,7 +134,7 @@ def small(line: str) -> str:
     return f"{keyword.lower()}{space}{value}"
 
 
-def rehearse(run: Runner, main: str, block: str, user: str) -> list[str]:
+def rehearse(run: Runner, main: str, block: str, user: str, address: str = ANYWHERE) -> list[str]:
     """The same with a Match block in the place that ours would have; main: the text of sshd's own file.
 
     CommandError where sshd would not take it.
@@ -99,7 +144,7 @@ def rehearse(run: Runner, main: str, block: str, user: str) -> list[str]:
         _write(ours, block)
         drop_ins = sorted(glob.glob(f"{DROP_INS}/*.conf"))
         _write(copy, among_drop_ins(main, ours, drop_ins) if includes_drop_ins(main) else with_block(main, block))
-        return effective(run, user, copy)
+        return effective(run, user, copy, address)
 
 
 def parse(text: str) -> dict[str, list[str]]:
@@ -110,24 +155,6 @@ def parse(text: str) -> dict[str, list[str]]:
         if keyword:
             found.setdefault(keyword, []).append(value)
     return found
-
-
-def problems(effective: Mapping[str, Sequence[str]], user: str) -> list[str]:
-    """Sentences on why this sshd would not let the tunnel account in; effective: as `sshd -T` prints it."""
-    said = []
-    allowed = effective.get("allowusers", [])
-    if allowed and not any(_names(pattern, user) for pattern in allowed):
-        said.append(f"sshd's AllowUsers leaves out {user}; add it to that line.")
-    if any(_names(pattern, user) for pattern in effective.get("denyusers", [])):
-        said.append(f"sshd's DenyUsers names {user}; take it out of that line.")
-    groups = effective.get("allowgroups", [])
-    if groups and user not in groups:
-        said.append(f"sshd's AllowGroups leaves out the group {user}; add it to that line.")
-    return said
-
-
-def _names(pattern: str, user: str) -> bool:
-    return pattern.split("@", 1)[0] in (user, "*")
 
 
 def includes_drop_ins(main: str) -> bool:
@@ -145,23 +172,63 @@ def includes_drop_ins(main: str) -> bool:
 
 def service() -> str:
     """The unit of the sshd that listens; empty where none does, as where systemd starts one for each connection."""
+    daemon = _daemon()
+    return "" if daemon is None else _proc.unit(daemon.pid)
+
+
+def _daemon() -> _proc.Process | None:
+    """The sshd that listens, None where none does."""
     daemons = [each for each in _proc.processes() if each.name == "sshd" and each.parent == 1]
-    return next((_proc.unit(each.pid) for each in daemons if _proc.held(each.pid).listening), "")
+    return next((each for each in daemons if _proc.held(each.pid).listening), None)
 
 
-def _decided(run: Runner, main: str, user: str) -> list[dict[str, str]]:
-    """What a Match block of somebody else decides for the account before ours could, and in which file it stands."""
+def _unserved(daemon: _proc.Process | None) -> Iterator[str]:
+    """Why the links would not be served by the sshd whose configuration was looked at."""
+    if daemon is None:
+        if not _proc.held(1).listening:
+            yield "no sshd listens on this host; start it with 'systemctl enable --now ssh' (sshd on Red Hat)."
+        return
+    # It writes its own words into one, with what it does after them.
+    told = OTHER_FILE.search(" ".join(_proc.command_line(daemon.pid)))
+    if told and told[1] != MAIN and not any(line.path.startswith(DROP_INS) for line in _sshd_config.lines(told[1])):
+        yield (
+            f"the sshd that listens was started with {told[1]} instead of {MAIN}, so nothing of the tunnels' would "
+            "hold "
+            f"there; let that file begin with 'Include {DROP_INS}/*.conf', or start it without -f."
+        )
+
+
+def _decided(
+    run: Runner, main: str, user: str, addresses: Sequence[str], lines: Sequence[_sshd_config.Line]
+) -> list[dict[str, str]]:
+    """What a Match block of somebody else decides for the account before ours could, and where it stands.
+
+    With the address of the first one that it is about, empty where it is about all.
+    """
     block = "".join([f"Match User {user}\n", *(f"    {keyword} {value}\n" for keyword, value in REHEARSED.items())])
-    try:
-        found = parse("\n".join(rehearse(run, main, block, user)))
-    except CommandError:  # what sshd says of its own configuration was told above
-        return []
-    return [
-        {"keyword": keyword, "value": value, "file": _where(keyword, main)}
-        for keyword, wanted in REHEARSED.items()
-        for value in found.get(keyword.lower(), [])[:1]
-        if value != wanted
-    ]
+    found: dict[str, dict[str, str]] = {}
+    for address in addresses:
+        try:
+            held = parse("\n".join(rehearse(run, main, block, user, address)))
+        except CommandError:  # what sshd says of its own configuration was told above
+            return []
+        for keyword, wanted in REHEARSED.items():
+            for value in held.get(keyword.lower(), [])[:1]:
+                if value != wanted and keyword not in found:
+                    found[keyword] = {
+                        "keyword": keyword,
+                        "value": value,
+                        "file": _where(keyword, lines),
+                        "address": "" if address == ANYWHERE else address,
+                    }
+    return list(found.values())
+
+
+def _where(keyword: str, lines: Sequence[_sshd_config.Line]) -> str:
+    """The first place in a Match block of somebody else that has the keyword; sshd's own file where none is found."""
+    small = keyword.lower()
+    theirs = (line for line in lines if line.match and line.keyword == small and line.path != OUR_DROP_IN)
+    return next((line.place for line in theirs), MAIN)
 
 
 def among_drop_ins(main: str, ours: str, drop_ins: Sequence[str]) -> str:
@@ -184,25 +251,6 @@ def with_block(main: str, text: str) -> str:
 def inside(block: str) -> str:
     """What stands between the marks of a block of ours."""
     return "\n".join(block.splitlines()[1:-1])
-
-
-def _where(keyword: str, main: str) -> str:
-    """The first file with a Match block that has the keyword; sshd's own where none is found."""
-    for path, text in _files(main):
-        matches = False
-        for line in text.splitlines():
-            word = line.split()[0].lower() if line.split() else ""
-            matches = matches or word == "match"
-            if matches and word == keyword.lower():
-                return path
-    return MAIN
-
-
-def _files(main: str) -> Iterator[tuple[str, str]]:
-    for path in sorted(glob.glob(f"{DROP_INS}/*.conf")):
-        if path != OUR_DROP_IN:
-            yield path, read_text(path) or ""
-    yield MAIN, OUR_BLOCK.sub("", main)
 
 
 def _write(path: str, text: str) -> None:

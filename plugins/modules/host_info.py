@@ -48,6 +48,21 @@ options:
         description: The TCP port.
         type: int
         required: true
+  dialled_by:
+    description:
+      - Who dials this host, for sshd to be asked about them, see P(overssh.swarm.fleet_ways#filter).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Its inventory name.
+        type: str
+        required: true
+      address:
+        description: The address that it is reached at, which it dials from unless there is a NAT.
+        type: str
+        required: true
 """
 
 EXAMPLES = r"""
@@ -145,8 +160,9 @@ host:
       description: >-
         The server's public host keys, the unit of the one that listens, empty where systemd starts one for each
         connection, whether it reads drop-in files, whether it can end connections that carry nothing, why it would not
-        let tunnels in, one sentence each, and what a Match block of somebody else decides for O(user) before one of
-        ours could.
+        let tunnels in, one sentence each, what may keep some of them out, and what a Match block of somebody else
+        decides for O(user) before one of ours could. Its algorithms, the limits that PAM sets for O(user), and the file
+        that it runs at every login, empty where there is none.
       type: dict
       sample:
         host_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample]
@@ -154,7 +170,15 @@ host:
         drop_ins: true
         ends_unused: true
         problems: []
-        decided: [{"keyword": "PermitTunnel", "value": "no", "file": "/etc/ssh/sshd_config.d/10-hardened.conf"}]
+        warnings: []
+        decided: [{"keyword": "PermitTunnel", "value": "no", "file": "/etc/ssh/sshd_config.d/10-hardened.conf line 3", "address": ""}]
+        algorithms: {"kexalgorithms": ["curve25519-sha256"], "ciphers": ["aes128-gcm@openssh.com"]}
+        limits: [{"item": "nproc", "value": 20, "place": "/etc/security/limits.conf line 1"}]
+        rc: /etc/ssh/sshrc
+    ssh:
+      description: The algorithms that its ssh offers.
+      type: dict
+      sample: {"kexalgorithms": ["curve25519-sha256"], "ciphers": ["aes128-gcm@openssh.com"]}
     tunnel:
       description: >-
         What stands there of what the role P(overssh.swarm.tunnel#role) puts on a host - the account O(user), empty
@@ -183,6 +207,8 @@ DIAL = {
     "port": {"type": "int", "required": True},
 }
 
+DIALLER = {"name": {"type": "str", "required": True}, "address": {"type": "str", "required": True}}
+
 
 def main() -> None:
     """Look, and say what was seen."""
@@ -190,6 +216,7 @@ def main() -> None:
         argument_spec={
             "user": {"type": "str", "default": "overssh"},
             "python": {"type": "str", "default": "/usr/bin/python3"},
+            "dialled_by": {"type": "list", "elements": "dict", "default": [], "options": DIALLER},
             "dials": {"type": "list", "elements": "dict", "default": [], "options": DIAL},
         },
         supports_check_mode=True,

@@ -60,6 +60,7 @@ def plan(
     said += _hosts.double_problems(found)
     said += _hosts.helper_problems(found, _streams(shape.links))
     said += _sshd.problems(found, _sshd.wanted(shape.links), settings["user"])
+    said += _sshd.mismatches(shape.links, found)
     said += _hosts.ipv6_problems(found, settings, {hub.name for hub in shape.hubs})
     said += _hosts.collisions(found, settings)
     said += _hosts.operator_problems(found, settings)
@@ -76,7 +77,11 @@ def plan(
     said += _taken_devices(fleet)
     said += _small_links(fleet)
     answer: dict[str, Any] = {"problems": said, "settings": settings, "addresses": addresses, "nodes": {}}
-    answer["warnings"] = [*_hosts.warnings(found), *_pools.warnings(found, overlays)]
+    answer["warnings"] = [
+        *_hosts.warnings(found),
+        *_sshd.warnings(found, shape.links, settings["user"]),
+        *_pools.warnings(found, overlays),
+    ]
     if not said:
         answer["nodes"] = {node["name"]: node for node in _nodes(fleet)}
         answer["founder"] = _founder(members, found)

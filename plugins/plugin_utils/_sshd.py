@@ -50,14 +50,90 @@ def problems(
         for sentence in sshd.get("problems", []):
             yield f"{name}: {sentence}"
         for decided in sshd.get("decided", []):
-            keyword, value = decided["keyword"], decided["value"]
-            needed = wanted_by_node[name].get(keyword, value)
-            if value != needed:
+            if not decided.get("address"):
+                yield from _decided(name, decided, wanted_by_node[name], user)
+
+
+def _decided(name: str, decided: Mapping[str, str], wanted: Mapping[str, str], user: str) -> Iterator[str]:
+    """What is decided otherwise than it has to be."""
+    keyword, value = decided["keyword"], decided["value"]
+    needed = wanted.get(keyword, value)
+    if value != needed:
+        whence = decided.get("address")
+        yield (
+            f"{name}: sshd's {keyword} is {value} for {user}{f' from {whence}' if whence else ''}, by a Match block in "
+            f"{decided['file']} that is read before ours, and has to be {needed}; take the account out of that block, "
+            f"as in Match User *,!{user}."
+        )
+
+
+def mismatches(links: Sequence[Link], found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Links whose two ends have no algorithm in common."""
+    for link in links:
+        offered = _host(found, link.dialler.name).get("ssh") or {}
+        for name in (*(hop.member.name for hop in link.jumps), link.dialled.name):
+            taken = _host(found, name).get("sshd", {}).get("algorithms") or {}
+            for kind, ours in offered.items():
+                theirs = taken.get(kind, ours)
+                if not set(ours) & set(theirs):
+                    yield (
+                        f"{link.dialler.name}: its ssh and the sshd of {name} have none of their {kind} in common "
+                        f"({','.join(theirs)} there); add one that both know to sshd's configuration."
+                    )
+
+
+# What one login of a link takes at the most: sshd's process, a shell, the helper and its threads.
+PROCESSES = 4
+# Kilobytes that an interpreter needs.
+MEMORY = 200_000
+
+
+def warnings(found: Mapping[str, Mapping[str, Any]], links: Sequence[Link], user: str) -> Iterator[str]:
+    """What may keep links out of one of these nodes, or end them.
+
+    What depends on whence somebody dials is among it, as a NAT may stand between.
+    """
+    needed_by_node = wanted(links)
+    logins: dict[str, int] = {}
+    streams: set[str] = set()
+    for link in links:
+        logins[link.dialled.name] = logins.get(link.dialled.name, 0) + link.dialler.lanes
+        streams |= {link.dialled.name} if link.dialler.transport == "stream" else set()
+        for hop in link.jumps:
+            logins[hop.member.name] = logins.get(hop.member.name, 0) + link.dialler.lanes
+    for name, number in logins.items():
+        sshd = _host(found, name).get("sshd", {})
+        for sentence in sshd.get("warnings", []):
+            yield f"{name}: {sentence}"
+        for decided in sshd.get("decided", []):
+            if decided.get("address"):
+                yield from _decided(name, decided, needed_by_node[name], user)
+        for limit in sshd.get("limits", []):
+            needed = _needed(limit["item"], number)
+            if needed is None or limit["value"] < needed:
                 yield (
-                    f"{name}: sshd's {keyword} is {value} for {user}, by a Match block in {decided['file']} that is "
-                    f"read before ours, and has to be {needed}; take the account out of that block, as in Match User "
-                    f"*,!{user}."
+                    f"{name}: PAM sets {limit['item']} to {limit['value']} for the tunnels' account "
+                    f"({limit['place']}), "
+                    f"and {number} logins {'end by it' if needed is None else f'may take {needed}'}; add a line "
+                    "for the "
+                    f"account with '- {limit['item']} unlimited'."
                 )
+        if sshd.get("rc") and name in streams:
+            yield (
+                f"{name}: {sshd['rc']} runs at every login, so at those of links too, which pass over what it "
+                "prints and "
+                "wait until it ends; see that it does so at once."
+            )
+
+
+def _needed(item: str, logins: int) -> int | None:
+    """The least that a limit has to be for so many logins; None where any is too small."""
+    return {"maxlogins": logins, "nproc": PROCESSES * logins, "as": MEMORY, "data": MEMORY}.get(item)
+
+
+def _host(found: Mapping[str, Mapping[str, Any]], name: str) -> Mapping[str, Any]:
+    host: Mapping[str, Any] = found.get(name, {}).get("host", {})
+    return host
 
 
 def lines(values: Mapping[str, str]) -> list[str]:

@@ -700,3 +700,38 @@ def test_what_a_swarm_can_not_change_is_foreseen() -> None:
             "10.0.0.0/8 where overssh_swarm_pool is 10.201.0.0/16",
         )
     ]
+
+
+def test_two_ends_without_an_algorithm_in_common_are_named() -> None:
+    edge = host(ssh={"kexalgorithms": ["curve25519-sha256"], "ciphers": ["aes128-gcm@openssh.com"]})
+    hub = host(sshd={"algorithms": {"kexalgorithms": ["curve25519-sha256"], "ciphers": ["aes256-cbc"]}})
+    assert problems({}, cloud1=hub, edge1=edge) == [
+        "edge1: its ssh and the sshd of cloud1 have none of their ciphers in common (aes256-cbc there); add one "
+        "that both "
+        "know to sshd's configuration."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sshd", "words"),
+    [
+        (
+            {"decided": [{"keyword": "PermitTTY", "value": "yes", "file": "here line 2", "address": "10.0.0.5"}]},
+            "cloud1: sshd's PermitTTY is yes for overssh from 10.0.0.5, by a Match block in here line 2 that is read",
+        ),
+        ({"rc": "/etc/ssh/sshrc"}, "cloud1: /etc/ssh/sshrc runs at every login"),
+        ({"warnings": ["its MaxStartups."]}, "cloud1: its MaxStartups."),
+        (
+            {"limits": [{"item": "nproc", "value": 7, "place": "here"}]},
+            "sets nproc to 7 for the tunnels' account (here)",
+        ),
+        ({"limits": [{"item": "nproc", "value": 8, "place": "here"}]}, ""),
+        ({"limits": [{"item": "cpu", "value": 60, "place": "here"}]}, "and 2 logins end by it"),
+        ({"limits": [{"item": "maxlogins", "value": 1, "place": "here"}]}, "and 2 logins may take 2"),
+    ],
+)
+def test_what_may_keep_links_out_or_end_them_is_a_warning(sshd: dict[str, Any], words: str) -> None:
+    plan = planned(THREE, cloud1=host(sshd=sshd), edge1=host(sshd=sshd))
+    assert plan["problems"] == []
+    assert words in plan["warnings"][0] if words else plan["warnings"] == []
+    assert len(plan["warnings"]) == bool(words)

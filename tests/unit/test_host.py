@@ -92,14 +92,6 @@ def test_an_interpreter_in_a_private_folder_is_not_for_everybody() -> None:
         assert _host.ask_python(path)["error"] == "Permission denied"
 
 
-def test_an_sshd_that_leaves_the_account_out_is_told_by_its_line() -> None:
-    effective = _sshd.parse("port 22\nallowusers root\nallowusers ops@10.0.0.*\nallowgroups wheel\ndenyusers over*\n")
-    assert effective["allowusers"] == ["root", "ops@10.0.0.*"]
-    assert [said.split()[1] for said in _sshd.problems(effective, "overssh")] == ["AllowUsers", "AllowGroups"]
-    assert _sshd.problems({"allowusers": ["overssh"], "allowgroups": ["overssh"]}, "overssh") == []
-    assert "DenyUsers" in _sshd.problems({"denyusers": ["overssh"]}, "overssh")[0]
-
-
 def test_tun_devices_are_read_with_their_peers() -> None:
     text = """[
       {"ifname": "lo", "addr_info": [{"family": "inet", "local": "127.0.0.1"}]},

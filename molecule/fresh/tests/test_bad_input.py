@@ -199,10 +199,11 @@ def test_a_swarm_of_somebody_else(said_of_hosts):
 
 
 @pytest.mark.parametrize(
-    ("keyword", "value", "needed"), [("PermitTTY", "yes", "no"), ("ForceCommand", "/bin/false", "none")]
+    ("keyword", "value", "needed", "line"),
+    [("PermitTTY", "yes", "no", 2), ("ForceCommand", "/bin/false", "none", 3)],
 )
-def test_an_sshd_that_would_not_hold_to_our_match_block(said_of_hosts, keyword, value, needed):
+def test_an_sshd_that_would_not_hold_to_our_match_block(said_of_hosts, keyword, value, needed, line):
     assert (
-        f"cloud1: sshd's {keyword} is {value} for overssh, by a Match block in {MATCH_BLOCK} that is read before ours, "
-        f"and has to be {needed}; take the account out of that block, as in Match User *,!overssh."
+        f"cloud1: sshd's {keyword} is {value} for overssh, by a Match block in {MATCH_BLOCK} line {line} that is read "
+        f"before ours, and has to be {needed}; take the account out of that block, as in Match User *,!overssh."
     ) in said_of_hosts
