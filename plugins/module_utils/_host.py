@@ -16,7 +16,17 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from . import _account_info, _host_dial, _host_docker, _proc, _session, _sshd
+from . import (
+    _account_info,
+    _host_dial,
+    _host_docker,
+    _host_managers,
+    _host_sysctl,
+    _host_vxlan,
+    _proc,
+    _session,
+    _sshd,
+)
 from ._addresses import Device, parse_devices, read_routes
 from ._command import Runner
 from ._errors import OversshError
@@ -199,14 +209,16 @@ class Host:
         self,
         user: str,
         python: str,
+        data_path_port: int = _host_vxlan.USUAL_PORT,
         dials: Sequence[Mapping[str, Any]] = (),
         dialled_by: Sequence[Mapping[str, str]] = (),
     ) -> dict[str, Any]:
         """All of it.
 
         user: the account that other nodes would log in to; python: the interpreter that the helper of the stream
-        transport would run with; dials: where this host is to dial whom, each with peer, host and port;
-        dialled_by: who dials it, each with name and the address that it is reached at.
+        transport would run with; data_path_port: the UDP port that VXLAN is to have; dials: where this host is to dial
+        whom, each with peer, host and port; dialled_by: who dials it, each with name and the address that it is reached
+        at.
         """
         problems = missing_basics(
             os.geteuid(),
@@ -227,6 +239,7 @@ class Host:
         if self._finds("ip"):
             addresses = self._run(["ip", "-json", "-details", "address", "show"]).stdout
             answer["devices"], answer["families"] = parse_tuns(addresses), parse_families(addresses)
+            answer["vxlans"] = _host_vxlan.devices(addresses)
             devices = parse_devices(addresses)
             answer["machine"] = machine(read_text(_proc.BOOT_ID) or "", _network(), devices)
             answer["routes"] = [
@@ -234,6 +247,8 @@ class Host:
                 for family in (4, 6)
                 for route in read_routes(self._run, family)
             ]
+        answer["managers"], answer["sysctl"] = _host_managers.look(), _host_sysctl.look()
+        answer["vxlan_port"] = {"port": data_path_port, "holder": _host_vxlan.holder(data_path_port)}
         answer["resolvers"] = parse_resolvers("\n".join(filter(None, map(_readable, RESOLVERS))))
         answer["ipv6"] = ipv6(lambda setting: (read_text(f"/proc/sys/net/ipv6/conf/{setting}") or "").strip())
         if not problems:

@@ -71,7 +71,7 @@ def processes() -> Iterator[Process]:
 
 def held(pid: int) -> Sockets:
     """The TCP sockets that a process holds; none where it ends meanwhile."""
-    mine = set(_numbers(pid))
+    mine = socket_numbers(pid)
     if not mine:  # the tables of a busy host are long
         return Sockets(frozenset(), frozenset())
     try:
@@ -110,8 +110,12 @@ def command_line(pid: int) -> list[str]:
         return []
 
 
-def _numbers(pid: int) -> Iterator[str]:
+def socket_numbers(pid: int) -> frozenset[str]:
     """The numbers of a process's sockets of all kinds."""
+    return frozenset(_numbers(pid))
+
+
+def _numbers(pid: int) -> Iterator[str]:
     try:
         with os.scandir(f"/proc/{pid}/fd") as entries:
             links = [os.readlink(entry.path) for entry in entries]

@@ -28,6 +28,11 @@ options:
       - The interpreter that the helper of the stream transport would run with.
     type: str
     default: /usr/bin/python3
+  data_path_port:
+    description:
+      - The UDP port that VXLAN is to have.
+    type: int
+    default: 4789
   dials:
     description:
       - Where this host is to dial others, see P(overssh.swarm.fleet_ways#filter). It sends the first packet of a
@@ -112,6 +117,37 @@ host:
       type: list
       elements: dict
       sample: [{"destination": "192.168.7.0/24", "device": "eth0"}]
+    vxlans:
+      description: >-
+        Its VXLAN devices outside of containers, each with its UDP port, its number, and whether others can't have that
+        port as well.
+      type: list
+      elements: dict
+      sample: [{"name": "vxlan.calico", "port": 4789, "vni": 4096, "alone": false}]
+    vxlan_port:
+      description: The port O(data_path_port), and the program that has it; empty where none has.
+      type: dict
+      sample: {"port": 4789, "holder": "vpnd (vpn.service)"}
+    managers:
+      description: >-
+        Files of others that manage interfaces, as far as they may be about tun devices, in the order in which they are
+        read - by whom, the kind of file, of which the first that fits counts, the place, patterns of names, whether
+        all others are meant, whether it does no harm, and what it does.
+      type: list
+      elements: dict
+      sample:
+        - by: systemd-networkd
+          kind: network
+          place: /etc/systemd/network/99-default.network line 2
+          patterns: ["*"]
+          negated: false
+          harmless: false
+          does: takes their addresses and routes away when it is reloaded
+    sysctl:
+      description: What its files of sysctl set of what our devices need, each with key, value and place.
+      type: list
+      elements: dict
+      sample: [{"key": "net.ipv4.ip_forward", "value": "0", "place": "/etc/sysctl.d/90-cis.conf line 4"}]
     resolvers:
       description: The name servers that it asks.
       type: list
@@ -171,7 +207,7 @@ host:
         ends_unused: true
         problems: []
         warnings: []
-        decided: [{"keyword": "PermitTunnel", "value": "no", "file": "/etc/ssh/sshd_config.d/10-hardened.conf line 3", "address": ""}]
+        decided: [{"keyword": "PermitTunnel", "value": "no", "file": "/etc/ssh/sshd_config line 3", "address": ""}]
         algorithms: {"kexalgorithms": ["curve25519-sha256"], "ciphers": ["aes128-gcm@openssh.com"]}
         limits: [{"item": "nproc", "value": 20, "place": "/etc/security/limits.conf line 1"}]
         rc: /etc/ssh/sshrc
@@ -216,6 +252,7 @@ def main() -> None:
         argument_spec={
             "user": {"type": "str", "default": "overssh"},
             "python": {"type": "str", "default": "/usr/bin/python3"},
+            "data_path_port": {"type": "int", "default": 4789},
             "dialled_by": {"type": "list", "elements": "dict", "default": [], "options": DIALLER},
             "dials": {"type": "list", "elements": "dict", "default": [], "options": DIAL},
         },

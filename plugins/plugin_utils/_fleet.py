@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import _hosts, _pools, _rules, _settings, _sshd, _summary
+from . import _claims, _hosts, _pools, _rules, _settings, _sshd, _summary
 from ._addressing import address6_for, assign, device_for
 from ._routing import HUBS_TABLE, routes
 from ._topology import Link, Member, Topology, family_problems, members_of, problems, topology
@@ -75,12 +75,14 @@ def plan(
     devices = {name: device_for(address, settings) for name, address in addresses.items()}
     fleet = Fleet(shape, addresses, _second(addresses, settings), devices, settings, found, frozenset(gone), bridges)
     said += _taken_devices(fleet)
+    said += _claims.problems(found, settings)
     said += _small_links(fleet)
     answer: dict[str, Any] = {"problems": said, "settings": settings, "addresses": addresses, "nodes": {}}
     answer["warnings"] = [
         *_hosts.warnings(found),
         *_sshd.warnings(found, shape.links, settings["user"]),
         *_pools.warnings(found, overlays),
+        *_claims.warnings(found, _device_names(fleet), {hub.name for hub in shape.hubs}, settings),
     ]
     if not said:
         answer["nodes"] = {node["name"]: node for node in _nodes(fleet)}
@@ -144,6 +146,15 @@ def _taken_devices(fleet: Fleet) -> Iterator[str]:
                     f"{member.name}: {fleet.devices[peer.name]} exists and is not ours; "
                     f"set overssh_tun_base to a number with free devices above it."
                 )
+
+
+def _device_names(fleet: Fleet) -> dict[str, list[str]]:
+    """By node the names of the devices that the plan has there."""
+    found = {}
+    for member in fleet.topology.members:
+        peers = (member, *fleet.topology.neighbours[member.name])
+        found[member.name] = [fleet.devices[peer.name] for peer in peers if peer.name in fleet.devices]
+    return found
 
 
 def _small_links(fleet: Fleet) -> Iterator[str]:

@@ -152,6 +152,12 @@ def test_one_host_is_no_fleet():
 
 # The lab's hub is hardened for all accounts, which is no obstacle; a Match block that is read first is one.
 MATCH_BLOCK = "/etc/ssh/sshd_config.d/20-accounts.conf"
+# For new connections; Ansible's own goes on.
+NO_WAY_OUT = """\
+iptables -A OUTPUT -o lo -j ACCEPT
+iptables -A OUTPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT
+iptables -P OUTPUT DROP
+"""
 NO_SWARM = """\
 docker swarm leave --force
 for try in $(seq 50); do docker network rm docker_gwbridge && exit; sleep 0.2; done
@@ -164,15 +170,19 @@ def said_of_hosts() -> str:
     """Of a fleet with trouble on every host; by site, which goes no further than preflight."""
     address = lab.hosts()["edge2"]["ansible_host"]
     docker = "docker.socket docker.service"
-    match = f"printf 'Match User *,!ops\\n    PermitTTY yes\\n    ForceCommand /bin/false\\n' >{MATCH_BLOCK}"
+    lines = "AllowUsers ops\\nMatch User *,!ops\\n    PermitTTY yes\\n    ForceCommand /bin/false\\n"
+    match = f"printf '{lines}' >{MATCH_BLOCK}"
+    holder = "import socket, time; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('', 4789)); time.sleep(600)"
     with (
         meanwhile("cloud1", match, f"rm {MATCH_BLOCK}"),
         meanwhile("cloud1", f"systemctl stop {docker}", f"systemctl start {docker}"),
+        meanwhile("cloud1", f'systemd-run --quiet --unit=vpnd python3 -c "{holder}"', "systemctl stop vpnd"),
         without("edge1", "/usr/sbin/nft"),
         without("edge1", "/dev/net/tun"),
         without("edge1", "/run/systemd/system"),
         without("edge1", "/usr/lib/python3/dist-packages/pyroute2"),
         meanwhile("edge2", f"docker swarm init --advertise-addr {address}", NO_SWARM),
+        meanwhile("edge2", NO_WAY_OUT, "iptables -P OUTPUT ACCEPT; iptables -F OUTPUT"),
         meanwhile("edge2", "ip tuntap add dev tun1001 mode tun", "ip link delete tun1001"),
     ):
         return refused("overssh.swarm.site")
@@ -186,6 +196,9 @@ def said_of_hosts() -> str:
         pytest.param("edge1: systemd does not run here", id="systemd"),
         pytest.param("edge1: the Python library pyroute2 is missing", id="pyroute2"),
         pytest.param("cloud1: the Docker engine does not run on this host", id="docker"),
+        pytest.param(f"cloud1: sshd's AllowUsers ({MATCH_BLOCK} line 1) leaves out overssh", id="account"),
+        pytest.param("cloud1: python3 (vpnd.service) has UDP port 4789, which VXLAN needs", id="port"),
+        pytest.param("drops it, by the policy drop of ip filter OUTPUT; accept tcp port", id="egress"),
         pytest.param("edge2: tun1001 exists and is not ours; set overssh_tun_base", id="device"),
     ],
 )
@@ -200,10 +213,47 @@ def test_a_swarm_of_somebody_else(said_of_hosts):
 
 @pytest.mark.parametrize(
     ("keyword", "value", "needed", "line"),
-    [("PermitTTY", "yes", "no", 2), ("ForceCommand", "/bin/false", "none", 3)],
+    [("PermitTTY", "yes", "no", 3), ("ForceCommand", "/bin/false", "none", 4)],
 )
 def test_an_sshd_that_would_not_hold_to_our_match_block(said_of_hosts, keyword, value, needed, line):
     assert (
         f"cloud1: sshd's {keyword} is {value} for overssh, by a Match block in {MATCH_BLOCK} line {line} that is read "
         f"before ours, and has to be {needed}; take the account out of that block, as in Match User *,!overssh."
     ) in said_of_hosts
+
+
+@pytest.fixture(scope="module")
+def said_in_the_end() -> str:
+    """By a preflight that passes, of a fleet with what may become an obstacle."""
+    pools = '{"default-address-pools": [{"base": "10.200.0.0/15", "size": 24}]}'
+    with (
+        meanwhile("cloud1", "echo exit >/etc/ssh/sshrc", "rm /etc/ssh/sshrc"),
+        meanwhile("cloud1", f"echo net.ipv4.ip_forward=0 >{SYSCTL}", f"rm {SYSCTL}"),
+        meanwhile("cloud1", f"echo 'overssh - nproc 3' >{LIMITS}", f"rm {LIMITS}"),
+        # Docker of this release does not tell what it runs with, so what it is told counts.
+        meanwhile("edge1", f"echo '{pools}' >/etc/docker/daemon.json", "rm /etc/docker/daemon.json"),
+    ):
+        done = lab.play("overssh.swarm.preflight")
+    assert (done.status, done.total("changed")) == (0, 0)
+    return " ".join(done.output.split())
+
+
+SYSCTL, LIMITS = "/etc/sysctl.d/90-hardened.conf", "/etc/security/limits.d/90-hardened.conf"
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        pytest.param("Found: 3 hosts fit to take part, Docker", id="found"),
+        pytest.param("Plan: edge1 and edge2 dial cloud1 at", id="plan"),
+        pytest.param("site would make 2 links, start a swarm on cloud1 and join edge1 and edge2", id="steps"),
+        pytest.param("give docker_gwbridge the subnet 10.200.1.0/24 on edge1", id="bridge"),
+        pytest.param("edge1: Docker takes the subnets of bridge networks out of 10.200.0.0/15", id="pools"),
+        pytest.param("cloud1: /etc/ssh/sshrc runs at every login", id="sshrc"),
+        pytest.param(f"cloud1: net.ipv4.ip_forward = 0 in {SYSCTL} line 1 takes effect again", id="sysctl"),
+        pytest.param(f"cloud1: PAM sets nproc to 3 for the tunnels' account ({LIMITS} line 1)", id="limits"),
+    ],
+)
+def test_a_preflight_that_passes_says_what_it_found(said_in_the_end, sentence):
+    # The callback of this project doubles quotes and breaks lines.
+    assert sentence in said_in_the_end.replace("''", "'")

@@ -1,0 +1,179 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Others that manage network interfaces on this host, and their files that may be about ours; only looks.
+
+Sources: systemd.network(5), systemd.link(5), systemd.netdev(5), NetworkManager's nm-settings-keyfile(5), interfaces(5).
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from . import _proc
+from ._errors import OversshError
+from ._files import read_text
+
+# In order of precedence: a file hides those of the same name in later ones.
+NETWORKD = tuple(f"{top}/systemd/network" for top in ("/etc", "/run", "/usr/local/lib", "/usr/lib"))
+KEYFILES = tuple(f"{top}/NetworkManager/system-connections" for top in ("/etc", "/run", "/usr/lib"))
+INTERFACES = "/etc/network/interfaces"
+# As the kernel cuts the names of running programs.
+NETWORKD_RUNS, NETWORK_MANAGER_RUNS = "systemd-network", "NetworkManager"
+# What a file may ask of an interface besides its name without passing over a tun device.
+ALSO = {"kind": ("tun",), "type": ("none", "*")}
+TAKES = "takes their addresses and routes away when it is reloaded"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A file that is about interfaces: by whom, and as which of its kinds, of which only the first that fits counts.
+
+    patterns: of names, negated where all others are meant; harmless: where it does nothing to them.
+    """
+
+    by: str
+    kind: str
+    place: str
+    patterns: tuple[str, ...]
+    negated: bool = False
+    harmless: bool = False
+    does: str = TAKES
+
+
+Section = dict[str, dict[str, tuple[str, int]]]
+
+
+def sections(text: str) -> Section:
+    """A file of sections as systemd and NetworkManager have them, in small letters, each value with its line."""
+    found: Section = {}
+    section = ""
+    for number, raw in enumerate(text.splitlines(), 1):
+        line = raw.strip()
+        if line.startswith("[") and line.endswith("]"):
+            section = line[1:-1].strip().lower()
+        elif line and line[0] not in "#;" and "=" in line:
+            key, _equals, value = line.partition("=")
+            before = found.setdefault(section, {}).get(key.strip().lower())
+            joined = value.strip() if before is None else f"{before[0]} {value.strip()}"
+            found[section][key.strip().lower()] = (joined, number if before is None else before[1])
+    return found
+
+
+def networkd_claim(path: str, text: str) -> Claim | None:
+    """What a file of systemd's is about, None where it can't be about a tun device."""
+    found = sections(text)
+    match, suffix = found.get("match", {}), path.rpartition(".")[2]
+    made_by = "netplan" if "netplan" in os.path.basename(path) else "systemd-networkd"
+    if suffix == "netdev":
+        name, number = found.get("netdev", {}).get("name", ("", 0))
+        return (
+            Claim(made_by, suffix, f"{path} line {number}", (name,), does="makes a device of that name")
+            if name
+            else None
+        )
+    asked = "name" if suffix == "network" else "originalname"
+    others = {key: value for key, (value, _line) in match.items() if key != asked}
+    if any(not _may_be(value, ALSO.get(key, ())) for key, value in others.items()):
+        return None
+    names, number = match.get(asked, ("", 0))
+    if not names and not others:
+        return None
+    words = (names or "*").split()
+    negated = words[0].startswith("!")
+    patterns = (words[0].removeprefix("!"), *words[1:])
+    link = found.get("link", {})
+    place = f"{path} line {number or min(line for _value, line in match.values())}"
+    if suffix == "network":
+        unmanaged = link.get("unmanaged", ("no", 0))[0].lower() in ("yes", "true", "1", "on")
+        return Claim(made_by, suffix, place, patterns, negated, unmanaged)
+    changes = [f"{word} {link[key][0]}" for key, word in (("name", "the name"), ("mtubytes", "the MTU")) if key in link]
+    return Claim("udev", suffix, place, patterns, negated, not changes, f"gives them {' and '.join(changes)}")
+
+
+def _may_be(value: str, words: Iterable[str]) -> bool:
+    patterns = value.split()
+    negated = bool(patterns) and patterns[0].startswith("!")
+    fits = any(fnmatch.fnmatchcase(word, pattern.removeprefix("!")) for pattern in patterns for word in words)
+    return fits != negated
+
+
+def networkd(folders: Iterable[str], running: bool) -> Iterator[Claim]:
+    """The files of systemd in the order in which it reads them; running: whether networkd does, which .link needs "
+    "not."""
+    named: dict[str, str] = {}
+    for folder in folders:
+        for path in sorted(glob.glob(f"{folder}/*.*")):
+            named.setdefault(os.path.basename(path), path)
+    for name in sorted(named):
+        wanted = ("network", "netdev", "link") if running else ("link",)
+        if name.rpartition(".")[2] in wanted:
+            claim = networkd_claim(named[name], _text(named[name]))
+            if claim is not None:
+                yield claim
+
+
+def keyfile_claim(path: str, text: str) -> Claim | None:
+    """The interfaces that a connection profile of NetworkManager names."""
+    found = sections(text)
+    name, number = found.get("connection", {}).get("interface-name", ("", 0))
+    several, line = found.get("match", {}).get("interface-name", ("", 0))
+    patterns = [name] if name else [word for word in re.split(r"[;,\s]+", several) if word and word[0] not in "!&|"]
+    if not patterns:
+        return None
+    return Claim(
+        "NetworkManager", "profile", f"{path} line {number or line}", tuple(patterns), does="may take them over"
+    )
+
+
+def ifupdown(path: str = INTERFACES, depth: int = 0) -> Iterator[Claim]:
+    """The interfaces that /etc/network/interfaces names, with what it includes."""
+    for number, line in enumerate(_text(path).splitlines(), 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        if words[0] in ("source", "source-directory") and len(words) > 1 and depth < 4:
+            wanted = words[1] if words[0] == "source" else f"{words[1]}/*"
+            for included in sorted(glob.glob(os.path.join(os.path.dirname(INTERFACES), wanted))):
+                yield from ifupdown(included, depth + 1)
+        elif words[0] == "iface" or words[0] == "auto" or words[0].startswith("allow-"):
+            names = words[1:2] if words[0] == "iface" else words[1:]
+            patterns = tuple(name.strip("/").partition("=")[0].rpartition("/")[2] for name in names)
+            yield Claim(
+                "ifupdown", "stanza", f"{path} line {number}", patterns, does="brings them up and down by itself"
+            )
+
+
+def look() -> list[dict[str, Any]]:
+    """All that may be about a tun device of ours, in the order in which each reads its files."""
+    names = {each.name for each in _proc.processes()}
+    found = list(networkd(NETWORKD, NETWORKD_RUNS in names))
+    if NETWORK_MANAGER_RUNS in names:
+        for path in sorted(file for folder in KEYFILES for file in glob.glob(f"{folder}/*")):
+            claim = keyfile_claim(path, _text(path))
+            found += [claim] if claim is not None else []
+    if shutil.which("ifup", path="/usr/sbin:/sbin"):
+        found += ifupdown()
+    return [{**asdict(claim), "patterns": list(claim.patterns)} for claim in found if _is_wide(claim)]
+
+
+def _is_wide(claim: Claim) -> bool:
+    """Whether it can be about a device called tun and a number."""
+    if claim.negated:
+        return True
+    return any(
+        pattern[:1] in "*?[" or pattern.startswith(("tun", "t*", "t?", "tu", "t[")) for pattern in claim.patterns
+    )
+
+
+def _text(path: str) -> str:
+    try:
+        return read_text(path) or ""
+    except (OversshError, ValueError):
+        return ""
