@@ -234,7 +234,7 @@ class Host:
         if sys.version_info >= OLDEST_PYTHON:  # an older one can't run it as somebody else
             answer["python"] = ask_python(python)
         devices: tuple[Device, ...] = ()
-        answer["machine"] = ""
+        answer.update(machine="", undialled=[])
         answer["public_key"] = _account_info.public_key()
         if self._finds("ip"):
             addresses = self._run(["ip", "-json", "-details", "address", "show"]).stdout
@@ -257,7 +257,7 @@ class Host:
         session = _session.session(self._run) if self._finds("ip") else None
         answer["operator"] = session.client if session else ""
         if os.geteuid() == 0:
-            problems += _host_dial.problems(self._run, dials, self._finds("nft"))
+            answer["undialled"] = _host_dial.problems(self._run, dials, self._finds("nft"))
             answer["sshd"] = _sshd.look(self._run, self._finds, user, dialled_by)
             answer["ssh"] = _sshd.offered(self._run) if self._finds("ssh") else {}
             answer["tunnel"] = _account_info.look(self._run, user, self._finds("sshd"))

@@ -89,7 +89,7 @@ def problems(run: Runner, dials: Sequence[Mapping[str, Any]], nft: bool) -> list
 def _try(ends: list[tuple[str, Way | None]], index: int, host: str, port: int) -> None:
     """Put at the index of ends why the place can't be dialled, empty where it can, and the way there."""
     try:
-        address = str(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0])
+        address = str(socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0][4][0])
     except OSError as error:
         ends[index] = (f"this host can't resolve the name {host} ({error.strerror or error})", None)
         return

@@ -38,6 +38,8 @@ def problems(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]
             said.append(f"{name}: could not be looked at: {_first_line(host.get('msg') or host.get('module_stderr'))}")
         else:
             said += [f"{name}: {sentence}" for sentence in host["host"]["problems"]]
+            # A node of a formed swarm may have lost one of several ways, and what is to mend or verify it has to run.
+            said += [] if in_a_swarm(host) else _undialled(name, host)
             said += _foreign_swarm(name, host, settings)
     return said
 
@@ -169,8 +171,13 @@ def unavailable(found: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 def warnings(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """What is no obstacle on a host, and may become one."""
     for name, answer in found.items():
-        for sentence in answer.get("host", {}).get("warnings", []):
-            yield f"{name}: {sentence}"
+        if answer.get("host") and in_a_swarm(answer):
+            yield from _undialled(name, answer)
+
+
+def _undialled(name: str, answer: Mapping[str, Any]) -> list[str]:
+    """The places that a host can't dial."""
+    return [f"{name}: {sentence}" for sentence in answer["host"].get("undialled", [])]
 
 
 def addresses_to_keep(answer: Mapping[str, Any], dialled: Iterable[str]) -> list[Network]:

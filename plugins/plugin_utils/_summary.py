@@ -75,7 +75,7 @@ def _left(plan: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -> st
         steps.append(f"give docker_gwbridge the subnet {_names(subnets)} on {_names(chosen)}")
     if not steps:
         return "find all links made and all hosts in the swarm, see that firewalls and networks are so too, and verify"
-    return f"{_list(steps)}, open the firewalls where they would drop the swarm's packets, and verify"
+    return f"{', '.join(steps)}, open the firewalls where they would drop the swarm's packets, and verify"
 
 
 def _count(number: int, what: str) -> str:

@@ -735,3 +735,11 @@ def test_what_may_keep_links_out_or_end_them_is_a_warning(sshd: dict[str, Any], 
     assert plan["problems"] == []
     assert words in plan["warnings"][0] if words else plan["warnings"] == []
     assert len(plan["warnings"]) == bool(words)
+
+
+def test_a_place_that_can_not_be_dialled_is_in_the_way_of_what_is_to_be_formed() -> None:
+    sentence = "can't dial cloud1 at 198.51.100.7 port 22: it has no way there."
+    assert problems({}, edge1=host(undialled=[sentence])) == [f"edge1: {sentence}"]
+    formed = host(undialled=[sentence], docker={"swarm": "active", "swarm_address": "172.30.0.2"})
+    plan = planned(THREE, edge1=formed)
+    assert (plan["problems"], plan["warnings"]) == ([], [f"edge1: {sentence}"])

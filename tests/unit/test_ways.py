@@ -43,7 +43,7 @@ def test_a_preflight_that_passes_says_in_three_lines_what_it_found_and_what_site
         "Found: 3 hosts fit to take part, Docker 26.1.5; cloud1 as hub, cloud1 as manager.",
         "Plan: edge1 and edge2 dial cloud1 at 198.51.100.7 port 2222; underlay 172.30.0.0/16, overlay network overssh "
         "10.200.0.0/24.",
-        "site would make 2 links, start a swarm on cloud1 and join edge1 and edge2 to it, open the firewalls where "
+        "site would make 2 links, start a swarm on cloud1, join edge1 and edge2 to it, open the firewalls where "
         "they would drop the swarm's packets, and verify.",
     ]
 
@@ -58,7 +58,7 @@ def test_of_a_finished_fleet_it_says_that_nothing_is_left() -> None:
         "verify."
     )
     grown = _fleet.plan({**FLEET, "edge3": {}}, {**found, "edge3": host()})
-    assert grown["summary"][2].startswith("site would make 1 link of 3 and join edge3 to the swarm, open")
+    assert grown["summary"][2].startswith("site would make 1 link of 3, join edge3 to the swarm, open")
 
 
 def test_of_a_large_fleet_names_are_counted() -> None:

@@ -246,7 +246,7 @@ SYSCTL, LIMITS = "/etc/sysctl.d/90-hardened.conf", "/etc/security/limits.d/90-ha
     [
         pytest.param("Found: 3 hosts fit to take part, Docker", id="found"),
         pytest.param("Plan: edge1 and edge2 dial cloud1 at", id="plan"),
-        pytest.param("site would make 2 links, start a swarm on cloud1 and join edge1 and edge2", id="steps"),
+        pytest.param("site would make 2 links, start a swarm on cloud1, join edge1 and edge2", id="steps"),
         pytest.param("give docker_gwbridge the subnet 10.200.1.0/24 on edge1", id="bridge"),
         pytest.param("edge1: Docker takes the subnets of bridge networks out of 10.200.0.0/15", id="pools"),
         pytest.param("cloud1: /etc/ssh/sshrc runs at every login", id="sshrc"),
