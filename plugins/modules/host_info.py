@@ -92,7 +92,9 @@ host:
       elements: str
       sample: ["the program nft is missing; install the package nftables."]
     undialled:
-      description: Those of O(dials) that it can't dial, one sentence each, with the rule of its own that drops it if any.
+      description: >-
+        Those of O(dials) that it can't dial, one sentence each, with the rule of this host that drops it if one
+        does.
       type: list
       elements: str
       sample: ["can't dial cloud1 at 198.51.100.7 port 22: it has no way there (Network is unreachable); give it one."]

@@ -97,7 +97,7 @@ def test_a_bridge_that_docker_gets_at_its_next_start_is_foreseen() -> None:
 
 
 @given(
-    size=st.integers(16, 28),
+    size=st.integers(16, 24),
     taken=st.lists(st.tuples(st.integers(0, 2**16 - 1), st.integers(17, 32)), max_size=6),
 )
 def test_a_subnet_that_is_chosen_is_the_first_of_its_pool_that_overlaps_nothing(
