@@ -27,7 +27,7 @@ def warned(node: str, **found: Any) -> list[str]:
     return warnings
 
 
-def claims(tmp_path: Path, running: bool = True, **texts: str) -> list[dict[str, Any]]:
+def claims(tmp_path: Path, texts: dict[str, str], running: bool = True) -> list[dict[str, Any]]:
     for name, text in texts.items():
         stem, _under, suffix = name.rpartition("_")
         (tmp_path / f"{stem}.{suffix}").write_text(text, encoding="utf-8")
@@ -38,7 +38,7 @@ ALL = "[Match]\nName=*\n[Network]\nDHCP=yes\n"
 
 
 def test_a_file_of_networkd_that_takes_all_devices_is_named(tmp_path: Path) -> None:
-    (said,) = warned("edge1", managers=claims(tmp_path, b_network=ALL))
+    (said,) = warned("edge1", managers=claims(tmp_path, {"b_network": ALL}))
     assert said == (
         f"edge1: systemd-networkd has * in {tmp_path}/b.network line 2, which fits tun1002 and 1 more, and takes their "
         "addresses and routes away when it is reloaded; narrow it, so that it is not about devices called tun1002 "
@@ -61,7 +61,7 @@ def test_a_file_of_networkd_that_takes_all_devices_is_named(tmp_path: Path) -> N
     ],
 )
 def test_files_that_leave_our_devices_alone_are_not_named(tmp_path: Path, texts: dict[str, str]) -> None:
-    assert warned("edge1", managers=claims(tmp_path, **texts)) == []
+    assert warned("edge1", managers=claims(tmp_path, texts)) == []
 
 
 @pytest.mark.parametrize(
@@ -80,12 +80,12 @@ def test_files_that_leave_our_devices_alone_are_not_named(tmp_path: Path, texts:
     ],
 )
 def test_files_that_do_not_are(tmp_path: Path, texts: dict[str, str], running: bool, words: str) -> None:
-    (said,) = warned("edge1", managers=claims(tmp_path, running, **texts))
+    (said,) = warned("edge1", managers=claims(tmp_path, texts, running))
     assert words.format(tmp_path) in said
 
 
 def test_where_networkd_does_not_run_its_files_do_nothing(tmp_path: Path) -> None:
-    assert claims(tmp_path, running=False, b_network=ALL) == []
+    assert claims(tmp_path, {"b_network": ALL}, running=False) == []
 
 
 def test_profiles_and_stanzas_with_our_names_are_found(tmp_path: Path) -> None:
