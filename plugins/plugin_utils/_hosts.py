@@ -39,7 +39,7 @@ def problems(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]
         else:
             said += [f"{name}: {sentence}" for sentence in host["host"]["problems"]]
             # A node of a formed swarm may have lost one of several ways, and what is to mend or verify it has to run.
-            said += [] if in_a_swarm(host) else _undialled(name, host)
+            said += [] if in_a_swarm(host, members(found)) else _undialled(name, host)
             said += _foreign_swarm(name, host, settings)
     return said
 
@@ -171,7 +171,7 @@ def unavailable(found: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 def warnings(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """What is no obstacle on a host, and may become one."""
     for name, answer in found.items():
-        if answer.get("host") and in_a_swarm(answer):
+        if answer.get("host") and in_a_swarm(answer, members(found)):
             yield from _undialled(name, answer)
 
 
