@@ -10,6 +10,8 @@ from typing import Any
 
 # Docker numbers its VXLAN devices from here on.
 FIRST_VNI = 4096
+# By which the engine of tun_interface has systemd-networkd leave a device alone.
+OUR_FILE = "00-overssh-{}.network"
 Found = Mapping[str, Mapping[str, Any]]
 
 
@@ -61,6 +63,8 @@ def _managed(name: str, claims: Sequence[Mapping[str, Any]], devices: Sequence[s
             who = (claim["by"], claim["kind"])
             if who in decided or not _fits(claim, device):
                 continue
+            if claim["kind"] == "network" and _name(claim) > OUR_FILE.format(device):
+                continue  # site puts a file before it by which the device is left alone
             if claim["kind"] in ("network", "link"):  # of these the first one that fits is taken
                 decided.add(who)
             if not claim["harmless"]:
@@ -70,6 +74,12 @@ def _managed(name: str, claims: Sequence[Mapping[str, Any]], devices: Sequence[s
             f"{name}: {claim['by']} has {' '.join(claim['patterns'])} in {place}, which fits {_some(taken)}, and "
             f"{claim['does']}; narrow it, so that it is not about devices called {_some(taken)}."
         )
+
+
+def _name(claim: Mapping[str, Any]) -> str:
+    """The name of a claim's file, by which networkd orders them."""
+    path, _line, _number = str(claim["place"]).rpartition(" line ")
+    return path.rpartition("/")[2]
 
 
 def _fits(claim: Mapping[str, Any], device: str) -> bool:

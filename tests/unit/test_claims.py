@@ -38,9 +38,9 @@ ALL = "[Match]\nName=*\n[Network]\nDHCP=yes\n"
 
 
 def test_a_file_of_networkd_that_takes_all_devices_is_named(tmp_path: Path) -> None:
-    (said,) = warned("edge1", managers=claims(tmp_path, {"b_network": ALL}))
+    (said,) = warned("edge1", managers=claims(tmp_path, {"00-b_network": ALL}))
     assert said == (
-        f"edge1: systemd-networkd has * in {tmp_path}/b.network line 2, which fits tun1002 and 1 more, and takes their "
+        f"edge1: systemd-networkd has * in {tmp_path}/00-b.network line 2, which fits tun1002 and 1 more, and takes their "
         "addresses and routes away when it is reloaded; narrow it, so that it is not about devices called tun1002 "
         "and 1 "
         "more."
@@ -50,12 +50,13 @@ def test_a_file_of_networkd_that_takes_all_devices_is_named(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "texts",
     [
-        {"b_network": ALL, "a_network": "[Match]\nName=tun*\n[Link]\nUnmanaged=yes\n"},
-        {"b_network": "[Match]\nName=eth*  en*\n"},
-        {"b_network": "[Match]\nName=!tun*\n"},
-        {"b_network": "[Match]\nName=*\nType=ether\n"},
-        {"b_network": "[Match]\nMACAddress=00:11:22:33:44:55\n"},
-        {"b_network": "[Network]\nDHCP=yes\n"},
+        {"00-b_network": ALL, "00-a_network": "[Match]\nName=tun*\n[Link]\nUnmanaged=yes\n"},
+        {"10-netplan-all_network": ALL, "99-default_network": ALL},
+        {"00-b_network": "[Match]\nName=eth*  en*\n"},
+        {"00-b_network": "[Match]\nName=!tun*\n"},
+        {"00-b_network": "[Match]\nName=*\nType=ether\n"},
+        {"00-b_network": "[Match]\nMACAddress=00:11:22:33:44:55\n"},
+        {"00-b_network": "[Network]\nDHCP=yes\n"},
         {"b_link": "[Match]\nOriginalName=*\n[Link]\nNamePolicy=keep kernel\n"},
         {"b_netdev": "[NetDev]\nName=br0\nKind=bridge\n"},
     ],
@@ -67,16 +68,16 @@ def test_files_that_leave_our_devices_alone_are_not_named(tmp_path: Path, texts:
 @pytest.mark.parametrize(
     ("texts", "running", "words"),
     [
-        ({"b_network": "# all\n[Match]\nName=!eth0\n"}, True, "has eth0 in {}/b.network line 3"),
-        ({"b_network": "[Match]\nKind=tun\n"}, True, "has * in {}/b.network line 2"),
-        ({"b_network": "[Match]\nName=t?n[0-9]*\n"}, True, "fits tun1002 and 1 more"),
+        ({"00-b_network": "# all\n[Match]\nName=!eth0\n"}, True, "has eth0 in {}/00-b.network line 3"),
+        ({"00-b_network": "[Match]\nKind=tun\n"}, True, "has * in {}/00-b.network line 2"),
+        ({"00-b_network": "[Match]\nName=t?n[0-9]*\n"}, True, "fits tun1002 and 1 more"),
         ({"b_link": "[Match]\nOriginalName=tun*\n[Link]\nMTUBytes=1400\n"}, False, "and gives them the MTU 1400"),
         (
             {"b_netdev": "[NetDev]\nName=tun1001\nKind=tun\n"},
             True,
             "which fits tun1001, and makes a device of that name",
         ),
-        ({"10-netplan-x_network": ALL}, True, "netplan has * in"),
+        ({"00-netplan-x_network": ALL}, True, "netplan has * in"),
     ],
 )
 def test_files_that_do_not_are(tmp_path: Path, texts: dict[str, str], running: bool, words: str) -> None:
@@ -85,7 +86,7 @@ def test_files_that_do_not_are(tmp_path: Path, texts: dict[str, str], running: b
 
 
 def test_where_networkd_does_not_run_its_files_do_nothing(tmp_path: Path) -> None:
-    assert claims(tmp_path, {"b_network": ALL}, running=False) == []
+    assert claims(tmp_path, {"00-b_network": ALL}, running=False) == []
 
 
 def test_profiles_and_stanzas_with_our_names_are_found(tmp_path: Path) -> None:
