@@ -22,6 +22,5 @@ class ActionModule(Trial):
     def answer(self, tried: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
         """See Trial."""
         merged = {**kept, "changed": True, "steps": [*tried.get("steps", []), *kept.get("steps", [])], "pending": False}
-        if "diff" in tried and "diff" in kept:
-            merged["diff"] = {"before": tried["diff"]["before"], "after": kept["diff"]["after"]}
-        return merged
+        # That the rules are kept for the next boot is a step, and no other change of them.
+        return {**merged, "diff": tried["diff"]} if "diff" in tried else merged

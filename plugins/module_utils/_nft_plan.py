@@ -498,7 +498,10 @@ def _write(path: str, text: str, before: str | None) -> Step:
 
 
 def _state(observed: Firewall, decision: Decision | None) -> dict[str, Any]:
-    """Our rules and what is kept of them, as found, or as they will be after the decision."""
+    """Our rules, each once, as found or as they will be after the decision.
+
+    Apart from the others stand those that the next boot does not bring back, and those that are kept and not there.
+    """
     rules = [(key, rule.text or rule.comment, rule.handle) for key, rule in observed.ruleset.our_rules()]
     lines = read_lines(observed.kept_text)
     if decision is not None:
@@ -506,9 +509,12 @@ def _state(observed: Firewall, decision: Decision | None) -> dict[str, Any]:
         rules = [(key, text, handle) for key, text, handle in rules if (key, handle) not in gone]
         rules += [(key, text, 0) for key, text in decision.coming]
         lines = decision.lines
+    running = sorted(f"{key}: {text}" for key, text, _handle in rules)
+    kept = sorted(f"{line.key}: {line.rule}" for line in lines)
     return {
-        "rules": sorted(f"{key}: {text}" for key, text, _handle in rules),
-        "kept_for_boot": sorted(f"{line.key}: {line.rule}" for line in lines),
+        "rules": [rule for rule in running if rule in kept],
+        "rules_until_boot": [rule for rule in running if rule not in kept],
+        "kept_for_boot": [rule for rule in kept if rule not in running],
     }
 
 

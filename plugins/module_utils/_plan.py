@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import _diff
 from ._errors import OversshError
 
 
@@ -50,9 +51,9 @@ class Plan:
         """The steps that take the whole plan back, last one first."""
         return inverse_of(self.steps)
 
-    def diff(self) -> dict[str, Any]:
-        """Before and after in the form that Ansible shows under --diff."""
-        return {"before": dict(self.before), "after": dict(self.after)}
+    def diff(self) -> dict[str, str]:
+        """What changes of before and after, in the form that Ansible shows under --diff."""
+        return _diff.texts(self.before, self.after)
 
 
 def inverse_of(steps: Sequence[Step]) -> tuple[Step, ...]:

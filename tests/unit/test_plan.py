@@ -60,7 +60,7 @@ def test_steps_without_an_inverse_are_passed_over() -> None:
 
 def test_a_plan_without_steps_changes_nothing() -> None:
     assert not Plan({"x": 1}, {"x": 1}).changed
-    assert Plan({"x": 1}, {"x": 2}, (step("a"),)).diff() == {"before": {"x": 1}, "after": {"x": 2}}
+    assert Plan({"x": 1}, {"x": 2}, (step("a"),)).diff() == {"before": "x: 1\n", "after": "x: 2\n"}
 
 
 def test_waiting_ends_when_the_condition_holds() -> None:

@@ -16,10 +16,26 @@ def test_preflight_finds_nothing_in_the_way():
     assert done.total("changed") == 0
 
 
-def test_check_mode_says_what_would_change():
-    done = lab.play("overssh.swarm.site", "--check", "--diff")
-    assert done.status == 0
-    assert [node for node in lab.hosts() if not done.recap[node]["changed"]] == []
+@pytest.fixture(scope="module")
+def foreseen() -> lab.Play:
+    """What site would do."""
+    return lab.play("overssh.swarm.site", "--check", "--diff")
+
+
+def test_check_mode_says_what_would_change(foreseen):
+    assert foreseen.status == 0
+    assert [node for node in lab.hosts() if not foreseen.recap[node]["changed"]] == []
+
+
+def test_and_says_it_in_few_lines_of_which_none_holds_a_file(foreseen):
+    lines = foreseen.output.splitlines()
+    assert len(lines) < 400
+    assert [line for line in lines if "\\n" in line] == []
+    added = [line for line in lines if line.startswith("+ ")]
+    assert any(line.split() == ["+", "PermitTTY", "no"] for line in added)
+    # One for each of the rules that the hub and edge2 lack.
+    rules = [line for line in added if "overssh:fleet-" in line]
+    assert len(rules) == len(set(rules)) == 10
 
 
 @pytest.mark.parametrize("aspect", snapshot.SCRIPTS)
