@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
@@ -35,7 +34,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         path = os.path.realpath(options["path"]) if options["path"] and not self._task.check_mode else ""
         if path:
             try:
-                write_text(path, json.dumps(report, indent=2, sort_keys=True) + "\n")
+                write_text(path, _report.text(report))
             except OversshError as error:
                 result["warnings"] = [
                     f"The report was not written to {path} ({error}); set overssh_report to a path that can be "

@@ -10,12 +10,18 @@ short_description: A verification report as a table
 version_added: 0.1.0
 author: overssh.swarm contributors (@overssh)
 description:
-  - A row for each node that asks, a column for each node that is asked.
+  - A row for each node that asks, a column for each node that is asked, and in each cell the round trip or what failed.
+  - Of more than eight nodes, and where the table is wider than the terminal, the broken pairs and how many there are of
+    each node.
 options:
   _input:
     description: The report.
     type: dict
     required: true
+  path:
+    description: Where the report is kept; it is named where the lines don't hold all of it.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -33,12 +39,13 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _report
+from ansible.utils.display import Display
+from ansible_collections.overssh.swarm.plugins.plugin_utils import _matrix
 
 
-def verify_matrix(report: dict[str, Any]) -> list[str]:
-    """See _report.matrix."""
-    return _report.matrix(report)
+def verify_matrix(report: dict[str, Any], path: str = "") -> list[str]:
+    """See _matrix.matrix; the terminal is that of the controller."""
+    return _matrix.matrix(report, Display().columns + 1, path)
 
 
 class FilterModule:

@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The proof: what every node measured of every other, as one record, one table and one sentence per fault."""
+"""The proof: what every node measured of every other, as one record and one sentence per fault."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -74,19 +75,32 @@ def merge(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return whole
 
 
-def matrix(report: Mapping[str, Any]) -> list[str]:
-    """The report as a table for people: a row per node that asks, a column per node that is asked."""
-    names = [node["name"] for node in report["nodes"]]
-    cells = {(pair["from"], pair["to"]): _cell(pair) for pair in report["pairs"]}
-    rows = [["from \\ to", *names]]
-    rows += [[source, *(cells.get((source, target), "-") for target in names)] for source in names]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(names) + 1)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-    good = sum(not failed(pair) for pair in report["pairs"])
-    summary = f"network {report['network']}: {good} of {len(report['pairs'])} pairs pass {', '.join(CHECKS)}"
-    left_out = ", ".join(f"{name} ({word})" for name, word in report.get("left_out", {}).items())
-    lines += [f"left out, as they take no containers: {left_out}"] if left_out else []
-    return [summary, *lines, *(f"note: {words}" for words in report.get("remarks", []))]
+def text(report: Mapping[str, Any], indent: str = "") -> str:
+    """The report as JSON for people too: what it comes to first, then a line for each node and each check of a pair."""
+    inner = f"{indent}  "
+    parts = []
+    for key, value in report.items():
+        if key == "more":
+            written = _several([text(each, f"{inner}  ").rstrip() for each in value], inner)
+        elif key == "pairs":
+            written = _several([_pair_text(pair, f"{inner}  ") for pair in value], inner)
+        elif isinstance(value, list):
+            written = _several([json.dumps(each) for each in value], inner)
+        else:
+            written = json.dumps(value)
+        parts.append(f"{inner}{json.dumps(key)}: {written}")
+    return "{\n" + ",\n".join(parts) + f"\n{indent}}}\n"
+
+
+def _several(parts: Sequence[str], indent: str) -> str:
+    return f"[\n{indent}  " + f",\n{indent}  ".join(parts) + f"\n{indent}]" if parts else "[]"
+
+
+def _pair_text(pair: Mapping[str, Any], indent: str) -> str:
+    """Its ends on one line, and each of its checks on one."""
+    ends = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in pair.items() if key != "checks"]
+    checks = [f"{indent}    {json.dumps(name)}: {json.dumps(check)}" for name, check in pair["checks"].items()]
+    return "{" + ", ".join(ends) + ', "checks": {\n' + ",\n".join(checks) + f"\n{indent}}}}}"
 
 
 def faults(report: Mapping[str, Any]) -> list[str]:
@@ -123,11 +137,3 @@ def _next(pair: Mapping[str, Any]) -> str:
 def failed(pair: Mapping[str, Any]) -> list[str]:
     """The checks that the pair does not pass."""
     return [check for check in CHECKS if not pair["checks"][check]["ok"]]
-
-
-def _cell(pair: Mapping[str, Any]) -> str:
-    broken = failed(pair)
-    if broken:
-        return "FAILED " + ",".join(broken)
-    checks = pair["checks"]
-    return f"ok {checks['icmp']['rtt_ms']:.1f} ms, {checks['mtu']['bytes']} bytes"

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _report
+from ansible_collections.overssh.swarm.plugins.plugin_utils._matrix import matrix
 
 from tests.suite.job import SuiteError, only_one
 
@@ -22,7 +23,10 @@ REPORT = Path("reports") / "verify.json"
 
 def closing(report: Mapping[str, Any], lab: str, inventory: str) -> str:
     """The matrix of each network, and what to do next; lab: the prefix of the nodes' containers."""
-    matrices = [line for each in (report, *report.get("more", [])) for line in ["", *_report.matrix(each)]]
+    columns = shutil.get_terminal_size().columns
+    matrices = [
+        line for each in (report, *report.get("more", [])) for line in ["", *matrix(each, columns, str(REPORT))]
+    ]
     hints = {
         "The report": str(REPORT),
         "Look around": f"docker exec -it {lab}-cloud1 bash",

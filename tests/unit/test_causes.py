@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils import _docker_rules, _overlay_cause
 from ansible_collections.overssh.swarm.plugins.plugin_utils import _causes, _report
+from ansible_collections.overssh.swarm.plugins.plugin_utils._matrix import matrix
 
 UNDERLAY = {"cloud1": "172.30.0.1", "edge1": "172.30.0.2", "edge2": "172.30.0.3"}
 NODES = [{"name": name, "underlay": address, "overlay": ""} for name, address in UNDERLAY.items()]
@@ -98,7 +99,7 @@ def test_every_kind_that_a_host_tells_is_known_to_the_report():
 def test_what_a_verification_changed_and_what_is_still_missing_stands_below_the_matrix():
     container = {"restored": [_docker_rules.JUMP], "missing": ["the masquerading of docker0 (172.17.0.0/16)"]}
     done = _report.build("overssh", NODES, {}, remarks=_causes.remarks({"cloud1": container, "edge1": {}}))
-    jump, nat = _report.matrix(done)[-2:]
+    jump, nat = matrix(done)[-2:]
     assert jump.startswith("note: on cloud1, the jump from FORWARD to DOCKER-USER was missing until the container of")
     assert nat.startswith("note: on cloud1, the masquerading of docker0 (172.17.0.0/16) is missing, which Docker makes")
 

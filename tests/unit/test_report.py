@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from ansible_collections.overssh.swarm.plugins.plugin_utils import _report
@@ -59,22 +60,10 @@ def test_no_pairs_prove_nothing_and_that_is_said() -> None:
     assert _report.faults(report) == ["nothing was proved of net, as fewer than two nodes take containers."]
 
 
-def test_nodes_that_take_no_containers_are_named() -> None:
+def test_nodes_that_take_no_containers_are_in_it() -> None:
     answers = {"a": {"peers": {"b": passed()}}, "b": {"peers": {"a": passed()}}}
     report = _report.build("net", NODES, answers, {"c": "drain", "d": "pause"})
     assert (report["ok"], report["left_out"]) == (True, {"c": "drain", "d": "pause"})
-    assert _report.matrix(report)[-1] == "left out, as they take no containers: c (drain), d (pause)"
-
-
-def test_the_matrix_shows_who_reaches_whom() -> None:
-    broken = {**passed(), "udp": {"ok": False, "reason": "no answer"}}
-    report = _report.build("net", NODES, {"a": {"peers": {"b": passed()}}, "b": {"peers": {"a": broken}}})
-    assert _report.matrix(report) == [
-        "network net: 1 of 2 pairs pass icmp, tcp, udp, dns, mtu",
-        "from \\ to  a           b",
-        "a          -           ok 0.6 ms, 1450 bytes",
-        "b          FAILED udp  -",
-    ]
 
 
 def test_peers_are_all_others_that_have_a_container() -> None:
@@ -93,3 +82,27 @@ def test_several_networks_make_one_report_that_is_as_good_as_the_worst() -> None
     merged = _report.merge([good, bad])
     assert (merged["ok"], merged["network"], merged["more"][0]["network"]) == (False, "one", "two")
     assert _report.merge([good]) == good
+
+
+def test_its_text_is_the_same_data_a_line_for_each_check() -> None:
+    good = _report.build("one", NODES, {"a": {"peers": {"b": passed()}}, "b": {"peers": {"a": passed()}}})
+    alone = _report.build("two", NODES[:1], {}, {"b": "drain"})
+    for report in (good, alone, _report.merge([good, alone]), _report.merge([alone, good, good])):
+        assert json.loads(_report.text(report)) == report
+    assert _report.text(good).splitlines()[:15] == [
+        "{",
+        '  "schema": 1,',
+        '  "ok": true,',
+        '  "network": "one",',
+        '  "nodes": [',
+        '    {"name": "a", "underlay": "172.30.0.1", "overlay": "10.200.0.2"},',
+        '    {"name": "b", "underlay": "172.30.0.2", "overlay": "10.200.0.3"}',
+        "  ],",
+        '  "pairs": [',
+        '    {"from": "a", "to": "b", "checks": {',
+        '        "icmp": {"ok": true, "rtt_ms": 0.61},',
+        '        "tcp": {"ok": true, "rtt_ms": 1.2},',
+        '        "udp": {"ok": true, "rtt_ms": 0.7},',
+        '        "dns": {"ok": true, "ms": 0.4},',
+        '        "mtu": {"ok": true, "bytes": 1450}',
+    ]
