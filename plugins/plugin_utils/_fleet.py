@@ -14,6 +14,7 @@ from typing import Any
 
 from . import _claims, _hosts, _pools, _rules, _settings, _sshd, _summary
 from ._addressing import address6_for, assign, device_for
+from ._once import once
 from ._routing import HUBS_TABLE, routes
 from ._topology import Link, Member, Topology, family_problems, members_of, problems, topology
 
@@ -54,7 +55,7 @@ def plan(
     settings, own, said = _settings.read(hosts)
     members = members_of(hosts, own)
     shape = topology(members)
-    said += problems(shape, {name: str(variables.get("ansible_connection")) for name, variables in hosts.items()})
+    said += problems(shape, {name: str(variables.get("ansible_connection")) for name, variables in hosts.items()}, gone)
     said += family_problems(shape, {name: _hosts.families(answer) for name, answer in found.items()})
     said += _hosts.problems(found, settings)
     said += _hosts.double_problems(found)
@@ -77,7 +78,12 @@ def plan(
     said += _taken_devices(fleet)
     said += _claims.problems(found, settings)
     said += _small_links(fleet)
-    answer: dict[str, Any] = {"problems": said, "settings": settings, "addresses": addresses, "nodes": {}}
+    answer: dict[str, Any] = {
+        "problems": once(said, list(hosts)),
+        "settings": settings,
+        "addresses": addresses,
+        "nodes": {},
+    }
     answer["warnings"] = [
         *_hosts.warnings(found),
         *_sshd.warnings(found, shape.links, settings["user"]),

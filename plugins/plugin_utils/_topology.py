@@ -200,18 +200,28 @@ def _way(dialler: Member, dialled: Member, by_name: Mapping[str, Member]) -> lis
     return way[::-1]
 
 
-def problems(fleet: Topology, connections: Mapping[str, str]) -> list[str]:
-    """What is wrong with the fleet as a whole; connections: how Ansible reaches each host."""
+def problems(fleet: Topology, connections: Mapping[str, str], gone: Collection[str] = ()) -> list[str]:
+    """What is wrong with the fleet as a whole.
+
+    connections: how Ansible reaches each host. gone: nodes that are about to leave the fleet.
+    """
     members, names = fleet.members, [member.name for member in fleet.members]
     found = []
+    without = f"without {_list(list(gone))} " if gone else ""
+    way_out = " and run site first, or take all of it back with overssh.swarm.teardown" if gone else ""
     if len(members) < 2:
-        found.append(f"the group has {len(members)} host{'s' * (len(members) != 1)}; a fleet takes two or more.")
+        number = f"{len(members)} host{'s' * (len(members) != 1)}"
+        end = "; take all of it back with overssh.swarm.teardown." if gone else "."
+        found.append(f"{without}the group has {number}; a fleet takes two or more{end}")
     if not fleet.hubs:
         found.append(
-            f"no host of the group is a hub; set overssh_hub: true on the one of {_list(names)} that others can dial."
+            f"{without}no host of the group is a hub; set overssh_hub: true on the one of {_list(names)} that others "
+            f"can dial{way_out}."
         )
     if members and not any(member.manager for member in members):
-        found.append(f"no host of the group is a manager; set overssh_manager: true on one of {_list(names)}.")
+        found.append(
+            f"{without}no host of the group is a manager; set overssh_manager: true on one of {_list(names)}{way_out}."
+        )
     known = set(names)
     for member in members:
         found += _own(member, known)

@@ -743,3 +743,13 @@ def test_a_place_that_can_not_be_dialled_is_in_the_way_of_what_is_to_be_formed()
     formed = host(undialled=[sentence], docker={"swarm": "active", "swarm_address": "172.30.0.2"})
     plan = planned(THREE, edge1=formed)
     assert (plan["problems"], plan["warnings"]) == ([], [f"edge1: {sentence}"])
+
+
+def test_a_node_without_which_there_is_no_fleet_can_not_go() -> None:
+    hosts = {name: variables for name, variables in THREE.items() if name != "cloud1"}
+    said = _fleet.plan(hosts, {name: host() for name in hosts}, ["cloud1"])["problems"]
+    assert any(
+        sentence.startswith("without cloud1 no host of the group is a hub; set overssh_hub: true on the one of")
+        and sentence.endswith("and run site first, or take all of it back with overssh.swarm.teardown.")
+        for sentence in said
+    ), said

@@ -65,7 +65,7 @@ def said_of_values() -> str:
         pytest.param("overssh_address 172.30.0.7 belongs to", id="one-address-for-all"),
         pytest.param("overssh_underlay is 'ten'; it takes an IPv4 network", id="no-network"),
         pytest.param("networks that all have a subnet", id="no-subnet"),
-        pytest.param("overssh_mtu is 70000; it takes auto, or a whole number", id="mtu"),
+        pytest.param("all hosts: overssh_mtu is 70000; it takes auto, or a whole number", id="mtu"),
         pytest.param("overssh_transport is 'udp'; it takes stream or tun", id="transport"),
         pytest.param("there is no variable overssh_hubz; did you mean overssh_hub", id="misspelt"),
         pytest.param("edge2: was not looked at, since the run is limited", id="limited"),
@@ -114,8 +114,8 @@ def said_of_a_plan(small_underlay) -> str:
         ),
         pytest.param("edge1: overssh_lanes is 2, and the transport tun has one lane only", id="lanes-of-tun"),
         pytest.param(
-            "cloud1: /usr/bin/python3.5, which is to run the helper of the stream transport, can't be run by an "
-            "account without privileges (No such file or directory); name one",
+            "cloud1 and edge2: /usr/bin/python3.5, which is to run the helper of the stream transport, can't be run by "
+            "an account without privileges (No such file or directory); name one",
             id="python",
         ),
         pytest.param("edge1: can't be reached over ssh:", id="unreachable"),
@@ -131,6 +131,30 @@ def test_what_can_not_be_planned(said_of_a_plan, small_underlay, sentence):
 def test_a_host_that_can_be_reached_is_not_said_to_be_unreachable(said_of_a_plan):
     assert "cloud1: can't" not in said_of_a_plan
     assert "edge2: can't" not in said_of_a_plan
+
+
+@pytest.mark.parametrize(
+    ("playbook", "arguments", "sentence"),
+    [
+        (
+            "site",
+            ["--start-at-task", "Join the swarm"],
+            "'Join the swarm' leaves out what tasks after it need",
+        ),
+        ("verify", ["--skip-tags", "always"], "--skip-tags always leaves out preflight"),
+        (
+            "teardown",
+            ["--tags", "firewall"],
+            "--tags firewall names a part of site, and this playbook is run",
+        ),
+    ],
+)
+def test_a_run_that_would_begin_in_the_middle_is_refused_before_it_begins(playbook, arguments, sentence):
+    done = lab.play(f"overssh.swarm.{playbook}", *arguments)
+    assert done.status != 0
+    assert sentence in " ".join(done.output.split())
+    assert "TASK [" not in done.output
+    assert "undefined" not in done.output
 
 
 def test_a_group_that_is_not_there():

@@ -69,8 +69,18 @@ def test_the_first_hub_can_not_go_without_somebody_in_its_place():
     hubs_but_one = ["-e", json.dumps({"overssh_hub": False})]
     done = lab.play("overssh.swarm.remove_node", "-e", f"overssh_node={HUBS[0]}", *hubs_but_one)
     assert done.status != 0
-    assert "no host of the group is a hub" in done.output
+    said = " ".join(done.output.split())
+    assert f"without {HUBS[0]} no host of the group is a hub; set overssh_hub: true on the one of" in said
+    assert "run site first, or take all of it back with overssh.swarm.teardown." in said
     assert done.total("changed") == 0
+
+
+def test_a_run_that_is_limited_to_the_node_takes_nothing_away():
+    done = lab.play("overssh.swarm.remove_node", "-e", f"overssh_node={NODE}", "--limit", f"localhost,{NODE}")
+    assert done.status != 0
+    assert "run overssh.swarm.remove_node without --limit." in " ".join(done.output.split())
+    assert done.total("changed") == 0
+    assert NODE in listed()
 
 
 def test_check_mode_removes_nobody():

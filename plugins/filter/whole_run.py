@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A door for playbooks to what can't be run in the middle."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: whole_run
+short_description: Refuse a run that begins in the middle
+version_added: 0.1.0
+author: overssh.swarm contributors (@overssh)
+description:
+  - Returns its input, or fails with a sentence where C(ansible-playbook) was told to leave out what the tasks of this
+    collection need, by C(--start-at-task), C(--skip-tags) or C(--tags).
+  - For the C(hosts) of a play, as these are read before its first task.
+options:
+  _input:
+    description: The hosts of a play.
+    type: str
+    required: true
+  parts:
+    description: Whether the playbook has parts with tags.
+    type: bool
+    default: true
+"""
+
+EXAMPLES = r"""
+- name: Begin
+  hosts: "{{ 'localhost' | overssh.swarm.whole_run }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The input.
+  type: str
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ansible import context
+from ansible.errors import AnsibleFilterError
+from ansible_collections.overssh.swarm.plugins.plugin_utils import _whole_run
+
+
+def whole_run(hosts: str, parts: bool = True) -> str:
+    """See _whole_run.refusal."""
+    sentence = _whole_run.refusal(context.CLIARGS, Path(__file__).resolve().parents[2], parts)
+    if sentence:
+        raise AnsibleFilterError(f"{sentence}.")
+    return hosts
+
+
+class FilterModule:
+    """What Ansible asks for."""
+
+    def filters(self) -> dict[str, Callable[..., str]]:
+        """The filters of this file by name."""
+        return {"whole_run": whole_run}
