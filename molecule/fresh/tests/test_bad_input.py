@@ -157,6 +157,12 @@ def test_a_run_that_would_begin_in_the_middle_is_refused_before_it_begins(playbo
     assert "undefined" not in done.output
 
 
+def test_what_fails_in_a_loop_begins_with_its_sentence():
+    done = lab.play("overssh.swarm.site", "--check", "--extra-vars", "firewall_owner=firewalld")
+    first = done.output.split("failed: [")[1]
+    assert "firewalld has no table in this host" in first[:200]
+
+
 def test_a_group_that_is_not_there():
     said = refused("overssh.swarm.preflight", "--extra-vars", "overssh_group=nosuch")
     assert "The inventory has no group 'nosuch'" in said

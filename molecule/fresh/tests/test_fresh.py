@@ -16,6 +16,28 @@ def test_preflight_finds_nothing_in_the_way():
     assert done.total("changed") == 0
 
 
+KILL = """\
+ports=$(ss -Htn state established '( sport = :22 )' | awk '{print $4}' | sed 's/.*://' | paste -sd,)
+nft add table inet dead
+nft add chain inet dead input '{ type filter hook input priority -300; }'
+nft add rule inet dead input tcp dport 22 tcp sport "{ $ports }" drop
+"""
+
+
+def test_a_kept_connection_that_is_dead_keeps_nobody_out():
+    """As where a firewall begins to follow connections, and drops those that it did not see begin."""
+    node = list(lab.hosts())[-1]
+    assert lab.play("overssh.swarm.preflight").status == 0
+    lab.inside(node, KILL)
+    try:
+        done = lab.play("overssh.swarm.preflight")
+    finally:
+        lab.inside(node, "nft delete table inet dead")
+    assert done.status == 0
+    said = " ".join(done.output.split())
+    assert said.count("did not answer over the connection that Ansible had kept; over a new one it does.") == 1
+
+
 @pytest.fixture(scope="module")
 def foreseen() -> lab.Play:
     """What site would do."""

@@ -1,0 +1,13 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller's half of overlay_probe: teardown begins with it, maybe over a connection that is dead."""
+
+from __future__ import annotations
+
+from ansible_collections.overssh.swarm.plugins.plugin_utils._anew import FirstWord
+
+
+class ActionModule(FirstWord):
+    """See FirstWord."""
+
+    MODULE = "overssh.swarm.overlay_probe"
