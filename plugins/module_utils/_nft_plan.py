@@ -26,6 +26,7 @@ from ._nft_record import Placed, Record, interim
 from ._nft_rule import PATHS, PROTOCOLS, Accept, accept_from, rule_name
 from ._plan import Plan, Step
 from ._session import Session
+from ._several import checked
 from ._systemd import UnitState, unit_path
 
 # In nft's JSON, or in its own language.
@@ -47,11 +48,7 @@ RULE_OPTIONS: dict[str, dict[str, Any]] = {
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "name": {"type": "str"},
     **RULE_OPTIONS,
-    "rules": {
-        "type": "list",
-        "elements": "dict",
-        "options": {"name": {"type": "str", "required": True}, **RULE_OPTIONS},
-    },
+    "rules": {"type": "list", "elements": "dict"},
     "exclusive_prefix": {"type": "list", "elements": "str"},
     "all": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -171,7 +168,7 @@ class Decision:
 def wish_from(options: Mapping[str, Any]) -> Wish:
     """The task's options in one form, whether they describe one rule or a list."""
     present = options["state"] == "present"
-    described: list[Mapping[str, Any]] = list(options.get("rules") or ())
+    described: list[Mapping[str, Any]] = list(checked(options.get("rules") or (), RULE_OPTIONS, "rules"))
     if options.get("name") is not None:
         described.append(options)
     names = [rule_name(rule.get("name")) for rule in described]

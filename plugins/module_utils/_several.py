@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar
 
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
 from ._errors import OversshError
 from ._main import Engine
 from ._plan import Plan, Step
@@ -75,6 +77,25 @@ class Several(Engine[tuple[Observed, ...]], Generic[Observed]):
         """What each holds."""
         for part in self._parts.values():
             part.close()
+
+
+def checked(
+    entries: Iterable[Mapping[str, Any]], options: Mapping[str, Mapping[str, Any]], option: str
+) -> list[dict[str, Any]]:
+    """The entries of a module's list with what Ansible makes of options: types, choices and defaults; each has a name.
+
+    The module's own specification leaves them open, so that its documentation describes each option once. option: the
+    list's name. OversshError names the entry that can't be.
+    """
+    checker = ArgumentSpecValidator({"name": {"type": "str", "required": True}, **options})
+    found = []
+    for number, entry in enumerate(entries, start=1):
+        result = checker.validate(dict(entry))
+        if result.error_messages:
+            name = entry.get("name") or f"entry {number}"
+            raise OversshError(f"{option}: {name}: {'; '.join(result.error_messages)}")
+        found.append(dict(result.validated_parameters))
+    return found
 
 
 def named_once(wanted: Iterable[Named], option: str) -> dict[str, Named]:

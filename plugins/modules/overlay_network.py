@@ -38,54 +38,9 @@ options:
       - Mutually exclusive with O(name). What describes one network stands in its entry; O(state), O(underlay),
         O(underlay_mtus) and how long to wait are for all of them.
       - Networks may change places; each is checked against those before it as they are going to be.
+      - Each is a dictionary with a O(name) and any of the options that describe a network, O(on_change) among them.
     type: list
     elements: dict
-    suboptions:
-      name:
-        description: See O(name).
-        type: str
-        required: true
-      ingress:
-        description: See O(ingress).
-        type: bool
-        default: false
-      subnet:
-        description: See O(subnet).
-        type: str
-      gateway:
-        description: See O(gateway).
-        type: str
-      ip_range:
-        description: See O(ip_range).
-        type: str
-      attachable:
-        description: See O(attachable).
-        type: bool
-        default: true
-      internal:
-        description: See O(internal).
-        type: bool
-        default: false
-      encrypted:
-        description: See O(encrypted).
-        type: bool
-        default: false
-      mtu:
-        description: See O(mtu).
-        type: str
-        default: auto
-      labels:
-        description: See O(labels).
-        type: dict
-        default: {}
-      options:
-        description: See O(options).
-        type: dict
-        default: {}
-      on_change:
-        description: See O(on_change), which holds where this is left out.
-        type: str
-        choices: [fail, recreate]
   state:
     description:
       - V(present) waits until the swarm has given the network its subnet.
@@ -328,6 +283,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._main import Engine,
 from ansible_collections.overssh.swarm.plugins.module_utils._overlay import Overlay
 from ansible_collections.overssh.swarm.plugins.module_utils._overlay_model import desired_of
 from ansible_collections.overssh.swarm.plugins.module_utils._overlays import Overlays
+from ansible_collections.overssh.swarm.plugins.module_utils._several import checked
 from ansible_collections.overssh.swarm.plugins.module_utils._wait import WAIT_OPTIONS
 
 ONE: dict[str, dict[str, Any]] = {
@@ -347,11 +303,10 @@ CHOICES = ["fail", "recreate"]
 
 def main() -> None:
     """Wire the arguments to the engine."""
-    entry = {"name": {"type": "str", "required": True}, **ONE, "on_change": {"type": "str", "choices": CHOICES}}
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str"},
-            "networks": {"type": "list", "elements": "dict", "options": entry},
+            "networks": {"type": "list", "elements": "dict"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             **ONE,
             "underlay_mtus": {"type": "list", "elements": "int", "default": []},
@@ -372,8 +327,12 @@ def main() -> None:
 
 def _engine(module: AnsibleModule, params: dict[str, Any]) -> Engine[Any]:
     listed = params["networks"]
+    options = {**ONE, "on_change": {"type": "str", "choices": CHOICES}}
     # What an entry leaves out is said for all of them.
-    entries = [{**params, **entry, "on_change": entry["on_change"] or params["on_change"]} for entry in listed or ()]
+    entries = [
+        {**params, **entry, "on_change": entry["on_change"] or params["on_change"]}
+        for entry in checked(listed or (), options, "networks")
+    ]
     desired = [desired_of(entry) for entry in ([params] if listed is None else entries)]
     docker = connect()
     engines = [

@@ -201,108 +201,9 @@ options:
       - Several links in one task, each with the same options. O(state), O(wait) and O(wait_timeout) hold for all.
       - They come up together. Where one does not, all are as they were before.
       - Mutually exclusive with O(name). All other options stand in the list then.
+      - Each is a dictionary with a O(name) and the options that describe a link, from O(host) to O(extra_options).
     type: list
     elements: dict
-    suboptions:
-      name:
-        description: See O(name).
-        type: str
-        required: true
-      host:
-        description: See O(host).
-        type: str
-      port:
-        description: See O(port).
-        type: int
-        default: 22
-      user:
-        description: See O(user).
-        type: str
-        default: overssh
-      run_as:
-        description: See O(run_as).
-        type: str
-        default: overssh
-      identity_file:
-        description: See O(identity_file).
-        type: path
-      host_keys:
-        description: See O(host_keys).
-        type: list
-        elements: str
-      jumps:
-        description: See O(jumps).
-        type: list
-        elements: dict
-        default: []
-        suboptions:
-          name:
-            description: See O(jumps[].name).
-            type: str
-            required: true
-          host:
-            description: See O(jumps[].host).
-            type: str
-            required: true
-          port:
-            description: See O(jumps[].port).
-            type: int
-            default: 22
-          host_keys:
-            description: See O(jumps[].host_keys).
-            type: list
-            elements: str
-            required: true
-      device:
-        description: See O(device).
-        type: str
-      remote_device:
-        description: See O(remote_device).
-        type: str
-      remote_address:
-        description: See O(remote_address).
-        type: str
-      transport:
-        description: See O(transport).
-        type: str
-        choices: [stream, tun]
-        default: stream
-      lanes:
-        description: See O(lanes).
-        type: int
-        default: 1
-      python:
-        description: See O(python).
-        type: path
-        default: /usr/bin/python3
-      helper:
-        description: See O(helper).
-        type: path
-        default: /usr/local/lib/overssh/stream.py
-      watchdog:
-        description: See O(watchdog).
-        type: bool
-        default: true
-      keepalive_interval:
-        description: See O(keepalive_interval).
-        type: int
-        default: 1
-      keepalive_count:
-        description: See O(keepalive_count).
-        type: int
-        default: 3
-      connect_timeout:
-        description: See O(connect_timeout).
-        type: int
-        default: 10
-      ciphers:
-        description: See O(ciphers).
-        type: list
-        elements: str
-      extra_options:
-        description: See O(extra_options).
-        type: dict
-        default: {}
 notes:
   - With O(wait=true) success means that a packet came back through the device. An ICMP error from the peer's firewall
     counts, as it has crossed the link too.
@@ -513,7 +414,7 @@ from ansible.module_utils.common.validation import check_required_if
 from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._main import run
-from ansible_collections.overssh.swarm.plugins.module_utils._several import named_once
+from ansible_collections.overssh.swarm.plugins.module_utils._several import checked, named_once
 from ansible_collections.overssh.swarm.plugins.module_utils._systemd import Systemd
 from ansible_collections.overssh.swarm.plugins.module_utils._tunnel import (
     Desired,
@@ -566,7 +467,7 @@ def wanted_of(params: Mapping[str, Any], local: Local) -> Iterator[Desired]:
             raise OversshError("all removes every link of ours; it goes with state: absent")
         yield from (desired_of({**params, "name": name}, local) for name in found_names())
         return
-    for link in [params] if params["links"] is None else params["links"]:
+    for link in [params] if params["links"] is None else checked(params["links"], LINK, "links"):
         options = {**link, **shared}
         try:
             # It goes by what is there, and a module's options are all there, None where the user left one out.
@@ -584,11 +485,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["started", "stopped", "restarted", "absent"], "default": "started"},
             "all": {"type": "bool", "default": False},
             **LINK,
-            "links": {
-                "type": "list",
-                "elements": "dict",
-                "options": {"name": {"type": "str", "required": True}, **LINK},
-            },
+            "links": {"type": "list", "elements": "dict"},
             **WAIT_OPTIONS,
         },
         mutually_exclusive=[("name", "links")],

@@ -176,100 +176,9 @@ options:
     description:
       - Several devices in one task, each with the same options. Where one can't be brought about, all stay as they are.
       - Mutually exclusive with O(name), and all other options stand in the list then.
+      - Each is a dictionary with a O(name) and any of the options that describe a device, O(state) among them.
     type: list
     elements: dict
-    suboptions:
-      name:
-        description: See O(name).
-        type: str
-        required: true
-      state:
-        description: See O(state).
-        type: str
-        choices: [present, absent]
-        default: present
-      description:
-        description: See O(description).
-        type: str
-        default: ""
-      owner:
-        description: See O(owner).
-        type: str
-      group:
-        description: See O(group).
-        type: str
-      mtu:
-        description: See O(mtu).
-        type: int
-        default: 1500
-      txqueuelen:
-        description: See O(txqueuelen).
-        type: int
-        default: 500
-      addresses:
-        description: See O(addresses).
-        type: list
-        elements: dict
-        default: []
-        suboptions:
-          address:
-            description: See O(addresses[].address).
-            type: str
-            required: true
-          peer:
-            description: See O(addresses[].peer).
-            type: str
-      routes:
-        description: See O(routes).
-        type: list
-        elements: dict
-        default: []
-        suboptions:
-          destination:
-            description: See O(routes[].destination).
-            type: str
-            required: true
-          source:
-            description: See O(routes[].source).
-            type: str
-          metric:
-            description: See O(routes[].metric).
-            type: int
-          via:
-            description: See O(routes[].via).
-            type: str
-          table:
-            description: See O(routes[].table).
-            type: int
-      up:
-        description: See O(up).
-        type: bool
-        default: true
-      forwarding:
-        description: See O(forwarding).
-        type: bool
-      forwarding6:
-        description: See O(forwarding6).
-        type: bool
-      failover:
-        description: See O(failover).
-        type: bool
-      incoming_table:
-        description: See O(incoming_table).
-        type: int
-      multi_queue:
-        description: See O(multi_queue).
-        type: bool
-        default: false
-      persist:
-        description: See O(persist).
-        type: bool
-        default: true
-      on_change:
-        description: See O(on_change).
-        type: str
-        choices: [fail, recreate]
-        default: fail
 seealso:
   - module: overssh.swarm.tun_interface_info
   - module: overssh.swarm.ssh_tunnel
@@ -424,7 +333,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._main import run
-from ansible_collections.overssh.swarm.plugins.module_utils._several import named_once
+from ansible_collections.overssh.swarm.plugins.module_utils._several import checked, named_once
 from ansible_collections.overssh.swarm.plugins.module_utils._systemd import Systemd
 from ansible_collections.overssh.swarm.plugins.module_utils._tun import TunEngine, TunEngines, Watched
 from ansible_collections.overssh.swarm.plugins.module_utils._tun_model import Desired, address_from, route_from
@@ -478,7 +387,7 @@ def wanted_of(params: Mapping[str, Any]) -> list[Desired]:
             raise OversshError("all removes every device of ours; it goes with state: absent")
         return [desired_from({**params, "name": name}) for name in our_names()]
     several = params["interfaces"]
-    return list(map(desired_from, [params] if several is None else several))
+    return list(map(desired_from, [params] if several is None else checked(several, OPTIONS, "interfaces")))
 
 
 def main() -> None:
@@ -487,11 +396,7 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str"},
             **OPTIONS,
-            "interfaces": {
-                "type": "list",
-                "elements": "dict",
-                "options": {"name": {"type": "str", "required": True}, **OPTIONS},
-            },
+            "interfaces": {"type": "list", "elements": "dict"},
             "all": {"type": "bool", "default": False},
         },
         mutually_exclusive=[("name", "interfaces")],

@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._main import Engine, carry_through
 from ansible_collections.overssh.swarm.plugins.module_utils._plan import Plan, Step
-from ansible_collections.overssh.swarm.plugins.module_utils._several import Several, named_once
+from ansible_collections.overssh.swarm.plugins.module_utils._several import Several, checked, named_once
 from ansible_collections.overssh.swarm.plugins.module_utils._tun import stage
 from ansible_collections.overssh.swarm.plugins.module_utils._tun_model import Desired
 
@@ -75,3 +75,32 @@ def test_what_nobody_has_changed_is_looked_at_once() -> None:
 def test_a_name_that_stands_twice_is_refused() -> None:
     with pytest.raises(OversshError, match="interfaces has tun1 twice"):
         named_once([Desired("tun1"), Desired("tun1")], "interfaces")
+
+
+def test_entries_of_a_list_are_checked_as_options_are() -> None:
+    options = {
+        "port": {"type": "int", "default": 22},
+        "state": {"type": "str", "choices": ["up", "down"]},
+        "via": {"type": "str"},
+    }
+    entries = [{"name": "a", "port": "2222"}, {"name": "b", "state": "up", "via": None}]
+    assert checked(entries, options, "links") == [
+        {"name": "a", "port": 2222, "state": None, "via": None},
+        {"name": "b", "port": 22, "state": "up", "via": None},
+    ]
+    assert entries[0] == {"name": "a", "port": "2222"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        ({"name": "b", "state": "sideways"}, "links: b: value of state must be one of: up, down, got: sideways"),
+        ({"state": "up"}, "links: entry 2: missing required arguments: name"),
+        ({"name": "b", "prot": 22}, "links: b: prot. Supported parameters include: name, state"),
+    ],
+)
+def test_an_entry_that_can_not_be_is_named(entry: dict[str, Any], sentence: str) -> None:
+    options = {"state": {"type": "str", "choices": ["up", "down"]}}
+    with pytest.raises(OversshError) as caught:
+        checked([{"name": "a"}, entry], options, "links")
+    assert str(caught.value).startswith(sentence)
