@@ -23,15 +23,16 @@ from ._files import read_text
 
 PROBE_SECONDS = 1.5
 AT_ONCE = 16
-# What the engine says of its overlay networks, in moby's libnetwork and memberlist.
+# What the engine says of its overlay networks, in moby's libnetwork and memberlist; in small letters, journalctl takes
+# capitals for the same.
 LOG_LINES = (
-    "Bulk sync|memberlist|agentInit|vxlan|overlay|peer ?Add|peer ?Op|fdb|neighbor|Failed Adding rSA|network sandbox|"
+    "bulk sync|memberlist|agentinit|vxlan|overlay|peer ?add|peer ?op|fdb|neighbor|failed adding rsa|network sandbox|"
     "attaching to network failed|could not resolve peer"
 )
 LOG_SINCE, LOG_COUNT = "-15min", "400"
 MESSAGE = re.compile(r'time="(?P<time>[^"]*)" level=(?P<level>\w+) msg="(?P<words>(?:[^"\\]|\\.)*)"(?P<more>.*)')
 # Gossip over a sound underlay that has come to nothing: a node is remembered by an ID that it has no more.
-DEAD_GOSSIP = "Bulk sync"
+DEAD_GOSSIP = "bulk sync"
 RESTART = "ansible {host} -b -m ansible.builtin.service -a 'name=docker state=restarted'"
 TUNNEL, FIREWALL = "ansible-playbook overssh.swarm.tunnel", "ansible-playbook overssh.swarm.firewall"
 
@@ -59,7 +60,7 @@ class Cause:
 
 
 # What explains most comes first.
-KINDS = ("engine", "node", "gossip_port", "forwarding", "underlay", "firewall", "docker_rules", "gossip", "log")
+KINDS = ("engine", "node", "gossip_port", "forwarding", "underlay", "firewall", "docker_rules", "gossip", "log", "nat")
 
 
 def look(
@@ -80,7 +81,7 @@ def look(
         lambda: _nodes(engine, info),
         lambda: _forwarding(run, info, forwards),
         lambda: _paths(run, peers),
-        lambda: _rules(run, engine),
+        lambda: _rules(run, engine, forwards),
         lambda: _gossip_of(run, engine, network, peers),
     )
     for each in looks:
@@ -163,9 +164,11 @@ def _reaches(run: Runner, address: str) -> tuple[bool, str]:
         return echo, "silent"
 
 
-def _rules(run: Runner, engine: Docker) -> Iterator[Cause]:
+def _rules(run: Runner, engine: Docker, forwards: bool) -> Iterator[Cause]:
+    """What passes from node to node needs the jump to our accepts; the rest is for what leaves the overlay networks."""
     for what in _docker_rules.missing(run, engine):
-        yield Cause("docker_rules", f"{what}, a rule of Docker's own, is missing", RESTART)
+        kind = "docker_rules" if forwards and what == _docker_rules.JUMP else "nat"
+        yield Cause(kind, f"{what}, a rule of Docker's own, is missing", RESTART)
 
 
 def _gossip_of(run: Runner, engine: Docker, network: str, peers: Sequence[Peer]) -> Iterator[Cause]:
@@ -173,7 +176,7 @@ def _gossip_of(run: Runner, engine: Docker, network: str, peers: Sequence[Peer])
     network_id = str(engine.inspect_network(network)["Id"])
     unknown = {peer.name for peer in peers} & _unheard(run, network_id, peers)
     lines = list(log_lines(_journal(run)))
-    dead = next((line for line in lines if DEAD_GOSSIP in line), "")
+    dead = next((line for line in lines if DEAD_GOSSIP in line.lower()), "")
     for peer in peers:
         if peer.name in unknown:
             said = dead or next((line for line in lines if peer.address in line or network_id[:10] in line), "")
@@ -185,7 +188,7 @@ def _gossip_of(run: Runner, engine: Docker, network: str, peers: Sequence[Peer])
                 RESTART,
                 peer.name,
             )
-    for line in [line for line in lines if network_id[:10] in line or network in line or DEAD_GOSSIP in line][:1]:
+    for line in [line for line in lines if network_id[:10] in line or network in line or line == dead][:1]:
         yield Cause("log", f"the log of its engine: {line}", RESTART)
 
 

@@ -69,8 +69,9 @@ causes:
   description:
     - What was found, most telling first.
     - C(kind) is one of C(engine), C(node), C(gossip_port), C(forwarding), C(underlay), C(firewall), C(docker_rules),
-      C(gossip) and C(log); C(why) says what it is, C(next) which command helps (C({host}) stands for this host's name),
-      and C(peer) which node it is about, by name, or by address where its name is not known here; empty for all.
+      C(gossip), C(log) and C(nat); C(why) says what it is, C(next) which command helps (C({host}) stands for this
+      host's name), and C(peer) which node it is about, by name, or by address where its name is not known here; empty
+      for all.
   returned: success
   type: list
   elements: dict
