@@ -40,10 +40,9 @@ ALL = "[Match]\nName=*\n[Network]\nDHCP=yes\n"
 def test_a_file_of_networkd_that_takes_all_devices_is_named(tmp_path: Path) -> None:
     (said,) = warned("edge1", managers=claims(tmp_path, {"00-b_network": ALL}))
     assert said == (
-        f"edge1: systemd-networkd has * in {tmp_path}/00-b.network line 2, which fits tun1002 and 1 more, and takes their "
-        "addresses and routes away when it is reloaded; narrow it, so that it is not about devices called tun1002 "
-        "and 1 "
-        "more."
+        f"edge1: systemd-networkd has * in {tmp_path}/00-b.network line 2, which fits tun1002 and 1 more, and takes "
+        "their addresses and routes away when it is reloaded; narrow it, so that it is not about devices called "
+        "tun1002 and 1 more."
     )
 
 
