@@ -11,8 +11,9 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# A file that comes or goes as a whole is shown up to here; a longer one by its length and its digest.
-WHOLE_LINES = 40
+# A file that comes or goes as a whole is shown up to here; a longer one by its length and its digest, as most of it is
+# the same on every host. What is decided line by line, as what sshd is told, comes as a list and is shown whole.
+WHOLE_LINES = 5
 LINE_WIDTH = 110
 # What an engine says of a subject that is not there.
 NOTHING: tuple[Any, ...] = (None, False, "", (), [], {}, {"state": "absent"})

@@ -63,8 +63,9 @@ def test_a_long_file_that_comes_or_goes_is_counted_and_one_that_changes_is_shown
     text = "".join(f"line {number}\n" for number in range(WHOLE_LINES + 1))
     sides = ({"unit": None}, {"unit": text})
     (line,) = shown(*sides) if comes else shown(*reversed(sides))
-    assert line.startswith(f"{'+' if comes else '-'}unit: 41 lines, SHA-256 ")
-    assert shown({"unit": text}, {"unit": text.replace("line 7\n", "line seven\n")}) == ["-  line 7", "+  line seven"]
+    assert line.startswith(f"{'+' if comes else '-'}unit: {WHOLE_LINES + 1} lines, SHA-256 ")
+    assert shown({"unit": text}, {"unit": text.replace("line 3\n", "line three\n")}) == ["-  line 3", "+  line three"]
+    assert len(shown({"sshd": []}, {"sshd": text.splitlines()})) == WHOLE_LINES + 2
 
 
 def test_long_subjects_are_broken_between_their_words_and_files_in_them_follow() -> None:
