@@ -10,7 +10,6 @@ spelling, as a save and a restore leave them, are written as ours again, and non
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -212,7 +211,3 @@ def apply(run: Runner, changes: Sequence[Change], say: Say) -> bool:
 def _run(argv: Sequence[str], data: str | None = None, check: bool = True) -> Answer:
     done = subprocess.run(argv, input=data, capture_output=True, text=True, check=False)
     return checked(Answer(done.returncode, done.stdout, done.stderr), argv, check)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
