@@ -15,8 +15,7 @@ from typing import Any
 # the same on every host. What is decided line by line, as what sshd is told, comes as a list and is shown whole.
 WHOLE_LINES = 5
 LINE_WIDTH = 110
-# What an engine says of a subject that is not there.
-NOTHING: tuple[Any, ...] = (None, False, "", (), [], {}, {"state": "absent"})
+NOTHING: tuple[Any, ...] = (None, False, "", (), [])
 
 
 def texts(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, str]:
@@ -46,7 +45,9 @@ def _compare(before: Mapping[str, Any], after: Mapping[str, Any], indent: str, s
 
 
 def _is_nothing(value: Any) -> bool:
-    """Zero is a number, and no more nothing than another one."""
+    """Zero is a number, and no more nothing than another one; a subject of which nothing is there is nothing."""
+    if isinstance(value, Mapping):
+        return all(_is_nothing(each) or (name, each) == ("state", "absent") for name, each in value.items())
     return value in NOTHING and (isinstance(value, bool) or not isinstance(value, int))
 
 
@@ -57,7 +58,7 @@ def _shown(name: str, value: Any, indent: str, alone: bool) -> Iterator[str]:
     elif isinstance(value, (list, tuple)):
         yield f"{indent}{name}:"
         for item in value:
-            yield f"{indent}  {_words(item)}"
+            yield f"{indent}  {_words(item)}".rstrip()
     elif isinstance(value, str) and "\n" in value:
         lines = value.splitlines()
         if alone and len(lines) > WHOLE_LINES:

@@ -285,7 +285,7 @@ def _network(desired: Desired, observed: Observed, text: str | None) -> Iterator
 
 def _told(observed: Observed, network: str | None) -> dict[str, Any]:
     """What systemd-networkd is told, on a host that has a place for it."""
-    return {"networkd": network.splitlines() if network else None} if observed.networkd else {}
+    return {"networkd": network or None} if observed.networkd else {}
 
 
 def _refuse_foreign(desired: Desired) -> None:

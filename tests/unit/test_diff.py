@@ -75,3 +75,15 @@ def test_long_subjects_are_broken_between_their_words_and_files_in_them_follow()
     assert lines[0].startswith("+link: option_0 x")
     assert lines[0].endswith(",")
     assert lines[-3:] == ["+  text:", "+    a", "+    b"]
+
+
+def test_a_subject_of_which_nothing_is_there_comes_as_a_whole() -> None:
+    before = {"tun1001": {"networkd": None, "state": "absent"}, "cloud1": {"unit": None, "running": False}}
+    after = {"tun1001": {"networkd": "[Match]\nName=tun1001\n", "mtu": 1500}, "cloud1": {"unit": "a", "running": True}}
+    assert shown(before, after) == [
+        "+tun1001: mtu 1500",
+        "+  networkd:",
+        "+    [Match]",
+        "+    Name=tun1001",
+        "+cloud1: unit a, running",
+    ]
