@@ -77,8 +77,8 @@ class Docker:
             self._client.timeout = self._limit(name)
             try:
                 return _translated(lambda: found(*args, **kwargs))
-            except SilentError as error:
-                raise SilentError(self._silence(name)) from error
+            except SilentError as silent:
+                raise SilentError(self._silence(name)) from silent
 
         return call
 
