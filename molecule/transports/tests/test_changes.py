@@ -17,7 +17,9 @@ EFFECTIVE = "/usr/sbin/sshd -T -C user=overssh,host=localhost,addr=127.0.0.1"
 
 def effective() -> dict[str, str]:
     """What the hub's sshd holds for the account."""
-    return dict(line.split(" ", 1) for line in lab.inside(lab.hub(), EFFECTIVE).splitlines() if " " in line)
+    # From OpenSSH 10.4 on sshd spells its keywords as the manual does.
+    words = (line.partition(" ") for line in lab.inside(lab.hub(), EFFECTIVE).splitlines())
+    return {keyword.lower(): value for keyword, _blank, value in words}
 
 
 def shell(node: str) -> str:
