@@ -169,7 +169,7 @@ class Account(Engine[Observed]):
         if self._desired.present or self._unit:
             self._run(["sshd", "-t"])
         if self._unit:
-            self._systemd.reload(self._unit)
+            _sshd.reload(self._systemd, self._unit)
 
     def _unguard(self) -> None:
         if self._guarded:

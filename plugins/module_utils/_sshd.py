@@ -8,6 +8,7 @@ configuration that has such a block where the role tunnel would put it.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import re
@@ -18,6 +19,8 @@ from typing import Any
 from . import _host_pam, _proc, _sshd_access, _sshd_config
 from ._command import CommandError, Runner
 from ._files import read_text
+from ._systemd import Systemd
+from ._wait import WaitError, wait_until
 
 MAIN = _sshd_config.MAIN
 DROP_INS = "/etc/ssh/sshd_config.d"
@@ -48,6 +51,8 @@ OUR_BLOCK = re.compile(rf"^{re.escape(BEGIN)}$.*?^{re.escape(END)}$\n?", re.M | 
 RC = "/etc/ssh/sshrc"
 # What two sides have to have in common.
 ALGORITHMS = ("kexalgorithms", "ciphers")
+# Seconds in which sshd listens again after a reload, on a busy host too; what systemd calls a service that runs.
+SETTLE_SECONDS, ALIVE = 10.0, ("active", "reloading")
 # An address that no Match block is about.
 ANYWHERE = "127.0.0.1"
 OTHER_FILE = re.compile(r"\s-f\s*(/\S+)")
@@ -174,6 +179,37 @@ def service() -> str:
     """The unit of the sshd that listens; empty where none does, as where systemd starts one for each connection."""
     daemon = _daemon()
     return "" if daemon is None else _proc.unit(daemon.pid)
+
+
+def reload(systemd: Systemd, unit: str) -> None:
+    """Have the sshd of a unit read its files, and see that it listens afterwards.
+
+    An sshd that was given its port by a socket unit ends at a reload, as it can't bind the port anew. Where that unit
+    was stopped since, nothing tells so beforehand; it is started again then, and has a port of its own. OversshError
+    where nothing listens in the end.
+    """
+    before = _listens()
+    try:
+        systemd.reload(unit)
+    except CommandError:
+        if systemd.observe(unit).active in ALIVE:
+            raise
+    # It is the same process after a reload, and holds its port by other sockets.
+    with contextlib.suppress(WaitError):
+        wait_until(lambda: _listens() not in (None, before) or not _lives(systemd, unit), SETTLE_SECONDS, "", 0.05)
+    if not _lives(systemd, unit):
+        systemd.start(unit)
+    wait_until(_listens, SETTLE_SECONDS, f"the return of sshd after {unit} was reloaded")
+
+
+def _lives(systemd: Systemd, unit: str) -> bool:
+    return systemd.observe(unit).active in ALIVE
+
+
+def _listens() -> tuple[int, frozenset[str]] | None:
+    """The sshd that listens, with the numbers of its sockets; None where none does."""
+    daemon = _daemon()
+    return None if daemon is None else (daemon.pid, _proc.held(daemon.pid).listening)
 
 
 def _daemon() -> _proc.Process | None:

@@ -156,3 +156,18 @@ def test_an_sshd_that_has_its_port_from_systemd_reads_its_configuration_anew(bef
         # An sshd that has its port from a socket that is gone ends at its next reload.
         lab.inside(NODE, "systemctl stop ssh.socket ssh.service; systemctl start ssh.service")
     assert lab.task(NODE, "overssh.swarm.host_info")["host"]["sshd"]["service"] == "ssh.service"
+
+
+def test_an_sshd_whose_socket_unit_was_stopped_since_does_not_end_with_its_reload(before):
+    """As where somebody goes from the socket unit to the service: that one runs already, on the other one's port."""
+    lab.inside(NODE, "systemctl stop ssh.service; pkill sshd-session; systemctl start ssh.socket")
+    assert lab.task(NODE, "ansible.builtin.ping")["ping"] == "pong"
+    lab.inside(NODE, "systemctl stop ssh.socket; systemctl is-active --quiet ssh.service")
+    try:
+        done = let_in(effective=["PermitTTY no"])
+        assert (done["changed"], done["pending"]) == (True, False)
+        lab.inside(NODE, "systemctl is-active --quiet ssh.service")
+        assert account(state="absent")["changed"]
+        lab.inside(NODE, "systemctl is-active --quiet ssh.service")
+    finally:
+        lab.inside(NODE, "systemctl reset-failed ssh.service; systemctl start ssh.service")
