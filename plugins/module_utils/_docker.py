@@ -75,10 +75,9 @@ class Docker:
 
         def call(*args: Any, **kwargs: Any) -> Any:
             self._client.timeout = self._limit(name)
-            try:
+            with contextlib.suppress(SilentError):
                 return _translated(lambda: found(*args, **kwargs))
-            except SilentError as silent:
-                raise SilentError(self._silence(name)) from silent
+            raise SilentError(self._silence(name))
 
         return call
 

@@ -37,7 +37,7 @@ def refusal(arguments: Mapping[str, Any], folder: Path, parts: bool) -> str:
 
 def _is_named(name: str, start: str) -> bool:
     """As Ansible finds a task: by its name alone, or with the role's before it."""
-    return any(fnmatch.fnmatch(each, start) for each in {name, name.partition(" : ")[2] or name})
+    return any(fnmatch.fnmatch(each, start) for each in (name, name.partition(" : ")[2] or name))
 
 
 def _task_names(folder: Path) -> Iterator[str]:
