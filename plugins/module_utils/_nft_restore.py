@@ -9,7 +9,9 @@ spelling, as a save and a restore leave them, are written as ours again, and non
 
 from __future__ import annotations
 
+import functools
 import subprocess
+import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -40,23 +42,28 @@ class Change:
 
 def main(argv: Sequence[str]) -> int:
     """argv: the file that lists the rules."""
-    return restore(_run, argv[0], print)
+    return restore(_run, argv[0], print, functools.partial(print, file=sys.stderr))
 
 
-def restore(run: Runner, rules_file: str, say: Say) -> int:
-    """Put back what is missing; 0, or INCOMPLETE where something could not be."""
+def restore(run: Runner, rules_file: str, say: Say, complain: Say) -> int:
+    """Put back what is missing; 0, or INCOMPLETE where something could not be, of which complain tells.
+
+    A rule whose chain is not there is left out and told of; the chain's owner may be about to make it.
+    """
     lines = [line for line in read_lines(read_text(rules_file)) if line.key.family != FIREWALLD]
     record = _nft_ours.record(rules_file)
     found = _nft_ours.ruleset(run, record)
     missing = missing_lines(lines, record, found)
     problems: list[str] = []
-    changes = list(returning(missing, lines, found, problems.append))
+    changes = list(returning(missing, lines, found, say, problems.append))
     done = apply(run, changes, say)
     if changes:
         found = _nft_ours.ruleset(run, record)
     done = settle(run, record, found, {line.name for line in missing}, say) and done
-    for words in (*problems, *(each.sentence for each in _nft_docker.lost(_nft_docker.observe(), [found]))):
-        say(words)
+    for each in _nft_docker.lost(_nft_docker.observe(), [found]):
+        say(each.sentence)
+    for words in problems:
+        complain(words)
     return 0 if done and not problems else INCOMPLETE
 
 
@@ -78,8 +85,10 @@ def _entry(line: Line, record: Record) -> Placed:
     return next(known, Placed(line.key, line.rule))
 
 
-def returning(missing: Sequence[Line], lines: Sequence[Line], found: Ruleset, tell: Say) -> Iterator[Change]:
-    """The changes that put the missing lines back, and take away what of ours stands twice; tell: what can't be."""
+def returning(
+    missing: Sequence[Line], lines: Sequence[Line], found: Ruleset, say: Say, complain: Say
+) -> Iterator[Change]:
+    """The changes that put the missing lines back, and take away what of ours stands twice."""
     yield from (Change(f"delete rule {key} handle {rule.handle}") for key, rule in surplus(lines, found))
     made = set()
     for line in missing:
@@ -91,7 +100,7 @@ def returning(missing: Sequence[Line], lines: Sequence[Line], found: Ruleset, te
             continue
         if chain is None and key not in made:
             if key.chain != DOCKER_USER:
-                tell(f"no chain {key}, so no rule there: {line.rule}")
+                say(f"no chain {key}, so no rule there: {line.rule}")
                 continue
             # Docker takes it as it finds it when it starts, and drops from then on what no rule there accepts.
             made.add(key)
@@ -106,7 +115,7 @@ def returning(missing: Sequence[Line], lines: Sequence[Line], found: Ruleset, te
             # The head of the chain is as effective. Any other verdict could cut there what it was never meant for.
             command = f"insert rule {key} {line.rule}"
         else:
-            tell(f"the rule that it stood before is gone, so it stays away: {line.rule}")
+            complain(f"the rule that it stood before is gone, so it stays away: {line.rule}")
             continue
         yield Change(command, f"put back in {key}: {line.rule}")
 
