@@ -183,6 +183,7 @@ def test_one_host_is_no_fleet():
 # The lab's hub is hardened for all accounts, which is no obstacle; a Match block that is read first is one.
 MATCH_BLOCK = "/etc/ssh/sshd_config.d/20-accounts.conf"
 # For new connections; Ansible's own goes on.
+OUTPUT = "chain ip filter OUTPUT"
 NO_WAY_OUT = """\
 iptables -A OUTPUT -o lo -j ACCEPT
 iptables -A OUTPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT
@@ -212,7 +213,7 @@ def said_of_hosts() -> str:
         without("edge1", "/run/systemd/system"),
         without("edge1", "/usr/lib/python3/dist-packages/pyroute2"),
         meanwhile("edge2", f"docker swarm init --advertise-addr {address}", NO_SWARM),
-        meanwhile("edge2", NO_WAY_OUT, "iptables -P OUTPUT ACCEPT; iptables -F OUTPUT"),
+        meanwhile("edge2", NO_WAY_OUT, f"iptables -P OUTPUT ACCEPT; nft 'flush {OUTPUT}; delete {OUTPUT}'"),
         meanwhile("edge2", "ip tuntap add dev tun1001 mode tun", "ip link delete tun1001"),
     ):
         return refused("overssh.swarm.site")
