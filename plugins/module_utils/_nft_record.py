@@ -133,7 +133,9 @@ def interim(ruleset: Ruleset, record: Record) -> list[tuple[ChainKey, Rule]]:
 
 
 def same(rule: Rule, entry: Placed) -> bool:
-    """Whether a rule on the host says what was placed there."""
+    """Whether a rule on the host says what was placed there, under the same name."""
+    if name_of(rule.comment) != entry.name:
+        return False
     if rule.text and rule.text == entry.rule:
         return True
     if not entry.statements:

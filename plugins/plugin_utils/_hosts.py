@@ -38,9 +38,10 @@ def problems(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]
             said.append(f"{name}: could not be looked at: {_first_line(host.get('msg') or host.get('module_stderr'))}")
         else:
             said += [f"{name}: {sentence}" for sentence in host["host"]["problems"]]
-            # A node of a formed swarm may have lost one of several ways, and what is to mend or verify it has to run.
-            said += [] if in_a_swarm(host, members(found)) else _undialled(name, host)
-            said += _foreign_swarm(name, host, settings)
+            foreign = _foreign_swarm(name, host, settings)
+            # A node of our swarm may have lost one of several ways, and what is to mend or verify it has to run.
+            said += [] if in_a_swarm(host, members(found)) and not foreign else _undialled(name, host)
+            said += foreign
     return said
 
 

@@ -743,6 +743,8 @@ def test_a_place_that_can_not_be_dialled_is_in_the_way_of_what_is_to_be_formed()
     formed = host(undialled=[sentence], docker={"swarm": "active", "swarm_address": "172.30.0.2"})
     plan = planned(THREE, edge1=formed)
     assert (plan["problems"], plan["warnings"]) == ([], [f"edge1: {sentence}"])
+    somebodys = host(undialled=[sentence], docker={"swarm": "active", "swarm_address": "198.51.100.8"})
+    assert f"edge1: {sentence}" in problems({}, edge1=somebodys)
 
 
 def test_a_node_without_which_there_is_no_fleet_can_not_go() -> None:

@@ -16,11 +16,13 @@ from ansible_collections.overssh.swarm.plugins.module_utils import (
     _nft_persist,
     _nft_plan,
     _nft_record,
+    _nft_restore,
 )
 from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer, CommandError
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._files import lock_folder
-from ansible_collections.overssh.swarm.plugins.module_utils._nft_model import ChainKey, parse
+from ansible_collections.overssh.swarm.plugins.module_utils._nft_lines import Line
+from ansible_collections.overssh.swarm.plugins.module_utils._nft_model import Chain, ChainKey, Rule, Ruleset, parse
 from ansible_collections.overssh.swarm.plugins.module_utils._session import Session
 from ansible_collections.overssh.swarm.plugins.module_utils._systemd import UnitState
 
@@ -267,3 +269,16 @@ def test_each_group_of_rules_has_a_guard_and_a_task_for_several_takes_the_first_
 def test_a_prefix_may_be_given_by_itself():
     """As playbooks do that have one: Ansible makes a list of it."""
     assert _nft_plan.ARGUMENTS["exclusive_prefix"] == {"type": "list", "elements": "str"}
+
+
+@pytest.mark.parametrize(("name", "twice"), [("second", False), ("first", True)])
+def test_what_says_the_same_under_another_name_is_another_rule(name, twice):
+    drop = ({"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": 2399}},)
+    key = ChainKey("inet", "overssh", "early")
+    rules = [
+        Rule(number, drop, f"overssh:{each}", f'tcp dport 2399 comment "overssh:{each}"')
+        for number, each in enumerate(["first", name], start=1)
+    ]
+    lines = [Line(key, rule.text) for rule in rules]
+    found = Ruleset({key: Chain(key, tuple(rules))})
+    assert [rule.handle for _key, rule in _nft_restore.surplus(lines, found)] == ([2] if twice else [])
