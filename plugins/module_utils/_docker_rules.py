@@ -4,15 +4,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from . import _dockerd, _proc
 from ._command import Runner
 from ._errors import OversshError
 from ._files import read_text
 
-CONFIGURATION, PROCESS = "/etc/docker/daemon.json", "/var/run/docker.pid"
+PROCESS = "/var/run/docker.pid"
 NAME, MASQUERADE = "com.docker.network.bridge.name", "com.docker.network.bridge.enable_ip_masquerade"
 JUMP = "the jump from FORWARD to DOCKER-USER"
 CURE = "'systemctl restart docker' makes it anew, when the containers on that host may be interrupted"
@@ -51,13 +51,8 @@ def lost(forward: str, nat: str, networks: Sequence[Mapping[str, Any]]) -> list[
 def _by_iptables() -> bool:
     """Whether this engine makes rules of iptables at all."""
     try:
-        told = json.loads(read_text(CONFIGURATION) or "{}")
-        command = read_text(f"/proc/{(read_text(PROCESS) or 'self').strip()}/cmdline") or ""
-    except (OversshError, ValueError):
+        number = (read_text(PROCESS) or "").strip()
+    except OversshError:
         return False
-    words = command.split("\0")
-    return (
-        told.get("iptables") is not False
-        and told.get("firewall-backend") != "nftables"
-        and not {"--iptables=false", "--firewall-backend=nftables"} & set(words)
-    )
+    words = _proc.command_line(int(number)) if number.isdecimal() else []
+    return _dockerd.makes_iptables_rules(_dockerd.settings(words, read_text)[0])

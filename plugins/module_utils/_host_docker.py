@@ -4,86 +4,35 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from . import _gossip, _proc
+from . import _dockerd, _gossip, _proc
 from ._addresses import Device, smallest_mtu
 from ._docker import Docker, data_path_address, stuck_manager
+from ._dockerd import Settings
 from ._errors import OversshError
 from ._files import read_text
 
-DAEMON_FILE = "/etc/docker/daemon.json"
-COMMAND_LINE = "the command line of dockerd"
 BRIDGE = "docker_gwbridge"
-# The flags of dockerd that stand for a key of its file under another name, as they may come several times.
-PLURAL = {"default-address-pool": "default-address-pools", "feature": "features"}
 # From here on swarms can do with nftables, where the engine is told so.
 NFTABLES_IN_SWARM = (29, 6)
 FEATURE = "swarm-nftables"
-
-Settings = Mapping[str, Any]
-
-
-def settings(words: Sequence[str], read: Callable[[str], str | None]) -> tuple[dict[str, Any], dict[str, str]]:
-    """What the engine was told, by its file and its command line, and where each of it stands, by key.
-
-    words: dockerd's command line; read: gives a file's text, None where there is none. An engine that is told a thing
-    in both places does not start.
-    """
-    flags = _flags(words)
-    path = str(flags.pop("config-file", DAEMON_FILE))
-    try:
-        text = read(path) or ""
-        found = json.loads(text or "{}")
-    except (OversshError, ValueError):
-        text, found = "", {}
-    told = found if isinstance(found, dict) else {}
-    places = {key: f"{path}{_line(text, key)}" for key in told}
-    return {**told, **flags}, {**places, **dict.fromkeys(flags, COMMAND_LINE)}
-
-
-def _line(text: str, key: str) -> str:
-    """The words for the line of a JSON text that a key stands in, empty where none is found."""
-    wanted = re.compile(rf'"{re.escape(key)}"\s*:')
-    return next((f" line {number}" for number, line in enumerate(text.splitlines(), 1) if wanted.search(line)), "")
-
-
-def _flags(words: Sequence[str]) -> dict[str, Any]:
-    """dockerd's flags by the keys that its file has for them."""
-    found: dict[str, Any] = {}
-    for index, word in enumerate(words):
-        if not word.startswith("--"):
-            continue
-        name, equals, value = word[2:].partition("=")
-        if not equals:
-            following = words[index + 1] if index + 1 < len(words) else "-"
-            value = "true" if following.startswith("-") else following
-        key = PLURAL.get(name, name)
-        if key == "features":
-            feature, _equals, state = value.partition("=")
-            found.setdefault(key, {})[feature] = state != "false"
-        elif key == "default-address-pools":
-            found.setdefault(key, []).append(dict(part.split("=", 1) for part in value.split(",") if "=" in part))
-        else:
-            found[key] = {"true": True, "false": False}.get(value, value)
-    return found
 
 
 def problems(info: Mapping[str, Any], told: Settings, places: Mapping[str, str]) -> list[str]:
     """Sentences on why this engine can't be part of a swarm.
 
-    info: its answer to "docker info"; told, places: see settings(). Source: dockerd refuses swarm mode with
+    info: its answer to "docker info"; told, places: see _dockerd.settings. Source: dockerd refuses swarm mode with
     live-restore, and with rules of its own in nftables unless it has the feature swarm-nftables (Docker 29.6).
     """
     said = []
     if info.get("LiveRestoreEnabled"):
-        place = places.get("live-restore", DAEMON_FILE)
+        place = places.get("live-restore", _dockerd.DAEMON_FILE)
         said.append(f"Docker's live-restore is on, and a swarm refuses it; take it out of {place}.")
     if _nftables(info) and not _allows_nftables(info, told):
-        place = places.get("firewall-backend", DAEMON_FILE)
+        place = places.get("firewall-backend", _dockerd.DAEMON_FILE)
         said.append(
             f"Docker's firewall-backend is nftables ({place}), and a swarm refuses it; set it to iptables, or, from "
             f'Docker 29.6 on, "features": {{"{FEATURE}": true}} beside it.'
@@ -169,7 +118,7 @@ def look(connect: Callable[[], Docker], devices: Sequence[Device]) -> tuple[dict
         own = client.networks() if (info.get("Swarm") or {}).get("LocalNodeState") == "inactive" else []
     except OversshError as error:
         return {}, [f"{error}."]
-    told, places = settings(_command_line(), read_text)
+    told, places = _dockerd.settings(_command_line(), read_text)
     swarm = info.get("Swarm") or {}
     cluster = swarm.get("Cluster") or {}
     # An engine that waited for the other managers in vain says so, and would wait as long again.

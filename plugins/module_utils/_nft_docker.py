@@ -7,16 +7,16 @@ Read off files and the ruleset, so that it costs next to nothing; Docker itself 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from . import _dockerd
 from ._errors import OversshError
 from ._files import read_text
 from ._nft_model import ChainKey, Rule, Ruleset
 
-PID_FILE, CONFIG_FILE, PROC, DEVICES = "/run/docker.pid", "/etc/docker/daemon.json", "/proc", "/sys/class/net"
+PID_FILE, PROC, DEVICES = "/run/docker.pid", "/proc", "/sys/class/net"
 # The bridges whose containers Docker lets out with the host's address.
 BRIDGES = ("docker0", "docker_gwbridge")
 FORWARD = ChainKey("ip", "filter", "FORWARD")
@@ -44,18 +44,11 @@ def observe() -> Docker | None:
     number = (_text(PID_FILE) or "").strip()
     if not number or not os.path.isdir(f"{PROC}/{number}"):
         return None
-    try:
-        config = json.loads(_text(CONFIG_FILE) or "{}")
-    except ValueError:
-        config = {}
     words = (_text(f"{PROC}/{number}/cmdline") or "").split("\0")
-    if not isinstance(config, dict):
-        config = {}
-    if config.get("iptables") is False or "--iptables=false" in words:
+    told, _places = _dockerd.settings(words, _text)
+    if not _dockerd.makes_iptables_rules(told):
         return None
-    if config.get("firewall-backend") == "nftables" or "--firewall-backend=nftables" in words:
-        return None
-    masked = config.get("ip-masq") is not False and "--ip-masq=false" not in words
+    masked = told.get("ip-masq") is not False
     bridges = [name for name in BRIDGES if (masked or name != "docker0") and os.path.isdir(f"{DEVICES}/{name}")]
     return Docker(tuple(bridges))
 

@@ -4,33 +4,12 @@
 
 from __future__ import annotations
 
-import importlib
 import shlex
 import sys
 
-from . import (
-    _command,
-    _errors,
-    _files,
-    _guard,
-    _nft_docker,
-    _nft_fixed,
-    _nft_index,
-    _nft_lines,
-    _nft_list,
-    _nft_match,
-    _nft_model,
-    _nft_ours,
-    _nft_owner,
-    _nft_path,
-    _nft_placement,
-    _nft_record,
-    _nft_restore,
-    _nft_rule,
-    _wait,
-)
-from ._errors import OversshError
+from . import _guard, _nft_restore
 from ._nft_lines import FOLDER
+from ._source import source_of
 from ._systemd import UNIT_FOLDER
 
 SCRIPT_FILE, WATCH_FILE = f"{FOLDER}/restore", f"{FOLDER}/watch"
@@ -40,38 +19,31 @@ LOCK = UNIT_FOLDER
 # Each change of rules that waits to be confirmed has a guard whose name begins so.
 GUARD = "firewall"
 
-# The program that looks for places and what it is made of; it runs from a folder of its own.
+# The program that looks for places and what it imports, which Ansible packs along with it; it runs from a folder of its
+# own.
 PROGRAM = (
-    _command,
-    _errors,
-    _files,
-    _nft_docker,
-    _nft_fixed,
-    _nft_index,
-    _nft_lines,
-    _nft_list,
-    _nft_match,
-    _nft_model,
-    _nft_ours,
-    _nft_owner,
-    _nft_path,
-    _nft_placement,
-    _nft_record,
-    _nft_restore,
-    _nft_rule,
-    _wait,
+    _nft_restore.__name__.rpartition(".")[2],
+    "_command",
+    "_dockerd",
+    "_errors",
+    "_files",
+    "_nft_docker",
+    "_nft_fixed",
+    "_nft_index",
+    "_nft_lines",
+    "_nft_list",
+    "_nft_match",
+    "_nft_model",
+    "_nft_ours",
+    "_nft_owner",
+    "_nft_path",
+    "_nft_placement",
+    "_nft_record",
+    "_nft_rule",
+    "_wait",
 )
 PROGRAM_FOLDER = f"{FOLDER}/program"
 RUNTIME, LEFT_FILE = "overssh-nft", "/run/overssh-nft/left"
-
-
-def _source(name: str) -> str:
-    """A module's own text, from wherever it was loaded: Ansible runs modules out of a zip file."""
-    loader = importlib.import_module(name).__loader__
-    text: str | None = loader.get_source(name) if loader else None  # type: ignore[attr-defined]
-    if not text:
-        raise OversshError(f"the source of {name} can't be read; install the collection again")
-    return text
 
 
 # Where the rule that an accept of ours stood before is gone, the head of the chain is as effective. Any other verdict
@@ -290,5 +262,5 @@ WantedBy=multi-user.target
 """
 
 UNITS = {EARLY_UNIT: EARLY_UNIT_TEXT, UNIT: UNIT_TEXT, WATCH_UNIT: WATCH_UNIT_TEXT}
-PROGRAM_FILES = {f"{PROGRAM_FOLDER}/{each.__name__.rpartition('.')[2]}.py": _source(each.__name__) for each in PROGRAM}
+PROGRAM_FILES = {f"{PROGRAM_FOLDER}/{name}.py": source_of(f"{__package__}.{name}") for name in PROGRAM}
 SCRIPTS = {SCRIPT_FILE: SCRIPT, WATCH_FILE: WATCH, **PROGRAM_FILES}

@@ -8,7 +8,6 @@ It has no capability, no writable file and no right to gain any.
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
 import os
@@ -25,6 +24,7 @@ from ._errors import OversshError
 from ._files import read_text, remove, remove_empty_folder, write_text
 from ._main import Engine
 from ._plan import Plan, Step
+from ._source import source_of
 from ._wait import wait_until
 
 IMAGE = "overssh-verify"
@@ -147,15 +147,6 @@ def python_folders(prefixes: Sequence[str], mounted: Sequence[str]) -> list[str]
     return found
 
 
-def agent_source() -> str:
-    """The agent's own text, from wherever this module was loaded (Ansible runs modules out of a zip file)."""
-    loader = importlib.import_module(_probe_agent.__name__).__loader__
-    source: str | None = loader.get_source(_probe_agent.__name__) if loader else None  # type: ignore[attr-defined]
-    if not source:
-        raise OversshError("the source of the verification program can't be read; install the collection again")
-    return source
-
-
 class ProbeEngine(Engine[Observed]):
     """The probe of this host."""
 
@@ -177,7 +168,7 @@ class ProbeEngine(Engine[Observed]):
         self._docker = docker
         self._desired = desired
         self._timeout = timeout
-        self._agent = agent_source()
+        self._agent = source_of(_probe_agent.__name__)
 
     def observe(self) -> Observed:
         """The probe as it stands."""

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import os
 import sys
@@ -16,8 +15,8 @@ from typing import Any
 
 from . import _tun_watcher
 from ._command import Runner
-from ._errors import OversshError
 from ._plan import Plan, Step
+from ._source import source_of
 from ._systemd import UnitState
 
 FOLDER = "/etc/overssh/devices"
@@ -68,12 +67,8 @@ class Watch:
 
 
 def program_text() -> str:
-    """The watcher's own text, from wherever this module was loaded (Ansible runs modules out of a zip file)."""
-    loader = importlib.import_module(_tun_watcher.__name__).__loader__
-    source: str | None = loader.get_source(_tun_watcher.__name__) if loader else None  # type: ignore[attr-defined]
-    if not source:
-        raise OversshError("the source of the watcher of devices can't be read; install the collection again")
-    return source
+    """The watcher's own text."""
+    return source_of(_tun_watcher.__name__)
 
 
 def watch_unit_text() -> str:

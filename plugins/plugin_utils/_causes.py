@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay_cause import KINDS
+
 from ._report import failed
 
-# The most telling first; the same words as overlay_cause_info's.
-KINDS = ("engine", "node", "gossip_port", "forwarding", "underlay", "firewall", "docker_rules", "gossip", "log", "nat")
 # What a host between two others may have to do with it.
 IN_BETWEEN = ("forwarding", "firewall", "docker_rules")
 # Where smaller packets cross, these have nothing to do with it.

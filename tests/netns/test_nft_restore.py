@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _nft, _nft_docker, _nft_record
+from ansible_collections.overssh.swarm.plugins.module_utils import _dockerd, _nft, _nft_docker, _nft_record
 
 from tests.netns.firewall import BETWEEN, RULESETS, SWARM, keep, load, task
 
@@ -164,8 +164,9 @@ def docker(tmp_path, monkeypatch):
     for name in _nft_docker.BRIDGES:
         (tmp_path / "net" / name).mkdir(parents=True)
     (tmp_path / "pid").write_text("42")
-    for name, path in (("PID_FILE", "pid"), ("PROC", "proc"), ("DEVICES", "net"), ("CONFIG_FILE", "daemon.json")):
+    for name, path in (("PID_FILE", "pid"), ("PROC", "proc"), ("DEVICES", "net")):
         monkeypatch.setattr(_nft_docker, name, str(tmp_path / path))
+    monkeypatch.setattr(_dockerd, "DAEMON_FILE", str(tmp_path / "daemon.json"))
     return tmp_path
 
 

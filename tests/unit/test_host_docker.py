@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _host_docker
+from ansible_collections.overssh.swarm.plugins.module_utils import _dockerd, _host_docker
 from ansible_collections.overssh.swarm.plugins.module_utils._addresses import Device
 
 FILE = "/etc/docker/daemon.json"
@@ -26,21 +26,21 @@ def read(texts: dict[str, str]) -> Any:
 
 
 def test_what_an_engine_was_told_is_read_with_its_place() -> None:
-    told, places = _host_docker.settings(["dockerd", "-H", "fd://"], read({FILE: TEXT}))
+    told, places = _dockerd.settings(["dockerd", "-H", "fd://"], read({FILE: TEXT}))
     assert told["default-address-pools"] == [{"base": "10.200.0.0/15", "size": 24}]
     assert places == {
         "bip": f"{FILE} line 2",
         "default-address-pools": f"{FILE} line 3",
         "features": f"{FILE} line 4",
     }
-    assert _host_docker.settings(["dockerd"], read({})) == ({}, {})
-    assert _host_docker.settings(["dockerd"], read({FILE: "{"})) == ({}, {})
+    assert _dockerd.settings(["dockerd"], read({})) == ({}, {})
+    assert _dockerd.settings(["dockerd"], read({FILE: "{"})) == ({}, {})
 
 
 def test_flags_count_as_the_file_does() -> None:
     words = ["dockerd", "--config-file=/srv/d.json", "--bip", "10.9.0.1/24", "--live-restore", "--iptables=false"]
     words += ["--default-address-pool", "base=10.8.0.0/16,size=24", "--feature", "swarm-nftables=true"]
-    told, places = _host_docker.settings(words, read({"/srv/d.json": '{"mtu": 1400}', FILE: TEXT}))
+    told, places = _dockerd.settings(words, read({"/srv/d.json": '{"mtu": 1400}', FILE: TEXT}))
     assert told == {
         "mtu": 1400,
         "bip": "10.9.0.1/24",

@@ -17,6 +17,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils import _probe, _prob
 from ansible_collections.overssh.swarm.plugins.module_utils._docker import DockerError
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._plan import Step
+from ansible_collections.overssh.swarm.plugins.module_utils._source import source_of
 
 NAME = "overssh-verify-edge1"
 
@@ -131,7 +132,7 @@ def test_what_does_not_start_in_time_or_never_will_leaves_no_container(words: st
 
 
 def test_the_agent_can_be_carried_to_the_host() -> None:
-    assert "def serve()" in _probe.agent_source()
+    assert "def serve()" in source_of(_probe_agent.__name__)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,18 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The text of modules of ours that run on a host as programs of their own."""
+
+from __future__ import annotations
+
+import importlib
+
+from ._errors import OversshError
+
+
+def source_of(name: str) -> str:
+    """A module's own text, from wherever it was loaded: Ansible runs modules out of a zip file."""
+    loader = importlib.import_module(name).__loader__
+    text: str | None = loader.get_source(name) if loader else None  # type: ignore[attr-defined]
+    if not text:
+        raise OversshError(f"the source of {name} can't be read; install the collection again")
+    return text
