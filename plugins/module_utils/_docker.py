@@ -15,7 +15,7 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any
 
 from ._errors import OversshError
-from ._files import read_text
+from ._files import read_text, readable
 from ._wait import WaitError, wait_until
 
 IMPORT_ERROR = ""
@@ -118,7 +118,7 @@ class Docker:
 
 def stuck_manager() -> str:
     """A sentence on the manager that this engine waits for; empty where it waits for none that is known."""
-    waits = unanswered("".join(map(_readable, CONNECTIONS)), {MANAGERS_PORT, _own_port()})
+    waits = unanswered("".join(map(readable, CONNECTIONS)), {MANAGERS_PORT, _own_port()})
     if not waits:
         return ""
     peer, port = waits[0]
@@ -227,16 +227,8 @@ def _timed_out(error: BaseException) -> bool:
 
 def _own_port() -> int:
     """Where this node itself listens as a manager, which is the port of the others, too."""
-    port = str(swarm_record({}, _readable).get("ListenAddr") or "").rpartition(":")[2]
+    port = str(swarm_record({}, readable).get("ListenAddr") or "").rpartition(":")[2]
     return int(port) if port.isdigit() else MANAGERS_PORT
-
-
-def _readable(path: str) -> str:
-    """A file's text, empty where it can't be read."""
-    try:
-        return read_text(path) or ""
-    except OversshError:
-        return ""
 
 
 def _why_unreachable(error: BaseException) -> str:

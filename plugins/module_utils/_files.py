@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from ._errors import OversshError
@@ -21,6 +23,26 @@ def read_text(path: str) -> str | None:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise OversshError(f"can't read {path}: {error}") from error
+
+
+def readable(path: str) -> str:
+    """The file's text, empty where there is none or it can't be read."""
+    try:
+        return read_text(path) or ""
+    except OversshError:
+        return ""
+
+
+def layered(folders: Iterable[str], pattern: str) -> list[str]:
+    """The paths that fit the pattern in these folders, by their names.
+
+    A file hides those of the same name in later folders, as with the files of systemd and of sysctl.
+    """
+    named: dict[str, str] = {}
+    for folder in folders:
+        for path in glob.glob(f"{folder}/{pattern}"):
+            named.setdefault(os.path.basename(path), path)
+    return [named[name] for name in sorted(named)]
 
 
 def write_text(path: str, text: str, mode: int = 0o644) -> None:

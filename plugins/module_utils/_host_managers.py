@@ -17,8 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from . import _proc
-from ._errors import OversshError
-from ._files import read_text
+from ._files import layered, readable
 
 # In order of precedence: a file hides those of the same name in later ones.
 NETWORKD = tuple(f"{top}/systemd/network" for top in ("/etc", "/run", "/usr/local/lib", "/usr/lib"))
@@ -105,16 +104,11 @@ def _may_be(value: str, words: Iterable[str]) -> bool:
 
 
 def networkd(folders: Iterable[str], running: bool) -> Iterator[Claim]:
-    """The files of systemd in the order in which it reads them; running: whether networkd does, which .link needs "
-    "not."""
-    named: dict[str, str] = {}
-    for folder in folders:
-        for path in sorted(glob.glob(f"{folder}/*.*")):
-            named.setdefault(os.path.basename(path), path)
-    for name in sorted(named):
-        wanted = ("network", "netdev", "link") if running else ("link",)
-        if name.rpartition(".")[2] in wanted:
-            claim = networkd_claim(named[name], _text(named[name]))
+    """The files of systemd in the order in which it reads them; without networkd running only those of .link."""
+    wanted = ("network", "netdev", "link") if running else ("link",)
+    for path in layered(folders, "*.*"):
+        if path.rpartition(".")[2] in wanted:
+            claim = networkd_claim(path, readable(path))
             if claim is not None:
                 yield claim
 
@@ -134,7 +128,7 @@ def keyfile_claim(path: str, text: str) -> Claim | None:
 
 def ifupdown(path: str = INTERFACES, depth: int = 0) -> Iterator[Claim]:
     """The interfaces that /etc/network/interfaces names, with what it includes."""
-    for number, line in enumerate(_text(path).splitlines(), 1):
+    for number, line in enumerate(readable(path).splitlines(), 1):
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
@@ -156,7 +150,7 @@ def look() -> list[dict[str, Any]]:
     found = list(networkd(NETWORKD, NETWORKD_RUNS in names))
     if NETWORK_MANAGER_RUNS in names:
         for path in sorted(file for folder in KEYFILES for file in glob.glob(f"{folder}/*")):
-            claim = keyfile_claim(path, _text(path))
+            claim = keyfile_claim(path, readable(path))
             found += [claim] if claim is not None else []
     if shutil.which("ifup", path="/usr/sbin:/sbin"):
         found += ifupdown()
@@ -170,10 +164,3 @@ def _is_wide(claim: Claim) -> bool:
     return any(
         pattern[:1] in "*?[" or pattern.startswith(("tun", "t*", "t?", "tu", "t[")) for pattern in claim.patterns
     )
-
-
-def _text(path: str) -> str:
-    try:
-        return read_text(path) or ""
-    except (OversshError, ValueError):
-        return ""

@@ -7,14 +7,12 @@ Source: sysctl.d(5).
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 from collections.abc import Iterable
 from typing import Any
 
-from ._errors import OversshError
-from ._files import read_text
+from ._files import layered, readable
 
 # In order of precedence: a file hides those of the same name in later ones.
 FOLDERS = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d")
@@ -28,14 +26,10 @@ OF_OURS = re.compile(
 
 def look() -> list[dict[str, Any]]:
     """The assignments that hold, each with key, value and place, in the order in which they are made."""
-    named: dict[str, str] = {}
-    for folder in FOLDERS:
-        for path in sorted(glob.glob(f"{folder}/*.conf")):
-            named.setdefault(os.path.basename(path), path)
-    paths = [named[name] for name in sorted(named)]
+    paths = layered(FOLDERS, "*.conf")
     real = {os.path.realpath(path) for path in paths}
     paths += [path for path in LAST if os.path.realpath(path) not in real]
-    return assignments((path, _text(path)) for path in paths)
+    return assignments((path, readable(path)) for path in paths)
 
 
 def assignments(texts: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
@@ -59,10 +53,3 @@ def dotted(key: str) -> str:
         if 0 <= slash < (dot if dot >= 0 else len(key))
         else key
     )
-
-
-def _text(path: str) -> str:
-    try:
-        return read_text(path) or ""
-    except OversshError:
-        return ""

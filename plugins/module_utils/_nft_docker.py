@@ -12,8 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from . import _dockerd
-from ._errors import OversshError
-from ._files import read_text
+from ._files import readable
 from ._nft_model import ChainKey, Rule, Ruleset
 
 PID_FILE, PROC, DEVICES = "/run/docker.pid", "/proc", "/sys/class/net"
@@ -41,11 +40,11 @@ class Lost:
 
 def observe() -> Docker | None:
     """The Docker of this host; None where none runs, or it makes no rules of iptables."""
-    number = (_text(PID_FILE) or "").strip()
+    number = readable(PID_FILE).strip()
     if not number or not os.path.isdir(f"{PROC}/{number}"):
         return None
-    words = (_text(f"{PROC}/{number}/cmdline") or "").split("\0")
-    told, _places = _dockerd.settings(words, _text)
+    words = readable(f"{PROC}/{number}/cmdline").split("\0")
+    told, _places = _dockerd.settings(words, readable)
     if not _dockerd.makes_iptables_rules(told):
         return None
     masked = told.get("ip-masq") is not False
@@ -87,10 +86,3 @@ def _masquerades(ruleset: Ruleset, device: str) -> bool:
         if key[:2] == ("ip", "nat") and chain.hook == "postrouting"
         for rule in chain.rules
     )
-
-
-def _text(path: str) -> str | None:
-    try:
-        return read_text(path)
-    except OversshError:
-        return None

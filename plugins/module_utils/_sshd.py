@@ -229,8 +229,7 @@ def _unserved(daemon: _proc.Process | None) -> Iterator[str]:
     if told and told[1] != MAIN and not any(line.path.startswith(DROP_INS) for line in _sshd_config.lines(told[1])):
         yield (
             f"the sshd that listens was started with {told[1]} instead of {MAIN}, so nothing of the tunnels' would "
-            "hold "
-            f"there; let that file begin with 'Include {DROP_INS}/*.conf', or start it without -f."
+            f"hold there; let that file begin with 'Include {DROP_INS}/*.conf', or start it without -f."
         )
 
 

@@ -83,8 +83,7 @@ def problems(effective: Effective, user: str, groups: Sequence[str], place: Plac
     if kinds and KEY_KIND not in kinds.split(","):
         yield (
             f"sshd's PubkeyAcceptedAlgorithms ({place('PubkeyAcceptedAlgorithms', '')}) leave out {KEY_KIND}, "
-            "which the "
-            "tunnels' keys are; add it."
+            "which the tunnels' keys are; add it."
         )
     if effective.get("refuseconnection", ["no"])[0] == "yes":
         yield f"sshd's RefuseConnection ({place('RefuseConnection', '')}) is yes for {user}; set it to no."
@@ -115,15 +114,13 @@ def _limits(effective: Effective, peers: Peers, place: Place) -> Iterator[str]:
     if starts is not None and starts < min(USUAL_STARTS, len(peers)):
         yield (
             f"sshd's MaxStartups ({place('MaxStartups', '')}) lets {starts} log in at once, and {len(peers)} hosts "
-            "dial "
-            f"this one; after a restart some have to try again, so better set it to {USUAL_STARTS} or more."
+            f"dial this one; after a restart some have to try again, so better set it to {USUAL_STARTS} or more."
         )
     from_one = _number(effective.get("persourcemaxstartups", [""])[0])
     if from_one is not None and from_one < len(peers):
         yield (
             f"sshd's PerSourceMaxStartups ({place('PerSourceMaxStartups', '')}) lets {from_one} log in at once "
-            "from one "
-            "address, and hosts behind one NAT share theirs; better set it to as many as there are."
+            "from one address, and hosts behind one NAT share theirs; better set it to as many as there are."
         )
     words = " ".join(effective.get("persourcepenalties", [])).split()
     values = {key: value for key, _colon, value in (word.partition(":") for word in words)}

@@ -30,8 +30,7 @@ def problems(found: Found, settings: Mapping[str, Any]) -> Iterator[str]:
             if device["port"] == port and device["alone"]:
                 yield (
                     f"{name}: the VXLAN device {device['name']} has UDP port {port} for itself, so Docker can't "
-                    "have it; "
-                    "set overssh_data_path_port to another one."
+                    "have it; set overssh_data_path_port to another one."
                 )
 
 
