@@ -19,11 +19,12 @@ SMALL = 1300
 
 @pytest.fixture
 def shrunk() -> Iterator[int]:
-    """One end of one link has a smaller MTU; which one it had."""
+    """One end of one link has a smaller MTU, and nothing puts it back; which one it had."""
     (link,) = json.loads(lab.inside("edge1", "ip -json link show tun1001"))
-    lab.inside("edge1", f"ip link set tun1001 mtu {SMALL}")
+    lab.inside("edge1", f"systemctl stop overssh-watch; ip link set tun1001 mtu {SMALL}")
     yield link["mtu"]
-    lab.inside("edge1", f"ip link set tun1001 mtu {link['mtu']}; docker image prune --force --all >/dev/null")
+    lab.inside("edge1", f"ip link set tun1001 mtu {link['mtu']}; systemctl start overssh-watch")
+    lab.inside("edge1", "docker image prune --force --all >/dev/null")
     lab.inside(lab.hub(), "docker service ls --quiet | xargs --no-run-if-empty docker service rm >/dev/null")
     assert lab.play(OVERLAY, *CONSENT).status == 0
 
