@@ -18,11 +18,11 @@ from . import (
     _nft_guard,
     _nft_legacy,
     _nft_ours,
-    _nft_persist,
     _nft_record,
     _nft_saved,
     _nft_scratch,
     _proc,
+    _watch,
 )
 from ._command import CommandError, Runner
 from ._errors import OversshError
@@ -227,6 +227,8 @@ class NftEngine(Engine[Firewall]):
             _firewalld.perform(self._run, step)
         elif step.action in {"write", "remove", "program"}:
             _perform_files(step)
+        elif step.action.startswith("watch_"):
+            _watch.perform(self._systemd, step)
         elif step.action == "write_unit":
             self._systemd.write(args["unit"], args["text"])
         elif step.action == "delete_unit":
@@ -236,7 +238,6 @@ class NftEngine(Engine[Firewall]):
                 "enable": self._systemd.enable,
                 "disable": self._systemd.disable,
                 "start": self._systemd.start,
-                "restart": self._systemd.restart,
                 "stop": self._systemd.stop,
             }[step.action](args["unit"])
 
@@ -321,7 +322,7 @@ class NftEngine(Engine[Firewall]):
         notes = dict.fromkeys(note for arrangement in decision.arrangements for note in arrangement.notes)
         beyond = dict.fromkeys(_nft_legacy.notes(observed.legacy, self._wish.accepts))
         beyond |= dict.fromkeys(each.sentence for each in self._lost(observed))
-        beyond |= dict.fromkeys(filter(None, [(read_text(_nft_persist.LEFT_FILE) or "").strip()]))
+        beyond |= dict.fromkeys(_watch.rules_left_alone())
         beyond |= dict.fromkeys(unclaimed(observed.ruleset, self._wish.concerns))
         if not self._wish.present:
             beyond |= dict.fromkeys(_nft_saved.notes(self._wish.concerns))
@@ -388,7 +389,8 @@ def observe_firewall(nft: Nft, systemd: Systemd, persist: bool) -> Firewall:
         docker=_nft_docker.observe(),
     )
     if persist or found.kept_text is not None or any(read_text(unit_path(unit)) is not None for unit in UNITS):
-        found = replace(found, units=dict(zip(UNITS, systemd.observe_all(list(UNITS)))))
+        *units, watcher = systemd.observe_all([*UNITS, _watch.UNIT])
+        found = replace(found, units=dict(zip(UNITS, units)), watch=_watch.look(watcher))
     return found
 
 

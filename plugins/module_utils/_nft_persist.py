@@ -7,13 +7,13 @@ from __future__ import annotations
 import shlex
 import sys
 
-from . import _guard, _nft_restore
+from . import _nft_restore
 from ._nft_lines import FOLDER
 from ._source import source_of
 from ._systemd import UNIT_FOLDER
 
-SCRIPT_FILE, WATCH_FILE = f"{FOLDER}/restore", f"{FOLDER}/watch"
-UNIT, EARLY_UNIT, WATCH_UNIT = "overssh-nft.service", "overssh-nft-early.service", "overssh-nft-watch.service"
+SCRIPT_FILE = f"{FOLDER}/restore"
+UNIT, EARLY_UNIT = "overssh-nft.service", "overssh-nft-early.service"
 # A folder that is always there: whoever changes rules of ours holds it meanwhile.
 LOCK = UNIT_FOLDER
 # Each change of rules that waits to be confirmed has a guard whose name begins so.
@@ -43,7 +43,6 @@ PROGRAM = (
     "_wait",
 )
 PROGRAM_FOLDER = f"{FOLDER}/program"
-RUNTIME, LEFT_FILE = "overssh-nft", "/run/overssh-nft/left"
 
 
 # Where the rule that an accept of ours stood before is gone, the head of the chain is as effective. Any other verdict
@@ -122,80 +121,6 @@ exit $failed
 """
 )
 
-# The rules of a table or a chain that goes are told of one by one, so rules that go and chains that come are all there
-# is to know. A module of ours holds the lock while it works.
-# Somebody who removes them all the time is named and left alone for a while: nobody is helped by a fight.
-WATCH = f"""\
-#!/bin/sh
-# Has the firewall rules of ours put back soon after somebody else has removed them.
-folder=${{1:-{FOLDER}}}
-lock=${{2:-{LOCK}}}
-# So many times within so many seconds is too often, and then it is left alone for so many seconds.
-rounds=${{3:-6}} window=60 pause=${{4:-900}}
-runtime=${{RUNTIME_DIRECTORY:-$folder}}
-
-# A change that waits to be confirmed is not to be completed, nor is what it has removed to come back.
-on_trial() {{
-    for guard in {_guard.FOLDER}/{GUARD}*; do
-        [ ! -e "$guard/deadline" ] || [ -e "$guard/taken_back" ] || return 0
-    done
-    return 1
-}}
-
-# The program that has removed most since somebody began to do it again and again.
-remover() {{
-    awk '/^delete (rule|chain|table) / {{ removes = 1 }}
-        /^# new generation / {{ if (removes && sub(/^.* by process [0-9]+ /, "")) count[$0]++; removes = 0 }}
-        END {{ for (each in count) if (count[each] > most) {{ most = count[each]; name = each }}
-            print name ? "the program " name : "a program" }}' "$runtime/removals"
-}}
-
-# It was put back once more; the times of the last ones are kept.
-again() {{
-    read -r now rest </proc/uptime
-    now=${{now%.*}}
-    recent=$now count=1
-    for each in $times; do
-        [ $((now - each)) -ge "$window" ] || {{ recent="$recent $each" count=$((count + 1)); }}
-    done
-    times=$recent
-    # Whose doing it is can be told only while it is done.
-    [ "$count" -ne 2 ] || timeout "$window" nft monitor >"$runtime/removals" 2>/dev/null 8<&- &
-    [ "$count" -ge "$rounds" ] || return 0
-    echo "$(remover) removes firewall rules of overssh again and again, $count times within $window s: they are" \\
-        "left alone for $pause s; stop it, then run systemctl restart {WATCH_UNIT}" | tee "$runtime/left"
-    timeout "$pause" cat >/dev/null
-    # The service starts anew.
-    rm -f "$runtime/left"
-    kill 0
-}}
-
-exec 8<"$lock"
-{{
-    echo started
-    # Without one of them it would miss things, so the service starts anew. nft 1.1 does not take "destroy" here.
-    (nft monitor rules; kill 0) &
-    (nft monitor chains; kill 0) &
-    wait
-}} 2>&1 | while read -r event; do
-    case $event in
-        started | 'delete rule'* | 'add chain'* | *ERROR*) ;;
-        *) continue ;;
-    esac
-    # What comes right after it belongs to the same change.
-    timeout 0.5 cat >/dev/null
-    flock 8
-    said=
-    on_trial || said=$(sh "$folder/restore" "$folder/rules" 2>&1 8<&-)
-    flock -u 8
-    [ -z "$said" ] || printf '%s\\n' "$said"
-    case $event:$said in
-        started:*) ;;
-        *'put back '* | *'placed in '*) again ;;
-    esac
-done
-"""
-
 # Links come up long before Docker has started, and what comes over them would be dropped meanwhile.
 EARLY_UNIT_TEXT = f"""\
 [Unit]
@@ -233,34 +158,6 @@ ExecReload=/bin/sh {SCRIPT_FILE}
 WantedBy=multi-user.target nftables.service docker.service
 """
 
-WATCH_UNIT_TEXT = f"""\
-[Unit]
-Description=Firewall rules of overssh, put back when somebody removes them
-After={EARLY_UNIT}
-StartLimitIntervalSec=0
-
-[Service]
-ExecStart=/bin/sh {WATCH_FILE}
-Restart=always
-RestartSec=1
-CapabilityBoundingSet=CAP_NET_ADMIN
-NoNewPrivileges=yes
-PrivateDevices=yes
-PrivateTmp=yes
-ProtectControlGroups=yes
-ProtectHome=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-ProtectSystem=strict
-ReadWritePaths=-{FOLDER}
-RuntimeDirectory={RUNTIME}
-RestrictAddressFamilies=AF_UNIX AF_NETLINK
-RestrictNamespaces=yes
-
-[Install]
-WantedBy=multi-user.target
-"""
-
-UNITS = {EARLY_UNIT: EARLY_UNIT_TEXT, UNIT: UNIT_TEXT, WATCH_UNIT: WATCH_UNIT_TEXT}
+UNITS = {EARLY_UNIT: EARLY_UNIT_TEXT, UNIT: UNIT_TEXT}
 PROGRAM_FILES = {f"{PROGRAM_FOLDER}/{name}.py": source_of(f"{__package__}.{name}") for name in PROGRAM}
-SCRIPTS = {SCRIPT_FILE: SCRIPT, WATCH_FILE: WATCH, **PROGRAM_FILES}
+SCRIPTS = {SCRIPT_FILE: SCRIPT, **PROGRAM_FILES}

@@ -20,14 +20,18 @@ from ._nft_lockout import lockout
 from ._nft_model import OWN_TABLE, ChainKey, Rule, Ruleset, Statement
 from ._nft_owner import OWNERS
 from ._nft_path import Reader
-from ._nft_persist import PROGRAM_FILES, PROGRAM_FOLDER, SCRIPTS, UNITS, WATCH, WATCH_FILE, WATCH_UNIT
+from ._nft_persist import PROGRAM_FILES, PROGRAM_FOLDER, SCRIPTS, UNITS
 from ._nft_placement import Arrangement, Arranger, Placement
 from ._nft_record import Placed, Record, interim
 from ._nft_rule import PATHS, PROTOCOLS, Accept, accept_from, rule_name
 from ._plan import Plan, Step
 from ._session import Session
 from ._several import checked
-from ._systemd import UnitState, unit_path
+from ._systemd import NO_UNIT, UnitState, unit_path
+from ._watch import Watch, plan_watch
+
+# What comes after all that is written or stopped, and in which order.
+STAGES = {"enable": 1, "watch_enable": 1, "start": 2, "watch_restart": 2}
 
 # In nft's JSON, or in its own language.
 Command = Union[Mapping[str, Any], str]
@@ -66,9 +70,6 @@ CONSTRAINTS: dict[str, Any] = {
     "required_one_of": [("name", "rules", "exclusive_prefix", "all")],
     "supports_check_mode": True,
 }
-
-
-NO_UNIT = UnitState(text=None, enabled=False, active="inactive")
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,7 @@ class Firewall:
     firewalld: Firewalld | None = None
     of_firewalld: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, UnitState] = field(default_factory=lambda: dict.fromkeys(UNITS, NO_UNIT))
+    watch: Watch = field(default_factory=Watch)
 
 
 @dataclass(frozen=True)
@@ -426,13 +428,9 @@ def _keeping_steps(lines: Sequence[Line], observed: Firewall) -> list[Step]:
     if before != PROGRAM_FILES:
         steps.append(_program_step(PROGRAM_FILES, before))
     # All are written before any is enabled or started, so that systemd reads them once.
-    units = [list(_unit_steps(unit, text, observed.units[unit])) for unit, text in UNITS.items()]
-    for action in ("write_unit", "enable", "start"):
-        steps += [step for of_one in units for step in of_one if step.action == action]
-    watcher = observed.units[WATCH_UNIT]
-    if watcher.active == "active" and (watcher.text, observed.scripts[WATCH_FILE]) != (UNITS[WATCH_UNIT], WATCH):
-        steps.append(Step("restart", f"restart {WATCH_UNIT}", {"unit": WATCH_UNIT}))
-    return steps
+    units = [step for unit, text in UNITS.items() for step in _unit_steps(unit, text, observed.units[unit])]
+    units += plan_watch(True, observed.watch).steps
+    return [*steps, *sorted(units, key=lambda step: STAGES.get(step.action, 0))]
 
 
 def _unit_steps(unit: str, text: str, found: UnitState) -> Iterator[Step]:
@@ -446,7 +444,8 @@ def _unit_steps(unit: str, text: str, found: UnitState) -> Iterator[Step]:
 
 
 def _forgetting_steps(observed: Firewall) -> list[Step]:
-    steps = []
+    # It has devices to look after all the same, or not.
+    steps = [] if observed.watch.devices else [*plan_watch(False, observed.watch).steps]
     for unit in reversed(UNITS):
         args, found = {"unit": unit}, observed.units[unit]
         if found.active in {"active", "activating"}:

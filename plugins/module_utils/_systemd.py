@@ -32,6 +32,9 @@ class UnitState:
     active_since: int = 0
 
 
+NO_UNIT = UnitState(text=None, enabled=False, active="inactive")
+
+
 class Systemd:
     """systemd on this host, asked and told through systemctl.
 

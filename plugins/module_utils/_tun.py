@@ -12,9 +12,9 @@ import pwd
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from . import _tun_device, _tun_routing
+from . import _tun_device, _tun_routing, _watch
 from ._errors import OversshError
-from ._files import Lock, lock_folder, read_text, remove, remove_empty_folder, write_text
+from ._files import Lock, lock_folder, read_text, remove, write_text
 from ._main import Engine
 from ._plan import Plan, Step
 from ._several import Several
@@ -29,21 +29,10 @@ from ._tun_model import (
     plan_tun,
     steps_to,
 )
-from ._tun_observe import netlink, our_units, read_named, sys_path
+from ._tun_networkd import NETWORKD_FOLDER, Networkd, network_path, network_text
+from ._tun_observe import netlink, read_named, sys_path
 from ._tun_unit import unit_name, unit_text
-from ._tun_watch import (
-    FOLDER,
-    NETWORKD_FOLDER,
-    PROGRAM,
-    UNIT,
-    Networkd,
-    Watch,
-    network_path,
-    network_text,
-    plan_watch,
-    program_text,
-    watch_unit_text,
-)
+from ._watch import Watch
 
 with contextlib.suppress(ImportError):  # netlink() tells of it
     from pyroute2.netlink.exceptions import NetlinkError
@@ -222,14 +211,14 @@ class Watched(Engine[tuple[Any, Watch]]):
 
     def observe(self) -> tuple[Any, Watch]:
         """The devices and the watcher."""
-        return self._engine.observe(), Watch(read_text(PROGRAM), self._systemd.observe(UNIT))
+        return self._engine.observe(), _watch.observe(self._systemd)
 
     def plan(self, observed: tuple[Any, Watch]) -> Plan:
         """The devices' plan, and the watcher's after it."""
         of_devices = self._engine.plan(observed[0])
-        lasting = {name for name, desired in self._wanted.items() if desired.present and desired.persist}
-        others = set(our_units()) - set(self._wanted)
-        of_watcher = plan_watch(bool(lasting | others), observed[1], program_text(), watch_unit_text())
+        lasting = any(desired.present and desired.persist for desired in self._wanted.values())
+        others = observed[1].devices - set(self._wanted)
+        of_watcher = _watch.plan_watch(lasting or bool(others) or observed[1].rules, observed[1])
         return Plan(
             {**of_devices.before, **of_watcher.before},
             {**of_devices.after, **of_watcher.after},
@@ -239,22 +228,10 @@ class Watched(Engine[tuple[Any, Watch]]):
     def perform(self, step: Step) -> None:
         """One step."""
         self._lock = self._lock or lock_folder(UNIT_FOLDER)
-        kind, _underline, what = step.action.partition("_")
-        if kind != "watch":
-            self._engine.perform(step)
-        elif what == "program":
-            self._write_program(step.args["text"])
-        elif what == "unit" and step.args["text"] is None:
-            self._systemd.delete(UNIT)
-        elif what == "unit":
-            self._systemd.write(UNIT, step.args["text"])
+        if step.action.startswith("watch_"):
+            _watch.perform(self._systemd, step)
         else:
-            {
-                "enable": self._systemd.enable,
-                "disable": self._systemd.disable,
-                "restart": self._systemd.restart,
-                "stop": self._systemd.stop,
-            }[what](UNIT)
+            self._engine.perform(step)
 
     def result(self, observed: tuple[Any, Watch]) -> dict[str, Any]:
         """The devices'."""
@@ -269,13 +246,6 @@ class Watched(Engine[tuple[Any, Watch]]):
         if self._lock:
             self._lock.release()
         self._engine.close()
-
-    def _write_program(self, text: str | None) -> None:
-        if text is None:
-            remove(PROGRAM)
-            remove_empty_folder(FOLDER)
-        else:
-            write_text(PROGRAM, text)
 
 
 def observe_all(names: Sequence[str], systemd: Systemd) -> tuple[Observed, ...]:

@@ -208,7 +208,7 @@ options:
     description:
       - Whether the rules come back where they are missing, at boot, after C(nftables.service) or C(docker.service) were
         started anew (C(overssh-nft.service)), and about a second after another program has removed them
-        (C(overssh-nft-watch.service)).
+        (C(overssh-watch.service)).
       - A rule comes back where it was. Where that takes no effect any more, because its chain is not called, an accept
         gets a place that does, until the first one takes effect again.
       - A program that removes rules of ours six times within a minute is named in the journal of the last service and

@@ -16,8 +16,9 @@ description:
   - Makes a tun device with owner, addresses, routes and settings, or removes it.
   - The device is persistent, so addresses and routes stay while no tunnel runs over it, and an unprivileged account can
     run the tunnel.
-  - A systemd unit makes it again at boot, before Docker starts. One process for all devices, C(overssh-watch.service),
-    puts back within seconds what somebody else changes, and systemd-networkd is told to leave the device alone.
+  - A systemd unit makes it again at boot, before Docker starts. One process for all that is ours on the host,
+    C(overssh-watch.service), puts back within seconds what somebody else changes, and systemd-networkd is told to leave
+    the device alone.
   - The device carries the alias C(overssh DESCRIPTION), by which it is known as ours. A device of somebody else is left
     alone, unless O(on_change=recreate).
 requirements:
@@ -337,8 +338,8 @@ from ansible_collections.overssh.swarm.plugins.module_utils._several import chec
 from ansible_collections.overssh.swarm.plugins.module_utils._systemd import Systemd
 from ansible_collections.overssh.swarm.plugins.module_utils._tun import TunEngine, TunEngines, Watched
 from ansible_collections.overssh.swarm.plugins.module_utils._tun_model import Desired, address_from, route_from
+from ansible_collections.overssh.swarm.plugins.module_utils._tun_networkd import Networkd
 from ansible_collections.overssh.swarm.plugins.module_utils._tun_observe import our_names
-from ansible_collections.overssh.swarm.plugins.module_utils._tun_watch import Networkd
 
 ADDRESS = {"address": {"type": "str", "required": True}, "peer": {"type": "str"}}
 ROUTE = {

@@ -80,10 +80,9 @@ left_alone:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._files import read_text
 from ansible_collections.overssh.swarm.plugins.module_utils._tun_model import device_result
 from ansible_collections.overssh.swarm.plugins.module_utils._tun_observe import netlink, read_devices
-from ansible_collections.overssh.swarm.plugins.module_utils._tun_watch import LEFT_ALONE, read_left_alone
+from ansible_collections.overssh.swarm.plugins.module_utils._watch import devices_left_alone
 
 
 def main() -> None:
@@ -94,7 +93,7 @@ def main() -> None:
             devices = [device_result(device) for device in read_devices(kernel)]
     except OversshError as error:
         module.fail_json(msg=f"{error}.")
-    module.exit_json(changed=False, devices=devices, left_alone=read_left_alone(read_text(LEFT_ALONE)))
+    module.exit_json(changed=False, devices=devices, left_alone=devices_left_alone())
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils import (
     _nft_plan,
     _nft_record,
     _nft_restore,
+    _watch,
 )
 from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer, CommandError
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
@@ -33,6 +34,10 @@ UDP = {"name": "swarm/udp", "protocol": "udp", "ports": ["4789"], "in_interfaces
 KEY = ChainKey("inet", "filter", "input")
 OTHERS = _nft_lines.Line(KEY, 'iifname "tun9" accept comment "overssh:other"')
 COMPLETE = {unit: UnitState(text=text, enabled=True, active="active") for unit, text in _nft_persist.UNITS.items()}
+
+WATCHING = _watch.Watch(_watch.program_files(), UnitState(_watch.unit_text(), True, "active"), rules=True)
+KEEPING = {"scripts": _nft_persist.SCRIPTS, "units": COMPLETE, "watch": WATCHING}
+WATCHER_GONE = ["watch_stop", "watch_disable", "watch_unit", "watch_program"]
 
 
 def wish(**options):
@@ -128,7 +133,9 @@ def test_all_changes_are_one_transaction_and_can_be_taken_back():
 
 def test_a_host_as_wished_needs_nothing():
     lines = _nft_plan.decide(wish(rules=[TCP, UDP]), placed_firewall()).lines
-    found = placed_firewall(kept_text=_nft_lines.file_text(lines), scripts=_nft_persist.SCRIPTS, units=COMPLETE)
+    found = placed_firewall(
+        kept_text=_nft_lines.file_text(lines), scripts=_nft_persist.SCRIPTS, units=COMPLETE, watch=WATCHING
+    )
     assert _nft_plan.plan_rules(wish(rules=[TCP, UDP]), found).labels == ["write /etc/overssh/nft/placed"]
     plan = _nft_plan.plan_rules(wish(rules=[TCP, UDP]), recorded(found, rules=[TCP, UDP]))
     assert not plan.changed
@@ -140,18 +147,22 @@ def test_rules_are_kept_for_the_next_boot():
     assert [step.action for step in plan.steps] == [
         "write",
         "change",
-        *["write"] * 3,
+        *["write"] * 2,
         "program",
-        *["write_unit"] * 3,
-        *["enable"] * 3,
-        *["start"] * 3,
+        *["write_unit"] * 2,
+        *["watch_program", "watch_unit"],
+        *["enable"] * 2,
+        "watch_enable",
+        *["start"] * 2,
+        "watch_restart",
     ]
     assert [step.action for step in plan.inverse] == [
-        *["stop"] * 3,
-        *["disable"] * 3,
-        *["delete_unit"] * 3,
+        *["watch_stop", "stop", "stop"],
+        *["watch_disable", "disable", "disable"],
+        *["watch_unit", "watch_program"],
+        *["delete_unit"] * 2,
         "program",
-        *["remove"] * 3,
+        *["remove"] * 2,
         "take_back",
         "remove",
     ]
@@ -162,7 +173,9 @@ def test_rules_are_kept_for_the_next_boot():
 
 
 def test_what_other_tasks_keep_stays_kept():
-    found = firewall(kept_text=_nft_lines.file_text([OTHERS]), scripts=_nft_persist.SCRIPTS, units=COMPLETE)
+    found = firewall(
+        kept_text=_nft_lines.file_text([OTHERS]), scripts=_nft_persist.SCRIPTS, units=COMPLETE, watch=WATCHING
+    )
     lines = _nft_plan.decide(wish(rules=[TCP]), found).lines
     assert [line.name for line in lines] == ["other", "swarm/tcp"]
     assert _nft_plan.decide(wish(state="absent", name="swarm/tcp"), found).lines == (OTHERS,)
@@ -170,31 +183,37 @@ def test_what_other_tasks_keep_stays_kept():
 
 def test_a_rule_that_is_not_to_be_kept_is_forgotten():
     lines = _nft_plan.decide(wish(rules=[TCP]), firewall()).lines
-    found = placed_firewall(kept_text=_nft_lines.file_text(lines), scripts=_nft_persist.SCRIPTS, units=COMPLETE)
+    found = placed_firewall(
+        kept_text=_nft_lines.file_text(lines), scripts=_nft_persist.SCRIPTS, units=COMPLETE, watch=WATCHING
+    )
     plan = _nft_plan.plan_rules(wish(rules=[TCP], persist=False), recorded(found, rules=[TCP], persist=False))
     assert [step.action for step in plan.steps] == [
-        *["stop", "disable", "delete_unit"] * 3,
+        *WATCHER_GONE,
+        *["stop", "disable", "delete_unit"] * 2,
         "program",
-        *["remove"] * 3,
+        *["remove"] * 2,
     ]
 
 
-def test_a_watcher_of_another_version_is_started_anew():
-    lines = _nft_plan.decide(wish(rules=[TCP, UDP]), placed_firewall()).lines
-    scripts = {**_nft_persist.SCRIPTS, _nft_persist.WATCH_FILE: "#!/bin/sh\n"}
-    found = placed_firewall(kept_text=_nft_lines.file_text(lines), scripts=scripts, units=COMPLETE)
-    plan = _nft_plan.plan_rules(wish(rules=[TCP, UDP]), recorded(found, rules=[TCP, UDP]))
-    assert plan.labels == ["write /etc/overssh/nft/watch", "restart overssh-nft-watch.service"]
+def test_a_watcher_that_has_devices_to_look_after_stays():
+    watch = replace(WATCHING, devices=frozenset({"tun1001"}))
+    lines = _nft_lines.file_text([OTHERS])
+    found = placed_firewall(kept_text=lines, **{**KEEPING, "watch": watch})
+    actions = [step.action for step in _nft_plan.plan_rules(wish(state="absent", all=True), found).steps]
+    assert actions == ["change", *["stop", "disable", "delete_unit"] * 2, "program", *["remove"] * 2]
 
 
 def test_the_last_rule_takes_everything_along():
-    found = placed_firewall(kept_text=_nft_lines.file_text([OTHERS]), scripts=_nft_persist.SCRIPTS, units=COMPLETE)
+    found = placed_firewall(
+        kept_text=_nft_lines.file_text([OTHERS]), scripts=_nft_persist.SCRIPTS, units=COMPLETE, watch=WATCHING
+    )
     plan = _nft_plan.plan_rules(wish(state="absent", all=True), found)
     assert [step.action for step in plan.steps] == [
         "change",
-        *["stop", "disable", "delete_unit"] * 3,
+        *WATCHER_GONE,
+        *["stop", "disable", "delete_unit"] * 2,
         "program",
-        *["remove"] * 3,
+        *["remove"] * 2,
     ]
     assert not any(plan.after.values())
     assert not _nft_plan.plan_rules(wish(state="absent", all=True), firewall()).changed

@@ -23,8 +23,8 @@ from ansible_collections.overssh.swarm.plugins.module_utils._tun_model import (
     route_from,
     steps_to,
 )
+from ansible_collections.overssh.swarm.plugins.module_utils._tun_networkd import network_text
 from ansible_collections.overssh.swarm.plugins.module_utils._tun_unit import unit_name, unit_text
-from ansible_collections.overssh.swarm.plugins.module_utils._tun_watch import Watch, network_text, plan_watch
 
 UNIT = unit_name("tun1001")
 ADDRESS = Address("172.30.0.2", 32, "172.30.0.1")
@@ -320,18 +320,3 @@ def test_networkd_is_told_before_the_device_is_made_and_no_more_after_it_is_gone
     gone = plan(replace(DESIRED, present=False), finished).steps[-1]
     assert (gone.action, gone.args["text"]) == ("write_network", None)
     assert actions(replace(DESIRED, persist=False), finished)[0] == "write_network"
-
-
-WATCHED = Watch("program\n", UnitState("unit\n", True, "active"))
-
-
-def test_the_watcher_runs_as_long_as_there_is_a_device() -> None:
-    nothing = Watch(None, UnitState(None, False, "inactive"))
-    new = list(plan_watch(True, nothing, "program\n", "unit\n").steps)
-    assert [step.action for step in new] == ["watch_program", "watch_unit", "watch_enable", "watch_restart"]
-    assert not plan_watch(True, WATCHED, "program\n", "unit\n").changed
-    changed = [step.action for step in plan_watch(True, WATCHED, "other\n", "unit\n").steps]
-    assert changed == ["watch_stop", "watch_program", "watch_restart"]
-    gone = [step.action for step in plan_watch(False, WATCHED, "program\n", "unit\n").steps]
-    assert gone == ["watch_stop", "watch_disable", "watch_unit", "watch_program"]
-    assert not plan_watch(False, nothing, "program\n", "unit\n").changed

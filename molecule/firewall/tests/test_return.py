@@ -14,7 +14,7 @@ NODE = "edge1"
 RULE = {"chain": "inet overssh early", "hook": "input", "name": "kept", "verdict": "drop", "protocol": "tcp"}
 KEPT = {**RULE, "ports": ["2399"]}
 TRANSIT = {"name": "transit", "path": "forward", "in_interfaces": ["tun1002"], "out_interfaces": ["tun1003"]}
-WATCHER = "overssh-nft-watch.service"
+WATCHER = "overssh-watch.service"
 PRESENT = "nft list ruleset | grep -q overssh:kept"
 
 

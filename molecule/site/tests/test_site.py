@@ -51,7 +51,7 @@ def test_the_tunnel_devices_are_up_with_the_underlay_address(host, node):
 def test_its_units_are_active_and_start_at_boot(host, node):
     wanted = {f"overssh-{device}.service" for device in (own_device(node), *devices(node))} | {"overssh-watch.service"}
     if "overssh:" in host.check_output("nft list ruleset"):  # a host that lets everything in needs no rule
-        wanted |= {"overssh-nft.service", "overssh-nft-early.service", "overssh-nft-watch.service"}
+        wanted |= {"overssh-nft.service", "overssh-nft-early.service"}
     if node != HUB:
         wanted.add(f"overssh-link-{HUB}.service")
     listed = host.check_output("systemctl list-unit-files --no-legend --plain 'overssh-*'").splitlines()

@@ -1,53 +1,42 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Has the tun devices of ours put back soon after somebody else has changed them; one process for all of them.
+"""The tun devices of ours, watched. On a host it is a part of the watcher's program.
 
-    python3 -I /etc/overssh/devices/watch
-
-It sleeps until the kernel tells of a change (rtnetlink). What a device has to be stands in its unit, as the lines that
-make it. Where a line does not hold any more, the unit is started again. Whoever removes the same thing again and again
-is named, and has his way for an hour.
-
-A module of ours holds the lock while it works, so its own changes are over when this looks. This file is installed as
-it is: nothing but the standard library.
+What a device has to be stands in its unit, as the lines that make it. Where a line does not hold any more, the unit is
+started again.
 """
 
 from __future__ import annotations
 
-import fcntl
 import ipaddress
 import json
 import os
 import re
-import select
 import socket
 import struct
-import subprocess
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-UNITS = "/etc/systemd/system"
+from ._watcher_fights import ROUND_SECONDS, ROUNDS, TRUCE, Fights
+from ._watcher_host import Run, read, say
+from ._watcher_kernel import Kernel, Message, attributes, name_of
+
 UNIT = re.compile(r"overssh-(tun[0-9]+)\.service")
 LINK_UNIT = re.compile(r"overssh-link-.+\.service")
-RUNTIME = "/run/overssh-watch"
-# What belongs together comes within this time, and is waited for so long at most, in seconds.
-QUIET, LONGEST = 0.3, 1.0
-# Putting something back so often within so many seconds is a fight; then it is left alone for so long.
-ROUNDS, ROUND_SECONDS, TRUCE = 5, 60.0, 3600.0
 
 # linux/netlink.h, linux/rtnetlink.h, linux/fib_rules.h, linux/netconf.h
+NETLINK_ROUTE = 0
 GROUPS = (1, 5, 7, 8, 9, 11, 19, 24, 25)
 RTM_NEWLINK, RTM_DELLINK, RTM_DELADDR = 16, 17, 21
 RTM_NEWROUTE, RTM_DELROUTE, RTM_DELRULE, RTM_NEWNETCONF = 24, 25, 33, 80
 NLM_F_REPLACE = 0x100
 # A rule's device has the number that a device's name has.
 IFLA_IFNAME, RTA_DST, RTA_OIF, NETCONFA_IFINDEX = 3, 1, 4, 1
-HEADER, ATTRIBUTE, NUMBER = struct.Struct("=IHHII"), struct.Struct("=HH"), struct.Struct("=i")
-# Where the attributes begin, after the header; and where an index stands before them.
+NUMBER = struct.Struct("=i")
+# Where the attributes begin; and where an index stands before them.
 BODY = {
     RTM_NEWLINK: 16,
     RTM_DELLINK: 16,
@@ -58,8 +47,6 @@ BODY = {
     RTM_NEWNETCONF: 4,
 }
 INDEX_AT = 4
-
-Run = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
 
 
 @dataclass(frozen=True)
@@ -74,71 +61,25 @@ class Part:
     clear: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class Event:
-    """A change that the kernel tells of.
-
-    subject: the index or the name of a device, or the destination of a route; None where it may be anything.
-    process: who asked for it, 0 where the kernel does not say.
-    """
-
-    subject: int | str | None
-    process: int
+def concerns(message: Message) -> bool:
+    """Whether a change may be one of a device of ours."""
+    return message.kind in BODY and (message.kind != RTM_NEWROUTE or bool(message.flags & NLM_F_REPLACE))
 
 
-def run(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """What a program says."""
-    return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
-
-
-def say(text: str) -> None:
-    """One line for the journal."""
-    sys.stderr.write(f"overssh-watch: {text}\n")
-
-
-def read(path: str) -> str:
-    """A file's text; nothing where there is none."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as opened:
-            return opened.read().strip()
-    except OSError:
-        return ""
-
-
-def events(data: bytes) -> Iterator[Event]:
-    """The changes in what was received that may concern a device of ours."""
-    place = 0
-    while place + HEADER.size <= len(data):
-        length, kind, flags, _number, process = HEADER.unpack_from(data, place)
-        if length < HEADER.size:
-            return
-        if kind in BODY and (kind != RTM_NEWROUTE or flags & NLM_F_REPLACE):
-            yield Event(_subject(kind, data[place + HEADER.size : place + length]), process)
-        place += (length + 3) & ~3
-
-
-def _subject(kind: int, body: bytes) -> int | str | None:
-    attributes = dict(_attributes(body[BODY[kind] :]))
+def subject(message: Message) -> int | str | None:
+    """What was changed: the index or the name of a device, or the destination of a route; None where it is not told."""
+    kind, body = message.kind, message.body
+    found = dict(attributes(body[BODY[kind] :]))
     if kind in (RTM_NEWLINK, RTM_DELRULE):
-        return attributes.get(IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
+        return found.get(IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
     if kind in (RTM_DELLINK, RTM_DELADDR):
         return int(NUMBER.unpack_from(body, INDEX_AT)[0])
     if kind == RTM_NEWROUTE:  # it takes the place of another one, whose device it does not tell
         family, length = body[0], body[1]
         everywhere = bytes(4 if family == socket.AF_INET else 16)
-        return f"{socket.inet_ntop(family, attributes.get(RTA_DST, everywhere))}/{length}"
-    wanted = attributes.get(NETCONFA_IFINDEX if kind == RTM_NEWNETCONF else RTA_OIF)
+        return f"{socket.inet_ntop(family, found.get(RTA_DST, everywhere))}/{length}"
+    wanted = found.get(NETCONFA_IFINDEX if kind == RTM_NEWNETCONF else RTA_OIF)
     return None if wanted is None else int(NUMBER.unpack_from(wanted)[0])
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    place = 0
-    while place + ATTRIBUTE.size <= len(data):
-        length, kind = ATTRIBUTE.unpack_from(data, place)
-        if length < ATTRIBUTE.size:
-            return
-        yield kind & 0x3FFF, data[place + ATTRIBUTE.size : place + length]
-        place += (length + 3) & ~3
 
 
 def parts(device: str, text: str, run: Run) -> Iterator[Part]:
@@ -239,62 +180,59 @@ KINDS: tuple[tuple[str, Maker], ...] = (
 )
 
 
-class Fights:
-    """How often each thing was put back, and what is left alone therefore."""
+class Devices:
+    """All devices of this host that have a unit of ours; units: the folder of units."""
 
-    def __init__(self) -> None:
-        self._rounds: dict[tuple[str, str], list[float]] = defaultdict(list)
-        self.left: dict[tuple[str, str], tuple[float, str]] = {}
-
-    def is_left(self, device: str, what: str, now: float) -> bool:
-        """Whether it is left alone still."""
-        if (device, what) in self.left and now - self.left[device, what][0] >= TRUCE:
-            del self.left[device, what]
-            self._rounds.pop((device, what), None)
-        return (device, what) in self.left
-
-    def round(self, device: str, what: str, by: str, now: float) -> bool:
-        """Whether to put it back once more; with too many rounds it is left alone from now on."""
-        rounds = [then for then in self._rounds[device, what] if now - then < ROUND_SECONDS]
-        self._rounds[device, what] = [*rounds, now]
-        if len(rounds) < ROUNDS:
-            return True
-        self.left[device, what] = (now, by)
-        return False
-
-    def pause(self, now: float) -> float | None:
-        """Seconds until the first of them is looked after again; None where nothing is left alone."""
-        return max(0.0, min(since for since, _by in self.left.values()) + TRUCE - now) if self.left else None
-
-
-class Watcher:
-    """All devices of this host that have a unit of ours."""
-
-    def __init__(self, units: str, runtime: str, run: Run) -> None:
-        self._units, self._runtime, self._run = units, runtime, run
-        self._fights = Fights()
+    def __init__(self, units: str, fights: Fights, run: Run) -> None:
+        self.kernel = Kernel(NETLINK_ROUTE, GROUPS)
+        self._units, self._fights, self._run = units, fights, run
         self._texts: dict[str, str] = {}
         self._read_at = -1
         # The devices by their indexes, and by the destinations of their routes.
         self._subjects: dict[int | str, set[str]] = {}
+        self._disturbed = self._names()
+        # Who changed something, one for each time.
+        self._by: list[str] = []
 
-    def devices(self) -> set[str]:
-        """Their names."""
+    @property
+    def waits(self) -> bool:
+        """Whether there is something to look after."""
+        return bool(self._disturbed)
+
+    def everything(self) -> None:
+        """Look after all of them next."""
+        self._disturbed |= self._names()
+
+    def take(self) -> None:
+        """What the kernel has told meanwhile."""
+        for message in self.kernel.received():
+            if message is not None and not concerns(message):
+                continue
+            touched = self._names() if message is None else self._touched(subject(message))
+            self._disturbed |= touched
+            if message is not None and touched and message.process > 0:
+                self._by.append(name_of(message.process))
+
+    def look(self) -> None:
+        """Put back what is not as it has to be."""
+        devices, self._disturbed = self._disturbed, set()
+        told, self._by = self._by, []
+        by = next((name for name in told if "process " in name), told[0] if told else name_of(0))
+        for device in sorted(devices & self._names()):
+            self._restore(device, by)
+
+    def _names(self) -> set[str]:
         self._read_units()
         return set(self._texts)
 
-    def pause(self) -> float | None:
-        """See Fights."""
-        return self._fights.pause(time.monotonic())
-
-    def touched(self, event: Event) -> set[str]:
-        """The devices that an event may concern."""
-        if event.subject is None:
-            return self.devices()
-        if isinstance(event.subject, str) and event.subject.startswith("tun"):
-            self._read_units(again=event.subject in self._texts)
-            return {event.subject} & set(self._texts)
-        return self._subjects.get(event.subject, set())
+    def _touched(self, what: int | str | None) -> set[str]:
+        """The devices that a change may concern."""
+        if what is None:
+            return self._names()
+        if isinstance(what, str) and what.startswith("tun"):
+            self._read_units(again=what in self._texts)
+            return {what} & set(self._texts)
+        return self._subjects.get(what, set())
 
     def _read_units(self, again: bool = False) -> None:
         """The units, where any is another one than before; again: or a device has another index."""
@@ -309,16 +247,6 @@ class Watcher:
             self._subjects[int(read(f"/sys/class/net/{name}/ifindex") or "0")].add(name)
             for destination in re.findall(r" route replace (\S+) ", text):
                 self._subjects[destination].add(name)
-
-    def look(self, devices: set[str], by: str) -> None:
-        """Put back what of these devices is not as it has to be; by: whose change it was, as far as that is known."""
-        folder = os.open(self._units, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
-            for device in sorted(devices & self.devices()):
-                self._restore(device, by)
-        finally:
-            os.close(folder)
 
     def _missing(self, device: str) -> list[Part]:
         now = time.monotonic()
@@ -341,7 +269,6 @@ class Watcher:
             missing = [Part("the device itself", lambda: False)]
         now = time.monotonic()
         again = [part for part in missing if self._fights.round(device, part.what, by, now)]
-        self._note()
         for part in missing:
             if part not in again:
                 say(
@@ -368,83 +295,6 @@ class Watcher:
             if f"overssh-{device}.service" in read(f"{self._units}/{name}"):
                 self._run(["systemctl", "try-restart", name])
 
-    def _note(self) -> None:
-        """What is left alone, for whoever asks."""
-        found = [
-            {"device": device, "what": what, "by": by} for (device, what), (_since, by) in self._fights.left.items()
-        ]
-        draft = f"{self._runtime}/left_alone.draft"
-        with open(draft, "w", encoding="utf-8") as opened:
-            json.dump(found, opened)
-        os.rename(draft, f"{self._runtime}/left_alone.json")
-
 
 def _listed(parts: Sequence[Part]) -> str:
     return ", ".join(part.what for part in parts)
-
-
-def name_of(process: int) -> str:
-    """Who asked the kernel for a change: the process's number is that of its conversation with the kernel."""
-    if process == 1:  # it opens the conversation and hands it on
-        return "systemd-networkd (by systemd, process 1)"
-    name = read(f"/proc/{process}/comm") if process > 0 else ""
-    return f"{name} (process {process})" if name else "a process that has ended" if process > 0 else "the kernel"
-
-
-def listen() -> socket.socket:
-    """What the kernel tells of devices, addresses, routes, rules and settings."""
-    kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-    kernel.bind((0, sum(1 << group - 1 for group in GROUPS)))
-    kernel.setblocking(False)
-    return kernel
-
-
-def received(kernel: socket.socket) -> Iterator[Event]:
-    """The events that have come."""
-    while True:
-        try:
-            yield from events(kernel.recv(1 << 17))
-        except BlockingIOError:
-            return
-        except OSError:  # more came than there is room for
-            yield Event(None, 0)
-
-
-def gather(kernel: socket.socket, watcher: Watcher) -> tuple[set[str], str]:
-    """Wait for a change; the devices that it and what follows at once concern, and whose it was."""
-    devices: set[str] = set()
-    by: list[str] = []
-    poll = select.poll()
-    poll.register(kernel, select.POLLIN)
-    pause = watcher.pause()
-    if not poll.poll(None if pause is None else pause * 1000):
-        return watcher.devices(), "somebody"
-    deadline = time.monotonic() + LONGEST
-    while True:
-        for event in received(kernel):
-            touched = watcher.touched(event)
-            devices |= touched
-            if touched and event.process > 0:
-                by.append(name_of(event.process))
-        rest = min(QUIET, deadline - time.monotonic())
-        if not devices or rest <= 0 or not poll.poll(rest * 1000):
-            break
-    return devices, next((name for name in by if "process " in name), by[0] if by else name_of(0))
-
-
-def main() -> None:
-    """Look once, then after each change."""
-    units, runtime = sys.argv[1:3] or (UNITS, RUNTIME)
-    kernel, watcher = listen(), Watcher(units, runtime, run)
-    devices, by = watcher.devices(), "somebody"
-    while True:
-        if devices:
-            try:
-                watcher.look(devices, by)
-            except (OSError, ValueError, subprocess.SubprocessError) as error:
-                say(f"could not look after {', '.join(sorted(devices))}: {error}")
-        devices, by = gather(kernel, watcher)
-
-
-if __name__ == "__main__":
-    main()

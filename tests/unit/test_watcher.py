@@ -1,30 +1,25 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the watcher of devices takes out of a unit and out of the kernel's words, and when it gives way."""
+"""What the watcher takes out of a unit and out of the kernel's words, and when it gives way."""
 
 from __future__ import annotations
 
+import json
 import re
 import struct
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _tun_watch
+from ansible_collections.overssh.swarm.plugins.module_utils import _tun_networkd
 from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer
 from ansible_collections.overssh.swarm.plugins.module_utils._tun_model import Address, Desired, Route
+from ansible_collections.overssh.swarm.plugins.module_utils._tun_networkd import Networkd
 from ansible_collections.overssh.swarm.plugins.module_utils._tun_unit import unit_text
-from ansible_collections.overssh.swarm.plugins.module_utils._tun_watch import Networkd, read_left_alone
-from ansible_collections.overssh.swarm.plugins.module_utils._tun_watcher import (
-    KINDS,
-    ROUND_SECONDS,
-    ROUNDS,
-    TRUCE,
-    Event,
-    Fights,
-    events,
-    parts,
-)
+from ansible_collections.overssh.swarm.plugins.module_utils._watcher_devices import KINDS, concerns, parts, subject
+from ansible_collections.overssh.swarm.plugins.module_utils._watcher_fights import ROUND_SECONDS, ROUNDS, TRUCE, Fights
+from ansible_collections.overssh.swarm.plugins.module_utils._watcher_kernel import messages
 
 TEXT = unit_text(
     Desired(
@@ -99,29 +94,29 @@ NEW_ROUTE, NEW_ADDRESS = message(24, bytes([2, 16, *[0] * 10])), message(20, byt
     ],
 )
 def test_what_the_kernel_tells_of(data: bytes, subjects: list[int | str]) -> None:
-    assert list(events(data)) == [Event(subject, 812) for subject in subjects]
+    found = [message for message in messages(data) if concerns(message)]
+    assert [subject(message) for message in found] == subjects
+    assert {message.process for message in found} <= {812}
 
 
-def test_it_gives_way_after_some_rounds_and_for_a_while() -> None:
-    fights = Fights()
+def test_it_gives_way_after_some_rounds_and_for_a_while(tmp_path: Path) -> None:
+    fights = Fights(str(tmp_path / "told"))
     assert all(fights.round("tun1001", "the MTU 9000", "nmcli", float(now)) for now in range(ROUNDS))
     assert not fights.round("tun1001", "the MTU 9000", "nmcli", 6.0)
     assert fights.is_left("tun1001", "the MTU 9000", 7.0)
     assert not fights.is_left("tun1001", "the queue 500", 7.0)
     assert fights.pause(7.0) == TRUCE - 1
+    assert json.loads((tmp_path / "told").read_text(encoding="utf-8")) == [
+        {"subject": "tun1001", "what": "the MTU 9000", "by": "nmcli"}
+    ]
     assert not fights.is_left("tun1001", "the MTU 9000", 6.0 + TRUCE)
     assert fights.round("tun1001", "the MTU 9000", "nmcli", 7.0 + TRUCE)
 
 
-def test_what_happens_now_and_then_is_no_fight() -> None:
-    fights = Fights()
+def test_what_happens_now_and_then_is_no_fight(tmp_path: Path) -> None:
+    fights = Fights(str(tmp_path / "told"))
     times = [number * ROUND_SECONDS / ROUNDS for number in range(50)]
     assert all(fights.round("tun1001", "the MTU 9000", "nmcli", now) for now in times)
-
-
-def test_what_is_left_alone_is_read() -> None:
-    assert read_left_alone(None) == []
-    assert read_left_alone('[{"device": "tun1001"}]') == [{"device": "tun1001"}]
 
 
 class Systemd:
@@ -151,7 +146,7 @@ def test_networkd_is_not_told_where_it_does_not_run_or_there_is_nothing_new() ->
 def test_networkd_is_told_unless_that_brings_what_others_wrote(
     others: dict[str, float], told: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_tun_watch, "_files_of_others", lambda: others)
+    monkeypatch.setattr(_tun_networkd, "_files_of_others", lambda: others)
     systemd = Systemd("active", 0)
     networkd = Networkd(systemd)
     networkd.written()

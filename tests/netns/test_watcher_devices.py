@@ -1,26 +1,24 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The watcher of devices on the real kernel; in systemd's place is a script that runs the lines of the units."""
+"""The watcher looks after devices on the real kernel; a script in systemd's place runs the lines of the units."""
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import fcntl
 import json
 import os
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _tun_watcher
 from ansible_collections.overssh.swarm.plugins.module_utils._tun_model import Address, Desired, Route
 from ansible_collections.overssh.swarm.plugins.module_utils._tun_unit import unit_text
+
+from tests.netns.watcher import watching
 
 # In seconds; the second one is how soon Docker's gossip gives a node up.
 READY, BACK = 30.0, 4.0
@@ -123,21 +121,12 @@ def host(tmp_path: Path) -> Iterator[Host]:
         inside(name, tmp_path, "ip link set lo up")
         for device in DEVICES:
             inside(name, tmp_path, f"systemctl restart overssh-{device.name}.service")
-        program = [sys.executable, "-I", _tun_watcher.__file__, str(units), str(tmp_path)]
-        with open(tmp_path / "said", "wb") as said:
-            watcher = subprocess.Popen(
-                ["ip", "netns", "exec", name, *program], env=environment(tmp_path), stderr=said, start_new_session=True
-            )
-        try:
+        with watching(name, units, tmp_path, tmp_path / "nft", environment(tmp_path)) as watcher:
             here = Host(name, tmp_path, watcher)
             # It listens before it looks for the first time.
             inside(name, tmp_path, "ip link set tun1001 mtu 1500")
             here.wait_for("put back on tun1001: the MTU 9000")
             yield here
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(watcher.pid, signal.SIGKILL)
-            watcher.wait()
     finally:
         subprocess.run(["ip", "netns", "delete", name], check=True)
 
@@ -217,7 +206,7 @@ def test_who_undoes_the_same_thing_again_and_again_is_named_and_left_alone(host:
     host.run("ip address del 172.30.0.2/32 dev tun1002")
     host.wait_for("the address 172.30.0.2/32 of tun1002 was undone 6 times within 60 s by ")
     left = json.loads((host.folder / "left_alone.json").read_text(encoding="utf-8"))
-    assert ("tun1002", "the address 172.30.0.2/32") in {(each["device"], each["what"]) for each in left}
+    assert ("tun1002", "the address 172.30.0.2/32") in {(each["subject"], each["what"]) for each in left}
     assert all("process" in each["by"] for each in left)
     before = host.run("ip -br address show tun1002")
     # The rest is looked after as before.

@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
+import json
 import subprocess
 import time
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._files import lock_folder
 
 from tests.netns.firewall import RULESETS, SWARM, keep, load, task
+from tests.netns.watcher import watching
 
 RULESET = "two_base_chains.nft"
 PATIENCE = 30.0
@@ -51,15 +50,9 @@ def watcher(net, tmp_path):
     count = ours(net)
     net.run(["nft", "flush", "ruleset"])
     load(net, RULESET)
-    command = ["ip", "netns", "exec", net.namespace("host"), "sh", str(tmp_path / "watch"), *[str(tmp_path)] * 2]
-    process = subprocess.Popen(command, start_new_session=True)
-    try:
+    with watching(net.namespace("host"), tmp_path, tmp_path, tmp_path) as process:
         wait_for(net, count)
         yield Watcher(tmp_path, process, count)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def test_comes_back_after_a_flush(net, watcher):
@@ -104,31 +97,21 @@ def test_lets_a_module_of_ours_finish(net, watcher):
 
 def test_who_removes_them_again_and_again_is_named_and_left_alone(net, watcher):
     """Each time only when they are back, as a program does that wants them away."""
-    left, said = watcher.folder / "left", ""
+    left, said = watcher.folder / "left_alone.json", watcher.folder / "said"
     for _time in range(20):
         if left.exists():
             break
         wait_for(net, watcher.count, until=left.exists)
         net.run(["nft", "-f", "-"], data=f"flush ruleset\n{(RULESETS / RULESET).read_text()}")
+    assert json.loads(left.read_text()) == [{"subject": "firewall", "what": "rules", "by": "the program nft"}]
     deadline = time.monotonic() + PATIENCE
-    while not said.endswith("\n"):
+    while not (told := said.read_text()).endswith("\n"):
         assert time.monotonic() < deadline
-        said = left.read_text()
-    assert said.startswith("the program (nft) removes firewall rules of overssh again and again, 6 times within 60 s: ")
-    assert said.endswith(
-        "they are left alone for 900 s; stop it, then run systemctl restart overssh-nft-watch.service\n"
+    assert told.splitlines()[-1] == (
+        "the program nft removes firewall rules of overssh again and again, 6 times within 60 s: they are left alone "
+        "for 15 minutes; stop it, then run systemctl restart overssh-watch.service"
     )
     net.run(["nft", "-f", "-"], data=f"flush ruleset\n{(RULESETS / RULESET).read_text()}")
     time.sleep(3)
     assert ours(net) == 0
     assert watcher.process.poll() is None
-
-
-def test_ends_when_it_can_not_listen_any_more(watcher):
-    """Its service starts it anew."""
-    listeners = subprocess.run(
-        ["pgrep", "-g", str(watcher.process.pid), "-x", "nft"], capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert len(listeners) == 2
-    os.kill(int(listeners[0]), signal.SIGTERM)
-    assert watcher.process.wait(PATIENCE) == -signal.SIGTERM

@@ -1,0 +1,36 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The watcher's program in a network namespace, from a folder as on a host."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ansible_collections.overssh.swarm.plugins.module_utils import _watch
+
+
+@contextlib.contextmanager
+def watching(
+    namespace: str, units: Path, runtime: Path, rules: Path, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen]:
+    """The process at work, which writes into said in runtime; the folders: see its main."""
+    folder = runtime / "watch"
+    folder.mkdir()
+    for path, text in _watch.program_files(str(folder)).items():
+        Path(path).write_text(text, encoding="utf-8")
+    command = _watch.command(str(folder), str(units), str(runtime), str(rules))
+    with open(runtime / "said", "wb") as said:
+        process = subprocess.Popen(
+            ["ip", "netns", "exec", namespace, *command], env=env, stderr=said, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The watcher comes with the first thing to look after, goes with the last one, and tells what it leaves alone."""
+
+from __future__ import annotations
+
+import ast
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ansible_collections.overssh.swarm.plugins.module_utils import _watch
+from ansible_collections.overssh.swarm.plugins.module_utils._systemd import NO_UNIT, UnitState
+from ansible_collections.overssh.swarm.plugins.module_utils._watch import Watch, plan_watch, program_files, unit_text
+
+NOTHING = Watch({}, NO_UNIT)
+FINISHED = Watch(program_files(), UnitState(unit_text(), True, "active"))
+OTHER_PROGRAM = {**FINISHED.program, f"{_watch.PROGRAM_FOLDER}/_watcher.py": "pass\n"}
+
+
+def actions(wanted: bool, found: Watch) -> list[str]:
+    """The steps without what they all begin with."""
+    return [step.action.removeprefix("watch_") for step in plan_watch(wanted, found).steps]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found", "expected"),
+    [
+        (True, NOTHING, ["program", "unit", "enable", "restart"]),
+        (True, FINISHED, []),
+        (True, replace(FINISHED, program=OTHER_PROGRAM), ["stop", "program", "restart"]),
+        (True, replace(FINISHED, unit=replace(FINISHED.unit, active="failed")), ["restart"]),
+        (False, FINISHED, ["stop", "disable", "unit", "program"]),
+        (False, NOTHING, []),
+    ],
+)
+def test_the_steps_to_a_watcher(wanted: bool, found: Watch, expected: list[str]) -> None:
+    assert actions(wanted, found) == expected
+    assert bool(plan_watch(wanted, found).after) is bool(expected)
+
+
+def test_a_change_of_the_watcher_is_taken_back_in_the_order_that_starts_the_old_one() -> None:
+    plan = plan_watch(True, replace(FINISHED, program=OTHER_PROGRAM))
+    assert [step.action for step in plan.inverse] == ["watch_stop", "watch_program", "watch_restart"]
+    assert plan.inverse[1].args["files"] == OTHER_PROGRAM
+
+
+def test_its_program_needs_nothing_but_python_and_what_comes_along() -> None:
+    for text in program_files().values():
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                assert node.module in _watch.PROGRAM
+
+
+def test_what_it_leaves_alone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = tmp_path / "left_alone.json"
+    monkeypatch.setattr(_watch, "LEFT_ALONE", str(told))
+    assert (_watch.devices_left_alone(), _watch.rules_left_alone()) == ([], [])
+    entries = [
+        {"subject": "tun1001", "what": "the MTU 9000", "by": "nmcli (process 7)"},
+        {"subject": "firewall", "what": "rules", "by": "the program nft"},
+    ]
+    told.write_text(json.dumps(entries), encoding="utf-8")
+    assert _watch.devices_left_alone() == [{"device": "tun1001", "what": "the MTU 9000", "by": "nmcli (process 7)"}]
+    (sentence,) = _watch.rules_left_alone()
+    assert sentence.startswith("the program nft removes firewall rules of overssh again and again, 6 times within 60 s")
