@@ -52,6 +52,7 @@ from ._nft_plan import (
 from ._plan import Plan, Step
 from ._session import Session, session
 from ._systemd import Systemd, unit_path
+from ._watcher_rules import left_alone
 
 Options = Mapping[str, Any]
 # Seconds that a change gets until it is kept, once somebody has confirmed it, and how many are enough.
@@ -322,7 +323,7 @@ class NftEngine(Engine[Firewall]):
         notes = dict.fromkeys(note for arrangement in decision.arrangements for note in arrangement.notes)
         beyond = dict.fromkeys(_nft_legacy.notes(observed.legacy, self._wish.accepts))
         beyond |= dict.fromkeys(each.sentence for each in self._lost(observed))
-        beyond |= dict.fromkeys(_watch.rules_left_alone())
+        beyond |= dict.fromkeys(map(left_alone, _watch.rules_left_alone()))
         beyond |= dict.fromkeys(unclaimed(observed.ruleset, self._wish.concerns))
         if not self._wish.present:
             beyond |= dict.fromkeys(_nft_saved.notes(self._wish.concerns))

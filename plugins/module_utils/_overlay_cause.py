@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from . import _docker_rules, _gossip
+from . import _docker_rules, _gossip, _watch
 from ._addresses import carriers, device_to, read_devices
 from ._command import Runner
 from ._docker import Docker, data_path_address
@@ -34,6 +34,7 @@ MESSAGE = re.compile(r'time="(?P<time>[^"]*)" level=(?P<level>\w+) msg="(?P<word
 # Gossip over a sound underlay that has come to nothing: a node is remembered by an ID that it has no more.
 DEAD_GOSSIP = "bulk sync"
 RESTART = "ansible {host} -b -m ansible.builtin.service -a 'name=docker state=restarted'"
+WATCH = f"ansible {{host}} -b -m ansible.builtin.service -a 'name={_watch.UNIT} state=restarted'"
 TUNNEL, FIREWALL = "ansible-playbook overssh.swarm.tunnel", "ansible-playbook overssh.swarm.firewall"
 
 
@@ -60,7 +61,19 @@ class Cause:
 
 
 # What explains most comes first.
-KINDS = ("engine", "node", "gossip_port", "forwarding", "underlay", "firewall", "docker_rules", "gossip", "log", "nat")
+KINDS = (
+    "engine",
+    "undone",
+    "node",
+    "gossip_port",
+    "forwarding",
+    "underlay",
+    "firewall",
+    "docker_rules",
+    "gossip",
+    "log",
+    "nat",
+)
 
 
 def look(
@@ -79,6 +92,7 @@ def look(
     looks: tuple[Callable[[], Iterable[Cause]], ...] = (
         lambda: _own_part(info),
         lambda: _nodes(engine, info),
+        undone,
         lambda: _forwarding(run, info, forwards),
         lambda: _paths(run, peers),
         lambda: _rules(run, engine, forwards),
@@ -117,6 +131,23 @@ def _nodes(engine: Docker, info: Mapping[str, Any]) -> Iterator[Cause]:
         elif word != "active":
             there = f"ansible {{host}} -b -a 'docker node update --availability active {node['ID']}'"
             yield Cause("node", f"the node {hostname} takes no containers: its availability is {word}", there, address)
+
+
+def undone() -> Iterator[Cause]:
+    """What somebody undoes again and again, so that the watcher has given way."""
+    # With another queue or MTU small packets cross all the same.
+    said = [
+        f"{each['by']} undoes {each['what']} of {each['device']}"
+        for each in _watch.devices_left_alone()
+        if not each["what"].startswith(("the queue ", "the MTU "))
+    ]
+    said += [f"{by} removes firewall rules of overssh" for by in _watch.rules_left_alone()]
+    for words in said:
+        yield Cause(
+            "undone",
+            f"{words} again and again, so that {_watch.UNIT} leaves it alone for a while; stop that first",
+            WATCH,
+        )
 
 
 def _forwarding(run: Runner, info: Mapping[str, Any], forwards: bool) -> Iterator[Cause]:

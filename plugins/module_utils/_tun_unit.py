@@ -35,6 +35,8 @@ After=systemd-modules-load.service systemd-sysctl.service systemd-udevd.service
 After=systemd-networkd.service
 PartOf=systemd-networkd.service
 Before=network.target docker.service
+# Whoever undoes its work again and again is dealt with by overssh-watch.service.
+StartLimitIntervalSec=0
 
 [Service]
 Type=oneshot

@@ -20,7 +20,6 @@ from ._plan import Plan, Step
 from ._source import source_of
 from ._systemd import NO_UNIT, UNIT_FOLDER, Systemd, UnitState
 from ._watcher_rules import SUBJECT as FIREWALL
-from ._watcher_rules import left_alone
 
 PROGRAM_FOLDER, UNIT = "/etc/overssh/watch", "overssh-watch.service"
 RUNTIME = "overssh-watch"
@@ -202,8 +201,8 @@ def devices_left_alone() -> list[dict[str, Any]]:
 
 
 def rules_left_alone() -> list[str]:
-    """A sentence on who removes firewall rules again and again."""
-    return [left_alone(each["by"]) for each in _left_alone() if each["subject"] == FIREWALL]
+    """Who removes firewall rules again and again, so that it leaves them alone."""
+    return [each["by"] for each in _left_alone() if each["subject"] == FIREWALL]
 
 
 def _left_alone() -> list[dict[str, Any]]:

@@ -26,15 +26,23 @@ from ._watcher_rules import Rules
 
 # What belongs together comes within this time, and is waited for so long at most, in seconds.
 QUIET, LONGEST = 0.3, 1.0
+# What could not be put back is tried again after this time, in seconds.
+AGAIN = 2.0
 
 
 class Subject(Protocol):
-    """A kind of things that are watched. waits: whether any of them is to be looked after."""
+    """A kind of things that are watched.
+
+    waits: whether any of them is to be looked after; failed: whether one could not be put back.
+    """
 
     kernel: Kernel
 
     @property
     def waits(self) -> bool: ...
+
+    @property
+    def failed(self) -> bool: ...
 
     def everything(self) -> None: ...
 
@@ -56,7 +64,7 @@ def main(units: str, runtime: str, rules: str) -> None:
         poll.register(subject.kernel.socket, select.POLLIN)
     while True:
         look([subject for subject in subjects if subject.waits], units)
-        gather(subjects, poll, fights.pause(time.monotonic()))
+        gather(subjects, poll, AGAIN if any(subject.failed for subject in subjects) else fights.pause(time.monotonic()))
 
 
 def look(subjects: Sequence[Subject], lock: str) -> None:

@@ -191,13 +191,19 @@ class Devices:
         # The devices by their indexes, and by the destinations of their routes.
         self._subjects: dict[int | str, set[str]] = {}
         self._disturbed = self._names()
-        # Who changed something, one for each time.
+        # Who changed something, one for each time; and for what could not be put back, by device, who had.
         self._by: list[str] = []
+        self._failed: dict[str, str] = {}
 
     @property
     def waits(self) -> bool:
         """Whether there is something to look after."""
         return bool(self._disturbed)
+
+    @property
+    def failed(self) -> bool:
+        """Whether something could not be put back."""
+        return bool(self._failed)
 
     def everything(self) -> None:
         """Look after all of them next."""
@@ -210,16 +216,18 @@ class Devices:
                 continue
             touched = self._names() if message is None else self._touched(subject(message))
             self._disturbed |= touched
-            if message is not None and touched and message.process > 0:
+            if message is not None and touched:
                 self._by.append(name_of(message.process))
 
     def look(self) -> None:
         """Put back what is not as it has to be."""
         devices, self._disturbed = self._disturbed, set()
         told, self._by = self._by, []
-        by = next((name for name in told if "process " in name), told[0] if told else name_of(0))
+        failed, self._failed = self._failed, {}
+        # Best a process that still has its name.
+        by = max(told, key=lambda name: (name.endswith(")"), name != name_of(0)), default="somebody")
         for device in sorted(devices & self._names()):
-            self._restore(device, by)
+            self._restore(device, by if told else failed.get(device, by))
 
     def _names(self) -> set[str]:
         self._read_units()
@@ -287,6 +295,7 @@ class Devices:
         say(f"put back on {device}: {_listed(again)} (undone by {by})")
         left = self._missing(device)
         if left:
+            self._failed[device] = by
             say(f"still missing on {device}: {_listed(left)}; see the journal of overssh-{device}.service")
 
     def _redial(self, device: str) -> None:

@@ -34,6 +34,9 @@ TRIALS = "/var/lib/overssh/guard/firewall*"
 class Rules:
     """All firewall rules of ours on this host; folder: where they are listed, beside the script."""
 
+    # What could not come back waits for a chain, and a new chain is told of.
+    failed = False
+
     def __init__(self, folder: str, fights: Fights, run: Run) -> None:
         self.kernel = Kernel(NETLINK_NETFILTER, [NFNLGRP_NFTABLES])
         self._folder, self._fights, self._run = folder, fights, run

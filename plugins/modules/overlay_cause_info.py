@@ -14,9 +14,9 @@ author:
   - overssh.swarm contributors (@overssh)
 description:
   - Looks once at all that carries an overlay network on this host, for at most some ten seconds, and names what is
-    broken - the engine and its part in the swarm, availability of nodes, the tunnels, forwarding, firewall rules of
-    nft and of iptables-legacy that drop the packets, rules of Docker's own that are missing, what the swarm's gossip
-    has told this engine, and the engine's own log.
+    broken - the engine and its part in the swarm, availability of nodes, what others undo again and again, the tunnels,
+    forwarding, firewall rules of nft and of iptables-legacy that drop the packets, rules of Docker's own that are
+    missing, what the swarm's gossip has told this engine, and the engine's own log.
   - Changes nothing. It tells most while containers that don't reach each other are running.
 extends_documentation_fragment:
   - overssh.swarm.attributes.info
@@ -68,10 +68,10 @@ RETURN = r"""
 causes:
   description:
     - What was found, most telling first.
-    - C(kind) is one of C(engine), C(node), C(gossip_port), C(forwarding), C(underlay), C(firewall), C(docker_rules),
-      C(gossip), C(log) and C(nat); C(why) says what it is, C(next) which command helps (C({host}) stands for this
-      host's name), and C(peer) which node it is about, by name, or by address where its name is not known here; empty
-      for all.
+    - C(kind) is one of C(engine), C(node), C(undone), C(gossip_port), C(forwarding), C(underlay), C(firewall),
+      C(docker_rules), C(gossip), C(log) and C(nat); C(why) says what it is, C(next) which command helps (C({host})
+      stands for this host's name), and C(peer) which node it is about, by name, or by address where its name is not
+      known here; empty for all.
   returned: success
   type: list
   elements: dict

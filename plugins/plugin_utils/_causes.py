@@ -12,7 +12,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._overlay_cause impor
 from ._report import failed
 
 # What a host between two others may have to do with it.
-IN_BETWEEN = ("forwarding", "firewall", "docker_rules")
+IN_BETWEEN = ("undone", "forwarding", "firewall", "docker_rules")
 # Where smaller packets cross, these have nothing to do with it.
 ONLY_LARGE = ("firewall",)
 REMAKE = "ansible-playbook overssh.swarm.overlay -e overlay_on_change=recreate"

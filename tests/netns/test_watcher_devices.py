@@ -25,7 +25,9 @@ READY, BACK = 30.0, 4.0
 SYSTEMCTL = """#!/bin/sh
 case $1 in
     is-enabled) echo enabled ;;
-    restart) sed -n 's/^ExecStart=//p' "$UNITS/$2" | sed 's/[$][$]/$/g' | while read -r line; do sh -c "$line"; done ;;
+    restart)
+        ! rm "$UNITS/broken" 2>/dev/null || exit 1
+        sed -n 's/^ExecStart=//p' "$UNITS/$2" | sed 's/[$][$]/$/g' | while read -r line; do sh -c "$line"; done ;;
     try-restart) echo "$2" >>"$UNITS/restarted" ;;
 esac
 """
@@ -161,6 +163,14 @@ def test_what_others_undo_is_back_in_time(host: Host, deed: str, told: str) -> N
     if "link del" in deed:
         restarted = host.folder / "units" / "restarted"
         assert restarted.read_text(encoding="ascii") == "overssh-link-cloud1.service\n"
+
+
+def test_what_could_not_be_put_back_is_tried_again(host: Host) -> None:
+    before = host.picture
+    (host.folder / "units" / "broken").touch()
+    host.run("ip link set tun1001 mtu 1400")
+    host.wait_for("still missing on tun1001: the MTU 9000")
+    host.comes_back(before)
 
 
 def test_what_is_not_ours_is_not_looked_at_and_costs_nothing(host: Host) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _docker_rules, _overlay_cause
+from ansible_collections.overssh.swarm.plugins.module_utils import _docker_rules, _overlay_cause, _watch
 from ansible_collections.overssh.swarm.plugins.plugin_utils import _causes, _report
 from ansible_collections.overssh.swarm.plugins.plugin_utils._matrix import matrix
 
@@ -126,6 +126,20 @@ def test_rules_of_docker_that_somebody_removed_are_named():
         "the masquerading of docker0 (172.17.0.0/16)",
         "the masquerading of docker_gwbridge (172.18.0.0/16)",
     ]
+
+
+def test_what_the_watcher_leaves_alone_is_a_cause(tmp_path, monkeypatch):
+    told = tmp_path / "left_alone.json"
+    told.write_text(
+        '[{"subject": "tun1001", "what": "the address 172.30.0.2/32", "by": "nmcli (process 7)"},'
+        ' {"subject": "tun1001", "what": "the queue 500", "by": "tuned (process 8)"},'
+        ' {"subject": "firewall", "what": "rules", "by": "the program nft"}]'
+    )
+    monkeypatch.setattr(_watch, "LEFT_ALONE", str(told))
+    device, rules = _overlay_cause.undone()
+    assert device.kind == rules.kind == "undone"
+    assert device.why.startswith("nmcli (process 7) undoes the address 172.30.0.2/32 of tun1001 again and again, so")
+    assert rules.why.startswith("the program nft removes firewall rules of overssh again and again, so that overssh-w")
 
 
 LOG = r"""time="2026-11-28T21:46:27.509869344Z" level=info msg="NetworkDB stats edge1 - netID:abc"

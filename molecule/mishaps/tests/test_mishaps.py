@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
+import shlex
 from collections.abc import Iterator
 
 import pytest
@@ -196,6 +198,26 @@ def test_networkd_leaves_our_devices_alone_and_what_it_takes_all_the_same_is_bac
     done = lab.play("overssh.swarm.site", "--tags", "tunnel")
     assert (done.status, done.recap["edge1"]["changed"]) == (0, 1)
     assert lab.inside("edge1", DEVICE) == before
+
+
+def test_what_somebody_undoes_again_and_again_is_named_by_verify():
+    address = json.loads(lab.inside("edge1", "ip -json -4 address show dev tun1001"))[0]["addr_info"][0]
+    words = f"{address['local']} peer {address['address']}/32"
+    there = f"ip address show dev tun1001 | grep -q '{words}'"
+    # Each time once it is back, as a program does that wants it away.
+    fight = f"while :; do ! {there} || ip address del {words} dev tun1001; sleep 0.2; done"
+    try:
+        lab.inside("edge1", f"systemd-run --quiet --unit fight sh -c {shlex.quote(fight)}")
+        lab.wait_for("edge1", "grep -qs 'the address' /run/overssh-watch/left_alone.json")
+        done = lab.play("overssh.swarm.verify", *PATIENCE)
+        assert done.status == 2
+        who = r"(a process that has ended|ip \(process \d+\))"
+        said = rf"The cause: on edge1, {who} undoes the address {words} of tun1001 again"
+        assert re.search(said, " ".join(done.output.split())), done.output
+    finally:
+        lab.inside("edge1", "systemctl stop fight; systemctl restart overssh-watch")
+        lab.wait_for("edge1", there, 10)
+    assert lab.play("overssh.swarm.verify").status == 0
 
 
 def test_a_refused_key_shuts_nobody_out_and_is_tried_at_once_by_site():
