@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible_collections.overssh.swarm.plugins.plugin_utils._anew import FirstWord
 
 
@@ -11,3 +13,9 @@ class ActionModule(FirstWord):
     """See FirstWord."""
 
     MODULE = "overssh.swarm.overlay_probe"
+
+    @property
+    def is_first(self) -> bool:
+        """Only what takes containers away, and measures nothing, may be the beginning of a play."""
+        arguments: dict[str, Any] = self._task.args
+        return arguments.get("state") == "absent" and not arguments.get("peers")

@@ -79,9 +79,8 @@ class Systemd:
 
     def disable(self, unit: str) -> None:
         """Don't start it at boot any more."""
-        # It reads all files itself.
-        self._run(["systemctl", "disable", "--quiet", unit])
-        self._unread = False
+        self._run(["systemctl", "disable", "--quiet", "--no-reload", unit])
+        self._unread = True
 
     def remove(self, units: Sequence[str]) -> None:
         """Remove the units' files, their links for the boot, and every trace of them in systemd's memory."""

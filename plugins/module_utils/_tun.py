@@ -45,6 +45,19 @@ ANY_ORIGIN = {"proto": 0, "scope": RT_SCOPE_NOWHERE}
 IFA_F_NODAD = 0x02
 
 
+# See stage().
+STAGES = {
+    "write_network": -1,
+    "write_unit": 1,
+    "watch_program": 1,
+    "watch_unit": 1,
+    "enable_unit": 2,
+    "watch_enable": 2,
+    "restart_unit": 3,
+    "watch_restart": 3,
+}
+
+
 class TunEngine(Engine[Observed]):
     """One device of this host; ip: where the program lies that the unit runs."""
 
@@ -214,7 +227,7 @@ class Watched(Engine[tuple[Any, Watch]]):
         return self._engine.observe(), _watch.observe(self._systemd)
 
     def plan(self, observed: tuple[Any, Watch]) -> Plan:
-        """The devices' plan, and the watcher's after it."""
+        """The devices' plan together with the watcher's."""
         of_devices = self._engine.plan(observed[0])
         lasting = any(desired.present and desired.persist for desired in self._wanted.values())
         others = observed[1].devices - set(self._wanted)
@@ -222,7 +235,7 @@ class Watched(Engine[tuple[Any, Watch]]):
         return Plan(
             {**of_devices.before, **of_watcher.before},
             {**of_devices.after, **of_watcher.after},
-            (*of_devices.steps, *of_watcher.steps),
+            tuple(sorted((*of_devices.steps, *of_watcher.steps), key=stage)),
         )
 
     def perform(self, step: Step) -> None:
@@ -267,7 +280,7 @@ def stage(step: Step) -> int:
 
     Units come after all devices, so that systemd reads them once, and are started at the very end.
     """
-    return {"write_network": -1, "write_unit": 1, "enable_unit": 2, "restart_unit": 3}.get(step.action, 0)
+    return STAGES.get(step.action, 0)
 
 
 def _address_arguments(item: Address) -> dict[str, Any]:

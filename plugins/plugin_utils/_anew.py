@@ -67,10 +67,15 @@ class FirstWord(ActionBase):  # type: ignore[misc]
 
     MODULE: str
 
+    @property
+    def is_first(self) -> bool:
+        """Whether this task may be the first to reach the host."""
+        return True
+
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """See ActionBase."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        dead = is_dead(self._connection)
+        dead = self.is_first and is_dead(self._connection)
         if dead:
             hang_up(self._connection)
         result.update(self._execute_module(module_name=self.MODULE, task_vars=task_vars or {}))

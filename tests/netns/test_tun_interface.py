@@ -22,7 +22,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils import _tun, _tun_de
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._plan import apply
 from ansible_collections.overssh.swarm.plugins.module_utils._systemd import UnitState
-from ansible_collections.overssh.swarm.plugins.module_utils._tun_watch import Networkd
+from ansible_collections.overssh.swarm.plugins.module_utils._tun_networkd import Networkd
 
 class NoSystemd:
     def observe_all(self, units):
