@@ -125,6 +125,7 @@ def look(connect: Callable[[], Docker], devices: Sequence[Device]) -> tuple[dict
     nodes = listed(client) if swarm.get("ControlAvailable") and not swarm.get("Error") else []
     answer = {
         "version": info.get("ServerVersion"),
+        "hostname": info.get("Name") or "",
         "swarm": swarm.get("LocalNodeState"),
         "swarm_address": swarm.get("NodeAddr") or "",
         "underlay_mtu": smallest_mtu(devices, data_path_address(info)),

@@ -178,15 +178,16 @@ host:
       sample: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample overssh:edge1
     docker:
       description: >-
-        Its engine's version, its part in a swarm as the engine calls it, its address there, the smallest MTU of the
-        devices that carry traffic between containers, and its ID there; on a manager also the status of each node by
-        its ID, and the nodes that take no new containers, by address, each with its availability. Where it takes
-        subnets from, empty for its built-in pools, with the place that says so; the address that its bridge was told to
-        have, with the place; the subnets of its own networks; and what a manager says of the swarm's data path port and
-        pools.
+        Its engine's version, the host name that it goes by in a swarm, its part in one as the engine calls it,
+        its address there, the smallest MTU of the devices that carry traffic between containers, and its ID
+        there; on a manager also the status of each node by its ID, and the nodes that take no new containers,
+        by address, each with its availability. Where it takes subnets from, empty for its built-in pools, with
+        the place that says so; the address that its bridge was told to have, with the place; the subnets of its
+        own networks; and what a manager says of the swarm's data path port and pools.
       type: dict
       sample:
         version: 26.1.5
+        hostname: edge1
         swarm: active
         swarm_address: 172.30.0.2
         underlay_mtu: 1500

@@ -174,6 +174,24 @@ def warnings(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     for name, answer in found.items():
         if answer.get("host") and in_a_swarm(answer, members(found)):
             yield from _undialled(name, answer)
+    yield from _namesakes(found)
+
+
+def _namesakes(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Machines that Docker calls by the same name; it keeps them apart by ID, and only its readers can't."""
+    second = {name for names in doubles(found) for name in names[1:]}
+    named: dict[str, list[str]] = {}
+    for name, answer in found.items():
+        hostname = answer.get("host", {}).get("docker", {}).get("hostname")
+        if hostname and name not in second:
+            named.setdefault(hostname, []).append(name)
+    for hostname, names in named.items():
+        if len(names) > 1:
+            yield (
+                f"{', '.join(names[:-1])} and {names[-1]} have the same host name, {hostname}. Docker lists nodes by "
+                "host name, so 'docker node ls' and what is said of nodes won't tell them apart; give each a name of "
+                "its own with 'hostnamectl set-hostname'."
+            )
 
 
 def _undialled(name: str, answer: Mapping[str, Any]) -> list[str]:

@@ -622,12 +622,26 @@ def test_nodes_that_managers_give_no_containers_are_known_by_name() -> None:
 def test_one_machine_under_two_names_is_named_and_nothing_else_is_said_of_it() -> None:
     hosts = {"cloud1": {"overssh_hub": True, "overssh_dial_host": "192.0.2.1"}, "edge1": {}, "edge2": {}}
     first = settled(planned(hosts))
-    found = {name: host(**first[name]["host"], machine=name) for name in hosts}
+    found = {name: host(**{**first[name]["host"], "docker": {"hostname": name}}, machine=name) for name in hosts}
     again = _fleet.plan({**hosts, "bravo": {}}, {**found, "bravo": found["edge2"]})
     assert again["problems"] == [
         "edge2 and bravo are one machine, to which these names lead; leave one of them in the inventory."
     ]
+    assert again["warnings"] == []
     assert planned(hosts, **found)["problems"] == []
+
+
+def test_hosts_of_one_host_name_are_named_and_take_part_all_the_same() -> None:
+    names = {"cloud1": "hub", "edge1": "debian", "edge2": "Debian", "edge3": "debian", "edge4": "debian", "edge5": ""}
+    hosts: dict[str, dict[str, Any]] = {name: {} for name in names}
+    hosts["cloud1"] = {"overssh_hub": True, "overssh_dial_host": "192.0.2.1"}
+    found = {name: host(docker={"swarm": "inactive", "hostname": each}) for name, each in names.items()}
+    plan = planned(hosts, **found)
+    assert plan["problems"] == []
+    assert plan["warnings"] == [
+        "edge1, edge3 and edge4 have the same host name, debian. Docker lists nodes by host name, so 'docker node ls' "
+        "and what is said of nodes won't tell them apart; give each a name of its own with 'hostnamectl set-hostname'."
+    ]
 
 
 def test_a_held_address_can_not_be_changed_in_the_inventory() -> None:

@@ -90,7 +90,7 @@ class Asked:
 
     def info(self) -> dict[str, Any]:
         swarm = {"LocalNodeState": "active", "NodeAddr": "172.30.0.1"}
-        return {"ServerVersion": "26.1.5", "Swarm": swarm, "DockerRootDir": "/nowhere"}
+        return {"Name": "web", "ServerVersion": "26.1.5", "Swarm": swarm, "DockerRootDir": "/nowhere"}
 
     def networks(self) -> list[dict[str, Any]]:
         bridge = {"Name": "bridge", "Scope": "local", "IPAM": {"Config": [{"Subnet": "172.17.0.0/16"}]}}
@@ -105,10 +105,20 @@ def test_an_engine_in_a_swarm_tells_what_lies_under_its_networks() -> None:
     assert answer["networks"] == []
     named = {
         key: answer[key]
-        for key in ("version", "swarm", "swarm_address", "underlay_mtu", "node_id", "members", "unavailable")
+        for key in (
+            "version",
+            "hostname",
+            "swarm",
+            "swarm_address",
+            "underlay_mtu",
+            "node_id",
+            "members",
+            "unavailable",
+        )
     }
     assert named == {
         "version": "26.1.5",
+        "hostname": "web",
         "swarm": "active",
         "swarm_address": "172.30.0.1",
         "underlay_mtu": 1500,
