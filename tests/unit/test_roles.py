@@ -87,6 +87,17 @@ def test_every_role_of_a_playbook_exists_under_its_full_name(playbook):
         assert tasks in entry_points(name), f"{role} has no entry point {tasks}"
 
 
+@pytest.mark.parametrize("playbook", sorted(set(PLAYBOOKS) - {"fleet.yml"}))
+def test_the_options_of_a_playbooks_roles_are_looked_at_first_and_of_no_others(playbook):
+    first, *_plays = plays = load(PROJECT / "playbooks" / playbook)
+    of_all = {
+        role.removeprefix(f"{COLLECTION}.") for role, _tasks in roles_used(load(PROJECT / "playbooks" / "site.yml"))
+    }
+    used = {role.removeprefix(f"{COLLECTION}.") for role, _tasks in roles_used(plays)}
+    assert first["ansible.builtin.import_playbook"] == "fleet.yml"
+    assert set(first.get("vars", {}).get("fleet_roles", of_all)) == used
+
+
 def test_every_role_is_taken_back_by_teardown_if_it_has_something_to_take_back():
     with_teardown = {f"{COLLECTION}.{role}" for role in ROLES if "teardown" in entry_points(role)}
     assert {role for role, _tasks in roles_used(load(PROJECT / "playbooks" / "teardown.yml"))} == with_teardown

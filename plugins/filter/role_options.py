@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A door for playbooks to what options of roles have wrong."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: role_options
+short_description: Options of this collection's roles that can't be right
+version_added: 0.1.0
+author: overssh.swarm contributors (@overssh)
+description:
+  - Holds what hosts have of the options of roles against the roles' specifications, and returns one sentence for each
+    that does not fit, those that hosts share once.
+  - Values that refer to what is not known yet are passed over.
+options:
+  _input:
+    description: The roles, by their short names.
+    type: list
+    elements: str
+    required: true
+  hosts:
+    description: The hosts.
+    type: list
+    elements: str
+    required: true
+  hostvars:
+    description:
+      - All variables of all hosts, Ansible's C(hostvars).
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Stop where an option is wrong
+  ansible.builtin.fail:
+    msg: "{{ wrong | join('\n') }}"
+  when: wrong | length > 0
+  vars:
+    wrong: "{{ ['firewall'] | overssh.swarm.role_options(groups['overssh'], hostvars) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The sentences; empty where all fit.
+  type: list
+  elements: str
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.overssh.swarm.plugins.plugin_utils import _role_options
+
+
+def role_options(roles: list[str], hosts: list[str], hostvars: Any) -> list[str]:
+    """See _role_options.problems."""
+    return _role_options.problems(roles, {host: hostvars[host] for host in hosts}, Path(__file__).resolve().parents[2])
+
+
+class FilterModule:
+    """What Ansible asks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filters of this file by name."""
+        return {"role_options": role_options}
