@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Others that manage network interfaces on this host, and their files that may be about ours; only looks.
 
-Sources: systemd.network(5), systemd.link(5), systemd.netdev(5), NetworkManager's nm-settings-keyfile(5), interfaces(5).
+NetworkManager is none of them: with the file by which it leaves a device alone no profile of its makes it or takes it.
+Sources: systemd.network(5), systemd.link(5), systemd.netdev(5), interfaces(5).
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import fnmatch
 import glob
 import os
-import re
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -21,10 +21,9 @@ from ._files import layered, readable
 
 # In order of precedence: a file hides those of the same name in later ones.
 NETWORKD = tuple(f"{top}/systemd/network" for top in ("/etc", "/run", "/usr/local/lib", "/usr/lib"))
-KEYFILES = tuple(f"{top}/NetworkManager/system-connections" for top in ("/etc", "/run", "/usr/lib"))
 INTERFACES = "/etc/network/interfaces"
 # As the kernel cuts the names of running programs.
-NETWORKD_RUNS, NETWORK_MANAGER_RUNS = "systemd-network", "NetworkManager"
+NETWORKD_RUNS = "systemd-network"
 # What a file may ask of an interface besides its name without passing over a tun device.
 ALSO = {"kind": ("tun",), "type": ("none", "*")}
 TAKES = "takes their addresses and routes away when it is reloaded"
@@ -50,7 +49,7 @@ Section = dict[str, dict[str, tuple[str, int]]]
 
 
 def sections(text: str) -> Section:
-    """A file of sections as systemd and NetworkManager have them, in small letters, each value with its line."""
+    """A file of sections as systemd has them, in small letters, each value with its line."""
     found: Section = {}
     section = ""
     for number, raw in enumerate(text.splitlines(), 1):
@@ -113,19 +112,6 @@ def networkd(folders: Iterable[str], running: bool) -> Iterator[Claim]:
                 yield claim
 
 
-def keyfile_claim(path: str, text: str) -> Claim | None:
-    """The interfaces that a connection profile of NetworkManager names."""
-    found = sections(text)
-    name, number = found.get("connection", {}).get("interface-name", ("", 0))
-    several, line = found.get("match", {}).get("interface-name", ("", 0))
-    patterns = [name] if name else [word for word in re.split(r"[;,\s]+", several) if word and word[0] not in "!&|"]
-    if not patterns:
-        return None
-    return Claim(
-        "NetworkManager", "profile", f"{path} line {number or line}", tuple(patterns), does="may take them over"
-    )
-
-
 def ifupdown(path: str = INTERFACES, depth: int = 0) -> Iterator[Claim]:
     """The interfaces that /etc/network/interfaces names, with what it includes."""
     for number, line in enumerate(readable(path).splitlines(), 1):
@@ -148,10 +134,6 @@ def look() -> list[dict[str, Any]]:
     """All that may be about a tun device of ours, in the order in which each reads its files."""
     names = {each.name for each in _proc.processes()}
     found = list(networkd(NETWORKD, NETWORKD_RUNS in names))
-    if NETWORK_MANAGER_RUNS in names:
-        for path in sorted(file for folder in KEYFILES for file in glob.glob(f"{folder}/*")):
-            claim = keyfile_claim(path, readable(path))
-            found += [claim] if claim is not None else []
     if shutil.which("ifup", path="/usr/sbin:/sbin"):
         found += ifupdown()
     return [{**asdict(claim), "patterns": list(claim.patterns)} for claim in found if _is_wide(claim)]

@@ -19,6 +19,7 @@ from ._main import Engine
 from ._plan import Plan, Step
 from ._several import Several
 from ._systemd import UNIT_FOLDER, Systemd
+from ._tun_managers import MANAGERS, Manager, Managers
 from ._tun_model import (
     Address,
     Desired,
@@ -29,7 +30,6 @@ from ._tun_model import (
     plan_tun,
     steps_to,
 )
-from ._tun_networkd import NETWORKD_FOLDER, Networkd, network_path, network_text
 from ._tun_observe import netlink, read_named, sys_path
 from ._tun_unit import unit_name, unit_text
 from ._watch import Watch
@@ -61,9 +61,9 @@ STAGES = {
 class TunEngine(Engine[Observed]):
     """One device of this host; ip: where the program lies that the unit runs."""
 
-    def __init__(self, systemd: Systemd, desired: Desired, ip: str, networkd: Networkd) -> None:
+    def __init__(self, systemd: Systemd, desired: Desired, ip: str, managers: Managers) -> None:
         self._systemd = systemd
-        self._networkd = networkd
+        self._managers = managers
         self._desired = desired
         self._unit = unit_name(desired.name)
         self._unit_text = unit_text(desired, ip)
@@ -77,7 +77,8 @@ class TunEngine(Engine[Observed]):
 
     def plan(self, observed: Observed) -> Plan:
         """See plan_tun."""
-        return plan_tun(self._desired, observed, self._unit, self._unit_text, network_text(self._desired.name))
+        told = {name: manager.told(self._desired.name) for name, manager in MANAGERS.items()}
+        return plan_tun(self._desired, observed, self._unit, self._unit_text, told)
 
     def result(self, observed: Observed) -> dict[str, Any]:
         """The device as it is, and its unit."""
@@ -89,9 +90,9 @@ class TunEngine(Engine[Observed]):
         self._found = None
         kind, _underline, what = step.action.partition("_")
         if what == "network":
-            self._on_network(step.args["text"])
+            self._on_network(MANAGERS[step.args["manager"]], step.args["text"])
             return
-        self._networkd.tell()
+        self._managers.tell()
         if what == "unit":
             self._on_unit(kind, step)
         elif what == "device":
@@ -104,16 +105,16 @@ class TunEngine(Engine[Observed]):
             self._set(what, step.args["value"])
 
     def wait(self) -> None:
-        """See Networkd; where there was no other step."""
-        self._networkd.tell()
+        """See Managers; where there was no other step."""
+        self._managers.tell()
 
-    def _on_network(self, text: str | None) -> None:
-        path = network_path(self._desired.name)
+    def _on_network(self, manager: Manager, text: str | None) -> None:
+        path = manager.path(self._desired.name)
         if text is None:
             remove(path)
         else:
             write_text(path, text)
-            self._networkd.written()
+            self._managers.written(manager, self._desired.name)
 
     def _on_unit(self, kind: str, step: Step) -> None:
         actions: dict[str, Callable[[], None]] = {
@@ -193,8 +194,8 @@ class TunEngine(Engine[Observed]):
 class TunEngines(Several[Observed]):
     """Several devices of this host, by name."""
 
-    def __init__(self, systemd: Systemd, wanted: Mapping[str, Desired], ip: str, networkd: Networkd) -> None:
-        super().__init__({name: TunEngine(systemd, desired, ip, networkd) for name, desired in wanted.items()}, stage)
+    def __init__(self, systemd: Systemd, wanted: Mapping[str, Desired], ip: str, managers: Managers) -> None:
+        super().__init__({name: TunEngine(systemd, desired, ip, managers) for name, desired in wanted.items()}, stage)
         self._systemd = systemd
 
     def _look(self) -> tuple[Observed, ...]:
@@ -214,12 +215,12 @@ class Watched(Engine[tuple[Any, Watch]]):
     """
 
     def __init__(
-        self, engine: Engine[Any], systemd: Systemd, wanted: Mapping[str, Desired], networkd: Networkd
+        self, engine: Engine[Any], systemd: Systemd, wanted: Mapping[str, Desired], managers: Managers
     ) -> None:
         self._engine = engine
         self._systemd = systemd
         self._wanted = wanted
-        self._networkd = networkd
+        self._managers = managers
         self._lock: Lock | None = None
 
     def observe(self) -> tuple[Any, Watch]:
@@ -248,7 +249,7 @@ class Watched(Engine[tuple[Any, Watch]]):
 
     def result(self, observed: tuple[Any, Watch]) -> dict[str, Any]:
         """The devices'."""
-        return {**self._engine.result(observed[0]), "warnings": self._networkd.warnings}
+        return {**self._engine.result(observed[0]), "warnings": self._managers.warnings}
 
     def wait(self) -> None:
         """See the devices' engine."""
@@ -269,14 +270,15 @@ def observe_all(names: Sequence[str], systemd: Systemd) -> tuple[Observed, ...]:
         if name not in found and os.path.exists(sys_path(name, "")):
             raise OversshError(f"{name} exists and is no tun device; take another number")
     units = systemd.observe_all([unit_name(name) for name in names])
-    networkd = os.path.isdir(NETWORKD_FOLDER)
+    here = [manager for manager in MANAGERS.values() if os.path.isdir(manager.folder)]
     return tuple(
-        Observed(found.get(name), unit, read_text(network_path(name)), networkd) for name, unit in zip(names, units)
+        Observed(found.get(name), unit, {manager.name: read_text(manager.path(name)) for manager in here})
+        for name, unit in zip(names, units)
     )
 
 
 def stage(step: Step) -> int:
-    """What systemd-networkd is told comes before all devices, so that it reads it once.
+    """What managers of the network are told comes before all devices, so that they read it once.
 
     Units come after all devices, so that systemd reads them once, and are started at the very end.
     """

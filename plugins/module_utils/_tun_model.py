@@ -163,14 +163,13 @@ class Device:
 class Observed:
     """The device, None where there is none, and its unit.
 
-    network: the file by which systemd-networkd leaves it alone, None where there is none; networkd: whether this host
-    has a place for it.
+    told: by each manager of the network that this host has a place for, the file by which it leaves the device alone,
+    None where there is none.
     """
 
     device: Device | None
     unit: UnitState = field(default_factory=lambda: UnitState(text=None, enabled=False, active="inactive"))
-    network: str | None = None
-    networkd: bool = False
+    told: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def check(desired: Desired) -> None:
@@ -246,8 +245,11 @@ def _check_table(option: str, table: int) -> None:
         )
 
 
-def plan_tun(desired: Desired, observed: Observed, unit: str, unit_text: str, network: str) -> Plan:
-    """The steps to the device that is wanted; a device of somebody else is touched only with the user's word."""
+def plan_tun(desired: Desired, observed: Observed, unit: str, unit_text: str, told: Mapping[str, str]) -> Plan:
+    """The steps to the device that is wanted; a device of somebody else is touched only with the user's word.
+
+    told: what each manager of the network is to be told, by its name.
+    """
     check(desired)
     found = observed.device
     if found is not None and not found.ours and (desired.present or observed.unit.text is not None):
@@ -257,11 +259,13 @@ def plan_tun(desired: Desired, observed: Observed, unit: str, unit_text: str, ne
         steps = [
             *_without_unit(desired, observed.unit, unit),
             *_without_device(desired, found),
-            *_network(desired, observed, None),
+            *_network(desired, observed, {}),
         ]
-        return Plan(before, {"state": "absent", **_told(observed, None)}, tuple(steps))
-    told = network if desired.persist and observed.networkd else None
+        return Plan(before, {"state": "absent", **_told(observed, {})}, tuple(steps))
+    told = told if desired.persist else {}
     steps = list(_network(desired, observed, told))
+    # A manager that had the device takes away what it has when it lets go of it, which can't be seen beforehand.
+    lets_go = found is not None and bool(steps)
     if found is not None and not (found.ours and _serves(desired, found)):
         back = Step("restore_device", f"bring the device {desired.name} back that was there", {"device": found})
         steps.append(Step("delete_device", f"remove the device {desired.name} that was there", inverse=back))
@@ -270,22 +274,26 @@ def plan_tun(desired: Desired, observed: Observed, unit: str, unit_text: str, ne
         steps.append(_create(desired))
         found = _new(desired)
     steps += _device_steps(desired, found)
-    steps += _with_unit(desired, observed.unit, unit, unit_text)
+    steps += _with_unit(desired, observed.unit, unit, unit_text, again=lets_go)
     return Plan(before, {**_after(desired, found), **_told(observed, told)}, tuple(steps))
 
 
-def _network(desired: Desired, observed: Observed, text: str | None) -> Iterator[Step]:
-    """The file by which systemd-networkd leaves the device alone; it comes before the device."""
-    if text != observed.network:
-        name = desired.name
-        back = Step("write_network", f"restore what systemd-networkd was told of {name}", {"text": observed.network})
-        words = f"tell systemd-networkd {'to leave' if text else 'no more to leave'} {name} alone"
-        yield Step("write_network", words, {"text": text}, back)
+def _network(desired: Desired, observed: Observed, told: Mapping[str, str]) -> Iterator[Step]:
+    """The files by which managers of the network leave the device alone; they come before the device."""
+    for manager, found in observed.told.items():
+        text = told.get(manager)
+        if text != found:
+            name = desired.name
+            back = Step(
+                "write_network", f"restore what {manager} was told of {name}", {"manager": manager, "text": found}
+            )
+            words = f"tell {manager} {'to leave' if text else 'no more to leave'} {name} alone"
+            yield Step("write_network", words, {"manager": manager, "text": text}, back)
 
 
-def _told(observed: Observed, network: str | None) -> dict[str, Any]:
-    """What systemd-networkd is told, on a host that has a place for it."""
-    return {"networkd": network or None} if observed.networkd else {}
+def _told(observed: Observed, told: Mapping[str, str | None]) -> dict[str, Any]:
+    """What each manager is told that this host has a place for."""
+    return {manager: told.get(manager) for manager in observed.told}
 
 
 def _refuse_foreign(desired: Desired) -> None:
@@ -421,8 +429,11 @@ def _put(action: str, name: str, what: str, item: Any) -> Step:
     return Step(f"{action}_{what}", f"{action} the {what} {item} {preposition} {name}", {what: item})
 
 
-def _with_unit(desired: Desired, found: UnitState, unit: str, text: str) -> Iterator[Step]:
-    """The unit that makes the device again at boot; started now too, so that what it does is tried now."""
+def _with_unit(desired: Desired, found: UnitState, unit: str, text: str, again: bool) -> Iterator[Step]:
+    """The unit that makes the device again at boot; started now too, so that what it does is tried now.
+
+    again: start it in any case.
+    """
     if not desired.persist:
         yield from _without_unit(desired, found, unit)
         return
@@ -431,7 +442,7 @@ def _with_unit(desired: Desired, found: UnitState, unit: str, text: str) -> Iter
         yield Step("write_unit", f"write {unit}", {"text": text}, back or Step("delete_unit", f"remove {unit}"))
     if not found.enabled:
         yield Step("enable_unit", f"enable {unit}", inverse=Step("disable_unit", f"disable {unit}"))
-    if found.text != text or found.active != "active":
+    if again or found.text != text or found.active != "active":
         back = None if found.active == "active" else Step("stop_unit", f"stop {unit}")
         yield Step("restart_unit", f"start {unit}", inverse=back)
 
@@ -451,7 +462,7 @@ def _without_device(desired: Desired, found: Device | None) -> Iterator[Step]:
 
 
 def _shown(observed: Observed) -> dict[str, Any]:
-    told = _told(observed, observed.network)
+    told = _told(observed, observed.told)
     if observed.device is None:
         return {"state": "absent", **told}
     return {**device_result(observed.device), "persist": observed.unit.enabled, **told}

@@ -17,8 +17,8 @@ description:
   - The device is persistent, so addresses and routes stay while no tunnel runs over it, and an unprivileged account can
     run the tunnel.
   - A systemd unit makes it again at boot, before Docker starts. One process for all that is ours on the host,
-    C(overssh-watch.service), puts back within seconds what somebody else changes, and systemd-networkd is told to leave
-    the device alone.
+    C(overssh-watch.service), puts back within seconds what somebody else changes, and systemd-networkd and
+    NetworkManager are told to leave the device alone.
   - The device carries the alias C(overssh DESCRIPTION), by which it is known as ours. A device of somebody else is left
     alone, unless O(on_change=recreate).
 requirements:
@@ -337,8 +337,8 @@ from ansible_collections.overssh.swarm.plugins.module_utils._main import run
 from ansible_collections.overssh.swarm.plugins.module_utils._several import checked, named_once
 from ansible_collections.overssh.swarm.plugins.module_utils._systemd import Systemd
 from ansible_collections.overssh.swarm.plugins.module_utils._tun import TunEngine, TunEngines, Watched
+from ansible_collections.overssh.swarm.plugins.module_utils._tun_managers import Managers
 from ansible_collections.overssh.swarm.plugins.module_utils._tun_model import Desired, address_from, route_from
-from ansible_collections.overssh.swarm.plugins.module_utils._tun_networkd import Networkd
 from ansible_collections.overssh.swarm.plugins.module_utils._tun_observe import our_names
 
 ADDRESS = {"address": {"type": "str", "required": True}, "peer": {"type": "str"}}
@@ -405,16 +405,16 @@ def main() -> None:
         supports_check_mode=True,
     )
     command, ip = runner(module), module.get_bin_path("ip", required=True)
-    systemd, networkd = Systemd(command), Networkd(command)
+    systemd, managers = Systemd(command), Managers(command)
     try:
         wanted = named_once(wanted_of(module.params), "interfaces")
     except OversshError as error:
         module.fail_json(msg=f"{error}.")
     name = module.params["name"]
     devices = (
-        TunEngines(systemd, wanted, ip, networkd) if name is None else TunEngine(systemd, wanted[name], ip, networkd)
+        TunEngines(systemd, wanted, ip, managers) if name is None else TunEngine(systemd, wanted[name], ip, managers)
     )
-    run(module, Watched(devices, systemd, wanted, networkd))
+    run(module, Watched(devices, systemd, wanted, managers))
 
 
 if __name__ == "__main__":

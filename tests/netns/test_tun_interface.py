@@ -22,7 +22,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils import _tun, _tun_de
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._plan import apply
 from ansible_collections.overssh.swarm.plugins.module_utils._systemd import UnitState
-from ansible_collections.overssh.swarm.plugins.module_utils._tun_networkd import Networkd
+from ansible_collections.overssh.swarm.plugins.module_utils._tun_managers import Managers
 
 class NoSystemd:
     def observe_all(self, units):
@@ -38,7 +38,7 @@ def wanted(options):
 
 options = json.loads(sys.argv[1])
 if isinstance(options, list):
-    engine = _tun.TunEngines(NoSystemd(), {each["name"]: wanted(each) for each in options}, "/sbin/ip", Networkd(None))
+    engine = _tun.TunEngines(NoSystemd(), {each["name"]: wanted(each) for each in options}, "/sbin/ip", Managers(None))
     try:
         plan = engine.plan(engine.observe())
         apply(plan, engine.perform)
@@ -62,7 +62,7 @@ if busy:
     if busy & 0x4000:
         fcntl.ioctl(held, _tun_device.TUNSETOFFLOAD, 7)
 desired = wanted(options)
-engine = _tun.TunEngine(NoSystemd(), desired, "/sbin/ip", Networkd(None))
+engine = _tun.TunEngine(NoSystemd(), desired, "/sbin/ip", Managers(None))
 try:
     plan = engine.plan(engine.observe())
     apply(plan, engine.perform)

@@ -88,14 +88,7 @@ def test_where_networkd_does_not_run_its_files_do_nothing(tmp_path: Path) -> Non
     assert claims(tmp_path, {"00-b_network": ALL}, running=False) == []
 
 
-def test_profiles_and_stanzas_with_our_names_are_found(tmp_path: Path) -> None:
-    profile = _host_managers.keyfile_claim("/p", "[connection]\nid=vpn\ninterface-name=tun1001\n")
-    wide = _host_managers.keyfile_claim("/p", "[match]\ninterface-name=!eth0;tun*;\n")
-    assert profile is not None
-    assert (profile.place, profile.patterns) == ("/p line 3", ("tun1001",))
-    assert wide is not None
-    assert wide.patterns == ("tun*",)
-    assert _host_managers.keyfile_claim("/p", "[connection]\nid=any\n") is None
+def test_stanzas_with_our_names_are_found(tmp_path: Path) -> None:
     there = tmp_path / "interfaces"
     there.write_text("auto lo tun1001\nallow-hotplug eth0\niface tun1001 inet manual\n")
     found = [(claim.place.rpartition("/")[2], claim.patterns) for claim in _host_managers.ifupdown(str(there))]

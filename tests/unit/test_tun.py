@@ -12,6 +12,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils import _tun_routing
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._plan import Plan
 from ansible_collections.overssh.swarm.plugins.module_utils._systemd import UnitState
+from ansible_collections.overssh.swarm.plugins.module_utils._tun_managers import MANAGERS, Manager
 from ansible_collections.overssh.swarm.plugins.module_utils._tun_model import (
     Address,
     Desired,
@@ -23,7 +24,6 @@ from ansible_collections.overssh.swarm.plugins.module_utils._tun_model import (
     route_from,
     steps_to,
 )
-from ansible_collections.overssh.swarm.plugins.module_utils._tun_networkd import network_text
 from ansible_collections.overssh.swarm.plugins.module_utils._tun_unit import unit_name, unit_text
 
 UNIT = unit_name("tun1001")
@@ -38,7 +38,8 @@ FINISHED = Observed(DEVICE, UnitState(TEXT, enabled=True, active="active"))
 
 
 def plan(desired: Desired, observed: Observed) -> Plan:
-    return plan_tun(desired, observed, UNIT, unit_text(desired, "/sbin/ip"), network_text(desired.name))
+    told = {name: manager.told(desired.name) for name, manager in MANAGERS.items()}
+    return plan_tun(desired, observed, UNIT, unit_text(desired, "/sbin/ip"), told)
 
 
 def actions(desired: Desired, observed: Observed) -> list[str]:
@@ -311,12 +312,16 @@ def test_routes_are_read() -> None:
         route_from({"destination": "172.30.0.1/16"})
 
 
-def test_networkd_is_told_before_the_device_is_made_and_no_more_after_it_is_gone() -> None:
-    fresh = plan(DESIRED, Observed(None, networkd=True)).steps
-    assert (fresh[0].action, fresh[0].args["text"]) == ("write_network", network_text("tun1001"))
+@pytest.mark.parametrize("manager", MANAGERS.values(), ids=list(MANAGERS))
+def test_a_manager_is_told_before_the_device_is_made_and_no_more_after_it_is_gone(manager: Manager) -> None:
+    fresh = plan(DESIRED, Observed(None, told={manager.name: None})).steps
+    assert fresh[0].action == "write_network"
+    assert fresh[0].args == {"manager": manager.name, "text": manager.told("tun1001")}
     assert [step.action for step in fresh[1:]] == actions(DESIRED, Observed(None))
-    finished = replace(FINISHED, network=network_text("tun1001"), networkd=True)
+    finished = replace(FINISHED, told={manager.name: manager.told("tun1001")})
     assert actions(DESIRED, finished) == []
+    # It may have had the device, and takes away what it has when it lets go of it.
+    assert actions(DESIRED, replace(FINISHED, told={manager.name: None})) == ["write_network", "restart_unit"]
     gone = plan(replace(DESIRED, present=False), finished).steps[-1]
-    assert (gone.action, gone.args["text"]) == ("write_network", None)
+    assert (gone.action, gone.args) == ("write_network", {"manager": manager.name, "text": None})
     assert actions(replace(DESIRED, persist=False), finished)[0] == "write_network"

@@ -12,10 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _tun_networkd
-from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer
 from ansible_collections.overssh.swarm.plugins.module_utils._tun_model import Address, Desired, Route
-from ansible_collections.overssh.swarm.plugins.module_utils._tun_networkd import Networkd
 from ansible_collections.overssh.swarm.plugins.module_utils._tun_unit import unit_text
 from ansible_collections.overssh.swarm.plugins.module_utils._watcher_devices import KINDS, concerns, parts, subject
 from ansible_collections.overssh.swarm.plugins.module_utils._watcher_fights import ROUND_SECONDS, ROUNDS, TRUCE, Fights
@@ -117,39 +114,3 @@ def test_what_happens_now_and_then_is_no_fight(tmp_path: Path) -> None:
     fights = Fights(str(tmp_path / "told"))
     times = [number * ROUND_SECONDS / ROUNDS for number in range(50)]
     assert all(fights.round("tun1001", "the MTU 9000", "nmcli", now) for now in times)
-
-
-class Systemd:
-    """systemctl and networkctl, with what was asked of them; state: of systemd-networkd."""
-
-    def __init__(self, state: str, since: int) -> None:
-        self.state, self.since = state, since
-        self.asked: list[Sequence[str]] = []
-
-    def __call__(self, argv: Sequence[str], data: str | None = None, check: bool = True) -> Answer:
-        self.asked.append(argv)
-        return Answer(0, f"ActiveState={self.state}\nActiveEnterTimestampMonotonic={self.since}\n", "")
-
-
-def test_networkd_is_not_told_where_it_does_not_run_or_there_is_nothing_new() -> None:
-    systemd = Systemd("inactive", 0)
-    networkd = Networkd(systemd)
-    networkd.tell()
-    assert systemd.asked == []
-    networkd.written()
-    networkd.tell()
-    networkd.tell()
-    assert [words[0] for words in systemd.asked] == ["systemctl"]
-
-
-@pytest.mark.parametrize(("others", "told"), [({}, True), ({"/etc/systemd/network/50-wan.network": 9e9}, False)])
-def test_networkd_is_told_unless_that_brings_what_others_wrote(
-    others: dict[str, float], told: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(_tun_networkd, "_files_of_others", lambda: others)
-    systemd = Systemd("active", 0)
-    networkd = Networkd(systemd)
-    networkd.written()
-    networkd.tell()
-    assert (["networkctl", "reload"] in systemd.asked) is told
-    assert ["50-wan.network" in words for words in networkd.warnings] == ([] if told else [True])

@@ -200,6 +200,49 @@ def test_networkd_leaves_our_devices_alone_and_what_it_takes_all_the_same_is_bac
     assert lab.inside("edge1", DEVICE) == before
 
 
+# A profile that would have it make this very device, and take it over from whoever does.
+NETWORK_MANAGER = """
+cd /etc/NetworkManager/system-connections
+printf '[connection]\\nid=vpn\\ntype=tun\\ninterface-name=tun1001\\n[tun]\\nmode=1\\n' >vpn.nmconnection
+printf '[ipv4]\\nmethod=disabled\\n[ipv6]\\nmethod=disabled\\n' >>vpn.nmconnection
+chmod 600 vpn.nmconnection
+systemctl start NetworkManager
+"""
+NO_NETWORK_MANAGER = """
+rm -f /etc/NetworkManager/system-connections/vpn.nmconnection
+systemctl stop NetworkManager
+systemctl start overssh-tun1001.service overssh-tun1002.service
+"""
+
+
+def test_networkmanager_leaves_our_devices_alone_and_what_it_takes_all_the_same_is_back():
+    before = lab.inside("edge1", DEVICE)
+    same = f"test \"$({DEVICE})\" = '{before.strip()}'"
+    state = "nmcli --terse --fields DEVICE,STATE device"
+    try:
+        lab.inside("edge1", NETWORK_MANAGER)
+        # It has seen all devices, and takes others.
+        lab.wait_for("edge1", f"{state} | grep -q '^eth0:connected' && {state} | grep -qx tun1001:unmanaged", 30)
+        lab.inside("edge1", "nmcli device reapply tun1001 || nmcli connection up vpn || true")
+        assert lab.inside("edge1", DEVICE) == before
+        lab.inside("edge1", "ip link del tun1001")
+        lab.wait_for("edge1", same, 4)
+        lab.wait_for("edge1", f"{state} | grep -qx tun1001:unmanaged", 30)
+
+        lab.inside("edge1", "rm /etc/NetworkManager/conf.d/zz-overssh-*.conf; nmcli general reload conf")
+        lab.wait_for("edge1", f"{state} | grep -q '^tun1001:connected'", 30)
+        since = lab.inside("edge1", "date +%s").strip()
+        lab.inside("edge1", "nmcli device reapply tun1001")
+        said = f"journalctl --quiet -u overssh-watch --since @{since} | grep 'put back on tun1001: the address'"
+        lab.wait_for("edge1", said, 30)
+        done = lab.play("overssh.swarm.site", "--tags", "tunnel")
+        assert (done.status, done.recap["edge1"]["changed"]) == (0, 1)
+        lab.wait_for("edge1", f"{state} | grep -qx tun1001:unmanaged && {same}", 4)
+    finally:
+        lab.inside("edge1", NO_NETWORK_MANAGER)
+    assert lab.play("overssh.swarm.site", "--tags", "tunnel").total("changed") == 0
+
+
 def test_what_somebody_undoes_again_and_again_is_named_by_verify():
     address = json.loads(lab.inside("edge1", "ip -json -4 address show dev tun1001"))[0]["addr_info"][0]
     words = f"{address['local']} peer {address['address']}/32"
