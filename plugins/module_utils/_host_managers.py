@@ -3,7 +3,8 @@
 """Others that manage network interfaces on this host, and their files that may be about ours; only looks.
 
 NetworkManager is none of them: with the file by which it leaves a device alone no profile of its makes it or takes it.
-Sources: systemd.network(5), systemd.link(5), systemd.netdev(5), interfaces(5).
+Sources: systemd.network(5), systemd.link(5), systemd.netdev(5), interfaces(5),
+dhcpcd.conf(5), connman.conf(5); what dhcpcd 10.1 and ConnMan 1.44 do to tun devices was tried.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from __future__ import annotations
 import fnmatch
 import glob
 import os
+import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,8 +24,11 @@ from ._files import layered, readable
 # In order of precedence: a file hides those of the same name in later ones.
 NETWORKD = tuple(f"{top}/systemd/network" for top in ("/etc", "/run", "/usr/local/lib", "/usr/lib"))
 INTERFACES = "/etc/network/interfaces"
+DHCPCD, CONNMAN = "/etc/dhcpcd.conf", "/etc/connman/main.conf"
 # As the kernel cuts the names of running programs.
-NETWORKD_RUNS = "systemd-network"
+NETWORKD_RUNS, CONNMAN_RUNS = "systemd-network", "connmand"
+# The kind of claim of those that take each interface they find, unless they are told not to.
+TAKER = "taker"
 # What a file may ask of an interface besides its name without passing over a tun device.
 ALSO = {"kind": ("tun",), "type": ("none", "*")}
 TAKES = "takes their addresses and routes away when it is reloaded"
@@ -33,7 +38,8 @@ TAKES = "takes their addresses and routes away when it is reloaded"
 class Claim:
     """A file that is about interfaces: by whom, and as which of its kinds, of which only the first that fits counts.
 
-    patterns: of names, negated where all others are meant; harmless: where it does nothing to them.
+    patterns: of names, negated where all others are meant; harmless: where it does nothing to them; breaks: where no
+    tunnel works with it; way_out: how a program that takes all it finds is kept from them.
     """
 
     by: str
@@ -43,6 +49,8 @@ class Claim:
     negated: bool = False
     harmless: bool = False
     does: str = TAKES
+    breaks: bool = False
+    way_out: str = ""
 
 
 Section = dict[str, dict[str, tuple[str, int]]]
@@ -130,10 +138,64 @@ def ifupdown(path: str = INTERFACES, depth: int = 0) -> Iterator[Claim]:
             )
 
 
+def takes_all(command: Sequence[str], interfaces: Collection[str]) -> bool:
+    """Whether a dhcpcd with this command line takes all interfaces that it finds, and not one that it was given."""
+    words = " ".join(command).split()
+    if words[:1] == ["dhcpcd:"]:  # from version 9 on, its processes say what they are
+        return "[manager]" in words or "[master]" in words
+    return bool(words) and not set(words[1:]) & set(interfaces)
+
+
+def dhcpcd(path: str, text: str) -> Iterator[Claim]:
+    """What a dhcpcd takes that takes all it finds: nothing that is denied to it, and then all that it may have."""
+    denied: list[str] = []
+    allowed: list[str] = []
+    place = path
+    for number, line in enumerate(text.splitlines(), 1):
+        words = re.split(r"[\s,]+", line.strip())
+        if words[0] == "denyinterfaces":
+            denied += words[1:]
+        elif words[0] == "allowinterfaces":
+            allowed += words[1:]
+            place = f"{path} line {number}"
+    yield Claim("dhcpcd", TAKER, path, tuple(denied), harmless=True)
+    yield Claim(
+        "dhcpcd",
+        TAKER,
+        place,
+        tuple(allowed) or ("*",),
+        does="gives them addresses by which the nodes at their other ends can't be reached any more",
+        breaks=True,
+        way_out="name them there in a line 'denyinterfaces', and restart it",
+    )
+
+
+def connman(path: str, text: str) -> Iterator[Claim]:
+    """What a ConnMan takes: all but what its blacklist has, by the beginnings of names."""
+    beginnings, number = sections(text).get("general", {}).get("networkinterfaceblacklist", ("", 0))
+    kept = tuple(f"{word.strip()}*" for word in beginnings.split(",") if word.strip())
+    yield Claim("ConnMan", TAKER, path, kept, harmless=True)
+    yield Claim(
+        "ConnMan",
+        TAKER,
+        f"{path} line {number}" if number else path,
+        ("*",),
+        does="sets them down whenever it starts",
+        way_out="name them there in NetworkInterfaceBlacklist, beside what stands in it or what it is by default, and "
+        "restart it",
+    )
+
+
 def look() -> list[dict[str, Any]]:
     """All that may be about a tun device of ours, in the order in which each reads its files."""
-    names = {each.name for each in _proc.processes()}
+    running = list(_proc.processes())
+    names = {each.name for each in running}
     found = list(networkd(NETWORKD, NETWORKD_RUNS in names))
+    commands = [_proc.command_line(each.pid) for each in running if each.name == "dhcpcd"]
+    if any(takes_all(command, os.listdir("/sys/class/net")) for command in commands):
+        found += dhcpcd(DHCPCD, readable(DHCPCD))
+    if CONNMAN_RUNS in names:
+        found += connman(CONNMAN, readable(CONNMAN))
     if shutil.which("ifup", path="/usr/sbin:/sbin"):
         found += ifupdown()
     return [{**asdict(claim), "patterns": list(claim.patterns)} for claim in found if _is_wide(claim)]

@@ -139,7 +139,8 @@ host:
       description: >-
         Files of others that manage interfaces, as far as they may be about tun devices, in the order in which they are
         read - by whom, the kind of file, of which the first that fits counts, the place, patterns of names, whether
-        all others are meant, whether it does no harm, and what it does.
+        all others are meant, whether it does no harm, and what it does; whether no tunnel works with it, and how a
+        program that takes all interfaces is kept from some.
       type: list
       elements: dict
       sample:
@@ -150,6 +151,8 @@ host:
           negated: false
           harmless: false
           does: takes their addresses and routes away when it is reloaded
+          breaks: false
+          way_out: ""
     sysctl:
       description: What its files of sysctl set of what our devices need, each with key, value and place.
       type: list

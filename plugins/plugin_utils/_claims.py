@@ -12,11 +12,16 @@ from typing import Any
 FIRST_VNI = 4096
 # By which the engine of tun_interface has systemd-networkd leave a device alone.
 OUR_FILE = "00-overssh-{}.network"
+# More than these are counted, not named.
+NAMED = 8
 Found = Mapping[str, Mapping[str, Any]]
 
 
-def problems(found: Found, settings: Mapping[str, Any]) -> Iterator[str]:
-    """Those that have the port of VXLAN, which Docker then does not get."""
+def problems(found: Found, devices: Mapping[str, Sequence[str]], settings: Mapping[str, Any]) -> Iterator[str]:
+    """Those that have the port of VXLAN, which Docker then does not get, and those with whom no tunnel works.
+
+    devices: see warnings().
+    """
     port = settings["data_path_port"]
     for name, answer in found.items():
         host = answer.get("host", {})
@@ -32,6 +37,7 @@ def problems(found: Found, settings: Mapping[str, Any]) -> Iterator[str]:
                     f"{name}: the VXLAN device {device['name']} has UDP port {port} for itself, so Docker can't "
                     "have it; set overssh_data_path_port to another one."
                 )
+        yield from _managed(name, host.get("managers", []), devices.get(name, ()), breaks=True)
 
 
 def warnings(
@@ -47,14 +53,14 @@ def warnings(
                     f"{device['vni']}, which Docker may take for a network of its own, and then can't; better set "
                     "overssh_data_path_port to another port."
                 )
-        yield from _managed(name, host.get("managers", []), devices.get(name, ()))
+        yield from _managed(name, host.get("managers", []), devices.get(name, ()), breaks=False)
         yield from _reset(
             name, host.get("sysctl", []), devices.get(name, ()), name in hubs, bool(settings["underlay6"])
         )
 
 
-def _managed(name: str, claims: Sequence[Mapping[str, Any]], devices: Sequence[str]) -> Iterator[str]:
-    """The files by which others manage the devices."""
+def _managed(name: str, claims: Sequence[Mapping[str, Any]], devices: Sequence[str], breaks: bool) -> Iterator[str]:
+    """The files by which others manage the devices; breaks: those with which no tunnel works, or the others."""
     named: dict[str, tuple[Mapping[str, Any], list[str]]] = {}
     for device in devices:
         decided = set()
@@ -64,11 +70,17 @@ def _managed(name: str, claims: Sequence[Mapping[str, Any]], devices: Sequence[s
                 continue
             if claim["kind"] == "network" and _name(claim) > OUR_FILE.format(device):
                 continue  # site puts a file before it by which the device is left alone
-            if claim["kind"] in ("network", "link"):  # of these the first one that fits is taken
+            if claim["kind"] in ("network", "link", "taker"):  # of these the first one that fits is taken
                 decided.add(who)
-            if not claim["harmless"]:
+            if not claim["harmless"] and claim["breaks"] is breaks:
                 named.setdefault(claim["place"], (claim, []))[1].append(device)
     for place, (claim, taken) in named.items():
+        if claim["kind"] == "taker":
+            yield (
+                f"{name}: {claim['by']} takes {_all(taken)}, as {place} does not keep it from them, and "
+                f"{claim['does']}; {claim['way_out']}."
+            )
+            continue
         yield (
             f"{name}: {claim['by']} has {' '.join(claim['patterns'])} in {place}, which fits {_some(taken)}, and "
             f"{claim['does']}; narrow it, so that it is not about devices called {_some(taken)}."
@@ -88,6 +100,12 @@ def _fits(claim: Mapping[str, Any], device: str) -> bool:
 
 def _some(devices: Sequence[str]) -> str:
     return devices[0] if len(devices) == 1 else f"{devices[0]} and {len(devices) - 1} more"
+
+
+def _all(devices: Sequence[str]) -> str:
+    """All of them, as they have to be named elsewhere, as long as a sentence can have them."""
+    ordered = sorted(devices)
+    return f"{', '.join(ordered[:-1])} and {ordered[-1]}" if 1 < len(ordered) <= NAMED else _some(ordered)
 
 
 def _reset(

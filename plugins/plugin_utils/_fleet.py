@@ -76,7 +76,7 @@ def plan(
     devices = {name: device_for(address, settings) for name, address in addresses.items()}
     fleet = Fleet(shape, addresses, _second(addresses, settings), devices, settings, found, frozenset(gone), bridges)
     said += _taken_devices(fleet)
-    said += _claims.problems(found, settings)
+    said += _claims.problems(found, _device_names(fleet), settings)
     said += _small_links(fleet)
     answer: dict[str, Any] = {
         "problems": once(said, list(hosts)),

@@ -99,6 +99,65 @@ def test_stanzas_with_our_names_are_found(tmp_path: Path) -> None:
     ]
 
 
+DHCPCD = (
+    "edge1: dhcpcd takes tun1001 and tun1002, as {} does not keep it from them, and gives them addresses by which the "
+    "nodes at their other ends can't be reached any more; name them there in a line 'denyinterfaces', and restart it."
+)
+CONNMAN = (
+    "edge1: ConnMan takes tun1001 and tun1002, as {} does not keep it from them, and sets them down whenever it "
+    "starts; name them there in NetworkInterfaceBlacklist, beside what stands in it or what it is by default, and "
+    "restart it."
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("hostname\npersistent\n", ""),
+        ("# deny\nallowinterfaces eth*, tun*\n", " line 2"),
+        ("denyinterfaces veth* wlan0\ninterface eth0\n", ""),
+        ("denyinterfaces tun1*\n", None),
+        ("denyinterfaces wlan0\ndenyinterfaces eth0,tun1002 tun1003 tun1001\n", None),
+        ("allowinterfaces eth* en*\n", None),
+    ],
+)
+def test_a_dhcpcd_that_takes_our_devices_is_refused(text: str, place: str | None) -> None:
+    found = [asdict(claim) for claim in _host_managers.dhcpcd("/etc/dhcpcd.conf", text)]
+    plan = planned(THREE, edge1=host(managers=found))
+    assert plan["problems"] == ([] if place is None else [DHCPCD.format(f"/etc/dhcpcd.conf{place}")])
+    assert plan["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("[General]\n", ""),
+        ("[General]\nNetworkInterfaceBlacklist=vmnet,virbr\n", " line 2"),
+        ("[General]\nNetworkInterfaceBlacklist=vmnet,tun1\n", None),
+    ],
+)
+def test_a_connman_that_takes_them_is_named(text: str, place: str | None) -> None:
+    found = [asdict(claim) for claim in _host_managers.connman("/etc/connman/main.conf", text)]
+    said = [] if place is None else [CONNMAN.format(f"/etc/connman/main.conf{place}")]
+    assert warned("edge1", managers=found) == said
+
+
+@pytest.mark.parametrize(
+    ("command", "all_of_them"),
+    [
+        (["dhcpcd: [manager] [ip4] [ip6]"], True),
+        (["dhcpcd: [privileged proxy]"], False),
+        (["dhcpcd: eth0 [ip4]"], False),
+        (["/usr/sbin/dhcpcd", "-q", "-b"], True),
+        (["/sbin/dhcpcd", "-w", "eth0"], False),
+        # It has ended meanwhile.
+        ([], False),
+    ],
+)
+def test_a_dhcpcd_of_one_interface_takes_no_other(command: list[str], all_of_them: bool) -> None:
+    assert _host_managers.takes_all(command, ["lo", "eth0"]) is all_of_them
+
+
 @pytest.mark.parametrize(
     ("node", "line", "harms"),
     [
