@@ -243,6 +243,19 @@ def test_networkmanager_leaves_our_devices_alone_and_what_it_takes_all_the_same_
     assert lab.play("overssh.swarm.site", "--tags", "tunnel").total("changed") == 0
 
 
+def test_an_engine_that_answers_nothing_is_named_before_anything_is_changed():
+    """It takes connections and is silent, as one does that waits for something itself."""
+    lab.inside("edge1", "systemctl kill --kill-whom=main --signal=STOP docker")
+    try:
+        done = lab.play("overssh.swarm.site")
+    finally:
+        lab.inside("edge1", "systemctl kill --kill-whom=main --signal=CONT docker")
+    assert (done.status, done.total("changed")) == (2, 0)
+    said = "edge1: the Docker engine on this host takes connections and answers none; see 'journalctl -u docker'"
+    assert said in " ".join(done.output.split())
+    lab.all_ready(lab.hub())
+
+
 def test_what_somebody_undoes_again_and_again_is_named_by_verify():
     address = json.loads(lab.inside("edge1", "ip -json -4 address show dev tun1001"))[0]["addr_info"][0]
     words = f"{address['local']} peer {address['address']}/32"
