@@ -50,7 +50,7 @@ OUR_BLOCK = re.compile(rf"^{re.escape(BEGIN)}$.*?^{re.escape(END)}$\n?", re.M | 
 # What sshd runs at every login, whatever the account.
 RC = "/etc/ssh/sshrc"
 # What two sides have to have in common.
-ALGORITHMS = ("kexalgorithms", "ciphers")
+ALGORITHMS = ("kexalgorithms", "hostkeyalgorithms", "ciphers", "macs")
 # Seconds in which sshd listens again after a reload, on a busy host too; what systemd calls a service that runs.
 SETTLE_SECONDS, ALIVE = 10.0, ("active", "reloading")
 # An address that no Match block is about.
@@ -103,7 +103,7 @@ def look(
         "service": "" if daemon is None else _proc.unit(daemon.pid),
         "ends_unused": "unusedconnectiontimeout" in effective,
         "decided": _decided(run, main, user, _addresses_that_matter(lines, peers), lines),
-        "algorithms": {kind: ",".join(effective.get(kind, [])).split(",") for kind in ALGORITHMS},
+        "algorithms": algorithms(effective),
         "rc": RC if os.path.exists(RC) else "",
         "warnings": warned,
         "problems": said,
@@ -128,9 +128,12 @@ def effective(run: Runner, user: str, config: str = MAIN, address: str = ANYWHER
 
 def offered(run: Runner) -> dict[str, list[str]]:
     """What this host's ssh offers of what two sides have to have in common, best first."""
-    answer = run(["ssh", "-G", "-F", os.devnull, "localhost"], check=False)
-    found = parse(answer.stdout)
-    return {kind: ",".join(found.get(kind, [])).split(",") for kind in ALGORITHMS}
+    return algorithms(parse(run(["ssh", "-G", "-F", os.devnull, "localhost"], check=False).stdout))
+
+
+def algorithms(effective: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """The algorithms of each kind, as far as they are told."""
+    return {kind: ",".join(effective[kind]).split(",") for kind in ALGORITHMS if kind in effective}
 
 
 def small(line: str) -> str:

@@ -716,6 +716,16 @@ def test_what_a_swarm_can_not_change_is_foreseen() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("ciphers", "refused"), [(["aes128-gcm@openssh.com", "aes256-ctr"], False), (["aes256-ctr"], True)]
+)
+def test_macs_matter_where_the_cipher_needs_one(ciphers: list[str], refused: bool) -> None:
+    edge = host(ssh={"ciphers": ["aes128-gcm@openssh.com", "aes256-ctr"], "macs": ["hmac-sha2-256"]})
+    hub = host(sshd={"algorithms": {"ciphers": ciphers, "macs": ["hmac-sha1"]}})
+    said = "edge1: its ssh and the sshd of cloud1 have none of their macs in common (hmac-sha1 there); "
+    assert [sentence.startswith(said) for sentence in problems({}, cloud1=hub, edge1=edge)] == [True] * refused
+
+
 def test_two_ends_without_an_algorithm_in_common_are_named() -> None:
     edge = host(ssh={"kexalgorithms": ["curve25519-sha256"], "ciphers": ["aes128-gcm@openssh.com"]})
     hub = host(sshd={"algorithms": {"kexalgorithms": ["curve25519-sha256"], "ciphers": ["aes256-cbc"]}})
