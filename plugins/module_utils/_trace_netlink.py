@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from . import _netlink
 from ._errors import OversshError
 from ._nft_model import ChainKey
 
@@ -29,8 +30,6 @@ SO_RCVBUFFORCE = 33
 TRACE = 10 << 8 | 17
 # Bytes: a burst of packets through long chains fits.
 BUFFER = 4 << 20
-# Flags of an attribute's type.
-TYPE_MASK = 0x3FFF
 
 FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 TYPES = {1: "policy", 2: "return", 3: "rule"}
@@ -81,34 +80,12 @@ class Message:
 
 def messages(data: bytes) -> Iterator[Message]:
     """The steps in what one read of the socket gave; whatever else is in it is passed over."""
-    for kind, body in _records(data):
+    for told in _netlink.messages(data):
         # struct nfgenmsg: the family of the table, two more fields.
-        if kind == TRACE and len(body) >= 4:
-            message = _message(body[0], dict(_attributes(body[4:])))
+        if told.kind == TRACE and len(told.body) >= 4:
+            message = _message(told.body[0], dict(_netlink.attributes(told.body[4:])))
             if message is not None:
                 yield message
-
-
-def _records(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Type and body of each netlink message."""
-    offset = 0
-    while offset + 16 <= len(data):
-        length, kind = struct.unpack_from("=IH", data, offset)
-        if length < 16:
-            return
-        yield kind, data[offset + 16 : offset + length]
-        offset += (length + 3) & ~3
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Type and value of each attribute."""
-    offset = 0
-    while offset + 4 <= len(data):
-        length, kind = struct.unpack_from("=HH", data, offset)
-        if length < 4:
-            return
-        yield kind & TYPE_MASK, data[offset + 4 : offset + length]
-        offset += (length + 3) & ~3
 
 
 def _message(family: int, values: dict[int, bytes]) -> Message | None:
@@ -129,7 +106,7 @@ def _message(family: int, values: dict[int, bytes]) -> Message | None:
 def _verdict(values: dict[int, bytes]) -> str:
     if POLICY in values:
         return VERDICTS.get(_number(values[POLICY]), "")
-    code = dict(_attributes(values.get(VERDICT, b""))).get(CODE)
+    code = dict(_netlink.attributes(values.get(VERDICT, b""))).get(CODE)
     if code is None or len(code) != 4:
         return ""
     number: int = struct.unpack("!i", code)[0]

@@ -27,6 +27,7 @@ LEFT_ALONE = f"/run/{RUNTIME}/left_alone.json"
 # The program and what it imports, which Ansible packs along with it.
 PROGRAM = (
     _watcher.__name__.rpartition(".")[2],
+    "_netlink",
     *(f"_watcher_{part}" for part in ("devices", "fights", "host", "kernel", "rules")),
 )
 

@@ -20,9 +20,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ._netlink import Message, attributes
 from ._watcher_fights import ROUND_SECONDS, ROUNDS, TRUCE, Fights
 from ._watcher_host import Run, read, say
-from ._watcher_kernel import Kernel, Message, attributes, name_of
+from ._watcher_kernel import Kernel, name_of
 
 UNIT = re.compile(r"overssh-(tun[0-9]+)\.service")
 LINK_UNIT = re.compile(r"overssh-link-.+\.service")

@@ -5,25 +5,13 @@
 from __future__ import annotations
 
 import socket
-import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from ._netlink import Message, messages
 
 # linux/netlink.h
-HEADER, ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=HH")
-NLA_TYPE_MASK = 0x3FFF
 SOL_NETLINK, NETLINK_ADD_MEMBERSHIP = 270, 1
 AT_ONCE = 1 << 17
-
-
-@dataclass(frozen=True)
-class Message:
-    """One change; process: the number of who asked for it, as far as the kernel says, else 0."""
-
-    kind: int
-    flags: int
-    process: int
-    body: bytes
 
 
 class Kernel:
@@ -45,28 +33,6 @@ class Kernel:
                 return
             except OSError:
                 yield None
-
-
-def messages(data: bytes) -> Iterator[Message]:
-    """The messages in what was received at once."""
-    place = 0
-    while place + HEADER.size <= len(data):
-        length, kind, flags, _number, process = HEADER.unpack_from(data, place)
-        if length < HEADER.size:
-            return
-        yield Message(kind, flags, process, data[place + HEADER.size : place + length])
-        place += (length + 3) & ~3
-
-
-def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The attributes of a message, each with its number."""
-    place = 0
-    while place + ATTRIBUTE.size <= len(data):
-        length, kind = ATTRIBUTE.unpack_from(data, place)
-        if length < ATTRIBUTE.size:
-            return
-        yield kind & NLA_TYPE_MASK, data[place + ATTRIBUTE.size : place + length]
-        place += (length + 3) & ~3
 
 
 def name_of(process: int) -> str:

@@ -13,9 +13,10 @@ import os
 import time
 from collections import Counter
 
+from ._netlink import attributes
 from ._watcher_fights import ROUND_SECONDS, ROUNDS, TRUCE, Fights
 from ._watcher_host import Run, say
-from ._watcher_kernel import Kernel, attributes
+from ._watcher_kernel import Kernel
 
 # linux/netlink.h, linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h
 NETLINK_NETFILTER, NFNLGRP_NFTABLES, NFNL_SUBSYS_NFTABLES = 12, 7, 10

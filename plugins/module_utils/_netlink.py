@@ -1,0 +1,47 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Messages of netlink and their attributes, out of the bytes that a socket gives. Source: linux/netlink.h.
+
+On a host it is a part of the watcher's program, which has nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+HEADER, ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=HH")
+TYPE_MASK = 0x3FFF
+
+
+@dataclass(frozen=True)
+class Message:
+    """One change; process: the number of who asked for it, as far as the kernel says, else 0."""
+
+    kind: int
+    flags: int
+    process: int
+    body: bytes
+
+
+def messages(data: bytes) -> Iterator[Message]:
+    """The messages in what was received at once."""
+    place = 0
+    while place + HEADER.size <= len(data):
+        length, kind, flags, _number, process = HEADER.unpack_from(data, place)
+        if length < HEADER.size:
+            return
+        yield Message(kind, flags, process, data[place + HEADER.size : place + length])
+        place += (length + 3) & ~3
+
+
+def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The attributes of a message, each with its number."""
+    place = 0
+    while place + ATTRIBUTE.size <= len(data):
+        length, kind = ATTRIBUTE.unpack_from(data, place)
+        if length < ATTRIBUTE.size:
+            return
+        yield kind & TYPE_MASK, data[place + ATTRIBUTE.size : place + length]
+        place += (length + 3) & ~3
