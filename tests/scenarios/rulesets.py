@@ -31,12 +31,14 @@ def without_own(node: str) -> Iterator[None]:
     """The node with nothing but Docker's rules meanwhile; what others add goes in the end."""
     own = lab.inside(node, f"nft -s list table {OWN}")
     load(node, f"delete table {OWN}")
-    chains, iptables = _chains(node), lab.inside(node, "iptables-save")
+    chains = _chains(node)
+    saved = {program: lab.inside(node, f"{program}-save") for program in ("iptables", "ip6tables")}
     try:
         yield
     finally:
         # It makes chains of its own that were not needed before.
-        lab.inside(node, f"iptables-restore <<'END'\n{iptables}\nEND\n")
+        for program, rules in saved.items():
+            lab.inside(node, f"{program}-restore <<'END'\n{rules}\nEND\n")
         kept = {table for table, _chain in chains}
         gone = [f"delete chain {table} {chain}" for table, chain in _chains(node) - chains if table in kept]
         gone += [f"delete table {table}" for table in {table for table, _chain in _chains(node)} - kept]

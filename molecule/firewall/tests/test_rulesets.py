@@ -60,9 +60,10 @@ ip -n world route add {NETWORK[0]} via {WAN} src {STRANGER}
 """
 NO_SECOND_UPLINK = "ip link delete wan0; ip netns delete world"
 
+# Not "tunnel": nft 1.1.7 keeps that word for itself, which 1.1.3 does not.
 EARLY = """\
 table netdev early {
-	chain tunnel {
+	chain arrival {
 		type filter hook ingress device "tun1002" priority filter; policy accept;
 		tcp dport 7946 drop
 	}
