@@ -82,15 +82,17 @@ def look(subjects: Sequence[Subject], lock: str) -> None:
 
 
 def gather(subjects: Sequence[Subject], poll: select.poll, pause: float | None) -> None:
-    """Wait for a change, and for what follows at once; pause: in seconds, then everything is looked after."""
-    if not poll.poll(None if pause is None else pause * 1000):
-        for subject in subjects:
-            subject.everything()
-        return
-    deadline = time.monotonic() + LONGEST
-    while True:
+    """Wait for a change of ours, and for what follows at once; pause: in seconds, then everything is looked after."""
+    due = None if pause is None else time.monotonic() + pause
+    while not any(subject.waits for subject in subjects):
+        rest = None if due is None else max(0.0, due - time.monotonic())
+        if rest == 0 or not poll.poll(None if rest is None else rest * 1000):
+            for subject in subjects:
+                subject.everything()
+            return
         for subject in subjects:
             subject.take()
-        rest = min(QUIET, deadline - time.monotonic())
-        if rest <= 0 or not any(subject.waits for subject in subjects) or not poll.poll(rest * 1000):
-            return
+    deadline = time.monotonic() + LONGEST
+    while (rest := min(QUIET, deadline - time.monotonic())) > 0 and poll.poll(rest * 1000):
+        for subject in subjects:
+            subject.take()

@@ -166,11 +166,17 @@ def test_what_others_undo_is_back_in_time(host: Host, deed: str, told: str) -> N
 
 
 def test_what_could_not_be_put_back_is_tried_again(host: Host) -> None:
+    """Also where the kernel tells of others' changes all the time."""
     before = host.picture
     (host.folder / "units" / "broken").touch()
-    host.run("ip link set tun1001 mtu 1400")
-    host.wait_for("still missing on tun1001: the MTU 9000")
-    host.comes_back(before)
+    chatter = "while :; do ip link set lo mtu 65000; ip link set lo mtu 65536; sleep 0.2; done"
+    host.run(f"timeout 60 sh -c '{chatter}' >/dev/null 2>&1 & echo $! >{host.folder}/chatter")
+    try:
+        host.run("ip link set tun1001 mtu 1400")
+        host.wait_for("still missing on tun1001: the MTU 9000")
+        host.comes_back(before)
+    finally:
+        host.run(f"kill $(cat {host.folder}/chatter)")
 
 
 def test_what_is_not_ours_is_not_looked_at_and_costs_nothing(host: Host) -> None:
