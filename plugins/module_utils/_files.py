@@ -117,6 +117,14 @@ def remove(path: str) -> None:
         raise OversshError(f"can't remove {path}: {error}") from error
 
 
+def write_or_remove(path: str, text: str | None) -> None:
+    """Replace the file, or remove it where there is no text for it."""
+    if text is None:
+        remove(path)
+    else:
+        write_text(path, text)
+
+
 def remove_empty_folder(path: str) -> None:
     """Remove a folder of ours where nothing is left in it; keep it otherwise."""
     try:

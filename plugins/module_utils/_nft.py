@@ -26,7 +26,7 @@ from . import (
 )
 from ._command import CommandError, Runner
 from ._errors import OversshError
-from ._files import Lock, lock_folder, read_text, remove, remove_empty_folder, write_text
+from ._files import Lock, lock_folder, read_text, remove, remove_empty_folder, write_or_remove, write_text
 from ._firewalld_model import ours, text_of
 from ._firewalld_plan import FILES, LEFT
 from ._main import Engine, carry_through
@@ -354,11 +354,7 @@ def _perform_files(step: Step) -> None:
         remove_empty_folder(FOLDER.rpartition("/")[0])
     else:
         for path in PROGRAM_FILES:
-            text = args["files"].get(path)
-            if text is None:
-                remove(path)
-            else:
-                write_text(path, text)
+            write_or_remove(path, args["files"].get(path))
         remove_empty_folder(PROGRAM_FOLDER)
 
 

@@ -9,7 +9,7 @@ import sys
 
 from . import _nft_restore
 from ._nft_lines import FOLDER
-from ._source import source_of
+from ._source import program_files
 from ._systemd import UNIT_FOLDER
 
 SCRIPT_FILE = f"{FOLDER}/restore"
@@ -159,5 +159,5 @@ WantedBy=multi-user.target nftables.service docker.service
 """
 
 UNITS = {EARLY_UNIT: EARLY_UNIT_TEXT, UNIT: UNIT_TEXT}
-PROGRAM_FILES = {f"{PROGRAM_FOLDER}/{name}.py": source_of(f"{__package__}.{name}") for name in PROGRAM}
+PROGRAM_FILES = program_files(PROGRAM_FOLDER, PROGRAM)
 SCRIPTS = {SCRIPT_FILE: SCRIPT, **PROGRAM_FILES}

@@ -444,7 +444,7 @@ def _unit_steps(unit: str, text: str, found: UnitState) -> Iterator[Step]:
 
 
 def _forgetting_steps(observed: Firewall) -> list[Step]:
-    # It has devices to look after all the same, or not.
+    # The watcher stays where it has devices to look after.
     steps = [] if observed.watch.devices else [*plan_watch(False, observed.watch).steps]
     for unit in reversed(UNITS):
         args, found = {"unit": unit}, observed.units[unit]

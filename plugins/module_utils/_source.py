@@ -5,8 +5,14 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 
 from ._errors import OversshError
+
+
+def program_files(folder: str, names: Iterable[str]) -> dict[str, str]:
+    """The texts of these modules of ours by the paths that they have as a program in a folder of its own."""
+    return {f"{folder}/{name}.py": source_of(f"{__package__}.{name}") for name in names}
 
 
 def source_of(name: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from . import _tun_device, _tun_routing, _watch
 from ._errors import OversshError
-from ._files import Lock, lock_folder, read_text, remove, write_text
+from ._files import Lock, lock_folder, read_text, write_or_remove
 from ._main import Engine
 from ._plan import Plan, Step
 from ._several import Several
@@ -109,11 +109,8 @@ class TunEngine(Engine[Observed]):
         self._managers.tell()
 
     def _on_network(self, manager: Manager, text: str | None) -> None:
-        path = manager.path(self._desired.name)
-        if text is None:
-            remove(path)
-        else:
-            write_text(path, text)
+        write_or_remove(manager.path(self._desired.name), text)
+        if text is not None:
             self._managers.written(manager, self._desired.name)
 
     def _on_unit(self, kind: str, step: Step) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from ._command import Runner
+from ._systemd import Systemd
 from ._wait import WaitError, wait_until
 
 # Seconds in which a manager that was told has let go of a device; it takes some hundredths.
@@ -94,6 +95,7 @@ class Managers:
 
     def __init__(self, run: Runner) -> None:
         self._run = run
+        self._systemd = Systemd(run)
         self._unread: dict[Manager, list[str]] = {}
         self.warnings: list[str] = []
 
@@ -111,14 +113,10 @@ class Managers:
             self._tell(manager, devices)
 
     def _tell(self, manager: Manager, devices: Collection[str]) -> None:
-        shown = self._run(
-            ["systemctl", "show", manager.unit, "--property=ActiveState,ActiveEnterTimestampMonotonic"], check=False
-        ).stdout
-        values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
-        if values.get("ActiveState") != "active":
+        unit = self._systemd.observe(manager.unit)
+        if unit.active != "active":
             return
-        since = time.time() - time.clock_gettime(time.CLOCK_MONOTONIC)
-        since += int(values.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
+        since = time.time() - time.clock_gettime(time.CLOCK_MONOTONIC) + unit.active_since / 1e6
         waiting = sorted(path for path, changed in manager.read_of_others().items() if changed > since)
         command = " ".join(manager.reload)
         if waiting:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ._errors import OversshError
 from ._plan import Plan, Step
-from ._systemd import UnitState
+from ._systemd import NO_UNIT, UnitState
 
 NAME = re.compile(r"tun(0|[1-9][0-9]{0,9})\Z")
 ALIAS = "overssh "
@@ -168,7 +168,7 @@ class Observed:
     """
 
     device: Device | None
-    unit: UnitState = field(default_factory=lambda: UnitState(text=None, enabled=False, active="inactive"))
+    unit: UnitState = NO_UNIT
     told: Mapping[str, str | None] = field(default_factory=dict)
 
 

@@ -9,7 +9,6 @@ import grp
 import ipaddress
 import os
 import pwd
-import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +19,7 @@ from ._errors import OversshError
 from ._files import read_text
 from ._systemd import UNIT_FOLDER
 from ._tun_model import ALIAS, LOCAL_TABLE, NEW_TXQUEUELEN, Address, Device, Route
+from ._watcher_devices import names_in
 
 try:
     from pyroute2 import IPRoute
@@ -30,7 +30,6 @@ except ImportError:
 # Numbers of linux/rtnetlink.h and linux/if.h.
 IFF_UP = 0x1
 RTPROT_KERNEL, RTN_UNICAST = 2, 1
-UNIT = re.compile(r"overssh-(tun[0-9]+)\.service")
 # A device for whole IP packets.
 PLAIN = _tun_device.IFF_TUN | _tun_device.IFF_NO_PI
 
@@ -69,12 +68,7 @@ def our_names() -> list[str]:
     here = [
         name for name in os.listdir("/sys/class/net") if (read_text(sys_path(name, "ifalias")) or "").startswith(ALIAS)
     ]
-    return sorted({*filter(_is_tun, here), *our_units()})
-
-
-def our_units() -> list[str]:
-    """The names of the devices that come at the next boot."""
-    return [found[1] for found in map(UNIT.fullmatch, os.listdir(UNIT_FOLDER)) if found]
+    return sorted({*filter(_is_tun, here), *names_in(UNIT_FOLDER)})
 
 
 def sys_path(name: str, what: str) -> str:

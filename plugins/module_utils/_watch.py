@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import _watcher, _watcher_devices
-from ._files import read_text, remove, remove_empty_folder, write_text
+from ._files import read_text, remove_empty_folder, write_or_remove
 from ._nft_lines import FOLDER as RULES_FOLDER
+from ._nft_lines import RULES_FILE
 from ._plan import Plan, Step
-from ._source import source_of
+from ._source import program_files
 from ._systemd import NO_UNIT, UNIT_FOLDER, Systemd, UnitState
 from ._watcher_rules import SUBJECT as FIREWALL
 
@@ -30,6 +31,7 @@ PROGRAM = (
     "_netlink",
     *(f"_watcher_{part}" for part in ("devices", "fights", "host", "kernel", "rules")),
 )
+PATHS = tuple(f"{PROGRAM_FOLDER}/{name}.py" for name in PROGRAM)
 
 UNIT_TEXT = """\
 # Written by overssh.swarm.
@@ -76,11 +78,6 @@ class Watch:
     rules: bool = False
 
 
-def program_files(folder: str = PROGRAM_FOLDER) -> dict[str, str]:
-    """The texts of the program's files by their paths."""
-    return {f"{folder}/{name}.py": source_of(f"{__package__}.{name}") for name in PROGRAM}
-
-
 def command(folder: str, units: str, runtime: str, rules: str) -> list[str]:
     """What starts the program in this folder, with the Python that runs this; the rest: see its main."""
     parent, package = os.path.split(folder)
@@ -105,15 +102,13 @@ def observe(systemd: Systemd) -> Watch:
 
 def look(unit: UnitState) -> Watch:
     """The watcher, whose unit was looked at already."""
-    paths = [f"{PROGRAM_FOLDER}/{name}.py" for name in PROGRAM]
-    program = {path: text for path in paths if (text := read_text(path)) is not None}
-    devices = (found[1] for found in map(_watcher_devices.UNIT.fullmatch, os.listdir(UNIT_FOLDER)) if found)
-    return Watch(program, unit, frozenset(devices), os.path.exists(f"{RULES_FOLDER}/rules"))
+    program = {path: text for path in PATHS if (text := read_text(path)) is not None}
+    return Watch(program, unit, frozenset(_watcher_devices.names_in(UNIT_FOLDER)), os.path.exists(RULES_FILE))
 
 
 def plan_watch(wanted: bool, found: Watch) -> Plan:
     """The way to a watcher that runs, or to none where there is nothing to watch."""
-    program, unit = (program_files(), unit_text()) if wanted else ({}, None)
+    program, unit = (program_files(PROGRAM_FOLDER, PROGRAM), unit_text()) if wanted else ({}, None)
     steps = tuple(_write(found, program, unit) if unit is not None else _remove(found))
     if not steps:
         return Plan({}, {})
@@ -181,15 +176,10 @@ def perform(systemd: Systemd, step: Step) -> None:
 
 
 def _write_program(files: Mapping[str, str]) -> None:
-    for name in PROGRAM:
-        path = f"{PROGRAM_FOLDER}/{name}.py"
-        if path in files:
-            write_text(path, files[path])
-        else:
-            remove(path)
-    if not files:
-        remove_empty_folder(PROGRAM_FOLDER)
-        remove_empty_folder(os.path.dirname(PROGRAM_FOLDER))
+    for path in PATHS:
+        write_or_remove(path, files.get(path))
+    remove_empty_folder(PROGRAM_FOLDER)
+    remove_empty_folder(os.path.dirname(PROGRAM_FOLDER))
 
 
 def devices_left_alone() -> list[dict[str, Any]]:

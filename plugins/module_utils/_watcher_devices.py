@@ -62,6 +62,11 @@ class Part:
     clear: Sequence[str] = ()
 
 
+def names_in(units: str) -> list[str]:
+    """The names of the devices that have a unit of ours in this folder."""
+    return [found[1] for found in map(UNIT.fullmatch, os.listdir(units)) if found]
+
+
 def concerns(message: Message) -> bool:
     """Whether a change may be one of a device of ours."""
     return message.kind in BODY and (message.kind != RTM_NEWROUTE or bool(message.flags & NLM_F_REPLACE))
@@ -249,8 +254,7 @@ class Devices:
         if changed == self._read_at and not again:
             return
         self._read_at = changed
-        names = [found[1] for found in map(UNIT.fullmatch, os.listdir(self._units)) if found]
-        self._texts = {name: read(f"{self._units}/overssh-{name}.service") for name in names}
+        self._texts = {name: read(f"{self._units}/overssh-{name}.service") for name in names_in(self._units)}
         self._subjects = defaultdict(set)
         for name, text in self._texts.items():
             self._subjects[int(read(f"/sys/class/net/{name}/ifindex") or "0")].add(name)

@@ -8,10 +8,10 @@ import fnmatch
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.overssh.swarm.plugins.module_utils._tun_managers import NETWORKD
+
 # Docker numbers its VXLAN devices from here on.
 FIRST_VNI = 4096
-# By which the engine of tun_interface has systemd-networkd leave a device alone.
-OUR_FILE = "00-overssh-{}.network"
 # More than these are counted, not named.
 NAMED = 8
 Found = Mapping[str, Mapping[str, Any]]
@@ -68,7 +68,7 @@ def _managed(name: str, claims: Sequence[Mapping[str, Any]], devices: Sequence[s
             who = (claim["by"], claim["kind"])
             if who in decided or not _fits(claim, device):
                 continue
-            if claim["kind"] == "network" and _name(claim) > OUR_FILE.format(device):
+            if claim["kind"] == "network" and _name(claim) > NETWORKD.file.format(device=device):
                 continue  # site puts a file before it by which the device is left alone
             if claim["kind"] in ("network", "link", "taker"):  # of these the first one that fits is taken
                 decided.add(who)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ansible_collections.overssh.swarm.plugins.module_utils import _watch
+from ansible_collections.overssh.swarm.plugins.module_utils._source import program_files
 
 
 @contextlib.contextmanager
@@ -21,7 +22,7 @@ def watching(
     """The process at work, which writes into said in runtime; the folders: see its main."""
     folder = runtime / "watch"
     folder.mkdir()
-    for path, text in _watch.program_files(str(folder)).items():
+    for path, text in program_files(str(folder), _watch.PROGRAM).items():
         Path(path).write_text(text, encoding="utf-8")
     command = _watch.command(str(folder), str(units), str(runtime), str(rules))
     with open(runtime / "said", "wb") as said:

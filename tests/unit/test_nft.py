@@ -25,6 +25,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._files import lock_f
 from ansible_collections.overssh.swarm.plugins.module_utils._nft_lines import Line
 from ansible_collections.overssh.swarm.plugins.module_utils._nft_model import Chain, ChainKey, Rule, Ruleset, parse
 from ansible_collections.overssh.swarm.plugins.module_utils._session import Session
+from ansible_collections.overssh.swarm.plugins.module_utils._source import program_files
 from ansible_collections.overssh.swarm.plugins.module_utils._systemd import UnitState
 
 RECORDED = Path(__file__).parent / "nft" / "1.1.3"
@@ -35,7 +36,8 @@ KEY = ChainKey("inet", "filter", "input")
 OTHERS = _nft_lines.Line(KEY, 'iifname "tun9" accept comment "overssh:other"')
 COMPLETE = {unit: UnitState(text=text, enabled=True, active="active") for unit, text in _nft_persist.UNITS.items()}
 
-WATCHING = _watch.Watch(_watch.program_files(), UnitState(_watch.unit_text(), True, "active"), rules=True)
+PROGRAM = program_files(_watch.PROGRAM_FOLDER, _watch.PROGRAM)
+WATCHING = _watch.Watch(PROGRAM, UnitState(_watch.unit_text(), True, "active"), rules=True)
 KEEPING = {"scripts": _nft_persist.SCRIPTS, "units": COMPLETE, "watch": WATCHING}
 WATCHER_GONE = ["watch_stop", "watch_disable", "watch_unit", "watch_program"]
 

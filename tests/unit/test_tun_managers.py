@@ -35,7 +35,7 @@ class Host:
         self.asked.append(argv)
         if argv[0] == "systemctl":
             # It started with the machine.
-            return Answer(0, f"ActiveState={self.state}\nActiveEnterTimestampMonotonic=0\n", "")
+            return Answer(0, f"Id={argv[2]}\nActiveState={self.state}\nActiveEnterTimestampMonotonic=0\n", "")
         if "reload" in argv:
             return Answer(self.status, "", "no answer\n")
         return Answer(0, self.lists.pop(0) if len(self.lists) > 1 else self.lists[0], "")

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils import _watch
+from ansible_collections.overssh.swarm.plugins.module_utils._source import program_files
 from ansible_collections.overssh.swarm.plugins.module_utils._systemd import NO_UNIT, UnitState
-from ansible_collections.overssh.swarm.plugins.module_utils._watch import Watch, plan_watch, program_files, unit_text
+from ansible_collections.overssh.swarm.plugins.module_utils._watch import Watch, plan_watch, unit_text
 
 NOTHING = Watch({}, NO_UNIT)
-FINISHED = Watch(program_files(), UnitState(unit_text(), True, "active"))
+PROGRAM = program_files(_watch.PROGRAM_FOLDER, _watch.PROGRAM)
+FINISHED = Watch(PROGRAM, UnitState(unit_text(), True, "active"))
 OTHER_PROGRAM = {**FINISHED.program, f"{_watch.PROGRAM_FOLDER}/_watcher.py": "pass\n"}
 
 
@@ -47,7 +49,7 @@ def test_a_change_of_the_watcher_is_taken_back_in_the_order_that_starts_the_old_
 
 
 def test_its_program_needs_nothing_but_python_and_what_comes_along() -> None:
-    for text in program_files().values():
+    for text in PROGRAM.values():
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.ImportFrom) and node.level:
                 assert node.module in _watch.PROGRAM

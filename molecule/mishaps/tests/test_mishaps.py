@@ -177,6 +177,11 @@ def test_what_others_undo_is_back_within_four_seconds(node, device, deed):
         lab.inside(node, f"sysctl -qw net.ipv4.ip_forward={forwarding}")
 
 
+def put_back(since: str) -> str:
+    """A script: whether the watcher has put the address back since then."""
+    return f"journalctl --quiet -u overssh-watch --since @{since} | grep 'put back on tun1001: .*the address'"
+
+
 def test_networkd_leaves_our_devices_alone_and_what_it_takes_all_the_same_is_back():
     before = lab.inside("edge1", DEVICE)
     same = f"test \"$({DEVICE})\" = '{before.strip()}'"
@@ -190,7 +195,7 @@ def test_networkd_leaves_our_devices_alone_and_what_it_takes_all_the_same_is_bac
         told = lab.inside("edge1", "cd /etc/systemd/network; cat 00-overssh-tun1001.network; rm 00-overssh-*.network")
         assert "Unmanaged=yes" in told
         lab.inside("edge1", "networkctl reload")
-        said = f"journalctl --quiet -u overssh-watch --since @{since} | grep 'put back on tun1001: .*the address'"
+        said = put_back(since)
         # On a busy host it may not take the device yet when it is told for the first time.
         lab.wait_for("edge1", f"{said} || {{ ! {same} || networkctl reconfigure tun1001; sleep 2; {said}; }}", 30)
         lab.wait_for("edge1", same, 4)
@@ -234,7 +239,7 @@ def test_networkmanager_leaves_our_devices_alone_and_what_it_takes_all_the_same_
         lab.wait_for("edge1", f"{state} | grep -q '^tun1001:connected'", 30)
         since = lab.inside("edge1", "date +%s").strip()
         lab.inside("edge1", "nmcli device reapply tun1001")
-        said = f"journalctl --quiet -u overssh-watch --since @{since} | grep 'put back on tun1001: .*the address'"
+        said = put_back(since)
         lab.wait_for("edge1", said, 30)
         done = lab.play("overssh.swarm.site", "--tags", "tunnel")
         assert (done.status, done.recap["edge1"]["changed"]) == (0, 1)
