@@ -273,9 +273,14 @@ def test_what_somebody_undoes_again_and_again_is_named_by_verify():
         lab.inside(
             "edge1", f"systemctl restart overssh-watch; systemd-run --quiet --unit fight sh -c {shlex.quote(fight)}"
         )
-        lab.wait_for("edge1", "grep -qs 'the address' /run/overssh-watch/left_alone.json")
+        lab.wait_for("edge1", f"grep -qs 'the address' /run/overssh-watch/left_alone.json && ! {there}")
         done = lab.play("overssh.swarm.verify", *PATIENCE)
-        assert done.status == 2
+        assert done.status == 2, lab.inside(
+            "edge1",
+            "cat /run/overssh-watch/left_alone.json; ip address show dev tun1001; ip route; systemctl status fight;"
+            " journalctl --quiet --since -90s --unit overssh-watch --unit fight --unit 'overssh-tun*'"
+            " --unit 'overssh-link*' || true",
+        )
         who = r"(a process that has ended|ip \(process \d+\))"
         # The route goes with the address.
         said = rf"The cause: on edge1, {who} undoes the (address {words}|route [^(]*) of tun1001 again"
