@@ -17,8 +17,9 @@ KEYS = "/etc/overssh/keys"
 DROP_IN = "/etc/ssh/sshd_config.d/00-mishap.conf"
 # sshd drops some of those who have not logged in yet where there are ten of them (MaxStartups).
 AT_ONCE = 8
-# What may end by itself is waited for to the end; all else is told as soon as it is seen twice.
-LONGEST, MAY_END = 30, {"wait_timeout": 12}
+# What may end by itself is waited for to the end; all else is told as soon as it is seen twice. Eight logins at a time
+# take a busy host more than ten seconds.
+LONGEST, MAY_END = 30, {"wait_timeout": 20}
 # The devices that attempts have at either end, a number for each.
 FIRST_DEVICE = 1900
 
