@@ -196,8 +196,14 @@ class NftEngine(Engine[Firewall]):
     def plan(self, observed: Firewall) -> Plan:
         """See plan_rules; while a change is tried, nothing is kept of it."""
         decision = self._decide(observed)
-        tries = self._phase == "try" and (decision.changes_rules or self._guarded or self._waits)
+        tries = self._phase == "try" and (self._to_prove(decision) or self._guarded or self._waits)
         return plan_decided(decision, observed, keeps=not tries)
+
+    def _to_prove(self, decision: Decision) -> bool:
+        """Whether the host is to be reached anew before the change is kept."""
+        task = self._task or {}
+        asked = task.get("confirm") != "auto" or bool(task.get("probe"))
+        return decision.may_cut or (asked and decision.changes_rules)
 
     def _decide(self, observed: Firewall) -> Decision:
         """Decide once for each observation: in a large ruleset it takes a while."""
@@ -258,7 +264,7 @@ class NftEngine(Engine[Firewall]):
         kept = step.action == "firewalld" and step not in decision.firewalld.running
         if self._phase == "keep" and not kept and _guard.find(self._guard_name) is None:
             raise OversshError("the change was taken back meanwhile; run again")
-        if self._phase == "try" and not kept and not self._guarded:
+        if self._phase == "try" and not kept and not self._guarded and self._to_prove(decision):
             for name in _nft_guard.names_of(self._wish):
                 _guard.refuse_second(name)
             boot = (read_text(_proc.BOOT_ID) or "").strip()
@@ -291,7 +297,11 @@ class NftEngine(Engine[Firewall]):
             return
         written = _nft_scratch.written(self._run, found, self._wish.fixed, self._wish.owner)
         self._unguard()
-        steps = rule_steps(self._decide(replace(self._decided[0], ruleset=found, written=written)), found)
+        proved = self._to_prove(self._decided[1])
+        decision = self._decide(replace(self._decided[0], ruleset=found, written=written))
+        if self._phase == "try" and self._to_prove(decision) and not proved:
+            raise OversshError("another program has changed this host's ruleset meanwhile; run again when it is done")
+        steps = rule_steps(decision, found)
         for step in steps:
             self._guard(step)
             self._back = None if step.inverse is None else step.inverse.args

@@ -166,6 +166,11 @@ class Decision:
         """Whether anything of the running firewall changes."""
         return bool(self.removed or self.coming or self.firewalld.running)
 
+    @property
+    def may_cut(self) -> bool:
+        """Whether a connection may suffer; accepts that come and find their places by themselves drop nothing."""
+        return bool(self.removed or self.firewalld.running or any(each.added for each in self.fixed))
+
 
 def wish_from(options: Mapping[str, Any]) -> Wish:
     """The task's options in one form, whether they describe one rule or a list."""

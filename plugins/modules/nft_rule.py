@@ -236,6 +236,8 @@ options:
       - With V(manual) the change is taken back unless the playbook C(overssh.swarm.confirm) runs in time, or
         M(overssh.swarm.guard) confirms it; either keeps the rules.
       - With V(none) there is no guard.
+      - Rules that find their places by themselves only accept. Where all of a change is that such rules come, it can
+        cut nobody off, and V(auto) keeps it at once, unless there is a O(probe) or firewalld has to be told.
     type: str
     choices: [auto, manual, none]
     default: auto

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils import (
     _nft,
+    _nft_fixed,
     _nft_guard,
     _nft_lines,
     _nft_persist,
@@ -119,6 +120,30 @@ def test_what_else_of_ours_goes(options, gone):
     decision = _nft_plan.decide(wish(**options), placed_firewall())
     assert {rule.handle for _, rule in decision.removed} == gone
     assert decision.added == ()
+
+
+DROP = {"name": "no", "chain": "inet overssh early", "hook": "input", "priority": -10, "verdict": "drop"}
+
+
+@pytest.mark.parametrize(
+    ("found", "options", "may"),
+    [
+        (firewall, {"rules": [TCP, UDP]}, False),
+        (placed_firewall, {"rules": [TCP, UDP]}, False),
+        (placed_firewall, {"rules": [TCP], "exclusive_prefix": ["swarm/"]}, True),
+        (placed_firewall, {"rules": [{**TCP, "ports": ["9"]}, UDP]}, True),
+        (placed_firewall, {"state": "absent", "all": True}, True),
+    ],
+)
+def test_what_only_accepts_cuts_nobody(found, options, may):
+    decision = _nft_plan.decide(wish(**options), found())
+    assert decision.may_cut is may
+
+
+def test_a_rule_in_a_chain_of_the_users_may_cut():
+    written = {"no": (_nft_fixed.Written("overssh:no", ({"drop": None},), "drop"),)}
+    decision = _nft_plan.decide(wish(**DROP), firewall(written=written))
+    assert decision.may_cut
 
 
 def test_all_changes_are_one_transaction_and_can_be_taken_back():

@@ -74,6 +74,34 @@ def test_a_change_after_which_the_host_is_reached_stays(before):
     assert nft_rule(**HARMLESS)["changed"] is False
 
 
+def test_an_accept_that_comes_cuts_nobody_and_is_kept_at_once(before):
+    lab.inside(
+        NODE,
+        "nft 'add table inet theirs; add chain inet theirs input { type filter hook input priority 0; };"
+        " add rule inet theirs input tcp dport 2399 drop'",
+    )
+    try:
+        _comes_at_once()
+    finally:
+        nft_rule(state="absent", all=True, confirm="none")
+        lab.inside(NODE, "nft delete table inet theirs")
+
+
+def _comes_at_once():
+    accept = {"name": "accept", "protocol": "tcp", "ports": ["2399"], "in_interfaces": ["tun9"]}
+    since = lab.inside(NODE, "date +%s").strip()
+    guarded = f"journalctl --quiet --since @{since} --grep 'overssh-guard-firewall' || true"
+    done = nft_rule(**accept)
+    assert (done["changed"], done["pending"]) == (True, False)
+    assert "overssh:accept" in lab.inside(NODE, "cat /etc/overssh/nft/rules")
+    assert lab.inside(NODE, guarded) == ""
+    assert nft_rule(**accept)["changed"] is False
+    refused = nft_rule(**{**accept, "name": "probed"}, rollback_timeout=5, probe=["127.0.0.1:9"])
+    assert "the probe of 127.0.0.1:9 failed" in refused["msg"]
+    assert nft_rule(**accept, state="absent")["changed"] is True
+    assert lab.inside(NODE, guarded) != ""
+
+
 def test_what_a_probe_does_not_reach_goes(before):
     done = nft_rule(**HARMLESS, rollback_timeout=5, probe=["127.0.0.1:9"])
     assert done["failed"]
