@@ -344,6 +344,8 @@ def test_the_window_holds_back_what_makes_others_wait(device, pipe):
     answered(outbound, push(device, outbound, pipe, 5), 5_000)
     for _turn in range(40):
         answered(outbound, push(device, outbound, pipe, 8), 505_000)
+        if outbound._window.size == 131072:
+            break
     assert outbound._window.size == 131072, "the least that it may be"
     data = push(device, outbound, pipe, 40)
     assert outbound.blocked
@@ -400,7 +402,7 @@ def path(window, start: float, round_trip: float, rate: float, seconds: float = 
         queue = max(0.0, under_way / rate - round_trip)
         took = round_trip + queue
         now += took
-        window.learn(offset + (round_trip / 2 + queue) * 1e6, took * 1e6, under_way, True, now)
+        window.learn(offset + (round_trip / 2 + queue) * 1e6, took * 1e6, under_way, not under_way, True, now)
         if now > start + seconds / 2:
             queues.append(queue)
             rates.append(min(rate, under_way / took))
@@ -421,6 +423,142 @@ def test_a_path_that_becomes_longer_is_not_taken_for_a_full_one_for_long():
     queue, reached = path(window, 120, 0.12, 12.5e6)
     assert reached > 0.8 * 12.5e6
     assert queue < 0.05
+
+
+def follow(window, start: float, round_trip: float, rate: float, seconds: float) -> list[tuple[float, float]]:
+    """The same with several questions in a window: when each answer came, in seconds, and the queue that it met."""
+    now, found = start, []
+    while now < start + seconds:
+        under_way = window.size
+        queue = max(0.0, under_way / rate - round_trip)
+        now += (round_trip + queue) / 4
+        delay, took = (round_trip / 2 + queue) * 1e6, (round_trip + queue) * 1e6
+        window.learn(delay, took, under_way, not under_way, True, now)
+        found.append((now - start, queue, under_way / (round_trip + queue)))
+    return found
+
+
+@pytest.mark.parametrize("before", [(0.05, 12.5e6), (0.1, 125e6), (0.15, 125e6)])
+def test_a_path_that_changes_is_followed_within_two_seconds(before):
+    window = stream.Window(131072)
+    follow(window, 0, *before, 30)
+    later = [(queue, reached) for at, queue, reached in follow(window, 30, 0.1, 12.5e6, 4) if at > 2]
+    reached = sum(min(12.5e6, each) for _queue, each in later) / len(later)
+    assert reached > 0.8 * 12.5e6
+    assert later[-1][0] < 0.05, "what was under way has arrived"
+
+
+def test_what_waits_for_a_lost_packet_is_no_queue_where_tcp_is_asked():
+    """Every second question waits for a retransmission, which takes a round trip more; TCP's own way stays as short."""
+    window = stream.Window(131072)
+    now, round_trip, rate = 0.0, 0.05, 12.5e6
+    for number in range(2000):
+        now += round_trip / 4
+        lost = round_trip * (number % 2)
+        under_way = min(window.size, int(2 * rate * round_trip))
+        delay, took = (round_trip / 2 + lost) * 1e6, (round_trip + lost) * 1e6
+        window.learn(delay, took, under_way, False, under_way == window.size, now, (round_trip * 1e6, 0.0))
+    assert window.size >= 2 * rate * round_trip, "as much as is under way while it waits"
+
+
+def test_what_waits_in_sshs_socket_is_a_queue():
+    window = stream.Window(131072)
+    for number in range(100):
+        window.learn(25_000, 50_000, window.size, False, True, number / 20, (50_000, 40_000))
+    assert window.size == 131072 or window._emptying
+
+
+def test_with_the_least_window_and_a_long_delay_the_path_is_left_empty_to_see_its_length():
+    window = stream.Window(131072)
+    window.learn(5_000, 10_000, window.size, False, True, 0.0)
+    now = 0.0
+    while window.size and now < 10:
+        now += 0.5
+        window.learn(505_000, 510_000, window.size, False, True, now)
+    assert window.size == 0, "nothing leaves until all has arrived"
+    window.learn(505_000, 510_000, 131072, True, True, now + 0.5)
+    assert window.size == 131072
+    window.learn(505_000, 510_000, 131072, True, True, now + 1)
+    grown = [window.size]
+    for number in range(8):
+        window.learn(505_000, 510_000, window.size, False, True, now + 2 + number)
+        grown.append(window.size)
+    assert grown[-1] > 1 << 20, "the path has become longer, and is no queue"
+
+
+@pytest.fixture
+def connection():
+    """Both ends of a TCP connection on this host."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        near = socket.create_connection(server.getsockname())
+        far, _address = server.accept()
+    with near, far:
+        yield near, far
+
+
+def ssh_connection(far: socket.socket) -> str:
+    """What sshd tells a process that it starts: the client's end and its own."""
+    return " ".join(str(word) for end in (far.getpeername(), far.getsockname()) for word in end)
+
+
+def test_the_kernel_tells_of_the_connection_below(connection, monkeypatch):
+    near, far = connection
+    monkeypatch.setenv("SSH_CONNECTION", ssh_connection(far))
+    carrier = stream.carrier_here()
+    for _turn in range(20):
+        far.sendall(b"x" * 1000)
+        near.recv(1000)
+    seen = carrier.look()
+    assert 0 < seen.least <= 1_000_000
+    assert 0 < seen.round_trip <= 1_000_000
+    assert (seen.resent, seen.unsent) == (0, 0)
+    assert seen.rate > 0
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    far.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            far.send(bytes(65536))
+    assert carrier.look().unsent > 0
+    near.close()
+    far.close()
+    assert wait(lambda: carrier.look() is None)
+
+
+@pytest.mark.parametrize("words", ["", "10.0.0.1 22", "somewhere 1 here 2", "10.0.0.1 x 10.0.0.2 y"])
+def test_where_sshd_tells_no_connection_there_is_none_to_ask(monkeypatch, words):
+    monkeypatch.setenv("SSH_CONNECTION", words)
+    assert stream.carrier_here() is None
+
+
+def said(tmp_path: Path, *lines: str) -> list[str]:
+    """A command that says this with -G, as ssh says what it would do."""
+    program = tmp_path / "ssh"
+    program.write_text("#!/bin/sh\ntest $1 = -G || exit 1\nprintf '%s\\n' " + " ".join(f"'{line}'" for line in lines))
+    program.chmod(0o755)
+    return [str(program), "-T", "hub"]
+
+
+def test_the_one_connection_that_is_new_is_that_of_the_ssh_just_started(connection, tmp_path):
+    before = stream.identities()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        command = said(tmp_path, "user overssh", "hostname 127.0.0.1", f"port {port}")
+        assert stream.carrier_of(command, before) is None, "there is no new one yet"
+        with socket.create_connection(("127.0.0.1", port)):
+            carrier = stream.carrier_of(command, before)
+            assert carrier.look() is not None
+            assert stream.carrier_of(said(tmp_path, "hostname 127.0.0.2", f"port {port}"), before) is None
+            for way in ("proxyjump bastion", "proxycommand nc hub 22"):
+                jumping = said(tmp_path, "hostname 127.0.0.1", f"port {port}", way)
+                assert stream.carrier_of(jumping, before) is None, "ssh goes through something else"
+            with socket.create_connection(("127.0.0.1", port)):
+                command = said(tmp_path, "hostname 127.0.0.1", f"port {port}", "proxycommand none")
+                assert stream.carrier_of(command, before) is None, "which of the two it is can't be told"
+
+
+@pytest.mark.parametrize("command", [["/bin/false"], ["/nonexistent"], ["/bin/echo", "hostname"]])
+def test_a_command_that_is_no_ssh_has_no_connection_to_ask(command):
+    assert stream.carrier_of(command, set()) is None
 
 
 def test_an_answer_to_no_question_ends_the_session(device, pipe):

@@ -65,8 +65,11 @@ BATCH = 128 * 1024
 TURNS = 512
 INBOUND_ROOM, INBOUND_LEAST = 1024 * 1024, 256 * 1024
 # A queue holds what goes out in this time at the rate that was measured, within these bounds, and the pipe behind it
-# less than that: a full queue delays everything that comes after it.
+# less than that: a full queue delays everything that comes after it. On a long path it holds a part of a round trip, as
+# a connection inside that loses a packet takes that long to come back; a whole one where the path itself loses packets,
+# and nothing leaves until they have been sent again.
 QUEUE_SECONDS, PIPE_SECONDS = 0.002, 0.001
+QUEUE_PART, QUEUE_LONGEST, LOSSY_SECONDS = 0.25, 0.01, 10.0
 QUEUE_LEAST, QUEUE_MOST = 32 * 1024, 2 * 1024 * 1024
 PIPE_LEAST, PIPE_MOST = 64 * 1024, 1024 * 1024
 # A full queue still takes packets as small as those that keep a swarm together, up to so much more.
@@ -77,6 +80,15 @@ TUNE_SECONDS = 0.1
 WINDOW_LEAST, WINDOW_FIRST, WINDOW_MOST = 64 * 1024, 1024 * 1024, 16 * 1024 * 1024
 DELAY, EPOCH_SECONDS = 10_000, 10.0  # microseconds, seconds
 ASKS_A_WINDOW, ASK_LEAST = 4, 16 * 1024
+FASTEST = 1024.0
+# The least window and still a long delay: after so many answers the path is left empty, to see how long it is now, and
+# not again for so many seconds, or ever more where it was in vain.
+STUCK, EMPTY_AGAIN_SECONDS, EMPTY_LONGEST_SECONDS = 4, 2.0, 60.0
+# On shorter paths than this (microseconds) a retransmission costs nothing that could be taken for a queue. What waits
+# in ssh's socket for less time than ALLOWANCE keeps TCP busy and is no queue.
+LONG_PATH, ALLOWANCE = 3_000, 10_000
+# TCP's way has to be most of the whole one; the rest may be a second leg, which it does not know.
+WHOLE_WAY, WHOLE_WAY_SLACK = 0.8, 2_000
 # How often an end says within the allowed silence that it is alive, if it has nothing else to say.
 BEATS = 5
 
@@ -86,6 +98,17 @@ TUNSETIFF, TUNSETOFFLOAD, TUNSETVNETHDRSZ, TUNSETVNETLE = 0x400454CA, 0x400454D0
 IFF_TUN, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE = 0x0001, 0x1000, 0x4000, 0x0100
 TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6 = 0x01, 0x02, 0x04
 F_SETPIPE_SZ = 1031
+
+# linux/netlink.h, linux/sock_diag.h, linux/inet_diag.h, net/tcp_states.h
+NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, INET_DIAG_INFO, TCP_ESTABLISHED = 4, 20, 2, 1
+NLM_F_REQUEST, NLM_F_DUMP, NLMSG_DONE = 1, 0x300, 3
+# A message's head; what is asked for; the two ends of a connection, its device and its cookie; what follows these.
+MESSAGE, DIAG = struct.Struct("=IHHII"), struct.Struct("=BBBxI")
+ENDS, NO_COOKIE = struct.Struct("!HH16s16s"), struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)
+IDENTITY, OWNER, ATTRIBUTES = slice(20, 68), slice(80, 84), 88
+ATTRIBUTE = struct.Struct("=HH")
+# linux/tcp.h: where these stand in struct tcp_info.
+TCPI_RTT, TCPI_TOTAL_RETRANS, TCPI_NOTSENT, TCPI_MIN_RTT, TCPI_DELIVERY_RATE = 68, 100, 144, 148, 160
 
 
 class RefusedError(Exception):
@@ -104,49 +127,258 @@ class StoppedError(Exception):
     """Somebody told this process to end."""
 
 
+class Path:
+    """How long a path takes when it is empty: the least that was seen of late. All times are microseconds."""
+
+    def __init__(self) -> None:
+        self.base = self._lowest = float("inf")
+
+    def see(self, delay: float) -> None:
+        """So long it took this time."""
+        self.base, self._lowest = min(self.base, delay), min(self._lowest, delay)
+
+    def found_empty(self, delay: float) -> bool:
+        """So long it took with nothing else on it; whether that is longer than before."""
+        longer = delay > self.base + DELAY / 2
+        self.base = self._lowest = delay
+        return longer
+
+    def next_epoch(self) -> bool:
+        """Forget what is older than one epoch; whether it was never as short in that as it had been before."""
+        longer = self._lowest > self.base + DELAY / 2
+        self.base, self._lowest = self._lowest, float("inf")
+        return longer
+
+
 class Window:
     """How many bytes may be on their way to the far end.
 
     ssh and its TCP connection take megabytes that they can't send yet, and on a slow path everything after them waits
     for seconds. So the far end is asked again and again how long a question took to it, and the window follows how much
-    longer that is than on an empty path. (The idea is LEDBAT's, RFC 6817.) All times are microseconds.
+    longer that is than on an empty path. (The idea is LEDBAT's, RFC 6817.)
+
+    Where a packet of TCP's is lost, all that came after it waits for it at the far end, so that a question takes one
+    round trip longer, and no queue is to blame. TCP itself times every packet apart; where it can be asked, the window
+    goes by that. All times are microseconds.
     """
 
     def __init__(self, least: int) -> None:
         self._least, self._size = max(WINDOW_LEAST, least), float(WINDOW_FIRST)
-        self._round_trip = self._base = self._lowest = float("inf")
-        self._epoch_ends, self._draining = 0.0, 0
+        self._asked, self._carried = Path(), Path()
+        self._round_trip = float("inf")
+        self._epoch_ends = self._empty_again = 0.0
+        self._empty_pause = EMPTY_AGAIN_SECONDS
+        self._draining = self._stuck = 0
+        self._emptying = False
+        self._changed, self._faster = 0.0, FASTEST
 
     @property
     def size(self) -> int:
-        """The window in bytes; small for a moment now and then, to see how fast an empty path is."""
+        """The window in bytes; small for a moment now and then, to see how fast an empty path is, or closed."""
+        if self._emptying:
+            return 0
         return self._least if self._draining else int(self._size)
 
-    def learn(self, delay: float, round_trip: float, under_way: int, limited: bool, now: float) -> None:
+    @property
+    def round_trip(self) -> float:
+        """The shortest time that a question and its answer took."""
+        return self._round_trip
+
+    def learn(
+        self,
+        delay: float,
+        round_trip: float,
+        under_way: int,
+        last: bool,
+        limited: bool,
+        now: float,
+        carried: "tuple[float, float] | None" = None,
+    ) -> None:
         """An answer came: so long was its question on its way, by clocks that differ, and so long they were together.
 
-        under_way: bytes; limited: whether the window held packets back; now: seconds.
+        under_way: bytes; last: whether no other question is under way; limited: whether the window held packets back;
+        now: seconds; carried: TCP's own round trip, and how long what it has not sent yet will wait.
         """
         self._round_trip = min(self._round_trip, round_trip)
-        self._follow_base(delay, now)
-        queue = delay - self._base
-        if queue > DELAY:
-            fitting = min(self._size, under_way) * (self._round_trip + DELAY) / (self._round_trip + queue)
-            self._size = max(self._least, self._size / 2, fitting)
-        elif limited:
-            self._size = min(WINDOW_MOST, self._size * (2 - queue / DELAY))
+        told = [(self._asked, delay)] + ([(self._carried, carried[0])] if carried else [])
+        self._follow_base(told, last, now)
+        path, took = told[-1]
+        queue = took - path.base + (carried[1] if carried else 0.0)
+        # What a change does is seen by questions that left after it.
+        if now - round_trip / 1e6 >= self._changed and (limited or queue > DELAY) and under_way > self._least / 2:
+            self._fit(queue, limited, now)
+        self._see_whether_stuck(queue > DELAY and self._size <= self._least and limited, now)
 
-    def _follow_base(self, delay: float, now: float) -> None:
+    def _fit(self, queue: float, limited: bool, now: float) -> None:
+        """Change the window so that the queue, in microseconds, is as long as aimed at: they grow by the same bytes."""
+        fitting = (self._round_trip + DELAY) / (self._round_trip + queue)
+        if queue > DELAY:
+            self._size, self._faster = max(self._least, self._size * max(0.5, fitting)), 1.0
+        elif limited:
+            # A line that has become faster is followed ever faster.
+            self._size = min(WINDOW_MOST, self._size * min(2.0, 1 + (fitting - 1) * self._faster))
+            self._faster = min(2 * self._faster, FASTEST) if queue < DELAY / 2 else 1.0
+        self._changed = now
+
+    def _follow_base(self, told: "list[tuple[Path, float]]", last: bool, now: float) -> None:
         if self._draining:
             self._draining -= 1
             if not self._draining:
-                self._base = self._lowest = delay
-        self._base, self._lowest = min(self._base, delay), min(self._lowest, delay)
+                # All of them, so no any() that stops at the first.
+                longer = sum(path.found_empty(took) for path, took in told) > 0
+                # A path that is as long as before is slow, and not asked so often.
+                self._empty_pause = EMPTY_AGAIN_SECONDS if longer else min(2 * self._empty_pause, EMPTY_LONGEST_SECONDS)
+        for path, took in told:
+            path.see(took)
+        if self._emptying and last:
+            # The next question finds nothing before it.
+            self._emptying, self._draining = False, 1
         if now >= self._epoch_ends:
             # A queue that was never empty in all that time looks like a longer path, and only draining tells.
-            if self._lowest > self._base + DELAY / 2:
+            if sum(path.next_epoch() for path, _took in told):
                 self._draining = 2
-            self._base, self._lowest, self._epoch_ends = self._lowest, float("inf"), now + EPOCH_SECONDS
+            self._epoch_ends = now + EPOCH_SECONDS
+
+    def _see_whether_stuck(self, now_stuck: bool, now: float) -> None:
+        """With the least window and a long delay the path may have become longer, or be that slow."""
+        self._stuck = self._stuck + 1 if now_stuck else 0
+        if self._stuck >= STUCK and now >= self._empty_again:
+            self._stuck, self._emptying, self._empty_again = 0, True, now + self._empty_pause
+
+
+class Seen:
+    """What struct tcp_info says of a connection.
+
+    round_trip, least: of late and the shortest of some minutes, in microseconds; resent: segments, ever; unsent: bytes
+    that wait in its socket; rate: bytes per second that were delivered.
+    """
+
+    def __init__(self, info: bytes) -> None:
+        self.round_trip, self.resent, self.unsent, self.least = (
+            int.from_bytes(info[at : at + 4], sys.byteorder)
+            for at in (TCPI_RTT, TCPI_TOTAL_RETRANS, TCPI_NOTSENT, TCPI_MIN_RTT)
+        )
+        self.rate = int.from_bytes(info[TCPI_DELIVERY_RATE : TCPI_DELIVERY_RATE + 8], sys.byteorder)
+
+
+class Carrier:
+    """The TCP connection that a session goes over, as the kernel tells of it to anybody (sock_diag(7))."""
+
+    def __init__(self, family: int, identity: bytes) -> None:
+        """identity: its ends, device and cookie, as the kernel spells them."""
+        self._socket = _diag_socket()
+        body = DIAG.pack(family, socket.IPPROTO_TCP, 1 << INET_DIAG_INFO - 1, 1 << TCP_ESTABLISHED) + identity
+        self._question = MESSAGE.pack(MESSAGE.size + len(body), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 0, 0) + body
+
+    def look(self) -> "Seen | None":
+        """What the kernel tells now; None where there is no such connection (any more)."""
+        try:
+            self._socket.send(self._question)
+            answer = self._socket.recv(65536)
+        except OSError:
+            return None
+        if MESSAGE.unpack_from(answer)[1] != SOCK_DIAG_BY_FAMILY:
+            return None
+        place = ATTRIBUTES
+        while place + ATTRIBUTE.size <= len(answer):
+            length, kind = ATTRIBUTE.unpack_from(answer, place)
+            if kind == INET_DIAG_INFO and length >= ATTRIBUTE.size + TCPI_DELIVERY_RATE + 8:
+                return Seen(answer[place + ATTRIBUTE.size : place + length])
+            place += max(ATTRIBUTE.size, length + 3 & ~3)
+        return None
+
+
+def _diag_socket() -> socket.socket:
+    asking = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG)
+    # The kernel has answered when a question has been sent.
+    asking.settimeout(1.0)
+    return asking
+
+
+def carrier_here() -> "Carrier | None":
+    """That of the session which sshd has started this process for."""
+    words = os.environ.get("SSH_CONNECTION", "").split()
+    try:
+        client, client_port, server, server_port = words
+        family = socket.AF_INET6 if ":" in server else socket.AF_INET
+        far, near = (socket.inet_pton(family, address.partition("%")[0]) for address in (client, server))
+        return Carrier(family, ENDS.pack(int(server_port), int(client_port), near, far) + NO_COOKIE)
+    except (ValueError, OSError):
+        return None
+
+
+def identities() -> "set[bytes]":
+    """Every TCP connection of this account on this host; none where it may not ask."""
+    with contextlib.suppress(OSError):
+        return {identity for _family, identity in connections()}
+    return set()
+
+
+def carrier_of(command: "list[str]", before: "set[bytes]") -> "Carrier | None":
+    """That of the ssh which this command started, where exactly one connection there is new since before."""
+    ends = ends_of(command)
+    if ends is None:
+        return None
+    with contextlib.suppress(OSError, ValueError):
+        places = {
+            (place[0], socket.inet_pton(place[0], str(place[4][0]).partition("%")[0]).ljust(16, b"\0"))
+            for place in socket.getaddrinfo(ends[0], None, type=socket.SOCK_STREAM)
+        }
+        new = [
+            (family, identity)
+            for family, identity in connections()
+            if identity not in before
+            and ENDS.unpack_from(identity)[1] == ends[1]
+            and (family, ENDS.unpack_from(identity)[3]) in places
+        ]
+        if len(new) == 1:
+            return Carrier(*new[0])
+    return None
+
+
+def ends_of(command: "list[str]") -> "tuple[str, int] | None":
+    """The host and the port that an ssh command connects to; None where it goes through something else, or is none."""
+    try:
+        done = subprocess.run(
+            [command[0], "-G", *command[1:]],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=HELLO_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    said = dict(line.partition(" ")[::2] for line in done.stdout.decode(errors="replace").splitlines())
+    if any(said.get(way, "none") != "none" for way in ("proxyjump", "proxycommand")):
+        return None
+    try:
+        return said["hostname"], int(said["port"])
+    except (KeyError, ValueError):
+        return None
+
+
+def connections() -> "Iterator[tuple[int, bytes]]":
+    """The family and the identity of every TCP connection of this account on this host."""
+    mine = os.getuid()
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with _diag_socket() as asking:
+            body = DIAG.pack(family, socket.IPPROTO_TCP, 0, 1 << TCP_ESTABLISHED) + bytes(ENDS.size + len(NO_COOKIE))
+            flags = NLM_F_REQUEST | NLM_F_DUMP
+            asking.send(MESSAGE.pack(MESSAGE.size + len(body), SOCK_DIAG_BY_FAMILY, flags, 0, 0) + body)
+            more = True
+            while more:
+                answer = asking.recv(65536)
+                place, more = 0, bool(answer)
+                while place + MESSAGE.size <= len(answer):
+                    length, kind = MESSAGE.unpack_from(answer, place)[:2]
+                    found = answer[place : place + length]
+                    if kind != SOCK_DIAG_BY_FAMILY:  # the end of it, or an error
+                        more = False
+                        break
+                    if int.from_bytes(found[OWNER], sys.byteorder) == mine:
+                        yield family, found[IDENTITY]
+                    place += max(MESSAGE.size, length + 3 & ~3)
 
 
 class Outbound:
@@ -157,14 +389,16 @@ class Outbound:
     own queue, which counts packets and not bytes, they would delay all that follow.
     """
 
-    def __init__(self, device: int, sink: int, least: int) -> None:
+    def __init__(self, device: int, sink: int, least: int, carrier: "Carrier | None" = None) -> None:
         room = QUEUE_MOST + SMALL_ROOM + QUESTION.size + HEAD.size + LARGEST + CONTROL_ROOM
-        self._device, self._sink, self._least = device, sink, least
+        self._device, self._sink, self._least, self._carrier = device, sink, least, carrier
         self._filling, self._leaving = bytearray(room), bytearray(room)
         self._end = self._begin = self._stop = 0
         # Beats and answers pass the window and what waits for it: if both ends waited for answers, none would come.
         self._control = bytearray()
         self._limit, self._pipe, self._rate = least, 0, 0.0
+        # How long a packet may wait, in seconds; of the connection below what it has sent again, and whether of late.
+        self._patience, self._resent, self._lossy_until = QUEUE_SECONDS, 0, 0.0
         self._window = Window(least)
         self._open_window()
         # Where questions end, in each buffer; and of those under way the place in the stream and when they left.
@@ -242,7 +476,7 @@ class Outbound:
 
     def _open_window(self) -> None:
         self._room = self._window.size
-        self._batch = min(BATCH, self._room // 2)
+        self._batch = min(BATCH, max(self._room, WINDOW_LEAST) // 2)
         self._spacing = max(ASK_LEAST, self._room // ASKS_A_WINDOW)
 
     def beat(self) -> None:
@@ -264,14 +498,30 @@ class Outbound:
         place, left = self._asked.popleft()
         now = time.monotonic_ns() // 1000
         limited = self._end > 0 and not self.full
-        self._window.learn(delay, now - left, self.sent - self._arrived, limited, now / 1e6)
+        last, under_way, carried = not self._asked, self.sent - self._arrived, self._carried(now - left, now / 1e6)
+        self._window.learn(delay, now - left, under_way, last, limited, now / 1e6, carried)
         self._arrived = place
         self._open_window()
+
+    def _carried(self, round_trip: int, now: float) -> "tuple[float, float] | None":
+        """What TCP says of the path, where it knows all of it: see Window."""
+        if self._carrier is None or round_trip < LONG_PATH:
+            return None
+        seen = self._carrier.look()
+        least = min(self._window.round_trip, round_trip)
+        if seen is None or seen.least + WHOLE_WAY_SLACK < WHOLE_WAY * least:
+            return None
+        if seen.resent != self._resent:
+            self._resent, self._lossy_until = seen.resent, now + LOSSY_SECONDS
+        lossy = now < self._lossy_until
+        self._patience = least / 1e6 if lossy else min(QUEUE_LONGEST, max(QUEUE_SECONDS, QUEUE_PART * least / 1e6))
+        rate, allowed = max(self._rate, seen.rate), max(ALLOWANCE, least if lossy else 0.0)
+        return seen.round_trip, max(0.0, seen.unsent * 1e6 / rate - allowed) if rate else 0.0
 
     def tune(self, rate: float) -> None:
         """Fit the queue and the pipe behind it to a rate in bytes per second, which falls slowly, as traffic pauses."""
         self._rate = max(rate, self._rate * 0.7)
-        self._limit = int(min(max(self._rate * QUEUE_SECONDS, self._least), QUEUE_MOST))
+        self._limit = int(min(max(self._rate * self._patience, self._least), QUEUE_MOST))
         pipe = 1 << int(min(max(self._rate * PIPE_SECONDS, PIPE_LEAST), PIPE_MOST)).bit_length() - 1
         if pipe != self._pipe and resize(self._sink, pipe):
             self._pipe = pipe
@@ -345,12 +595,21 @@ class Inbound:
 class Lane:
     """One session with who and its queue of the device. silence: for how many seconds who may say nothing."""
 
-    def __init__(self, device: int, source: int, sink: int, who: str, silence: float, mtu: int) -> None:
+    def __init__(
+        self,
+        device: int,
+        source: int,
+        sink: int,
+        who: str,
+        silence: float,
+        mtu: int,
+        carrier: "Carrier | None" = None,
+    ) -> None:
         for descriptor in (device, source, sink):
             os.set_blocking(descriptor, False)
         self._device, self._source, self._sink = device, source, sink
         self._who, self._silence = who, silence
-        self.outbound = Outbound(device, sink, max(QUEUE_LEAST, 2 * mtu))
+        self.outbound = Outbound(device, sink, max(QUEUE_LEAST, 2 * mtu), carrier)
         self.inbound = Inbound(source, device, self.outbound, who)
         self._heard = self._tuned = self._beaten = 0.0  # when
         self._sent_at_tuning = self._sent_at_beat = 0
@@ -614,7 +873,7 @@ def serve(options: argparse.Namespace) -> NoReturn:
         if not _readable(0, HELLO_SECONDS):
             raise EndedError(f"{who} has said nothing for {HELLO_SECONDS:g} s")
         discard(device)
-        Lane(device, 0, 1, who, silence, mtu).run(lambda: None)
+        Lane(device, 0, 1, who, silence, mtu, carrier_here()).run(lambda: None)
     finally:
         release(device)
 
@@ -641,6 +900,7 @@ class Dialler:
         self._device, self._lanes, self._peer = str(options.device), int(options.lanes), str(options.peer)
         self._silence, self._command = float(options.silence), list(options.command)
         self._sessions: list[Session] = []
+        self._carriers: list[Carrier | None] = []
         self._queues: list[int] = []
         self._workers: list[int] = []
 
@@ -652,8 +912,8 @@ class Dialler:
         # Not before: an open device has a carrier, and routes through it are taken.
         self._queues = [open_device(self._device, self._lanes) for _session in self._sessions]
         lanes = [
-            Lane(queue, session.source, session.sink, self._peer, self._silence, mtu)
-            for queue, session in zip(self._queues, self._sessions)
+            Lane(queue, session.source, session.sink, self._peer, self._silence, mtu, carrier)
+            for queue, session, carrier in zip(self._queues, self._sessions, self._carriers)
         ]
         for queue, lane in zip(self._queues, lanes):
             discard(queue)
@@ -682,6 +942,7 @@ class Dialler:
         return None
 
     def _connect(self, number: int) -> None:
+        before = identities()
         session = Session(self._command)
         self._sessions.append(session)
         with contextlib.suppress(BrokenPipeError):  # its own words say why
@@ -692,6 +953,7 @@ class Dialler:
         if "ended" in facts:
             raise EndedError(f"{self._peer} says: {facts['ended']}")
         check_hello(facts, self._lanes, self._peer)
+        self._carriers.append(carrier_of(self._command, before))
 
     def _begin_worker(self, lane: Lane) -> None:
         parent = os.getpid()
