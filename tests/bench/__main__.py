@@ -15,6 +15,7 @@ from typing import Any
 from . import firewall, fleet, page, site, transports
 from .options import Tell, Wanted, options
 from .process import BenchError, alone, put, say
+from .wan import run as wan
 
 # More than all figures of a long run take.
 REPORTS_BYTES = 2**20
@@ -29,6 +30,8 @@ def work(wanted: Wanted, beside: site.Revision | None, tell: Tell) -> Iterator[t
     links = [part for part in wanted.parts if part in transports.PARTS]
     if links:
         yield ", ".join(links), lambda: transports.run(wanted, tell)
+    if "wan" in wanted.parts:
+        yield "wan", lambda: wan.run(wanted, tell)
     if "firewall" in wanted.parts:
         yield "firewall", lambda: tell("bench_firewall", firewall.run(wanted.amounts))
     if "fleet" in wanted.parts:
@@ -42,7 +45,7 @@ def measured(wanted: Wanted) -> None:
     # What can be known beforehand is not said after half an hour.
     if "firewall" in wanted.parts:
         firewall.check()
-    beside = site.revision(wanted.beside) if wanted.beside else None
+    beside = site.revision(wanted.beside) if wanted.beside and "site" in wanted.parts else None
     probe = wanted.reports / ".bench"
     put(probe, " " * REPORTS_BYTES)
     probe.unlink()

@@ -23,7 +23,7 @@ from .process import BenchError
 AGENT = "/usr/local/lib/bench-agent.py"
 # With an image to be made first.
 LAB_SECONDS = 1200
-PACKAGES = "openssl openvpn wireguard-go wireguard-tools"
+PACKAGES = "libc6-dev openssl openvpn tcc wireguard-go wireguard-tools"
 # The addresses that are measured, and that the swarm stands on. Which link carries them is a question of one route.
 UNDERLAY = ("172.31.0.1", "172.31.0.2")
 

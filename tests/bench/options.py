@@ -12,8 +12,9 @@ from typing import Any, NoReturn, TypeVar
 
 from .cases import CASES, STREAMS, Case
 from .process import ROOT, BenchError
+from .wan.lines import LINES
 
-PARTS = ("transports", "soak", "window", "firewall", "fleet", "site")
+PARTS = ("transports", "soak", "window", "wan", "firewall", "fleet", "site")
 # Takes a report and the name of its file.
 Tell = Callable[[str, dict[str, Any]], None]
 Number = TypeVar("Number", int, float)
@@ -25,7 +26,8 @@ class Amounts:
 
     rounds: of transports, window and firewall; seconds: of each transfer; mtus, shares: what the part window goes
     through; cap: seconds after which a tunnel has lived long enough for it; rulesets: what the part firewall loads;
-    sizes: nodes of the fleets that are planned; nodes: how many `site` is run on.
+    lines, line_seconds, line_streams: what the part wan goes over, how long each transfer runs there, and of how many
+    connections; sizes: nodes of the fleets that are planned; nodes: how many `site` is run on.
     """
 
     rounds: int = 5
@@ -35,6 +37,9 @@ class Amounts:
     mtus: tuple[int, ...] = (1500, 9000, 16000)
     shares: tuple[float, ...] = (0.9, 0.5)
     cap: float = 120.0
+    lines: tuple[str, ...] = tuple(line.name for line in LINES)
+    line_seconds: float = 8.0
+    line_streams: tuple[int, ...] = (1, 8, 128)
     rulesets: tuple[str, ...] = ("usual", "large")
     sizes: tuple[int, ...] = (1_000, 10_000)
     site_rounds: int = 3
@@ -51,6 +56,9 @@ SMALLEST = Amounts(
     mtus=(9000,),
     shares=(),
     cap=2.0,
+    lines=("100-50-1",),
+    line_seconds=2.0,
+    line_streams=(1,),
     rulesets=("usual",),
     sizes=(100,),
     site_rounds=1,
@@ -62,8 +70,8 @@ SMALLEST = Amounts(
 class Wanted:
     """The user's words, checked.
 
-    beside: another revision that the part site times too; complete: everything is measured, and no less of it than
-    usual, so that the figures may go into docs/.
+    beside: another revision that the parts site and wan time too; complete: everything is measured, and no less of it
+    than usual, so that the figures may go into docs/.
     """
 
     parts: tuple[str, ...]
@@ -113,12 +121,12 @@ def options(words: Sequence[str] | None = None) -> Wanted:
     parser.add_argument("--seconds", type=_positive(float), help="how long each transfer runs (3)")
     parser.add_argument("--soak-minutes", type=_positive(float), help="how long the soak runs (10)")
     parser.add_argument("--site-rounds", type=_positive(int), help="how often site is timed (3)")
-    parser.add_argument("--beside", metavar="REV", help="a revision whose site is timed in the same rounds")
+    parser.add_argument("--beside", metavar="REV", help="a revision that site and wan time too")
     parser.add_argument("--reports", type=Path, default=ROOT / "reports", help="the folder for the figures (reports)")
     found = parser.parse_args(words)
     parts = _named("--parts", found.parts, PARTS)
-    if found.beside and "site" not in parts:
-        raise BenchError("--beside is about the part site, which --parts leaves out")
+    if found.beside and not {"site", "wan"} & set(parts):
+        raise BenchError("--beside is about the parts site and wan, which --parts leaves out")
     own = ("rounds", "seconds", "soak_minutes", "site_rounds")
     changes = {name: getattr(found, name) for name in own if getattr(found, name) is not None}
     amounts = replace(SMALLEST if found.quick else USUAL, **changes)

@@ -17,7 +17,7 @@ from .chart import draw
 from .process import ROOT, put
 
 DOCS = ROOT / "docs"
-PAGES = PAGE, FIREWALL_PAGE, SPEED_PAGE = tuple(DOCS / name for name in ("transports.md", "firewall.md", "speed.md"))
+PAGES = tuple(DOCS / f"{name}.md" for name in ("transports", "lines", "firewall", "speed"))
 SPEEDS = ("nft_s", "nft_cpu_s", "look_s", "look_to_nft", "look_cpu_s", "run_s", "again_s")
 LABELS = {case.name: case.label for case in CASES}
 
@@ -93,6 +93,34 @@ def window(report: dict[str, Any]) -> str:
                 cells.append(f"{end['lived_s']:.0f} s" if end["ended"] else f"{end['lived_s']:.0f} s and on")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def wan(report: dict[str, Any]) -> str:
+    """What each case carries over each line, and what a ping takes beside a stream that is full."""
+    names = list(dict.fromkeys(row["case"] for row in report["rows"]))
+    labels = {**LABELS, "stream-before": f"stream of `{report['beside']}`"}
+    found = {(row["line"], row["case"], row["streams"], row["back"]): row for row in report["rows"]}
+    counts = sorted({row["streams"] for row in report["rows"] if row["case"] == "stream"})
+    ways = [(name, streams, False) for name in names for streams in (counts if name.startswith("stream") else [1])]
+    ways += [(name, 1, True) for name in names if name.startswith("stream")]
+    heads = ["line"]
+    for name, streams, back in ways:
+        more = f", {streams}" if streams > 1 else ", back" if back else ""
+        heads.append(labels[name] + more)
+    heads += ["ping idle, ms", "beside 1", "99th"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for line, label in report["lines"].items():
+        cells = [label, *(figure((found.get((line, *way)) or {}).get("mbit_s"), 1) for way in ways)]
+        one = found.get((line, "stream", 1, False)) or {}
+        cells += [figure(one.get(name), 0) for name in ("ping_idle_ms", "ping_ms", "ping_99_ms")]
+        lines.append("| " + " | ".join(cells) + " |")
+    met = [aim for aim in report["aims"] if aim["met"]]
+    words = (
+        f"Mbit/s; the connections inside and outside use {report['congestion_control']}; transfers of "
+        f"{report['seconds_per_transfer']:g} s. In {len(met)} of {len(report['aims'])} cases the stream carried 0.9 of "
+        "ssh cat, as it should."
+    )
+    return "\n".join([*lines, "", words, ""])
 
 
 def firewall(report: dict[str, Any]) -> str:
@@ -186,7 +214,13 @@ def filled(text: str, written: dict[str, str]) -> str:
 
 
 # What one report has for one table of the pages.
-TABLES = {"bench_window": window, "bench_firewall": firewall, "bench_site": site, "bench_fleet": fleet}
+TABLES = {
+    "bench_window": window,
+    "bench_wan": wan,
+    "bench_firewall": firewall,
+    "bench_site": site,
+    "bench_fleet": fleet,
+}
 
 
 def show(name: str, report: dict[str, Any]) -> None:

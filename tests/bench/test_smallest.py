@@ -22,6 +22,7 @@ from tests.lab.docker_engine import labelled
 from . import page, process, site, transports
 from .cases import CASES, PIPE
 from .options import SMALLEST
+from .wan import run as wan
 
 BENCH = (sys.executable, "-m", "tests.bench", "--quick")
 KEPT = ("docs", "reports")
@@ -56,7 +57,7 @@ def left() -> list[str]:
     """What there still is of the bench."""
     labs = [
         name
-        for lab in (transports.LAB, site.LAB)
+        for lab in (transports.LAB, wan.LAB, site.LAB)
         for kind in ("container", "network", "volume")
         for name in labelled(kind, lab)
     ]
@@ -73,7 +74,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
 
 
 def test_every_part_leaves_its_report_and_nothing_else(written: Written) -> None:
-    names = ["bench.json", "bench_firewall.json", "bench_fleet.json", "bench_site.json", "bench_window.json"]
+    parts = ("", "_firewall", "_fleet", "_site", "_wan", "_window")
+    names = [f"bench{part}.json" for part in parts]
     assert sorted(file.name for file in written.folder.iterdir()) == names
     assert written.done.stderr == ""
     assert left() == []
@@ -118,6 +120,21 @@ def test_the_window_has_what_a_tunnel_carries_and_how_long_it_lives(written: Wri
     assert all(lived[figure] > 0 for figure in ("lived_s", "gbytes", "held_gbit_s"))
     assert lived["ended"] in (True, False)
     page.window(report)
+
+
+def test_every_case_carries_something_over_a_line(written: Written) -> None:
+    report = written.report("bench_wan")
+    assert report["lines"].keys() == set(SMALLEST.lines)
+    ways = {(case.name, *way) for case in wan.CASES for way in wan.ways(case, SMALLEST)}
+    assert {(row["case"], row["streams"], row["back"]) for row in report["rows"]} == ways
+    for row in report["rows"]:
+        assert row["mbit_s"] > 0, row
+        assert row["ratio_to_pipe"] > 0, row
+        if row["case"] != PIPE.name:
+            # The line's own round trip is 50 ms.
+            assert row["ping_idle_ms"] > 50, row
+    assert len(report["aims"]) == 1
+    page.wan(report)
 
 
 def test_the_firewall_has_every_task_on_the_usual_ruleset(written: Written) -> None:

@@ -265,6 +265,7 @@ def test_how_long_a_tunnel_lived() -> None:
     ("name", "parts"),
     [
         ("transports", ("overlay", "bare", "aims", "soak", "setting", "window")),
+        ("lines", ("wan",)),
         ("firewall", ("firewall",)),
         ("speed", ("site", "fleet")),
     ],
@@ -306,13 +307,13 @@ def test_the_user_chooses_parts_cases_and_amounts() -> None:
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["--parts", "site,pigeon"], "--parts has pigeon; there are transports, soak, window, firewall, fleet, site"),
-        (["--parts", ","], "--parts has no name; there are transports, soak, window, firewall, fleet, site"),
+        (["--parts", "site,pigeon"], f"--parts has pigeon; there are {', '.join(PARTS)}"),
+        (["--parts", ","], "--parts has no name; there are transports, soak, window, wan, firewall, fleet, site"),
         (["--cases", "carrier-pigeon"], "--cases has carrier-pigeon; there are raw, recipe, tun, stream"),
         (["--rounds", "0"], "argument --rounds: 0 is no number above 0"),
         (["--seconds", "nan"], "argument --seconds: nan is no number above 0"),
         (["--soak-minutes", "long"], "argument --soak-minutes: long is no number above 0"),
-        (["--parts", "soak", "--beside", "HEAD"], "--beside is about the part site, which --parts leaves out"),
+        (["--parts", "soak", "--beside", "HEAD"], "--beside is about the parts site and wan, which --parts leaves out"),
         (["--beside", "HEAD", "please"], "unrecognized arguments: please"),
     ],
 )

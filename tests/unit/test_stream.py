@@ -425,8 +425,8 @@ def test_a_path_that_becomes_longer_is_not_taken_for_a_full_one_for_long():
     assert queue < 0.05
 
 
-def follow(window, start: float, round_trip: float, rate: float, seconds: float) -> list[tuple[float, float]]:
-    """The same with several questions in a window: when each answer came, in seconds, and the queue that it met."""
+def follow(window, start: float, round_trip: float, rate: float, seconds: float) -> list[tuple[float, float, float]]:
+    """The same with several questions in a window: per answer when it came, its queue, and the rate."""
     now, found = start, []
     while now < start + seconds:
         under_way = window.size
@@ -439,9 +439,9 @@ def follow(window, start: float, round_trip: float, rate: float, seconds: float)
 
 
 @pytest.mark.parametrize("before", [(0.05, 12.5e6), (0.1, 125e6), (0.15, 125e6)])
-def test_a_path_that_changes_is_followed_within_two_seconds(before):
+def test_a_path_that_changes_is_followed_within_two_seconds(before: tuple[float, float]) -> None:
     window = stream.Window(131072)
-    follow(window, 0, *before, 30)
+    follow(window, 0, before[0], before[1], 30)
     later = [(queue, reached) for at, queue, reached in follow(window, 30, 0.1, 12.5e6, 4) if at > 2]
     reached = sum(min(12.5e6, each) for _queue, each in later) / len(later)
     assert reached > 0.8 * 12.5e6
@@ -484,6 +484,54 @@ def test_with_the_least_window_and_a_long_delay_the_path_is_left_empty_to_see_it
         window.learn(505_000, 510_000, window.size, False, True, now + 2 + number)
         grown.append(window.size)
     assert grown[-1] > 1 << 20, "the path has become longer, and is no queue"
+
+
+class Below:
+    """A connection below whose round trip is 50 ms; resent: segments that it has sent again."""
+
+    def __init__(self, resent: int) -> None:
+        self._resent = resent
+
+    def look(self):
+        return SimpleNamespace(round_trip=50_000, least=50_000, unsent=0, rate=12_500_000, resent=self._resent)
+
+
+def queued(device: Device, pipe: Pipe, resent: int) -> tuple[int, int]:
+    """What a link over such a path takes beyond what it lets go, in bytes, at 12.5 MB/s: at once, and 0.5 s later."""
+    outbound = stream.Outbound(device.descriptor, pipe.into, 131072, Below(resent))
+    push(device, outbound, pipe, 5)
+    place, left = outbound._asked[0]
+    outbound._asked[0] = (place, left - 60_000)
+    outbound.learn(1000)
+    outbound.tune(12.5e6)
+    push(device, outbound, pipe, 40)
+    assert outbound.blocked
+    found = []
+    for _time in range(2):
+        for _packet in range(40):
+            device.kernel.send(bytes(60000))
+            outbound.gather()
+        found.append(outbound._end)
+        time.sleep(0.5)
+        # What waited leaves, and as much waits behind it.
+        outbound._arrived = outbound.sent
+        outbound.flush()
+        pipe.read()
+        outbound.full = False
+        push(device, outbound, pipe, 40)
+    return found[0], outbound._drops
+
+
+def test_a_queue_may_be_longer_for_a_while_where_the_path_loses_packets(device, pipe):
+    whole, drops = queued(device, pipe, 0)
+    assert whole <= 131072 + 60004, "what leaves in 10 ms, or two packets"
+    assert drops == 0
+
+
+def test_a_queue_that_stands_on_such_a_path_is_dropped_from(device, pipe):
+    whole, drops = queued(device, pipe, 7)
+    assert 1_250_000 < whole <= 1_750_000, "what leaves in two round trips"
+    assert drops > 0
 
 
 @pytest.fixture

@@ -65,11 +65,13 @@ BATCH = 128 * 1024
 TURNS = 512
 INBOUND_ROOM, INBOUND_LEAST = 1024 * 1024, 256 * 1024
 # A queue holds what goes out in this time at the rate that was measured, within these bounds, and the pipe behind it
-# less than that: a full queue delays everything that comes after it. On a long path it holds a part of a round trip, as
-# a connection inside that loses a packet takes that long to come back; a whole one where the path itself loses packets,
-# and nothing leaves until they have been sent again.
+# less than that: a full queue delays everything that comes after it.
 QUEUE_SECONDS, PIPE_SECONDS = 0.002, 0.001
-QUEUE_PART, QUEUE_LONGEST, LOSSY_SECONDS = 0.25, 0.01, 10.0
+# On a long path a connection inside takes long to recover from a packet that was dropped: there it may be this long.
+# Where the path itself loses packets, nothing leaves for a round trip after each. There a queue may be longer for a
+# while, and packets are dropped, ever more of them, once it has stood for INTERVAL. (The idea is CoDel's, RFC 8289.)
+QUEUE_LONGEST, TARGET, INTERVAL = 0.01, 0.005, 0.1
+LOSSY_SECONDS = 10.0
 QUEUE_LEAST, QUEUE_MOST = 32 * 1024, 2 * 1024 * 1024
 PIPE_LEAST, PIPE_MOST = 64 * 1024, 1024 * 1024
 # A full queue still takes packets as small as those that keep a swarm together, up to so much more.
@@ -267,6 +269,8 @@ class Carrier:
     def __init__(self, family: int, identity: bytes) -> None:
         """identity: its ends, device and cookie, as the kernel spells them."""
         self._socket = _diag_socket()
+        # The kernel has answered when a question has been sent.
+        self._socket.setblocking(False)
         body = DIAG.pack(family, socket.IPPROTO_TCP, 1 << INET_DIAG_INFO - 1, 1 << TCP_ESTABLISHED) + identity
         self._question = MESSAGE.pack(MESSAGE.size + len(body), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 0, 0) + body
 
@@ -290,7 +294,6 @@ class Carrier:
 
 def _diag_socket() -> socket.socket:
     asking = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG)
-    # The kernel has answered when a question has been sent.
     asking.settimeout(1.0)
     return asking
 
@@ -397,8 +400,10 @@ class Outbound:
         # Beats and answers pass the window and what waits for it: if both ends waited for answers, none would come.
         self._control = bytearray()
         self._limit, self._pipe, self._rate = least, 0, 0.0
-        # How long a packet may wait, in seconds; of the connection below what it has sent again, and whether of late.
-        self._patience, self._resent, self._lossy_until = QUEUE_SECONDS, 0, 0.0
+        # Of the connection below: its round trip where that is long, what it has sent again, and whether of late.
+        self._round_trip, self._resent, self._lossy, self._lossy_until = 0.0, 0, False, 0.0
+        # When the first packet that waits came; when one is to be dropped for the queue's sake, and how many were.
+        self._since, self._drop_at, self._drops = 0.0, float("inf"), 0
         self._window = Window(least)
         self._open_window()
         # Where questions end, in each buffer; and of those under way the place in the stream and when they left.
@@ -419,6 +424,9 @@ class Outbound:
         device, buffer, end, begin = self._device, self._filling, self._end, self._end
         view, blocked = memoryview(buffer), self.blocked
         most = self._limit if blocked else self._batch
+        now = time.monotonic()
+        if not end:
+            self._since = now
         for _turn in range(TURNS):
             if end >= most and not blocked:
                 break
@@ -426,7 +434,11 @@ class Outbound:
                 length = os.readv(device, [view[end + 4 : end + 4 + LARGEST]])
             except BlockingIOError:
                 break
-            if end < most or (length <= SMALL and end < most + SMALL_ROOM):
+            if now >= self._drop_at and length > SMALL:
+                self._drops += 1
+                self._drop_at = now + self._interval / self._drops**0.5
+                self.dropped += 1
+            elif end < most or (length <= SMALL and end < most + SMALL_ROOM):
                 HEAD.pack_into(buffer, end, PACKET << 24 | length)
                 end += 4 + length
             else:
@@ -463,6 +475,7 @@ class Outbound:
         self._begin = self._stop = 0
         # Where no question is under way there is none whose answer would open the window.
         if self._end and (not self._asked or self.sent - self._arrived < self._room):
+            self._see_queue(time.monotonic())
             self._filling, self._leaving = self._leaving, self._filling
             self._begin, self._stop, self._end = 0, self._end, 0
             self._questions.extend(self._waiting_questions)
@@ -473,6 +486,17 @@ class Outbound:
             self._stop = end
             self._control.clear()
         return self._stop > 0
+
+    @property
+    def _interval(self) -> float:
+        return max(INTERVAL, 2 * self._round_trip)
+
+    def _see_queue(self, now: float) -> None:
+        """What waited leaves; where it waited too long for too long, packets are to be dropped."""
+        if not self._lossy or now - self._since < max(TARGET, self._least / max(self._rate, 1.0)):
+            self._drop_at, self._drops = float("inf"), 0
+        elif self._drop_at == float("inf"):
+            self._drop_at = now + self._interval
 
     def _open_window(self) -> None:
         self._room = self._window.size
@@ -513,15 +537,16 @@ class Outbound:
             return None
         if seen.resent != self._resent:
             self._resent, self._lossy_until = seen.resent, now + LOSSY_SECONDS
-        lossy = now < self._lossy_until
-        self._patience = least / 1e6 if lossy else min(QUEUE_LONGEST, max(QUEUE_SECONDS, QUEUE_PART * least / 1e6))
-        rate, allowed = max(self._rate, seen.rate), max(ALLOWANCE, least if lossy else 0.0)
+        self._lossy, self._round_trip = now < self._lossy_until, least / 1e6
+        rate, allowed = max(self._rate, seen.rate), max(ALLOWANCE, least if self._lossy else 0.0)
         return seen.round_trip, max(0.0, seen.unsent * 1e6 / rate - allowed) if rate else 0.0
 
     def tune(self, rate: float) -> None:
         """Fit the queue and the pipe behind it to a rate in bytes per second, which falls slowly, as traffic pauses."""
         self._rate = max(rate, self._rate * 0.7)
-        self._limit = int(min(max(self._rate * self._patience, self._least), QUEUE_MOST))
+        longest = max(QUEUE_SECONDS, min(QUEUE_LONGEST, self._round_trip / 4))
+        longest = self._interval if self._lossy else longest
+        self._limit = int(min(max(self._rate * longest, self._least), QUEUE_MOST))
         pipe = 1 << int(min(max(self._rate * PIPE_SECONDS, PIPE_LEAST), PIPE_MOST)).bit_length() - 1
         if pipe != self._pipe and resize(self._sink, pipe):
             self._pipe = pipe

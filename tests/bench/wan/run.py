@@ -1,0 +1,175 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The part wan: what links carry over each line, in both directions, and how long a ping beside it takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from tests.lab.docker_engine import docker
+
+from ..cases import CIPHER, OPENVPN, PIPE, RAW, RECIPE, STREAM, TUN, WIREGUARD, Case
+from ..links import build, choose, prepare, ssh_words, wait_for
+from ..measure import median, received
+from ..nodes import Pair, pair_of_nodes
+from ..options import Amounts, Tell, Wanted
+from ..process import ROOT, BenchError, say
+from ..process import run as run_program
+from ..report import rounded
+from .emulator import ENDS, Emulator, emulator
+from .lines import LINES, Line
+
+LAB = "bench-wan"
+HELPER = "roles/tunnel/files/stream.py"
+CASES = (RAW, PIPE, RECIPE, TUN, OPENVPN, WIREGUARD, STREAM)
+SHARE = 0.9
+IDLE_SECONDS = 2.0
+# What is on its way when a transfer ends still has to arrive.
+MORE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One transfer over a line; ping_ms and ping_99_ms: beside it; error: why it gave nothing."""
+
+    line: str
+    case: str
+    streams: int
+    back: bool = False
+    mbit_s: float | None = None
+    ping_idle_ms: float | None = None
+    ping_ms: float | None = None
+    ping_99_ms: float | None = None
+    error: str | None = None
+
+
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """What this share of them stays below; None of none."""
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))] if values else None
+
+
+def measure(pair: Pair, line: Line, case: Case, seconds: float, ways: Sequence[tuple[int, bool]]) -> Iterator[Sample]:
+    """What a case carries over the line, for each number of connections and direction."""
+    if case == PIPE:
+        answer = pair.edge.ask("pipe", seconds, ssh_words("-c", CIPHER), timeout=seconds + MORE_SECONDS)
+        yield Sample(line.name, case.name, 1, mbit_s=rounded(answer["bytes"] * 8 / answer["seconds"] / 1e6))
+        return
+    if case.unit:
+        # What it learnt of the line before is not for this one. wireguard-go learns nothing, and forgets its keys.
+        if case != WIREGUARD:
+            pair.edge.sh(f"systemctl restart {case.unit}")
+        wait_for(pair, case)
+    choose(pair, case)
+    idle = median(pair.edge.ask("idle", "", pair.cloud.underlay, IDLE_SECONDS)["pings"])
+    for streams, back in ways:
+        yield _transfer(pair, Sample(line.name, case.name, streams, back, ping_idle_ms=rounded(idle)), seconds)
+
+
+def _transfer(pair: Pair, sample: Sample, seconds: float) -> Sample:
+    words = ("", pair.cloud.underlay, seconds, sample.streams, *(["--reverse"] if sample.back else []))
+    answer = pair.edge.ask("transfer", *words, timeout=seconds + MORE_SECONDS)
+    try:
+        count, took = received(answer)
+    except BenchError as error:
+        return replace(sample, error=str(error))
+    pings = answer["pings"]
+    return replace(
+        sample,
+        mbit_s=rounded(count * 8 / took / 1e6),
+        ping_ms=rounded(median(pings)),
+        ping_99_ms=rounded(percentile(pings, 0.99)),
+    )
+
+
+def rows(samples: Sequence[Sample]) -> list[dict[str, Any]]:
+    """The samples with their share of what ssh cat carried over the same line."""
+    pipes = {sample.line: sample.mbit_s for sample in samples if sample.case == PIPE.name}
+    found = []
+    for sample in samples:
+        pipe = pipes.get(sample.line)
+        share = rounded(sample.mbit_s / pipe) if sample.mbit_s is not None and pipe else None
+        found.append({**asdict(sample), "ratio_to_pipe": share})
+    return found
+
+
+def aims(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """On each line, what the stream's share of ssh cat came to with 1 and with 8 connections."""
+    return [
+        {
+            "aim": f"{row['line']}, {row['streams']}",
+            "wanted": "at least",
+            "limit": SHARE,
+            "got": row["ratio_to_pipe"],
+            "met": None if row["ratio_to_pipe"] is None else row["ratio_to_pipe"] >= SHARE,
+        }
+        for row in found
+        if row["case"] == STREAM.name and row["streams"] in (1, 8) and not row["back"]
+    ]
+
+
+def ways(case: Case, amounts: Amounts) -> list[tuple[int, bool]]:
+    """Connections and directions that a case is measured with: the stream with all of them."""
+    if case.name not in (STREAM.name, BEFORE):
+        return [(1, False)]
+    return [*((streams, False) for streams in amounts.line_streams), (1, True)]
+
+
+BEFORE = "stream-before"
+
+
+def _with_helper(pair: Pair, text: str) -> None:
+    """Both ends run this helper from their next start on."""
+    for node in pair.both:
+        docker("exec", "-i", node.container, "tee", "/usr/local/lib/overssh/stream.py", stdin=text.encode())
+
+
+def _over(pair: Pair, wan: Emulator, amounts: Amounts, before: str | None) -> Iterator[Sample]:
+    now = (ROOT / HELPER).read_text(encoding="utf-8")
+    compared: list[tuple[Case, str]] = [(case, now) for case in CASES]
+    if before is not None:
+        compared.append((replace(STREAM, name=BEFORE, label="stream before"), before))
+    for line in (line for line in LINES if line.name in amounts.lines):
+        wan.become(line)
+        say(f"line {line.label}")
+        for case, helper in compared:
+            if case.name in (STREAM.name, BEFORE):
+                _with_helper(pair, helper)
+            for sample in measure(pair, line, case, amounts.line_seconds, ways(case, amounts)):
+                words = f"{sample.mbit_s:.1f} Mbit/s" if sample.mbit_s is not None else f"nothing: {sample.error}"
+                say(f"  {case.name}, {sample.streams}{' back' if sample.back else ''}: {words}")
+                yield sample
+
+
+def helper_of(revision: str) -> str:
+    """The helper's text in another revision."""
+    done = run_program(["git", "-C", str(ROOT), "show", f"{revision}:{HELPER}"], 60)
+    if done.returncode:
+        raise BenchError(f"{revision} has no {HELPER}: {done.stderr.strip().splitlines()[-1]}")
+    return done.stdout
+
+
+def run(wanted: Wanted, tell: Tell) -> None:
+    """The report is bench_wan."""
+    started, amounts = time.monotonic(), wanted.amounts
+    before = helper_of(wanted.beside) if wanted.beside else None
+    with pair_of_nodes(LAB) as nodes, emulator(nodes) as wan:
+        cloud, edge = (replace(node, address=end) for node, end in zip(nodes.both, ENDS, strict=True))
+        pair = Pair(nodes.name, cloud, edge)
+        prepare(pair)
+        build(pair, CASES)
+        samples = list(_over(pair, wan, amounts, before))
+        control = pair.edge.sh("sysctl -n net.ipv4.tcp_congestion_control")
+    found = rows(samples)
+    report = {
+        "rows": found,
+        "aims": aims(found),
+        "lines": {line.name: line.label for line in LINES if line.name in amounts.lines},
+        "congestion_control": control,
+        "beside": wanted.beside,
+        "seconds_per_transfer": amounts.line_seconds,
+        "minutes": round((time.monotonic() - started) / 60, 1),
+    }
+    tell("bench_wan", report)
