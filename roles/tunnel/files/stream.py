@@ -82,6 +82,7 @@ TUNE_SECONDS = 0.1
 WINDOW_LEAST, WINDOW_FIRST, WINDOW_MOST = 64 * 1024, 1024 * 1024, 16 * 1024 * 1024
 DELAY, EPOCH_SECONDS = 10_000, 10.0  # microseconds, seconds
 ASKS_A_WINDOW, ASK_LEAST = 4, 16 * 1024
+# Where there is no queue for several round trips, the window grows by up to so many times what would make one.
 FASTEST = 1024.0
 # The least window and still a long delay: after so many answers the path is left empty, to see how long it is now, and
 # not again for so many seconds, or ever more where it was in vain.
