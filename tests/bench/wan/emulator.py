@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,9 @@ class Emulator:
         while not self._still.wait(1.0):
             rate = line.rates[number % len(line.rates)]
             number += 1
-            for direction in (0, 1):
-                way = line.there
+            for direction, way in enumerate((line.back, line.there)):
                 with suppress(BenchError):
-                    self._set(Way(rate, way.delay_ms, way.queue_ms, way.loss, way.burst), direction)
+                    self._set(replace(way, mbit_s=rate), direction)
 
     def _hold_still(self) -> None:
         self._still.set()

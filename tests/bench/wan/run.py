@@ -15,16 +15,19 @@ from ..cases import CIPHER, OPENVPN, PIPE, RAW, RECIPE, STREAM, TUN, WIREGUARD, 
 from ..links import build, choose, prepare, ssh_words, wait_for
 from ..measure import median, received
 from ..nodes import Pair, pair_of_nodes
-from ..options import Amounts, Tell, Wanted
+from ..options import Amounts, Tell
 from ..process import ROOT, BenchError, say
 from ..process import run as run_program
 from ..report import rounded
+from ..site import Revision
 from .emulator import ENDS, Emulator, emulator
 from .lines import LINES, Line
 
 LAB = "bench-wan"
 HELPER = "roles/tunnel/files/stream.py"
 CASES = (RAW, PIPE, RECIPE, TUN, OPENVPN, WIREGUARD, STREAM)
+# The stream with the helper of another revision.
+BEFORE = "stream-before"
 SHARE = 0.9
 IDLE_SECONDS = 2.0
 # What is on its way when a transfer ends still has to arrive.
@@ -117,9 +120,6 @@ def ways(case: Case, amounts: Amounts) -> list[tuple[int, bool]]:
     return [*((streams, False) for streams in amounts.line_streams), (1, True)]
 
 
-BEFORE = "stream-before"
-
-
 def _with_helper(pair: Pair, text: str) -> None:
     """Both ends run this helper from their next start on."""
     for node in pair.both:
@@ -143,18 +143,18 @@ def _over(pair: Pair, wan: Emulator, amounts: Amounts, before: str | None) -> It
                 yield sample
 
 
-def helper_of(revision: str) -> str:
+def helper_of(revision: Revision) -> str:
     """The helper's text in another revision."""
-    done = run_program(["git", "-C", str(ROOT), "show", f"{revision}:{HELPER}"], 60)
+    done = run_program(["git", "show", f"{revision.commit}:{HELPER}"], 60, revision.repository)
     if done.returncode:
-        raise BenchError(f"{revision} has no {HELPER}: {done.stderr.strip().splitlines()[-1]}")
+        raise BenchError(f"{revision.word} has no {HELPER}: {done.stderr.strip().splitlines()[-1]}")
     return done.stdout
 
 
-def run(wanted: Wanted, tell: Tell) -> None:
+def run(amounts: Amounts, beside: Revision | None, tell: Tell) -> None:
     """The report is bench_wan."""
-    started, amounts = time.monotonic(), wanted.amounts
-    before = helper_of(wanted.beside) if wanted.beside else None
+    started = time.monotonic()
+    before = helper_of(beside) if beside else None
     with pair_of_nodes(LAB) as nodes, emulator(nodes) as wan:
         cloud, edge = (replace(node, address=end) for node, end in zip(nodes.both, ENDS, strict=True))
         pair = Pair(nodes.name, cloud, edge)
@@ -168,7 +168,7 @@ def run(wanted: Wanted, tell: Tell) -> None:
         "aims": aims(found),
         "lines": {line.name: line.label for line in LINES if line.name in amounts.lines},
         "congestion_control": control,
-        "beside": wanted.beside,
+        "beside": beside.word if beside else None,
         "seconds_per_transfer": amounts.line_seconds,
         "minutes": round((time.monotonic() - started) / 60, 1),
     }
