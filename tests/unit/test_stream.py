@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import importlib.util
 import os
 import re
 import socket
@@ -21,17 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-HELPER = Path(__file__).resolve().parents[2] / "roles" / "tunnel" / "files" / "stream.py"
-
-
-def load():
-    spec = importlib.util.spec_from_file_location("overssh_stream", HELPER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
+from tests.unit.stream_helper import HELPER, load
 
 stream = load()
 
@@ -414,7 +403,7 @@ def path(window, start: float, round_trip: float, rate: float, seconds: float = 
 def test_a_full_path_is_filled_and_its_queue_stays_short(round_trip, rate):
     queue, reached = path(stream.Window(131072), 0, round_trip, rate)
     assert reached > 0.85 * rate
-    assert queue < 0.02 + 131072 / rate
+    assert queue < 0.03 + 131072 / rate
 
 
 def test_a_path_that_becomes_longer_is_not_taken_for_a_full_one_for_long():
@@ -457,15 +446,8 @@ def test_what_waits_for_a_lost_packet_is_no_queue_where_tcp_is_asked():
         lost = round_trip * (number % 2)
         under_way = min(window.size, int(2 * rate * round_trip))
         delay, took = (round_trip / 2 + lost) * 1e6, (round_trip + lost) * 1e6
-        window.learn(delay, took, under_way, False, under_way == window.size, now, (round_trip * 1e6, 0.0))
+        window.learn(delay, took, under_way, False, under_way == window.size, now, round_trip * 1e6)
     assert window.size >= 2 * rate * round_trip, "as much as is under way while it waits"
-
-
-def test_what_waits_in_sshs_socket_is_a_queue():
-    window = stream.Window(131072)
-    for number in range(100):
-        window.learn(25_000, 50_000, window.size, False, True, number / 20, (50_000, 40_000))
-    assert window.size == 131072 or window._emptying
 
 
 def test_with_the_least_window_and_a_long_delay_the_path_is_left_empty_to_see_its_length():
@@ -484,54 +466,6 @@ def test_with_the_least_window_and_a_long_delay_the_path_is_left_empty_to_see_it
         window.learn(505_000, 510_000, window.size, False, True, now + 2 + number)
         grown.append(window.size)
     assert grown[-1] > 1 << 20, "the path has become longer, and is no queue"
-
-
-class Below:
-    """A connection below whose round trip is 50 ms; resent: segments that it has sent again."""
-
-    def __init__(self, resent: int) -> None:
-        self._resent = resent
-
-    def look(self):
-        return SimpleNamespace(round_trip=50_000, least=50_000, unsent=0, rate=12_500_000, resent=self._resent)
-
-
-def queued(device: Device, pipe: Pipe, resent: int) -> tuple[int, int]:
-    """What a link over such a path takes beyond what it lets go, in bytes, at 12.5 MB/s: at once, and 0.5 s later."""
-    outbound = stream.Outbound(device.descriptor, pipe.into, 131072, Below(resent))
-    push(device, outbound, pipe, 5)
-    place, left = outbound._asked[0]
-    outbound._asked[0] = (place, left - 60_000)
-    outbound.learn(1000)
-    outbound.tune(12.5e6)
-    push(device, outbound, pipe, 40)
-    assert outbound.blocked
-    found = []
-    for _time in range(2):
-        for _packet in range(40):
-            device.kernel.send(bytes(60000))
-            outbound.gather()
-        found.append(outbound._end)
-        time.sleep(0.5)
-        # What waited leaves, and as much waits behind it.
-        outbound._arrived = outbound.sent
-        outbound.flush()
-        pipe.read()
-        outbound.full = False
-        push(device, outbound, pipe, 40)
-    return found[0], outbound._drops
-
-
-def test_a_queue_may_be_longer_for_a_while_where_the_path_loses_packets(device, pipe):
-    whole, drops = queued(device, pipe, 0)
-    assert whole <= 131072 + 60004, "what leaves in 10 ms, or two packets"
-    assert drops == 0
-
-
-def test_a_queue_that_stands_on_such_a_path_is_dropped_from(device, pipe):
-    whole, drops = queued(device, pipe, 7)
-    assert 1_250_000 < whole <= 1_750_000, "what leaves in two round trips"
-    assert drops > 0
 
 
 @pytest.fixture
@@ -559,7 +493,7 @@ def test_the_kernel_tells_of_the_connection_below(connection, monkeypatch):
     seen = carrier.look()
     assert 0 < seen.least <= 1_000_000
     assert 0 < seen.round_trip <= 1_000_000
-    assert (seen.resent, seen.unsent) == (0, 0)
+    assert (seen.in_flight, seen.unsent) == (0, 0)
     assert seen.rate > 0
     near.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     far.setblocking(False)

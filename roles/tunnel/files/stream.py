@@ -67,12 +67,13 @@ INBOUND_ROOM, INBOUND_LEAST = 1024 * 1024, 256 * 1024
 # A queue holds what goes out in this time at the rate that was measured, within these bounds, and the pipe behind it
 # less than that: a full queue delays everything that comes after it.
 QUEUE_SECONDS, PIPE_SECONDS = 0.002, 0.001
-# On a long path a connection inside takes long to recover from a packet that was dropped: there it may be this long.
-# Where the path itself loses packets, nothing leaves for a round trip after each. There a queue may be longer for a
-# while, and packets are dropped, ever more of them, once it has stood for INTERVAL. (The idea is CoDel's, RFC 8289.)
-QUEUE_LONGEST, TARGET, INTERVAL = 0.01, 0.005, 0.1
-LOSSY_SECONDS = 10.0
 QUEUE_LEAST, QUEUE_MOST = 32 * 1024, 2 * 1024 * 1024
+# On longer paths than this (microseconds) each flow has a queue of its own: one that was idle sends QUANTUM bytes
+# before it takes turns. A connection inside takes long to recover from a dropped packet there, and its packets come in
+# bursts where the path loses some. So its queue may be long for a while, and packets are dropped, ever more of them,
+# once it has taken longer than TARGET for INTERVAL (seconds), but not of FEWEST: nobody sends less than these.
+LONG_PATH = 3_000
+QUANTUM, TARGET, INTERVAL, FEWEST = 16 * 1024, 0.005, 0.1, 4
 PIPE_LEAST, PIPE_MOST = 64 * 1024, 1024 * 1024
 # A full queue still takes packets as small as those that keep a swarm together, up to so much more.
 SMALL, SMALL_ROOM = 1500, 64 * 1024
@@ -80,16 +81,20 @@ CONTROL_ROOM = 16 * 1024
 TUNE_SECONDS = 0.1
 # So many bytes may be on their way: as many as keep the delay they make in pipe, ssh and network near the aimed one.
 WINDOW_LEAST, WINDOW_FIRST, WINDOW_MOST = 64 * 1024, 1024 * 1024, 16 * 1024 * 1024
-DELAY, EPOCH_SECONDS = 10_000, 10.0  # microseconds, seconds
+# The delay aimed at, in microseconds: a quarter of the round trip, as BBR sends that much more to see whether a line
+# has become faster, within these bounds.
+DELAY, LONGEST_DELAY = 10_000, 25_000
+EPOCH_SECONDS = 10.0
 ASKS_A_WINDOW, ASK_LEAST = 4, 16 * 1024
 # Where there is no queue for several round trips, the window grows by up to so many times what would make one.
 FASTEST = 1024.0
 # The least window and still a long delay: after so many answers the path is left empty, to see how long it is now, and
 # not again for so many seconds, or ever more where it was in vain.
 STUCK, EMPTY_AGAIN_SECONDS, EMPTY_LONGEST_SECONDS = 4, 2.0, 60.0
-# On shorter paths than this (microseconds) a retransmission costs nothing that could be taken for a queue. What waits
-# in ssh's socket for less time than ALLOWANCE keeps TCP busy and is no queue.
-LONG_PATH, ALLOWANCE = 3_000, 10_000
+# What TCP can't send yet waits in its socket, where nothing passes it. It is to last for so many seconds: enough until
+# the next look. Where it did not, it is more for a while.
+AHEAD_SECONDS, AHEAD_LONGEST, LOOK_SECONDS = 0.01, 0.08, 0.004
+AHEAD_SHRINKS = 0.99
 # TCP's way has to be most of the whole one; the rest may be a second leg, which it does not know.
 WHOLE_WAY, WHOLE_WAY_SLACK = 0.8, 2_000
 # How often an end says within the allowed silence that it is alive, if it has nothing else to say.
@@ -102,6 +107,11 @@ IFF_TUN, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE = 0x0001, 0x1000, 0x4000, 0x01
 TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6 = 0x01, 0x02, 0x04
 F_SETPIPE_SZ = 1031
 
+# The protocols whose packets begin with two ports, and the places of fields in IP headers (RFC 791, 8200).
+PORTED = (socket.IPPROTO_TCP, socket.IPPROTO_UDP)
+PLAIN_IPV4, MORE_FRAGMENTS_AND_OFFSET = 0x45, 0x3FFF
+IPV4_HEADER, IPV6_HEADER, PORTS = 20, 40, 4
+
 # linux/netlink.h, linux/sock_diag.h, linux/inet_diag.h, net/tcp_states.h
 NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, INET_DIAG_INFO, TCP_ESTABLISHED = 4, 20, 2, 1
 NLM_F_REQUEST, NLM_F_DUMP, NLMSG_DONE = 1, 0x300, 3
@@ -111,7 +121,8 @@ ENDS, NO_COOKIE = struct.Struct("!HH16s16s"), struct.pack("=III", 0, 0xFFFFFFFF,
 IDENTITY, OWNER, ATTRIBUTES = slice(20, 68), slice(80, 84), 88
 ATTRIBUTE = struct.Struct("=HH")
 # linux/tcp.h: where these stand in struct tcp_info.
-TCPI_RTT, TCPI_TOTAL_RETRANS, TCPI_NOTSENT, TCPI_MIN_RTT, TCPI_DELIVERY_RATE = 68, 100, 144, 148, 160
+TCPI_SND_MSS, TCPI_UNACKED, TCPI_SACKED, TCPI_RTT = 16, 24, 28, 68
+TCPI_NOTSENT, TCPI_MIN_RTT, TCPI_DELIVERY_RATE = 144, 148, 160
 
 
 class RefusedError(Exception):
@@ -162,7 +173,8 @@ class Window:
 
     Where a packet of TCP's is lost, all that came after it waits for it at the far end, so that a question takes one
     round trip longer, and no queue is to blame. TCP itself times every packet apart; where it can be asked, the window
-    goes by that. All times are microseconds.
+    goes by that, and what it holds back from the far end's program does not count as under way. All times are
+    microseconds.
     """
 
     def __init__(self, least: int) -> None:
@@ -187,6 +199,10 @@ class Window:
         """The shortest time that a question and its answer took."""
         return self._round_trip
 
+    @property
+    def _aimed(self) -> float:
+        return max(DELAY, min(self._round_trip / 4, LONGEST_DELAY))
+
     def learn(
         self,
         delay: float,
@@ -195,32 +211,35 @@ class Window:
         last: bool,
         limited: bool,
         now: float,
-        carried: "tuple[float, float] | None" = None,
+        carried: "float | None" = None,
     ) -> None:
         """An answer came: so long was its question on its way, by clocks that differ, and so long they were together.
 
         under_way: bytes; last: whether no other question is under way; limited: whether the window held packets back;
-        now: seconds; carried: TCP's own round trip, and how long what it has not sent yet will wait.
+        now: seconds; carried: TCP's own round trip, where it is known.
         """
         self._round_trip = min(self._round_trip, round_trip)
-        told = [(self._asked, delay)] + ([(self._carried, carried[0])] if carried else [])
+        told = [(self._asked, delay)] + ([(self._carried, carried)] if carried else [])
         self._follow_base(told, last, now)
         path, took = told[-1]
-        queue = took - path.base + (carried[1] if carried else 0.0)
+        queue = took - path.base
         # What a change does is seen by questions that left after it.
-        if now - round_trip / 1e6 >= self._changed and (limited or queue > DELAY) and under_way > self._least / 2:
-            self._fit(queue, limited, now)
-        self._see_whether_stuck(queue > DELAY and self._size <= self._least and limited, now)
+        if now - round_trip / 1e6 >= self._changed and (limited or queue > self._aimed) and under_way > self._least / 2:
+            self._fit(queue, limited, now, self._size if carried is None else min(self._size, under_way))
+        self._see_whether_stuck(queue > self._aimed and self._size <= self._least and limited, now)
 
-    def _fit(self, queue: float, limited: bool, now: float) -> None:
-        """Change the window so that the queue, in microseconds, is as long as aimed at: they grow by the same bytes."""
-        fitting = (self._round_trip + DELAY) / (self._round_trip + queue)
-        if queue > DELAY:
-            self._size, self._faster = max(self._least, self._size * max(0.5, fitting)), 1.0
+    def _fit(self, queue: float, limited: bool, now: float, made_it: float) -> None:
+        """Change the window so that the queue, in microseconds, is as long as aimed at: they grow by the same bytes.
+
+        made_it: so many bytes made that queue.
+        """
+        fitting = (self._round_trip + self._aimed) / (self._round_trip + queue)
+        if queue > self._aimed:
+            self._size, self._faster = max(self._least, made_it * max(0.5, fitting)), 1.0
         elif limited:
             # A line that has become faster is followed ever faster.
             self._size = min(WINDOW_MOST, self._size * min(2.0, 1 + (fitting - 1) * self._faster))
-            self._faster = min(2 * self._faster, FASTEST) if queue < DELAY / 2 else 1.0
+            self._faster = min(2 * self._faster, FASTEST) if queue < self._aimed / 2 else 1.0
         self._changed = now
 
     def _follow_base(self, told: "list[tuple[Path, float]]", last: bool, now: float) -> None:
@@ -252,15 +271,16 @@ class Window:
 class Seen:
     """What struct tcp_info says of a connection.
 
-    round_trip, least: of late and the shortest of some minutes, in microseconds; resent: segments, ever; unsent: bytes
-    that wait in its socket; rate: bytes per second that were delivered.
+    round_trip, least: of late and the shortest of some minutes, in microseconds; in_flight, unsent: bytes that are on
+    their way, and that wait in its socket; rate: bytes per second that were delivered.
     """
 
     def __init__(self, info: bytes) -> None:
-        self.round_trip, self.resent, self.unsent, self.least = (
+        size, unacked, sacked, self.round_trip, self.unsent, self.least = (
             int.from_bytes(info[at : at + 4], sys.byteorder)
-            for at in (TCPI_RTT, TCPI_TOTAL_RETRANS, TCPI_NOTSENT, TCPI_MIN_RTT)
+            for at in (TCPI_SND_MSS, TCPI_UNACKED, TCPI_SACKED, TCPI_RTT, TCPI_NOTSENT, TCPI_MIN_RTT)
         )
+        self.in_flight = size * (unacked - sacked)
         self.rate = int.from_bytes(info[TCPI_DELIVERY_RATE : TCPI_DELIVERY_RATE + 8], sys.byteorder)
 
 
@@ -385,26 +405,188 @@ def connections() -> "Iterator[tuple[int, bytes]]":
                     place += max(MESSAGE.size, length + 3 & ~3)
 
 
+class Flow:
+    """The packets of one flow that wait, each with the time at which it came, and how many bytes they are together."""
+
+    __slots__ = ("deficit", "drop_at", "drops", "size", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: deque[tuple[float, bytes]] = deque()
+        self.size, self.deficit = 0, QUANTUM
+        # When one is to be dropped for the queue's sake, and how many were.
+        self.drop_at, self.drops = float("inf"), 0
+
+
+class Flows:
+    """Packets that wait, by flow: one that was idle passes those that send much, and these take turns.
+
+    So whoever sends much waits for himself, and those packets pass him that keep a swarm together. (The ideas are
+    FQ-CoDel's, RFC 8290.)
+    """
+
+    def __init__(self) -> None:
+        self._flows: dict[bytes, Flow] = {}
+        self._new: deque[bytes] = deque()
+        self._old: deque[bytes] = deque()
+        self.size = self.dropped = 0
+
+    def put(self, packet: bytes, now: float) -> None:
+        """A packet, behind its virtio-net header, came now (seconds)."""
+        key = flow_of(packet)
+        flow = self._flows.get(key)
+        if flow is None:
+            flow = self._flows[key] = Flow()
+            self._new.append(key)
+        flow.waiting.append((now, packet))
+        flow.size += len(packet)
+        self.size += len(packet)
+
+    def shorten(self, limit: int) -> None:
+        """Drop until no more than limit bytes wait: the older half of what the longest flow has, as often as needed."""
+        while self.size > limit:
+            longest = max(self._flows.values(), key=lambda flow: flow.size)
+            for _packet in range((len(longest.waiting) + 1) // 2):
+                self._drop(longest)
+
+    def take(self, now: float, target: float, interval: float) -> "bytes | None":
+        """The packet that leaves next, None where none waits.
+
+        Of a flow whose packets have been waiting longer than target for interval (seconds), some are dropped.
+        """
+        while self._new or self._old:
+            turns = self._new or self._old
+            key = turns.popleft()
+            flow = self._flows[key]
+            if flow.deficit <= 0:
+                flow.deficit += QUANTUM
+                self._old.append(key)
+                continue
+            self._keep_short(flow, now, target, interval)
+            if flow.waiting:
+                turns.appendleft(key)
+                packet = self._first(flow)
+                flow.deficit -= len(packet)
+                return packet
+            # One that comes and goes takes its turn, too.
+            if turns is self._new:
+                self._old.append(key)
+            else:
+                del self._flows[key]
+        return None
+
+    def _keep_short(self, flow: Flow, now: float, target: float, interval: float) -> None:
+        while flow.waiting and now - flow.waiting[0][0] >= target:
+            flow.drop_at = min(flow.drop_at, now + interval)
+            if now < flow.drop_at or len(flow.waiting) <= FEWEST:
+                return
+            flow.drops += 1
+            flow.drop_at = now + interval / flow.drops**0.5
+            self._drop(flow)
+        flow.drop_at, flow.drops = float("inf"), 0
+
+    def _drop(self, flow: Flow) -> None:
+        self._first(flow)
+        self.dropped += 1
+
+    def _first(self, flow: Flow) -> bytes:
+        packet = flow.waiting.popleft()[1]
+        flow.size -= len(packet)
+        self.size -= len(packet)
+        return packet
+
+
+def flow_of(packet: bytes) -> bytes:
+    """What all packets of a flow have alike: protocol, addresses, and ports where each packet has them.
+
+    What a VXLAN carries is told apart by it as well, as the kernel makes the outer source port of the inner flow.
+    """
+    header = packet[VNET_HEADER : VNET_HEADER + IPV6_HEADER + PORTS]
+    if len(header) > IPV4_HEADER and header[0] == PLAIN_IPV4:
+        whole = not int.from_bytes(header[6:8], "big") & MORE_FRAGMENTS_AND_OFFSET
+        return header[9:10] + header[12 : IPV4_HEADER + (PORTS if whole and header[9] in PORTED else 0)]
+    if len(header) > IPV6_HEADER and header[0] >> 4 == 6:
+        return header[6:7] + header[8 : IPV6_HEADER + (PORTS if header[6] in PORTED else 0)]
+    return b""
+
+
+class Pace:
+    """How many bytes may be handed to ssh, going by what its TCP connection holds.
+
+    What TCP can't send yet waits in its socket, and nothing passes it there; where nothing waits, TCP is idle. So a
+    little more is handed over than it sends until the next look. No more than a window is to be on its way, as TCP
+    itself may fill the queues of a whole path.
+    """
+
+    def __init__(self, carrier: Carrier) -> None:
+        self._carrier = carrier
+        # Whether TCP knows the whole way, and not the first of two legs.
+        self.knows = False
+        # Whether it was the window that held packets back.
+        self.limited = False
+        self._seen: Seen | None = None
+        self._looked = 0.0
+        self._since = 0
+        self._ahead, self._held = AHEAD_SECONDS, False
+
+    @property
+    def under_way(self) -> int:
+        """Bytes between this end's program and the far end's kernel, as of the last look."""
+        return self._since + (self._seen.in_flight + self._seen.unsent if self._seen else 0)
+
+    def wrote(self, count: int) -> None:
+        """So many bytes were handed over."""
+        self._since += count
+
+    def round_trip(self, least: float) -> "float | None":
+        """TCP's own one of late, None where it does not know the whole way; least: the shortest of a question's."""
+        seen = self._carrier.look()
+        self.knows = seen is not None and seen.least + WHOLE_WAY_SLACK >= WHOLE_WAY * least
+        return seen.round_trip if seen is not None and self.knows else None
+
+    def room(self, now: float, rate: float, window: int) -> int:
+        """How many bytes may be handed over now (seconds) at a rate in bytes per second."""
+        if now - self._looked >= LOOK_SECONDS:
+            self._look(now)
+        seen = self._seen
+        if seen is None:
+            return 0
+        rate = max(rate, seen.rate)
+        waiting = max(0, seen.unsent + self._since - int(rate * (now - self._looked)))
+        ahead, rest = max(int(rate * self._ahead), ASK_LEAST) - waiting, window - self.under_way
+        self._held, self.limited = ahead <= 0, rest <= 0 < ahead
+        return min(ahead, rest)
+
+    def _look(self, now: float) -> None:
+        self._seen = self._carrier.look()
+        self._looked, self._since = now, 0
+        if self._seen is None:
+            self.knows = False
+        elif self._held and not self._seen.unsent:
+            self._ahead = min(2 * self._ahead, AHEAD_LONGEST)
+        else:
+            self._ahead = max(AHEAD_SECONDS, AHEAD_SHRINKS * self._ahead)
+
+
 class Outbound:
     """Packets on their way from the device into the session.
 
     Two buffers take turns: one is written while the other one fills, so nothing is ever moved. While the session takes
     nothing, packets go on being read and are dropped beyond a limit in bytes, as a router does it. Left in the device's
-    own queue, which counts packets and not bytes, they would delay all that follow.
+    own queue, which counts packets and not bytes, they would delay all that follow. On a long path, where there is more
+    time and more to wait for, they are kept apart by flow instead.
     """
 
     def __init__(self, device: int, sink: int, least: int, carrier: "Carrier | None" = None) -> None:
         room = QUEUE_MOST + SMALL_ROOM + QUESTION.size + HEAD.size + LARGEST + CONTROL_ROOM
-        self._device, self._sink, self._least, self._carrier = device, sink, least, carrier
+        self._device, self._sink, self._least = device, sink, least
+        self._pace = Pace(carrier) if carrier else None
         self._filling, self._leaving = bytearray(room), bytearray(room)
         self._end = self._begin = self._stop = 0
         # Beats and answers pass the window and what waits for it: if both ends waited for answers, none would come.
         self._control = bytearray()
         self._limit, self._pipe, self._rate = least, 0, 0.0
-        # Of the connection below: its round trip where that is long, what it has sent again, and whether of late.
-        self._round_trip, self._resent, self._lossy, self._lossy_until = 0.0, 0, False, 0.0
-        # When the first packet that waits came; when one is to be dropped for the queue's sake, and how many were.
-        self._since, self._drop_at, self._drops = 0.0, float("inf"), 0
+        # How long the path is, in seconds, where it is long; and what waits there.
+        self._long, self._flows, self._scratch = 0.0, Flows(), memoryview(bytearray(LARGEST))
         self._window = Window(least)
         self._open_window()
         # Where questions end, in each buffer; and of those under way the place in the stream and when they left.
@@ -413,21 +595,39 @@ class Outbound:
         self._asked: deque[tuple[int, int]] = deque()
         self._unasked = self._arrived = 0
         self.full = False
-        self.sent = self.dropped = 0
+        self.sent = self._too_much = 0
+
+    @property
+    def dropped(self) -> int:
+        """Packets that were, as the link was full."""
+        return self._too_much + self._flows.dropped
 
     @property
     def blocked(self) -> bool:
         """Whether something waits that the session or the window did not let go yet."""
-        return self._begin < self._stop or self._end > 0
+        return self._begin < self._stop or self._end > 0 or self._flows.size > 0
+
+    @property
+    def paced(self) -> "Pace | None":
+        """What is known of the connection below, where that is enough to go by."""
+        return self._pace if self._long and self._pace and self._pace.knows else None
+
+    @property
+    def patience(self) -> "float | None":
+        """After how many seconds more may leave of what waits, where nobody says so; None where nothing does."""
+        return LOOK_SECONDS if self._long and not self.full and self.blocked and self.paced else None
 
     def gather(self) -> None:
         """Read what the device has."""
+        if self._long or self._flows.size:
+            self._gather_flows()
+        else:
+            self._gather_batch()
+
+    def _gather_batch(self) -> None:
         device, buffer, end, begin = self._device, self._filling, self._end, self._end
         view, blocked = memoryview(buffer), self.blocked
         most = self._limit if blocked else self._batch
-        now = time.monotonic()
-        if not end:
-            self._since = now
         for _turn in range(TURNS):
             if end >= most and not blocked:
                 break
@@ -435,21 +635,32 @@ class Outbound:
                 length = os.readv(device, [view[end + 4 : end + 4 + LARGEST]])
             except BlockingIOError:
                 break
-            if now >= self._drop_at and length > SMALL:
-                self._drops += 1
-                self._drop_at = now + self._interval / self._drops**0.5
-                self.dropped += 1
-            elif end < most or (length <= SMALL and end < most + SMALL_ROOM):
+            if end < most or (length <= SMALL and end < most + SMALL_ROOM):
                 HEAD.pack_into(buffer, end, PACKET << 24 | length)
                 end += 4 + length
             else:
-                self.dropped += 1
+                self._too_much += 1
+        self._end = end
         self._unasked += end - begin
         if self._unasked >= self._spacing:
-            end += QUESTION.size
-            self._waiting_questions.append(end)
-            self._unasked = 0
-        self._end = end
+            self.ask()
+
+    def _gather_flows(self) -> None:
+        # Read into memory of their own, which has to be as large as any, they would leave large holes between them.
+        now, scratch = time.monotonic(), self._scratch
+        for _turn in range(TURNS):
+            try:
+                length = os.readv(self._device, [scratch])
+            except BlockingIOError:
+                break
+            self._flows.put(bytes(scratch[:length]), now)
+            self._flows.shorten(QUEUE_MOST)
+
+    def ask(self) -> None:
+        """Ask the far end how long a question took that leaves after all that waits in the buffer."""
+        self._end += QUESTION.size
+        self._waiting_questions.append(self._end)
+        self._unasked = 0
 
     def flush(self) -> None:
         """Write until everything is gone, or the session or the window takes no more."""
@@ -467,6 +678,8 @@ class Outbound:
                 written = 0
             self._begin += written
             self.sent += written
+            if self._long and self._pace:
+                self._pace.wrote(written)
             self.full = self._begin < self._stop
             while self._questions and self._questions[0] <= self._begin:
                 self._asked.append((self.sent - self._begin + self._questions.popleft(), now))
@@ -474,13 +687,14 @@ class Outbound:
     def _take_next(self) -> bool:
         """Move on to what passes the window and what fits it; whether there is any."""
         self._begin = self._stop = 0
-        # Where no question is under way there is none whose answer would open the window.
-        if self._end and (not self._asked or self.sent - self._arrived < self._room):
-            self._see_queue(time.monotonic())
-            self._filling, self._leaving = self._leaving, self._filling
-            self._begin, self._stop, self._end = 0, self._end, 0
-            self._questions.extend(self._waiting_questions)
-            self._waiting_questions.clear()
+        if self._end:
+            if self._window_open:
+                self._filling, self._leaving = self._leaving, self._filling
+                self._stop, self._end = self._end, 0
+                self._questions.extend(self._waiting_questions)
+                self._waiting_questions.clear()
+        elif self._flows.size:
+            self._take_flows(time.monotonic())
         if self._control:
             end = self._stop + len(self._control)
             self._leaving[self._stop : end] = self._control
@@ -489,15 +703,31 @@ class Outbound:
         return self._stop > 0
 
     @property
-    def _interval(self) -> float:
-        return max(INTERVAL, 2 * self._round_trip)
+    def _window_open(self) -> bool:
+        # Where no question is under way there is none whose answer would open it.
+        return not self._asked or self.sent - self._arrived < self._room
 
-    def _see_queue(self, now: float) -> None:
-        """What waited leaves; where it waited too long for too long, packets are to be dropped."""
-        if not self._lossy or now - self._since < max(TARGET, self._least / max(self._rate, 1.0)):
-            self._drop_at, self._drops = float("inf"), 0
-        elif self._drop_at == float("inf"):
-            self._drop_at = now + self._interval
+    def _take_flows(self, now: float) -> None:
+        if self.paced:
+            room = min(BATCH, self.paced.room(now, self._rate, self._room))
+        else:
+            room = self._batch if self._window_open else 0
+        # One packet takes its time, too, and another one may be under way.
+        target, interval = max(TARGET, self._least / max(self._rate, 1.0)), max(INTERVAL, 2 * self._long)
+        buffer, end = self._leaving, 0
+        while end < room:
+            packet = self._flows.take(now, target, interval)
+            if packet is None:
+                break
+            HEAD.pack_into(buffer, end, PACKET << 24 | len(packet))
+            buffer[end + 4 : end + 4 + len(packet)] = packet
+            end += 4 + len(packet)
+        self._unasked += end
+        if end and self._unasked >= self._spacing:
+            end += QUESTION.size
+            self._questions.append(end)
+            self._unasked = 0
+        self._stop = end
 
     def _open_window(self) -> None:
         self._room = self._window.size
@@ -522,32 +752,22 @@ class Outbound:
             raise EndedError("the far end answers what it was not asked")
         place, left = self._asked.popleft()
         now = time.monotonic_ns() // 1000
-        limited = self._end > 0 and not self.full
-        last, under_way, carried = not self._asked, self.sent - self._arrived, self._carried(now - left, now / 1e6)
-        self._window.learn(delay, now - left, under_way, last, limited, now / 1e6, carried)
+        round_trip = now - left
+        shortest = min(self._window.round_trip, round_trip)
+        self._long = shortest / 1e6 if shortest >= LONG_PATH else 0.0
+        carried = self._pace.round_trip(shortest) if self._pace and self._long else None
+        if self.paced:
+            under_way, limited = self.paced.under_way, self.paced.limited
+        else:
+            under_way, limited = self.sent - self._arrived, self.blocked and not self.full
+        self._window.learn(delay, round_trip, under_way, not self._asked, limited, now / 1e6, carried)
         self._arrived = place
         self._open_window()
-
-    def _carried(self, round_trip: int, now: float) -> "tuple[float, float] | None":
-        """What TCP says of the path, where it knows all of it: see Window."""
-        if self._carrier is None or round_trip < LONG_PATH:
-            return None
-        seen = self._carrier.look()
-        least = min(self._window.round_trip, round_trip)
-        if seen is None or seen.least + WHOLE_WAY_SLACK < WHOLE_WAY * least:
-            return None
-        if seen.resent != self._resent:
-            self._resent, self._lossy_until = seen.resent, now + LOSSY_SECONDS
-        self._lossy, self._round_trip = now < self._lossy_until, least / 1e6
-        rate, allowed = max(self._rate, seen.rate), max(ALLOWANCE, least if self._lossy else 0.0)
-        return seen.round_trip, max(0.0, seen.unsent * 1e6 / rate - allowed) if rate else 0.0
 
     def tune(self, rate: float) -> None:
         """Fit the queue and the pipe behind it to a rate in bytes per second, which falls slowly, as traffic pauses."""
         self._rate = max(rate, self._rate * 0.7)
-        longest = max(QUEUE_SECONDS, min(QUEUE_LONGEST, self._round_trip / 4))
-        longest = self._interval if self._lossy else longest
-        self._limit = int(min(max(self._rate * longest, self._least), QUEUE_MOST))
+        self._limit = int(min(max(self._rate * QUEUE_SECONDS, self._least), QUEUE_MOST))
         pipe = 1 << int(min(max(self._rate * PIPE_SECONDS, PIPE_LEAST), PIPE_MOST)).bit_length() - 1
         if pipe != self._pipe and resize(self._sink, pipe):
             self._pipe = pipe
@@ -662,9 +882,12 @@ class Lane:
         poll.register(source, select.POLLIN)
         awaited = device
         due = self._heard = self._tuned = self._beaten = time.monotonic()
+        outbound.ask()  # while nothing else is on the path
+        outbound.flush()
         while True:
             gathering = awaited != device
-            ready = poll.poll(every * 1000)
+            patience = outbound.patience
+            ready = poll.poll(every * 1000 if patience is None else patience * 1000)
             now = time.monotonic()
             for descriptor, _event in ready:
                 if descriptor == source:
