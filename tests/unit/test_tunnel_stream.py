@@ -4,15 +4,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_explain import Finding
 
+from tests.unit.stream_helper import load
 from tests.unit.tunnel_journal import CHANGED_KEY, CONNECTED, DENIED, PENALTY, REMOTE, VERSION, found
 
 NO_ANSWER = "overssh-stream: ended: the session with cloud1 ended before its helper answered (ssh's exit status {})"
@@ -321,17 +319,7 @@ def test_a_tap_is_told_from_a_device_of_several_queues() -> None:
     assert "make it anew with multi_queue: false" in several.sentence
 
 
-def load_helper() -> Any:
-    path = Path(__file__).resolve().parents[2] / "roles" / "tunnel" / "files" / "stream.py"
-    spec = importlib.util.spec_from_file_location("overssh_stream", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-HELPER = load_helper()
+HELPER = load()
 
 
 def hear(said: bytes) -> None:
