@@ -625,7 +625,7 @@ class Outbound:
             self._gather_batch()
 
     def _gather_batch(self) -> None:
-        device, buffer, end, begin = self._device, self._filling, self._end, self._end
+        device, buffer, end = self._device, self._filling, self._end
         view, blocked = memoryview(buffer), self.blocked
         most = self._limit if blocked else self._batch
         for _turn in range(TURNS):
@@ -640,8 +640,11 @@ class Outbound:
                 end += 4 + length
             else:
                 self._too_much += 1
+        self._fill_to(end)
+
+    def _fill_to(self, end: int) -> None:
+        self._unasked += end - self._end
         self._end = end
-        self._unasked += end - begin
         if self._unasked >= self._spacing:
             self.ask()
 
@@ -687,14 +690,12 @@ class Outbound:
     def _take_next(self) -> bool:
         """Move on to what passes the window and what fits it; whether there is any."""
         self._begin = self._stop = 0
-        if self._end:
-            if self._window_open:
-                self._filling, self._leaving = self._leaving, self._filling
-                self._stop, self._end = self._end, 0
-                self._questions.extend(self._waiting_questions)
-                self._waiting_questions.clear()
-        elif self._flows.size:
-            self._take_flows(time.monotonic())
+        may_leave = self._window_open if self._end else self._fill_from_flows()
+        if may_leave:
+            self._filling, self._leaving = self._leaving, self._filling
+            self._stop, self._end = self._end, 0
+            self._questions.extend(self._waiting_questions)
+            self._waiting_questions.clear()
         if self._control:
             end = self._stop + len(self._control)
             self._leaving[self._stop : end] = self._control
@@ -707,14 +708,22 @@ class Outbound:
         # Where no question is under way there is none whose answer would open it.
         return not self._asked or self.sent - self._arrived < self._room
 
-    def _take_flows(self, now: float) -> None:
-        if self.paced:
-            room = min(BATCH, self.paced.room(now, self._rate, self._room))
-        else:
-            room = self._batch if self._window_open else 0
+    def _may_leave(self, now: float) -> int:
+        """How many bytes of what waits by flow."""
+        pace = self.paced
+        if pace:
+            return min(BATCH, pace.room(now, self._rate, self._room))
+        return self._batch if self._window_open else 0
+
+    def _fill_from_flows(self) -> bool:
+        """Move what may leave now into the buffer; whether there is any."""
+        if not self._flows.size:
+            return False
+        now = time.monotonic()
+        room = self._may_leave(now)
         # One packet takes its time, too, and another one may be under way.
         target, interval = max(TARGET, self._least / max(self._rate, 1.0)), max(INTERVAL, 2 * self._long)
-        buffer, end = self._leaving, 0
+        buffer, end = self._filling, 0
         while end < room:
             packet = self._flows.take(now, target, interval)
             if packet is None:
@@ -722,12 +731,9 @@ class Outbound:
             HEAD.pack_into(buffer, end, PACKET << 24 | len(packet))
             buffer[end + 4 : end + 4 + len(packet)] = packet
             end += 4 + len(packet)
-        self._unasked += end
-        if end and self._unasked >= self._spacing:
-            end += QUESTION.size
-            self._questions.append(end)
-            self._unasked = 0
-        self._stop = end
+        if end:
+            self._fill_to(end)
+        return end > 0
 
     def _open_window(self) -> None:
         self._room = self._window.size
@@ -756,8 +762,9 @@ class Outbound:
         shortest = min(self._window.round_trip, round_trip)
         self._long = shortest / 1e6 if shortest >= LONG_PATH else 0.0
         carried = self._pace.round_trip(shortest) if self._pace and self._long else None
-        if self.paced:
-            under_way, limited = self.paced.under_way, self.paced.limited
+        pace = self.paced
+        if pace:
+            under_way, limited = pace.under_way, pace.limited
         else:
             under_way, limited = self.sent - self._arrived, self.blocked and not self.full
         self._window.learn(delay, round_trip, under_way, not self._asked, limited, now / 1e6, carried)
