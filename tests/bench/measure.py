@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -47,9 +48,14 @@ def median(values: list[float]) -> float | None:
     return statistics.median(values) if values else None
 
 
-def p95(values: list[float]) -> float | None:
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """What this share of them stays below; None of none."""
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))] if values else None
+
+
+def p95(values: Sequence[float]) -> float | None:
     """What all but the worst twentieth stay below."""
-    return sorted(values)[int(len(values) * 0.95)] if values else None
+    return percentile(values, 0.95)
 
 
 def received(answer: dict[str, Any]) -> tuple[float, float]:

@@ -20,42 +20,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.stream_helper import HELPER, load
+from tests.unit.stream_helper import BEAT, HELPER, QUESTION, UNASKED, Device, Pipe, frame, load, packets_in, reference
 
 stream = load()
-
-
-def frame(packet: bytes) -> bytes:
-    return (0x50000000 | len(packet)).to_bytes(4, "big") + packet
-
-
-BEAT = bytes([0x42, 0, 0, 0])
-QUESTION = bytes([0x41, 0, 0, 8]) + (123_456).to_bytes(8, "big")
-UNASKED = bytes([0x52, 0, 0, 8]) + bytes(8)
-
-
-class Device:
-    """Two ends of a socket that keeps messages apart: `kernel` is where packets come from and go to."""
-
-    def __init__(self) -> None:
-        self.kernel, self._helper = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        for end in (self.kernel, self._helper):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-            end.setblocking(False)
-        self.descriptor = self._helper.fileno()
-
-    def given(self) -> list[bytes]:
-        """The packets that the helper has delivered since the last time."""
-        found = []
-        while True:
-            try:
-                found.append(self.kernel.recv(1 << 17))
-            except BlockingIOError:
-                return found
-
-    def close(self) -> None:
-        self.kernel.close()
-        self._helper.close()
 
 
 @pytest.fixture
@@ -65,59 +32,11 @@ def device():
     made.close()
 
 
-class Pipe:
-    def __init__(self) -> None:
-        self.out, self.into = os.pipe()
-        os.set_blocking(self.out, False)
-        os.set_blocking(self.into, False)
-
-    def read(self) -> bytes:
-        found = b""
-        while True:
-            try:
-                got = os.read(self.out, 1 << 20)
-            except BlockingIOError:
-                return found
-            if not got:
-                return found
-            found += got
-
-    def close(self) -> None:
-        for end in (self.out, self.into):
-            with contextlib.suppress(OSError):
-                os.close(end)
-
-
 @pytest.fixture
 def pipe():
     made = Pipe()
     yield made
     made.close()
-
-
-def reference(data: bytes) -> tuple[list[bytes], str]:
-    """What a reader of frames has to make of these bytes: the packets, and whether it ends inside, well, or wrongly."""
-    packets: list[bytes] = []
-    while len(data) >= 4:
-        kind, length = data[0], int.from_bytes(data[1:4], "big")
-        if kind == 0x50 and 11 <= length <= 65545:
-            if len(data) < 4 + length:
-                return packets, "inside"
-            packets.append(data[4 : 4 + length])
-            data = data[4 + length :]
-        elif data[:4] == BEAT:
-            data = data[4:]
-        elif data[:4] == QUESTION[:4]:
-            if len(data) < 12:
-                return packets, "inside"
-            if data[4] >= 0x40:
-                return packets, "wrong"  # a time that no clock has
-            data = data[12:]
-        elif data[:4] == UNASKED[:4]:
-            return packets, "wrong" if len(data) >= 12 else "inside"
-        else:
-            return packets, "wrong"
-    return packets, "inside" if data else "well"
 
 
 def feed(pieces: list[bytes]) -> tuple[list[bytes], str]:
@@ -198,12 +117,6 @@ def test_a_packet_that_the_device_refuses_costs_that_packet_only(pipe):
 
 def outbound_of(device: Device, pipe: Pipe, least: int = 128 * 1024):
     return stream.Outbound(device.descriptor, pipe.into, least)
-
-
-def packets_in(data: bytes) -> list[bytes]:
-    packets, end = reference(data)
-    assert end == "well", "what was written are whole frames"
-    return packets
 
 
 def answered(outbound, data: bytes, delay: int = 1000) -> None:
@@ -403,7 +316,7 @@ def path(window, start: float, round_trip: float, rate: float, seconds: float = 
 def test_a_full_path_is_filled_and_its_queue_stays_short(round_trip, rate):
     queue, reached = path(stream.Window(131072), 0, round_trip, rate)
     assert reached > 0.85 * rate
-    assert queue < 0.03 + 131072 / rate
+    assert queue < max(0.02, round_trip * 0.3) + 131072 / rate
 
 
 def test_a_path_that_becomes_longer_is_not_taken_for_a_full_one_for_long():

@@ -5,15 +5,13 @@
 from __future__ import annotations
 
 import ipaddress
-import os
-import socket
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.stream_helper import load
+from tests.unit.stream_helper import Device, Pipe, load, packets_in
 
 stream = load()
 
@@ -258,39 +256,30 @@ def test_a_connection_that_has_gone_is_asked_no_more():
 @pytest.fixture
 def link():
     """An outbound over a path of 50 ms, what the kernel gives it, and what it hands to ssh."""
-    kernel, device = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    kernel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
-    out, into = os.pipe()
-    for descriptor in (out, into, device.fileno(), kernel.fileno()):
-        os.set_blocking(descriptor, False)
-    below = Below()
-    outbound = stream.Outbound(device.fileno(), into, 131072, below)
+    device, pipe = Device(), Pipe()
+    outbound = stream.Outbound(device.descriptor, pipe.into, 131072, Below())
     outbound.ask()
     outbound.flush()
-    os.read(out, 1 << 20)
+    pipe.read()
     place, left = outbound._asked[0]
     outbound._asked[0] = (place, left - 51_000)
     outbound.learn(1000)
     outbound.tune(12.5e6)
-    yield SimpleNamespace(kernel=kernel, outbound=outbound, below=below, out=out)
-    kernel.close()
+    yield SimpleNamespace(kernel=device.kernel, outbound=outbound, pipe=pipe)
     device.close()
-    os.close(out)
-    os.close(into)
+    pipe.close()
 
 
 def handed(link) -> bytes:
     """What ssh is given now, which takes all."""
-    found: bytes = b""
-    link.outbound.full = False
-    link.outbound.flush()
+    found = b""
     while True:
-        try:
-            found += os.read(link.out, 1 << 20)
-        except BlockingIOError:
-            return found
         link.outbound.full = False
         link.outbound.flush()
+        got = link.pipe.read()
+        if not got:
+            return found
+        found += got
 
 
 def test_on_a_long_path_a_ping_passes_what_waits_for_tcp(link):
@@ -318,11 +307,5 @@ def test_everything_leaves_at_last_and_whole(link):
     while outbound.blocked:
         outbound._pace._looked = 0.0
         data += handed(link)
-    found = []
-    while data:
-        length = int.from_bytes(data[1:4], "big")
-        if data[0] == stream.PACKET:
-            found.append(data[4 : 4 + length])
-        data = data[4 + length :]
-    assert sorted(found) == sorted(sent)
+    assert sorted(packets_in(data)) == sorted(sent)
     assert outbound.patience is None

@@ -13,7 +13,7 @@ from tests.lab.docker_engine import docker
 
 from ..cases import CIPHER, OPENVPN, PIPE, RAW, RECIPE, STREAM, TUN, WIREGUARD, Case
 from ..links import build, choose, prepare, ssh_words, wait_for
-from ..measure import median, received
+from ..measure import median, percentile, received
 from ..nodes import Pair, pair_of_nodes
 from ..options import Amounts, Tell
 from ..process import ROOT, BenchError, say
@@ -47,11 +47,6 @@ class Sample:
     ping_ms: float | None = None
     ping_99_ms: float | None = None
     error: str | None = None
-
-
-def percentile(values: Sequence[float], share: float) -> float | None:
-    """What this share of them stays below; None of none."""
-    return sorted(values)[min(len(values) - 1, int(len(values) * share))] if values else None
 
 
 def measure(pair: Pair, line: Line, case: Case, seconds: float, ways: Sequence[tuple[int, bool]]) -> Iterator[Sample]:
