@@ -252,7 +252,7 @@ def test_the_window_holds_back_what_makes_others_wait(device, pipe):
     data = push(device, outbound, pipe, 40)
     assert outbound.blocked
     assert not outbound.full
-    assert outbound.sent - outbound._arrived <= 131072 + 60004 * 2
+    assert outbound.sent - outbound.arrived <= 131072 + 60004 * 2
     answered(outbound, data, 5_000)
     outbound.flush()
     assert pipe.read() != b"", "an answer lets the next ones go"
@@ -396,10 +396,9 @@ def ssh_connection(far: socket.socket) -> str:
     return " ".join(str(word) for end in (far.getpeername(), far.getsockname()) for word in end)
 
 
-def test_the_kernel_tells_of_the_connection_below(connection, monkeypatch):
+def test_the_kernel_tells_of_the_connection_below(connection):
     near, far = connection
-    monkeypatch.setenv("SSH_CONNECTION", ssh_connection(far))
-    carrier = stream.carrier_here()
+    carrier = stream.carrier_here(ssh_connection(far))
     for _turn in range(20):
         far.sendall(b"x" * 1000)
         near.recv(1000)
@@ -420,9 +419,8 @@ def test_the_kernel_tells_of_the_connection_below(connection, monkeypatch):
 
 
 @pytest.mark.parametrize("words", ["", "10.0.0.1 22", "somewhere 1 here 2", "10.0.0.1 x 10.0.0.2 y"])
-def test_where_sshd_tells_no_connection_there_is_none_to_ask(monkeypatch, words):
-    monkeypatch.setenv("SSH_CONNECTION", words)
-    assert stream.carrier_here() is None
+def test_where_sshd_tells_no_connection_there_is_none_to_ask(words):
+    assert stream.carrier_here(words) is None
 
 
 def said(tmp_path: Path, *lines: str) -> list[str]:
@@ -469,14 +467,14 @@ def test_a_far_end_that_only_asks_ends_the_session(device, pipe):
 
 
 class Ends:
-    """Two lanes joined by a socket, as ssh joins them, each in a thread."""
+    """Two links joined by a socket, as ssh joins them, each in a thread."""
 
     def __init__(self, silence: float = 5.0) -> None:
         self.devices = [Device(), Device()]
         self.sockets = list(socket.socketpair())
         self.reasons: dict[int, BaseException] = {}
-        self.lanes = [
-            stream.Lane(device.descriptor, end.fileno(), os.dup(end.fileno()), f"end{1 - number}", silence, 1500)
+        self.links = [
+            stream.Link(device.descriptor, end.fileno(), os.dup(end.fileno()), f"end{1 - number}", silence, 1500)
             for number, (device, end) in enumerate(zip(self.devices, self.sockets, strict=True))
         ]
         self.beats = [0, 0]
@@ -492,7 +490,7 @@ class Ends:
             self.beats[number] += 1
 
         try:
-            self.lanes[number].run(beat)
+            self.links[number].run(beat)
         except stream.EndedError as reason:
             self.reasons[number] = reason
             self.sockets[number].shutdown(socket.SHUT_RDWR)

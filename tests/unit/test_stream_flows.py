@@ -85,6 +85,10 @@ def taken(flows, count: int = 10_000, now: float = 0.0) -> list[bytes]:
     return found
 
 
+def put(flows, packet: bytes, now: float) -> None:
+    flows.put(stream.flow_of(packet), packet, now)
+
+
 def numbered(flow: int, number: int, size: int = 1400) -> bytes:
     return ipv4(ports=(flow, 80), size=size)[:-2] + number.to_bytes(2, "big")
 
@@ -92,19 +96,19 @@ def numbered(flow: int, number: int, size: int = 1400) -> bytes:
 def test_a_flow_that_was_idle_passes_one_that_sends_much():
     flows = stream.Flows()
     for number in range(100):
-        flows.put(numbered(1, number), 0.0)
+        put(flows, numbered(1, number), 0.0)
     taken(flows, 30)
     ping = ipv4(protocol=ICMP, size=84)
-    flows.put(ping, 0.001)
+    put(flows, ping, 0.001)
     assert ping in taken(flows, 2)
 
 
 def test_flows_that_send_much_take_turns_by_bytes():
     flows = stream.Flows()
     for number in range(40):
-        flows.put(numbered(1, number, 60000), 0.0)
+        put(flows, numbered(1, number, 60000), 0.0)
         for _packet in range(40):
-            flows.put(numbered(2, number, 1500), 0.0)
+            put(flows, numbered(2, number, 1500), 0.0)
     sent = {1: 0, 2: 0}
     for packet in taken(flows, 400):
         sent[1 if len(packet) > 50000 else 2] += len(packet)
@@ -113,28 +117,28 @@ def test_flows_that_send_much_take_turns_by_bytes():
 
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(40, 60000), st.booleans()), max_size=80))
 def test_whatever_comes_each_flow_keeps_its_order_and_nothing_is_lost_in_time(steps):
-    flows, put, got = stream.Flows(), [], []
+    flows, given, got = stream.Flows(), [], []
     for number, (flow, size, leave) in enumerate(steps):
         packet = numbered(flow, number, size)
-        put.append(packet)
-        flows.put(packet, 0.0)
+        given.append(packet)
+        put(flows, packet, 0.0)
         if leave:
             got += taken(flows, 2)
-    assert flows.size == sum(map(len, put)) - sum(map(len, got))
+    assert flows.size == sum(map(len, given)) - sum(map(len, got))
     got += taken(flows)
     for flow in range(1, 5):
         key = stream.flow_of(numbered(flow, 0))
         assert [each for each in got if stream.flow_of(each) == key] == [
-            each for each in put if stream.flow_of(each) == key
+            each for each in given if stream.flow_of(each) == key
         ]
-    assert (flows.size, flows.dropped, len(got)) == (0, 0, len(put))
+    assert (flows.size, flows.dropped, len(got)) == (0, 0, len(given))
 
 
 def test_a_burst_is_kept_and_a_queue_that_stands_is_dropped_from():
     flows = stream.Flows()
     now, number, worst = 0.0, 0, 0.0
     for _packet in range(100):
-        flows.put(numbered(1, number), now)
+        put(flows, numbered(1, number), now)
         number += 1
     for _turn in range(100):
         now += 0.0009
@@ -144,7 +148,7 @@ def test_a_burst_is_kept_and_a_queue_that_stands_is_dropped_from():
         # A sender that sends 1.1 times what leaves, and never slower.
         now += 0.001
         for _packet in range(2 if number % 10 == 0 else 1):
-            flows.put(numbered(1, number), now)
+            put(flows, numbered(1, number), now)
             number += 1
         flows.take(now, TARGET, INTERVAL)
         worst = max(worst, flows.size)
@@ -156,7 +160,7 @@ def test_the_last_packets_of_a_flow_are_not_dropped():
     """So many connections send when they have become as slow as they can; dropped, they are sent again."""
     flows = stream.Flows()
     for number in range(4):
-        flows.put(numbered(1, number), 0.0)
+        put(flows, numbered(1, number), 0.0)
     flows.take(10.0, TARGET, INTERVAL)
     assert len(taken(flows, now=20.0)) == 3
     assert flows.dropped == 0
@@ -165,10 +169,10 @@ def test_the_last_packets_of_a_flow_are_not_dropped():
 def test_memory_is_bounded_at_the_cost_of_the_longest_flow():
     flows = stream.Flows()
     ping = ipv4(protocol=ICMP, size=84)
-    flows.put(ping, 0.0)
+    put(flows, ping, 0.0)
     for number in range(1000):
-        flows.put(numbered(1, number), 0.0)
-        flows.put(numbered(2, number, 200), 0.0)
+        put(flows, numbered(1, number), 0.0)
+        put(flows, numbered(2, number, 200), 0.0)
         flows.shorten(200_000)
         assert flows.size <= 200_000
     left = taken(flows)

@@ -2,13 +2,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One end of a stream link: whole packets between a tun device and the standard input and output of an ssh session.
 
-    stream.py dial --device tun1001 --lanes 1 --silence 2.5 --peer cloud1 -- ssh -F cloud1.conf -T cloud1
-    stream.py serve --device tun1002 --lanes 1
+    stream.py dial --device tun1001 --lanes auto --silence 2.5 --peer cloud1 -- ssh -F cloud1.conf -T cloud1
+    stream.py serve --device tun1002 --lanes auto
 
 The dialling end runs ssh, once for each lane; the serving end is the command that ssh's key is bound to there. Each
 says hello with a line, then frames go both ways: four bytes, of which the first is the kind and the rest the length,
 and for a packet what the tun device gives and takes, a virtio-net header and the packet (linux/virtio_net.h). Thanks to
 that header a packet may be a TCP segment of 64 KiB that nobody has cut or summed up yet (linux/if_tun.h).
+
+A link of a fixed number of lanes has a process and a queue of the device for each, so that it uses several processors.
+One of `--lanes auto` has one process at each end and begins with one lane. Where the window of an ssh session is all
+that holds packets back, it opens more, and closes them again once they have been of no use for a while. Packets go by
+whichever lane has room and have a number then, by which the far end puts each flow in order.
 
 A peer that says nothing for a while is gone, as each end says at least that it is alive. Whatever goes wrong ends the
 process with one line on standard error; whoever runs it starts it again.
@@ -23,6 +28,8 @@ import fcntl
 import gc
 import json
 import os
+import re
+import secrets
 import select
 import signal
 import socket
@@ -53,8 +60,12 @@ HEAD = struct.Struct("!I")
 # clocks that have nothing to do with each other: only how that changes says something.
 QUESTION, REPLY = struct.Struct("!IQ"), struct.Struct("!Iq")
 PACKET, BEAT, ASK, ANSWER = 0x50, 0x42, 0x41, 0x52
+# A packet with a number: its own, and how far before it the one is that it follows, 0 where it need not wait for any.
+NUMBERED, NUMBER = 0x4E, struct.Struct("!QI")
+# This end has more to send than its lanes take, sends nothing more over this lane, has given up all but the first.
+WANT, LEAVE, CUT = 0x57, 0x4C, 0x43
+LENGTHS = {BEAT: 0, ASK: QUESTION.size - HEAD.size, ANSWER: REPLY.size - HEAD.size, WANT: 0, LEAVE: 0, CUT: 0}
 NO_TIME = 1 << 62
-TOLD = (ASK << 24 | QUESTION.size - HEAD.size, ANSWER << 24 | REPLY.size - HEAD.size)
 LENGTH = 0xFFFFFF
 VNET_HEADER = 10
 LARGEST = VNET_HEADER + 65535
@@ -74,6 +85,8 @@ QUEUE_LEAST, QUEUE_MOST = 32 * 1024, 2 * 1024 * 1024
 # once it has taken longer than TARGET for INTERVAL (seconds), but not of FEWEST: nobody sends less than these.
 LONG_PATH = 3_000
 QUANTUM, TARGET, INTERVAL, FEWEST = 16 * 1024, 0.005, 0.1, 4
+# What a flow may have sent of late, in bytes, to be one that sends little: about a fifth of what it sends in a second.
+LITTLE = 32 * 1024
 PIPE_LEAST, PIPE_MOST = 64 * 1024, 1024 * 1024
 # A full queue still takes packets as small as those that keep a swarm together, up to so much more.
 SMALL, SMALL_ROOM = 1500, 64 * 1024
@@ -95,8 +108,25 @@ STUCK, EMPTY_AGAIN_SECONDS, EMPTY_LONGEST_SECONDS = 4, 2.0, 60.0
 # the next look. Where it did not, it is more for a while.
 AHEAD_SECONDS, AHEAD_LONGEST, LOOK_SECONDS = 0.01, 0.08, 0.004
 AHEAD_SHRINKS = 0.99
+# What TCP has not seen for minutes, a round trip as short as it once was, is over where it is so many times as long.
+GROWN = 1.5
 # TCP's way has to be most of the whole one; the rest may be a second leg, which it does not know.
 WHOLE_WAY, WHOLE_WAY_SLACK = 0.8, 2_000
+# What an ssh session may have under way is OpenSSH's own (channels.h, CHAN_SES_WINDOW_DEFAULT). A link of lanes "auto"
+# opens one more where a session was found waiting for it STARVED times more often than not, up to so many; closes one
+# where all that was carried for so many seconds would have fit half of one; and after a failure waits so many seconds
+# before it tries again, and ever longer.
+SESSION_WINDOW, STARVED, LANES_MOST = 2 * 1024 * 1024, 5, 8
+IDLE_SECONDS, RETRY_SECONDS, RETRY_LONGEST = 60.0, 60.0, 3600.0
+AUTO = "auto"
+# So many bytes may wait for the packets before them, and so many packets come after one that is missing.
+ARRIVALS_MOST, MISSING_MOST = 16 * 1024 * 1024, 1 << 17
+# For so long a line may stand still, or nearly so, before all its lanes but the first are given up.
+STANDING_SECONDS = 1.5
+# The first lane may be silent for so many times longer where others are not.
+FIRST_LANE_SILENCES = 4
+# Where the first lane of a link takes over the others, among the names that have no file (unix(7)).
+DOOR = "\0overssh-stream-"
 # How often an end says within the allowed silence that it is alive, if it has nothing else to say.
 BEATS = 5
 
@@ -199,6 +229,10 @@ class Window:
         """The shortest time that a question and its answer took."""
         return self._round_trip
 
+    def grown(self, round_trip: float) -> None:
+        """For minutes it has not taken less than this round trip."""
+        self._round_trip = round_trip
+
     @property
     def _aimed(self) -> float:
         return max(DELAY, min(self._round_trip / 4, LONGEST_DELAY))
@@ -289,6 +323,7 @@ class Carrier:
 
     def __init__(self, family: int, identity: bytes) -> None:
         """identity: its ends, device and cookie, as the kernel spells them."""
+        self.far = family, identity[2:4], identity[20:36]
         self._socket = _diag_socket()
         # The kernel has answered when a question has been sent.
         self._socket.setblocking(False)
@@ -319,11 +354,10 @@ def _diag_socket() -> socket.socket:
     return asking
 
 
-def carrier_here() -> "Carrier | None":
-    """That of the session which sshd has started this process for."""
-    words = os.environ.get("SSH_CONNECTION", "").split()
+def carrier_here(told: str) -> "Carrier | None":
+    """That of the session which sshd has started a process for; told: what that has in SSH_CONNECTION."""
     try:
-        client, client_port, server, server_port = words
+        client, client_port, server, server_port = told.split()
         family = socket.AF_INET6 if ":" in server else socket.AF_INET
         far, near = (socket.inet_pton(family, address.partition("%")[0]) for address in (client, server))
         return Carrier(family, ENDS.pack(int(server_port), int(client_port), near, far) + NO_COOKIE)
@@ -354,6 +388,21 @@ def carrier_of(command: "list[str]", before: "set[bytes]") -> "Carrier | None":
             if identity not in before
             and ENDS.unpack_from(identity)[1] == ends[1]
             and (family, ENDS.unpack_from(identity)[3]) in places
+        ]
+        if len(new) == 1:
+            return Carrier(*new[0])
+    return None
+
+
+def carrier_beside(first: "Carrier | None", before: "set[bytes]") -> "Carrier | None":
+    """That of another ssh to the same place, where exactly one connection there is new since before."""
+    if first is None:
+        return None
+    with contextlib.suppress(OSError):
+        new = [
+            (family, identity)
+            for family, identity in connections()
+            if identity not in before and (family, identity[2:4], identity[20:36]) == first.far
         ]
         if len(new) == 1:
             return Carrier(*new[0])
@@ -430,9 +479,13 @@ class Flows:
         self._old: deque[bytes] = deque()
         self.size = self.dropped = 0
 
-    def put(self, packet: bytes, now: float) -> None:
-        """A packet, behind its virtio-net header, came now (seconds)."""
-        key = flow_of(packet)
+    def __contains__(self, key: bytes) -> bool:
+        """Whether packets of this flow wait."""
+        flow = self._flows.get(key)
+        return flow is not None and flow.size > 0
+
+    def put(self, key: bytes, packet: bytes, now: float) -> None:
+        """A packet of this flow, behind its virtio-net header, came now (seconds)."""
         flow = self._flows.get(key)
         if flow is None:
             flow = self._flows[key] = Flow()
@@ -495,6 +548,60 @@ class Flows:
         return packet
 
 
+class Waiting:
+    """What waits for the lanes of a link.
+
+    Where there are several, the first one is for flows that send little: all that the others have under way, or lost,
+    does not delay those.
+    """
+
+    def __init__(self) -> None:
+        self._little, self._much = Flows(), Flows()
+        self._several = False
+        # What each flow sent of late, in bytes.
+        self._sent: dict[bytes, int] = {}
+
+    @property
+    def size(self) -> int:
+        """Bytes that wait."""
+        return self._little.size + self._much.size
+
+    @property
+    def dropped(self) -> int:
+        """Packets that were."""
+        return self._little.dropped + self._much.dropped
+
+    def size_for(self, first: bool) -> int:
+        """How many bytes wait for the first lane, or for any other one."""
+        return self._little.size if first and self._several else self.size
+
+    def put(self, packet: bytes, now: float) -> None:
+        """A packet, behind its virtio-net header, came now (seconds)."""
+        key, flows = flow_of(packet), self._little
+        if self._several:
+            sent = self._sent[key] = self._sent.get(key, 0) + len(packet)
+            # Packets of a flow all wait in one place, or they would pass each other.
+            if key in self._much or (sent > LITTLE and key not in self._little):
+                flows = self._much
+        elif key in self._much:
+            flows = self._much
+        flows.put(key, packet, now)
+        less, more = sorted((self._little, self._much), key=lambda flows: flows.size)
+        more.shorten(QUEUE_MOST - less.size)
+
+    def take(self, first: bool, now: float, target: float, interval: float) -> "bytes | None":
+        """The packet that leaves next by the first lane, or by any other one, None where there is none for it."""
+        if first and self._several:
+            return self._little.take(now, target, interval)
+        one, other = (self._little, self._much) if first else (self._much, self._little)
+        return one.take(now, target, interval) or other.take(now, target, interval)
+
+    def tick(self, several: bool) -> None:
+        """Called ten times a second; several: whether packets may leave by several lanes."""
+        self._several = several
+        self._sent = {key: sent // 2 for key, sent in self._sent.items() if sent > 1}
+
+
 def flow_of(packet: bytes) -> bytes:
     """What all packets of a flow have alike: protocol, addresses, and ports where each packet has them.
 
@@ -507,6 +614,125 @@ def flow_of(packet: bytes) -> bytes:
     if len(header) > IPV6_HEADER and header[0] >> 4 == 6:
         return header[6:7] + header[8 : IPV6_HEADER + (PORTS if header[6] in PORTED else 0)]
     return b""
+
+
+class Numbered:
+    """The last packet of a flow: its number, its lane, and where it ends there.
+
+    before: the same two of those before it that had not arrived for sure when it left, the last one of each other lane;
+    free: whether it waits for none.
+    """
+
+    __slots__ = ("before", "free", "lane", "number", "place")
+
+    def __init__(self, number: int, lane: "Outbound", place: int) -> None:
+        self.number, self.lane, self.place = number, lane, place
+        self.before: list[tuple[Outbound, int]] = []
+        self.free = True
+
+    def follow(self, last: "Numbered") -> None:
+        """It is the next one of the same flow."""
+        not_arrived = [(lane, place) for lane, place in [*last.before, (last.lane, last.place)] if lane.arrived < place]
+        self.free = not not_arrived or (last.lane is self.lane and last.free)
+        if not self.free:
+            # What went by the same lane has arrived when this one has.
+            self.before = [(lane, place) for lane, place in not_arrived if lane is not self.lane]
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the far end is known to have given it to its device."""
+        return all(lane.arrived >= place for lane, place in [*self.before, (self.lane, self.place)])
+
+
+class Numbering:
+    """The numbers of packets that go by several lanes.
+
+    A packet has to wait at the far end for the one before it in its flow, unless that has been delivered for sure, or
+    went by the same lane and had to wait for none itself.
+    """
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._last: dict[bytes, Numbered] = {}
+
+    def number(self, packet: bytes, lane: "Outbound", place: int) -> "tuple[int, int]":
+        """The number of a packet, and how far before it the one is that it has to wait for, 0 for none.
+
+        lane, place: by which it leaves, and where it ends there.
+        """
+        self._number += 1
+        key = flow_of(packet)
+        last, found = self._last.get(key), Numbered(self._number, lane, place)
+        self._last[key] = found
+        if last is None:
+            return self._number, 0
+        found.follow(last)
+        return self._number, 0 if found.free else self._number - last.number
+
+    def forget(self) -> None:
+        """What has been delivered is waited for by none."""
+        self._last = {key: last for key, last in self._last.items() if not last.delivered}
+
+
+class Arrivals:
+    """Packets that came by several lanes, in the order of each flow."""
+
+    def __init__(self) -> None:
+        # All up to the floor have been delivered, or are no longer waited for, and these above it.
+        self._floor = self._highest = 0
+        self._above: set[int] = set()
+        # By the number of the one that each waits for: when it came, its own number, and the packet.
+        self._waiting: dict[int, tuple[float, int, bytes]] = {}
+        self._size = 0
+
+    def take(self, number: int, distance: int, packet: "memoryview", now: float) -> "list[memoryview | bytes]":
+        """What may be delivered now (seconds) that this packet has come, which follows the one so far before it."""
+        self._highest = max(self._highest, number)
+        before = number - distance
+        if distance and before > self._floor and before not in self._above:
+            if before in self._waiting:
+                raise EndedError("the far end sent two packets that follow the same one")
+            self._waiting[before] = (now, number, bytes(packet))
+            self._size += len(packet)
+            return self.give_up() if self._size > ARRIVALS_MOST else []
+        found: list[memoryview | bytes] = [packet]
+        self._came(number)
+        while number in self._waiting:
+            _came, number, follower = self._waiting.pop(number)
+            self._size -= len(follower)
+            found.append(follower)
+            self._came(number)
+        # Where many are missing, they are not coming.
+        return found + self.give_up() if len(self._above) > MISSING_MOST else found
+
+    def _came(self, number: int) -> None:
+        if number != self._floor + 1:
+            if number > self._floor:
+                self._above.add(number)
+            return
+        self._floor = number
+        while self._floor + 1 in self._above:
+            self._floor += 1
+            self._above.remove(self._floor)
+
+    def late(self, now: float, patience: float) -> "list[memoryview | bytes]":
+        """What has to be delivered without those before it, where one has been waiting for so long (seconds)."""
+        came = next(iter(self._waiting.values()), (now,))[0]
+        return self.give_up() if now - came > patience else []
+
+    def give_up(self) -> "list[memoryview | bytes]":
+        """All that waits, in order: what is missing went with its lane."""
+        found: list[memoryview | bytes] = [
+            packet for _came, _number, packet in sorted(self._waiting.values(), key=_number_of)
+        ]
+        self._waiting.clear()
+        self._above.clear()
+        self._size, self._floor = 0, self._highest
+        return found
+
+
+def _number_of(waiting: "tuple[float, int, bytes]") -> int:
+    return waiting[1]
 
 
 class Pace:
@@ -543,6 +769,10 @@ class Pace:
         self.knows = seen is not None and seen.least + WHOLE_WAY_SLACK >= WHOLE_WAY * least
         return seen.round_trip if seen is not None and self.knows else None
 
+    def look(self) -> "Seen | None":
+        """What TCP tells at this moment."""
+        return self._carrier.look()
+
     def room(self, now: float, rate: float, window: int) -> int:
         """How many bytes may be handed over now (seconds) at a rate in bytes per second."""
         if now - self._looked >= LOOK_SECONDS:
@@ -576,8 +806,12 @@ class Outbound:
     time and more to wait for, they are kept apart by flow instead.
     """
 
-    def __init__(self, device: int, sink: int, least: int, carrier: "Carrier | None" = None) -> None:
-        room = QUEUE_MOST + SMALL_ROOM + QUESTION.size + HEAD.size + LARGEST + CONTROL_ROOM
+    def __init__(
+        self, device: int, sink: int, least: int, carrier: "Carrier | None" = None, first: "Outbound | None" = None
+    ) -> None:
+        """first: that of the link's first lane, which reads the device for this one, too."""
+        room = (QUEUE_MOST + SMALL_ROOM if first is None else BATCH) + HEAD.size + NUMBER.size + LARGEST
+        room += QUESTION.size + CONTROL_ROOM
         self._device, self._sink, self._least = device, sink, least
         self._pace = Pace(carrier) if carrier else None
         self._filling, self._leaving = bytearray(room), bytearray(room)
@@ -586,26 +820,44 @@ class Outbound:
         self._control = bytearray()
         self._limit, self._pipe, self._rate = least, 0, 0.0
         # How long the path is, in seconds, where it is long; and what waits there.
-        self._long, self._flows, self._scratch = 0.0, Flows(), memoryview(bytearray(LARGEST))
+        self._long = 0.0
+        self.flows: Waiting = Waiting() if first is None else first.flows
+        self._first = first is None
+        self._scratch: memoryview = memoryview(bytearray(LARGEST)) if first is None else first._scratch
+        # Whether packets may leave by this lane; their numbers, once the link has had several.
+        self.open, self.leaving = True, False
+        self.numbering: Numbering | None = None if first is None else first.numbering
         self._window = Window(least)
         self._open_window()
         # Where questions end, in each buffer; and of those under way the place in the stream and when they left.
         self._waiting_questions: list[int] = []
         self._questions: deque[int] = deque()
         self._asked: deque[tuple[int, int]] = deque()
-        self._unasked = self._arrived = 0
-        self.full = False
+        self._unasked = 0
+        # Up to where the far end is known to have everything.
+        self.arrived = 0
+        self.full, self._starved = False, 0
         self.sent = self._too_much = 0
 
     @property
     def dropped(self) -> int:
         """Packets that were, as the link was full."""
-        return self._too_much + self._flows.dropped
+        return self._too_much + self.flows.dropped
+
+    @property
+    def round_trip(self) -> float:
+        """The shortest time that a question and its answer took, in seconds, where the path is long, and else 0."""
+        return self._long
+
+    @property
+    def starved(self) -> bool:
+        """Whether the session's window is what holds packets back: neither the line nor the processor."""
+        return self._starved >= STARVED and self._rate * self._long > SESSION_WINDOW / 2
 
     @property
     def blocked(self) -> bool:
         """Whether something waits that the session or the window did not let go yet."""
-        return self._begin < self._stop or self._end > 0 or self._flows.size > 0
+        return self._begin < self._stop or self._end > 0 or (self.open and self.flows.size_for(self._first) > 0)
 
     @property
     def paced(self) -> "Pace | None":
@@ -619,7 +871,7 @@ class Outbound:
 
     def gather(self) -> None:
         """Read what the device has."""
-        if self._long or self._flows.size:
+        if self._long or self.flows.size or self.numbering:
             self._gather_flows()
         else:
             self._gather_batch()
@@ -656,8 +908,7 @@ class Outbound:
                 length = os.readv(self._device, [scratch])
             except BlockingIOError:
                 break
-            self._flows.put(bytes(scratch[:length]), now)
-            self._flows.shorten(QUEUE_MOST)
+            self.flows.put(bytes(scratch[:length]), now)
 
     def ask(self) -> None:
         """Ask the far end how long a question took that leaves after all that waits in the buffer."""
@@ -706,7 +957,7 @@ class Outbound:
     @property
     def _window_open(self) -> bool:
         # Where no question is under way there is none whose answer would open it.
-        return not self._asked or self.sent - self._arrived < self._room
+        return not self._asked or self.sent - self.arrived < self._room
 
     def _may_leave(self, now: float) -> int:
         """How many bytes of what waits by flow."""
@@ -717,7 +968,7 @@ class Outbound:
 
     def _fill_from_flows(self) -> bool:
         """Move what may leave now into the buffer; whether there is any."""
-        if not self._flows.size:
+        if not self.open or not self.flows.size_for(self._first):
             return False
         now = time.monotonic()
         room = self._may_leave(now)
@@ -725,12 +976,19 @@ class Outbound:
         target, interval = max(TARGET, self._least / max(self._rate, 1.0)), max(INTERVAL, 2 * self._long)
         buffer, end = self._filling, 0
         while end < room:
-            packet = self._flows.take(now, target, interval)
+            packet = self.flows.take(self._first, now, target, interval)
             if packet is None:
                 break
-            HEAD.pack_into(buffer, end, PACKET << 24 | len(packet))
-            buffer[end + 4 : end + 4 + len(packet)] = packet
-            end += 4 + len(packet)
+            if self.numbering is None:
+                HEAD.pack_into(buffer, end, PACKET << 24 | len(packet))
+                begin = end + HEAD.size
+            else:
+                HEAD.pack_into(buffer, end, NUMBERED << 24 | NUMBER.size + len(packet))
+                begin = end + HEAD.size + NUMBER.size
+                number = self.numbering.number(packet, self, self.sent + begin + len(packet))
+                NUMBER.pack_into(buffer, end + HEAD.size, *number)
+            end = begin + len(packet)
+            buffer[begin:end] = packet
         if end:
             self._fill_to(end)
         return end > 0
@@ -744,6 +1002,26 @@ class Outbound:
         """Say that this end is alive, unless what already waits for the session says it."""
         if not self._control and self._begin == self._stop:
             self._control += HEAD.pack(BEAT << 24)
+
+    def tell(self, kind: int) -> None:
+        """Say what takes no more than its kind: that this end wants more lanes, or has cut those that there were."""
+        self._control += HEAD.pack(kind << 24)
+
+    def leave(self) -> None:
+        """Let no more packets leave by this lane, and say so after the last one."""
+        if not self.leaving:
+            self.tell(LEAVE)
+        self.open, self.leaving = False, True
+
+    def gone(self) -> None:
+        """The lane is no more: what has not arrived is not waited for."""
+        self.open, self.arrived = False, sys.maxsize
+
+    def number_all(self) -> int:
+        """Number packets from here on; up to which place others have to have arrived before there are other lanes."""
+        self.numbering = Numbering()
+        self.ask()
+        return self.sent + self._stop - self._begin + self._end
 
     def answer(self, left: int) -> None:
         """Say how long a question that left at this time was on its way."""
@@ -766,9 +1044,9 @@ class Outbound:
         if pace:
             under_way, limited = pace.under_way, pace.limited
         else:
-            under_way, limited = self.sent - self._arrived, self.blocked and not self.full
+            under_way, limited = self.sent - self.arrived, self.blocked and not self.full
         self._window.learn(delay, round_trip, under_way, not self._asked, limited, now / 1e6, carried)
-        self._arrived = place
+        self.arrived = place
         self._open_window()
 
     def tune(self, rate: float) -> None:
@@ -778,13 +1056,23 @@ class Outbound:
         pipe = 1 << int(min(max(self._rate * PIPE_SECONDS, PIPE_LEAST), PIPE_MOST)).bit_length() - 1
         if pipe != self._pipe and resize(self._sink, pipe):
             self._pipe = pipe
+        seen = self._pace.look() if self._pace else None
+        if seen and seen.least > GROWN * self._window.round_trip + LONG_PATH:
+            self._window.grown(seen.least)
+        starves = self.full and self._long > 0 and seen is not None and not seen.unsent
+        self._starved = min(self._starved + 1, 2 * STARVED) if starves else max(self._starved - 1, 0)
 
 
 class Inbound:
     """Packets on their way from the session to the device; outbound is told what else the far end says."""
 
-    def __init__(self, source: int, device: int, outbound: Outbound, who: str) -> None:
+    def __init__(
+        self, source: int, device: int, outbound: Outbound, who: str, arrivals: "Arrivals | None" = None
+    ) -> None:
         self._source, self._device, self._outbound, self._who = source, device, outbound, who
+        self._arrivals = arrivals or Arrivals()
+        # Whether the far end wants more lanes, sends no more over this one, and has cut all but this one.
+        self.wanting = self.left = self.cut = False
         self._view = memoryview(bytearray(INBOUND_ROOM))
         self._begin = self._end = 0
         self.received = self.unfit = 0
@@ -818,25 +1106,62 @@ class Inbound:
                 except OSError as error:
                     self._undelivered(error)
                 begin = after
-            elif head == BEAT << 24:
-                begin += 4
-            elif head in TOLD:
-                after = begin + QUESTION.size
+            else:
+                after = begin + HEAD.size + self._length(head)
                 if after > end:
                     break
-                if head == TOLD[0]:
-                    self._outbound.answer(QUESTION.unpack_from(view, begin)[1])
-                else:
-                    self._outbound.learn(REPLY.unpack_from(view, begin)[1])
+                self._take(head, begin + HEAD.size, after)
                 begin = after
-            else:
-                raise EndedError(f"{self._who} sent {head:08x} where a frame begins, and none begins so")
         if begin == end:
             begin = end = 0
         elif len(view) - end < INBOUND_LEAST:
             view[: end - begin] = view[begin:end]
             begin, end = 0, end - begin
         self._begin, self._end = begin, end
+
+    def _length(self, head: int) -> int:
+        """How long a frame is behind its head, other than a packet's; EndedError where none begins so."""
+        kind, length = head >> 24, head & LENGTH
+        fits = SMALLEST <= length - NUMBER.size <= LARGEST if kind == NUMBERED else LENGTHS.get(kind) == length
+        if not fits:
+            raise EndedError(f"{self._who} sent {head:08x} where a frame begins, and none begins so")
+        return length
+
+    def _take(self, head: int, begin: int, after: int) -> None:
+        """Do what a frame says which is not a packet alone; it lies between these places, its head before them."""
+        kind, view = head >> 24, self._view
+        if kind == NUMBERED:
+            number, distance = NUMBER.unpack_from(view, begin)
+            packet = view[begin + NUMBER.size : after]
+            self.deliver(self._arrivals.take(number, distance, packet, time.monotonic()))
+        elif kind == ASK:
+            self._outbound.answer(QUESTION.unpack_from(view, begin - HEAD.size)[1])
+        elif kind == ANSWER:
+            self._outbound.learn(REPLY.unpack_from(view, begin - HEAD.size)[1])
+        elif kind == WANT:
+            self.wanting = True
+        elif kind == LEAVE:
+            self.left = True
+        elif kind == CUT:
+            self.cut = True
+
+    def asked_for_more(self) -> bool:
+        """Whether the far end has asked for more lanes since the last time."""
+        wanting, self.wanting = self.wanting, False
+        return wanting
+
+    def was_cut(self) -> bool:
+        """Whether the far end has cut all other lanes since the last time."""
+        cut, self.cut = self.cut, False
+        return cut
+
+    def deliver(self, packets: "list[memoryview | bytes]") -> None:
+        """Give packets to the device."""
+        for packet in packets:
+            try:
+                os.write(self._device, packet)
+            except OSError as error:
+                self._undelivered(error)
 
     def _undelivered(self, error: OSError) -> None:
         """A device that is down, or a packet that is none, costs that packet; a device that was removed is the end."""
@@ -846,7 +1171,70 @@ class Inbound:
 
 
 class Lane:
-    """One session with who and its queue of the device. silence: for how many seconds who may say nothing."""
+    """One session with who."""
+
+    def __init__(
+        self, source: int, sink: int, outbound: Outbound, inbound: Inbound, silence: float, end: "Callable[[], None]"
+    ) -> None:
+        """silence: for how many seconds the far end may say nothing; end: ends the session."""
+        for descriptor in (source, sink):
+            os.set_blocking(descriptor, False)
+        self.source, self.sink, self.outbound, self.inbound, self.end = source, sink, outbound, inbound, end
+        self.silence = silence
+        self.begun = False
+        self.heard = self._tuned = self._beaten = time.monotonic()
+        self._sent_at_tuning = self._sent_at_beat = 0
+
+    def begin(self) -> None:
+        """Have something leave, and ask while nothing else is on the path."""
+        self.begun = True
+        self.heard = self._tuned = self._beaten = time.monotonic()
+        self.outbound.ask()
+
+    def hear(self, now: float) -> None:
+        """Read what has come."""
+        if self.inbound.turn():
+            self.heard = now
+        if self.inbound.left:
+            self.outbound.leave()
+
+    def see_to(self, now: float, every: float, who: str) -> None:
+        """What is done by the clock: tune to the rate, say that this end is alive, hear whether the far end is."""
+        outbound = self.outbound
+        if self.begun and now - self._tuned >= TUNE_SECONDS:
+            outbound.tune((outbound.sent - self._sent_at_tuning) / (now - self._tuned))
+            self._tuned, self._sent_at_tuning = now, outbound.sent
+        if self.begun and now - self._beaten >= every:
+            if outbound.sent == self._sent_at_beat:
+                outbound.beat()
+                outbound.flush()
+            self._beaten, self._sent_at_beat = now, outbound.sent
+        if now - self.heard > self.silence:
+            raise EndedError(f"{who} has been silent for {self.silence:g} s")
+
+
+class Growth:
+    """Where further lanes of a link come from: nowhere, for one of a fixed number."""
+
+    # What is waited for, if anything.
+    descriptor: "int | None" = None
+
+    def turn(self, link: "Link") -> None:
+        """There is something to read."""
+
+    def see_to(self, link: "Link", now: float) -> None:
+        """Called ten times a second; now: seconds."""
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+
+
+class Link:
+    """What goes between the device and the lanes of this process.
+
+    silence: for how many seconds who may say nothing. Where the first lane ends, so does the link; any other one just
+    goes.
+    """
 
     def __init__(
         self,
@@ -857,15 +1245,87 @@ class Lane:
         silence: float,
         mtu: int,
         carrier: "Carrier | None" = None,
+        growth: "Growth | None" = None,
     ) -> None:
-        for descriptor in (device, source, sink):
-            os.set_blocking(descriptor, False)
-        self._device, self._source, self._sink = device, source, sink
-        self._who, self._silence = who, silence
-        self.outbound = Outbound(device, sink, max(QUEUE_LEAST, 2 * mtu), carrier)
-        self.inbound = Inbound(source, device, self.outbound, who)
-        self._heard = self._tuned = self._beaten = 0.0  # when
-        self._sent_at_tuning = self._sent_at_beat = 0
+        self._device, self._who, self._silence, self._least = device, who, silence, max(QUEUE_LEAST, 2 * mtu)
+        os.set_blocking(device, False)
+        self._growth = growth or Growth()
+        self.first_carrier = carrier
+        self._arrivals, self._poll = Arrivals(), select.poll()
+        # What is polled, and what of it is a lane's.
+        self._awaited: set[int] = set()
+        self._sources: dict[int, Lane] = {}
+        self._sinks: dict[int, Lane] = {}
+        self.lanes: list[Lane] = []
+        # Up to where the first lane has to have arrived before others may carry anything.
+        self._barrier: int | None = None
+        self._gone_sent = self._gone_received = 0
+        self._beaten, self._turn = 0.0, 0
+        # How many bytes a second leave, of late, and by what that is measured.
+        self._rate, self._sent, self._spread_at = 0.0, 0, time.monotonic()
+        # How many bytes a second arrive by the other lanes.
+        self._arriving, self._arrived, self._bearable = 0.0, 0, time.monotonic()
+        # What decides what is polled.
+        self._states: list[tuple[bool, bool]] = []
+        self._grows: int | None = None
+        self.add(source, sink, carrier, lambda: None)
+
+    @property
+    def outbound(self) -> Outbound:
+        """The first lane's."""
+        return self.lanes[0].outbound
+
+    @property
+    def starved(self) -> bool:
+        """Whether more lanes would carry more."""
+        return all(lane.outbound.starved for lane in self.lanes[1:] or self.lanes)
+
+    @property
+    def carried(self) -> "tuple[int, int]":
+        """Bytes that went there and that came back, since the link came up."""
+        sent = self._gone_sent + sum(lane.outbound.sent for lane in self.lanes)
+        return sent, self._gone_received + sum(lane.inbound.received for lane in self.lanes)
+
+    @property
+    def round_trip(self) -> float:
+        """The shortest time that a question and its answer took, in seconds, where the path is long, and else 0."""
+        return self.outbound.round_trip
+
+    def add(self, source: int, sink: int, carrier: "Carrier | None", end: "Callable[[], None]") -> Lane:
+        """One more lane; end: ends its session."""
+        first = self.lanes[0].outbound if self.lanes else None
+        if first and first.numbering is None:
+            self._barrier = first.number_all()
+        outbound = Outbound(self._device, sink, self._least, carrier, first)
+        outbound.open = first is None
+        inbound = Inbound(source, self._device, outbound, self._who, self._arrivals)
+        lane = Lane(source, sink, outbound, inbound, self._silence, end)
+        self.lanes.append(lane)
+        self._states = []
+        self._sources[source], self._sinks[sink] = lane, lane
+        return lane
+
+    def drop(self, lane: Lane) -> None:
+        """Go on without a lane."""
+        self.lanes.remove(lane)
+        del self._sources[lane.source], self._sinks[lane.sink]
+        self._gone_sent += lane.outbound.sent
+        self._gone_received += lane.inbound.received
+        lane.outbound.gone()
+        for descriptor in {lane.source, lane.sink}:
+            self.forget(descriptor)
+            os.close(descriptor)
+        lane.end()
+        if not lane.inbound.left:
+            # What the lane had under way is not coming.
+            self.lanes[0].inbound.deliver(self._arrivals.give_up())
+
+    def forget(self, descriptor: int) -> None:
+        """Poll it no more, before it is closed."""
+        self._states = []
+        if descriptor in self._awaited:
+            self._awaited.remove(descriptor)
+            self._poll.unregister(descriptor)
 
     def run(self, on_beat: "Callable[[], None]") -> NoReturn:
         """Move packets until something ends it; on_beat is called five times within the silence."""
@@ -876,64 +1336,141 @@ class Lane:
                 raise EndedError("the device was removed on this host") from error
             raise ClosedError(f"the session with {self._who} was closed ({error.strerror})") from error
         finally:
+            self._growth.close()
+            sent, received = self.carried
+            unfit = sum(lane.inbound.unfit for lane in self.lanes)
             say(
-                f"carried {self.outbound.sent} bytes there and {self.inbound.received} back; dropped "
-                f"{self.outbound.dropped} packets as the link was full, {self.inbound.unfit} as the device was down"
+                f"carried {sent} bytes there and {received} back; dropped {self.outbound.dropped} packets as the link "
+                f"was full, {unfit} as the device was down"
             )
 
     def _run(self, on_beat: "Callable[[], None]") -> NoReturn:
-        outbound, inbound, every = self.outbound, self.inbound, self._silence / BEATS
-        source, sink, device = self._source, self._sink, self._device
-        poll = select.poll()
-        poll.register(device, select.POLLIN)
-        poll.register(source, select.POLLIN)
-        awaited = device
-        due = self._heard = self._tuned = self._beaten = time.monotonic()
-        outbound.ask()  # while nothing else is on the path
-        outbound.flush()
+        every, device, first = self._silence / BEATS, self._device, self.lanes[0]
+        due = self._beaten = time.monotonic()
+        first.begin()
+        first.outbound.flush()
+        self._await()
         while True:
-            gathering = awaited != device
-            patience = outbound.patience
-            ready = poll.poll(every * 1000 if patience is None else patience * 1000)
+            gathering = device not in self._awaited
+            patience = first.outbound.patience
+            for lane in self.lanes[1:]:
+                patience = patience or lane.outbound.patience
+            ready = self._poll.poll(every * 1000 if patience is None else patience * 1000)
             now = time.monotonic()
             for descriptor, _event in ready:
-                if descriptor == source:
-                    if inbound.turn():
-                        self._heard = now
-                elif descriptor == sink:
-                    outbound.full = False
-                    outbound.flush()
-                else:
+                if descriptor == device:
                     gathering = True
+                elif descriptor in self._sources:
+                    self._with(self._sources[descriptor], self._hear, now)
+                elif descriptor in self._sinks:
+                    self._sinks[descriptor].outbound.full = False
+                elif descriptor == self._growth.descriptor:
+                    self._growth.turn(self)
             if gathering:
-                outbound.gather()
-            outbound.flush()
-            # While the session takes nothing there is no hurry to read what can't leave.
-            wanted = sink if outbound.full else source if outbound.blocked else device
-            if wanted != awaited:
-                if awaited != source:
-                    poll.unregister(awaited)
-                if wanted != source:
-                    poll.register(wanted, select.POLLOUT if wanted == sink else select.POLLIN)
-                awaited = wanted
+                first.outbound.gather()
+            if len(self.lanes) == 1:
+                first.outbound.flush()
+            else:
+                self._flush()
+            self._await()
             if now >= due:
                 self._see_to(now, every, on_beat)
                 due = now + TUNE_SECONDS
 
+    def _with(self, lane: Lane, work: "Callable[[Lane, float], None]", now: float) -> None:
+        """Do it; where that shows that a lane other than the first has ended, go on without it."""
+        try:
+            work(lane, now)
+        except (EndedError, OSError) as reason:
+            if lane is self.lanes[0] or (isinstance(reason, OSError) and reason.errno == errno.EBADFD):
+                raise
+            if not lane.inbound.left:
+                if not isinstance(reason, EndedError) or isinstance(reason, ClosedError):
+                    # The far end has cut it, and its saying so comes by the first lane, which all others held up.
+                    self.lanes[0].heard = now
+                words = reason.strerror if isinstance(reason, OSError) else reason
+                say(f"a lane to {self._who} has ended ({words}); the link goes on with {len(self.lanes) - 1}")
+            self.drop(lane)
+
+    def _hear(self, lane: Lane, now: float) -> None:
+        lane.hear(now)
+        if not lane.begun:
+            lane.begin()
+        if self._barrier is not None and self.outbound.arrived >= self._barrier:
+            self._barrier = None
+
+    def _flush(self) -> None:
+        """Each lane takes what fits it; the one that is first takes turns."""
+        self._turn = (self._turn + 1) % len(self.lanes)
+        now = time.monotonic()
+        for lane in self.lanes[self._turn :] + self.lanes[: self._turn]:
+            if lane.begun:
+                self._with(lane, lambda lane, _now: lane.outbound.flush(), now)
+
+    def _await(self) -> None:
+        """Poll what may bring anything on: while nothing takes packets there is no hurry to read what can't leave."""
+        states = [(lane.outbound.full, lane.outbound.open and not lane.outbound.blocked) for lane in self.lanes]
+        if states == self._states and self._growth.descriptor == self._grows:
+            return
+        self._states, self._grows = states, self._growth.descriptor
+        wanted = set(self._sources)
+        wanted.update(lane.sink for lane in self.lanes if lane.outbound.full)
+        if any(takes for _full, takes in states):
+            wanted.add(self._device)
+        if self._grows is not None:
+            wanted.add(self._grows)
+        for descriptor in self._awaited - wanted:
+            self._poll.unregister(descriptor)
+        for descriptor in wanted - self._awaited:
+            self._poll.register(descriptor, select.POLLOUT if descriptor in self._sinks else select.POLLIN)
+        self._awaited = wanted
+
     def _see_to(self, now: float, every: float, on_beat: "Callable[[], None]") -> None:
-        """What is done by the clock: tune to the rate, say that this end is alive, hear whether the far end is."""
-        outbound = self.outbound
-        if now - self._tuned >= TUNE_SECONDS:
-            outbound.tune((outbound.sent - self._sent_at_tuning) / (now - self._tuned))
-            self._tuned, self._sent_at_tuning = now, outbound.sent
+        # A packet that the first lane has lost holds it up for longer where others take what the line carries.
+        others_heard = any(now - lane.heard <= self._silence for lane in self.lanes[1:])
+        self.lanes[0].silence = self._silence * (FIRST_LANE_SILENCES if others_heard else 1)
+        for lane in list(self.lanes):
+            self._with(lane, lambda lane, now: lane.see_to(now, every, self._who), now)
         if now - self._beaten >= every:
-            if outbound.sent == self._sent_at_beat:
-                outbound.beat()
-                outbound.flush()
-            self._beaten, self._sent_at_beat = now, outbound.sent
+            self._beaten = now
             on_beat()
-        if now - self._heard > self._silence:
-            raise EndedError(f"{self._who} has been silent for {self._silence:g} s")
+            if self.outbound.numbering:
+                self.outbound.numbering.forget()
+        self.lanes[0].inbound.deliver(self._arrivals.late(now, self._silence))
+        if self.lanes[0].inbound.was_cut():
+            self._cut()
+        self._spread(now)
+        self._growth.see_to(self, now)
+
+    def _cut(self) -> None:
+        """Go on with the first lane alone, which was held up by the others."""
+        self.lanes[0].heard = time.monotonic()
+        for lane in self.lanes[1:]:
+            self.drop(lane)
+
+    def _spread(self, now: float) -> None:
+        """Let packets leave by all lanes, where what leaves is more than a little of what one of them takes."""
+        sent, seconds = self.carried[0] - self._sent, now - self._spread_at
+        self._sent, self._spread_at = self._sent + sent, now
+        self._rate = max(sent / seconds, self._rate * 0.7)
+        enough = SESSION_WINDOW / 4
+        others = [lane.outbound for lane in self.lanes[1:] if lane.begun and not lane.outbound.leaving]
+        under_way, arrived = sum(other.sent - other.arrived for other in others), sum(other.arrived for other in others)
+        self._arriving = max((arrived - self._arrived) / seconds, self._arriving * 0.7)
+        self._arrived = arrived
+        if under_way < max(enough, self._arriving * self._silence):
+            self._bearable = now
+        if now - self._bearable > STANDING_SECONDS:
+            # The line has become so slow that what is under way would block it for long, or was lost.
+            say(f"the line to {self._who} has become much slower; the link goes on with 1 lane")
+            self.outbound.tell(CUT)
+            self._cut()
+            return
+        # They are left when they are empty, or nearly so: what follows has to wait for what they have under way.
+        several = self._barrier is None and (self._rate * self.round_trip > enough or under_way > enough)
+        for other in others:
+            other.open = several
+        self.outbound.flows.tick(several and bool(others))
 
 
 def resize(descriptor: int, size: int) -> bool:
@@ -959,7 +1496,7 @@ def mtu_of(device: str) -> int:
         raise RefusedError(f"there is no device {device} on this host") from error
 
 
-def open_device(device: str, lanes: int) -> int:
+def open_device(device: str, lanes: "int | str") -> int:
     """One queue of the device, which hands out and takes whole segments."""
     mtu_of(device)  # without this the kernel would be asked to make a device of that name
     try:
@@ -968,7 +1505,8 @@ def open_device(device: str, lanes: int) -> int:
         raise RefusedError(
             f"{CLONE_DEVICE} can't be opened on this host ({error.strerror}); its mode has to be 0666"
         ) from error
-    flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | (IFF_MULTI_QUEUE if lanes > 1 else 0)
+    several = lanes not in (1, AUTO)
+    flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | (IFF_MULTI_QUEUE if several else 0)
     try:
         fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH22x", device.encode(), flags))
         fcntl.ioctl(descriptor, TUNSETVNETHDRSZ, struct.pack("i", VNET_HEADER))
@@ -979,7 +1517,7 @@ def open_device(device: str, lanes: int) -> int:
         if error.errno == errno.EBUSY:
             raise EndedError(f"the device {device} is in use by another process on this host") from error
         if error.errno == errno.EINVAL:
-            kind = "one queue" if lanes > 1 else "several queues"
+            kind = "one queue" if several else "several queues"
             raise RefusedError(
                 f"the device {device} on this host was made for {kind}, and the link has lanes: {lanes}"
             ) from error
@@ -1066,6 +1604,10 @@ def hear_hello(source: int, who: str, seconds: float, passing: float = 0.0) -> "
         heard = begun
         if (printed and not passing) or len(heard) > LONGEST_HELLO:
             raise _foreign(printed or heard, who)
+    return _facts(heard, who)
+
+
+def _facts(heard: bytes, who: str) -> "dict[str, Any]":
     try:
         facts = json.loads(heard[len(HELLO) :].decode())
     except ValueError:
@@ -1096,8 +1638,12 @@ def _foreign(line: bytes, who: str) -> RefusedError:
     )
 
 
-def check_hello(facts: "dict[str, Any]", lanes: int, who: str) -> None:
-    """RefusedError where the other end speaks something else."""
+def check_hello(facts: "dict[str, Any]", lanes: "int | str", who: str) -> None:
+    """RefusedError where the other end speaks something else, and what the far end itself says is wrong."""
+    if "refused" in facts:
+        raise RefusedError(f"{who} says: {facts['refused']}")
+    if "ended" in facts:
+        raise EndedError(f"{who} says: {facts['ended']}")
     if facts.get("version") != VERSION:
         raise RefusedError(
             f"the helper at {who} has version {facts.get('version')!r} and this one {VERSION!r}; install the same "
@@ -1111,11 +1657,19 @@ def serve(options: argparse.Namespace) -> NoReturn:
     """The serving end of one lane, on standard input and output."""
     who = "the dialling end"
     facts = hear_hello(0, who, HELLO_SECONDS)
+    told = os.environ.get("SSH_CONNECTION", "")
     try:
         check_hello(facts, options.lanes, who)
-        lane, silence = facts.get("lane"), facts.get("silence")
-        if not isinstance(lane, int) or not isinstance(silence, (int, float)) or not 0.1 <= silence <= 86400:
+        lane, silence, link = facts.get("lane"), facts.get("silence"), facts.get("link", "")
+        if (
+            not isinstance(lane, int)
+            or not isinstance(silence, (int, float))
+            or not 0.1 <= silence <= 86400
+            or not re.fullmatch("[0-9a-f]{32}" if options.lanes == AUTO else "", str(link))
+        ):
             raise RefusedError(f"the hello of {who} makes no sense")
+        if options.lanes == AUTO and lane > 0:
+            hand_over(link, told)
         mtu = mtu_of(options.device)
         if lane == 0:
             take_over(options.device)
@@ -1124,14 +1678,76 @@ def serve(options: argparse.Namespace) -> NoReturn:
         say_hello(1, **{"refused" if isinstance(reason, RefusedError) else "ended": str(reason)})
         raise
     try:
+        growth = Door(link) if options.lanes == AUTO else None
         say_hello(1, lanes=options.lanes)
         # The first frame says that all lanes are there.
         if not _readable(0, HELLO_SECONDS):
             raise EndedError(f"{who} has said nothing for {HELLO_SECONDS:g} s")
         discard(device)
-        Lane(device, 0, 1, who, silence, mtu, carrier_here()).run(lambda: None)
+        Link(device, 0, 1, who, silence, mtu, carrier_here(told), growth).run(lambda: None)
     finally:
         release(device)
+
+
+def hand_over(link: str, told: str) -> NoReturn:
+    """Give this session to the process that serves the link's first lane, and wait until it has no use for it any more.
+
+    EndedError where there is none. told: the session's SSH_CONNECTION.
+    """
+    door = socket.socket(socket.AF_UNIX)
+    try:
+        door.connect(DOOR + link)
+    except OSError as error:
+        raise EndedError("the first lane of the link is gone") from error
+    if uid_of(door) != os.getuid():
+        raise EndedError("the first lane of the link is not this account's")
+    say_hello(1, lanes=AUTO)
+    socket.send_fds(door, [b"." + told.encode()], [0, 1])
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 1)
+    # There is nothing more to be read, and what waits for the end meanwhile may as well be small.
+    os.dup2(door.fileno(), 0)
+    os.execvp("cat", ["cat"])  # noqa: S606 - no shell is needed
+
+
+def uid_of(near: socket.socket) -> int:
+    """Whose the other end of a socket without a network is."""
+    return int(struct.unpack("=iII", near.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1])
+
+
+class Door(Growth):
+    """Where sessions of further lanes are handed over to the process that serves the first one."""
+
+    def __init__(self, link: str) -> None:
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(DOOR + link)
+        self._listening.listen()
+        self._listening.settimeout(0)
+        self.descriptor = self._listening.fileno()
+        self._asked = 0.0
+
+    def turn(self, link: Link) -> None:
+        """Somebody brings a session."""
+        with contextlib.suppress(BlockingIOError):
+            near, _address = self._listening.accept()
+            if uid_of(near) != os.getuid() or len(link.lanes) >= LANES_MOST:
+                near.close()
+                return
+            near.settimeout(1.0)
+            told, descriptors, _flags, _from = socket.recv_fds(near, LONGEST_HELLO, 2)
+            if len(descriptors) == 2:
+                source, sink = descriptors
+                link.add(source, sink, carrier_here(told[1:].decode(errors="replace")), near.close)
+
+    def see_to(self, link: Link, now: float) -> None:
+        """Only the end that dials can open a lane."""
+        if link.starved and len(link.lanes) < LANES_MOST and now - self._asked >= 1:
+            self._asked = now
+            link.outbound.tell(WANT)
+
+    def close(self) -> None:
+        """Its name goes with it."""
+        self._listening.close()
 
 
 class Session:
@@ -1149,36 +1765,127 @@ class Session:
             os.close(back)
 
 
+class Opener(Growth):
+    """Opens further lanes where one session's window is too small, one after the other, and closes them again."""
+
+    def __init__(self, begin: "Callable[[int], Session]", end: "Callable[[Session], None]", who: str) -> None:
+        """begin: starts the session of the lane with this number; end: ends one."""
+        self._begin, self._end, self._who = begin, end, who
+        self._session: Session | None = None
+        self._heard, self._deadline, self._before = b"", 0.0, set[bytes]()
+        self._opened, self._not_before, self._pause = 0, 0.0, RETRY_SECONDS
+        # With how many lanes there are enough for now: the first one is not for what fills a session's window.
+        self._enough = self._had = 1
+        self._carried, self._looked, self._useful = 0, 0.0, 0.0
+
+    def turn(self, link: Link) -> None:
+        """The far end, or ssh, has something to say of the lane that is being opened."""
+        session = self._session
+        if session is None:
+            return
+        got = os.read(session.source, LONGEST_HELLO)
+        self._heard = _begun((self._heard + got)[-LONGEST_HELLO:])
+        try:
+            if not got:
+                raise EndedError("the session ended before the helper there answered")
+            if self._heard.startswith(HELLO) and self._heard.endswith(b"\n"):
+                check_hello(_facts(self._heard, self._who), AUTO, self._who)
+                self._add(link, session)
+        except (RefusedError, EndedError) as reason:
+            self._fail(link, session, reason)
+
+    def _add(self, link: Link, session: Session) -> None:
+        self._session, self.descriptor, self._pause = None, None, RETRY_SECONDS
+        carrier = carrier_beside(link.first_carrier, self._before)
+        link.add(session.source, session.sink, carrier, lambda: self._end(session)).begin()
+        say(f"connected to {self._who}, {len(link.lanes)} lanes")
+
+    def _fail(self, link: Link, session: Session, reason: Exception) -> None:
+        self._session, self.descriptor = None, None
+        link.forget(session.source)
+        os.close(session.source)
+        os.close(session.sink)
+        self._end(session)
+        if self._pause == RETRY_SECONDS:
+            say(f"a further lane to {self._who} can't be opened ({reason}); the link goes on with {len(link.lanes)}")
+        self._not_before = time.monotonic() + self._pause
+        self._pause = min(2 * self._pause, RETRY_LONGEST)
+
+    def see_to(self, link: Link, now: float) -> None:
+        """Open a lane where that would help, and close one that has been of no use for long."""
+        for lane in link.lanes[1:]:
+            if lane.inbound.left:
+                link.drop(lane)
+        if link.lanes[0].inbound.asked_for_more() or link.starved:
+            self._enough = min(max(3, len(link.lanes) + 1), LANES_MOST)
+        elif len(link.lanes) < self._had:
+            # What became of that one may become of the next.
+            self._enough = len(link.lanes)
+        self._had = len(link.lanes)
+        if self._is_useful(link, now):
+            self._useful = now
+        if self._session:
+            if now > self._deadline:
+                self._fail(link, self._session, EndedError(f"nothing was said for {HELLO_SECONDS:g} s"))
+        elif len(link.lanes) < self._enough and now >= self._not_before:
+            self._open(now)
+        elif len(link.lanes) > 1 and now - self._useful > IDLE_SECONDS:
+            self._enough = 1
+            link.lanes[-1].outbound.leave()
+
+    def _open(self, now: float) -> None:
+        self._opened += 1
+        self._before = identities()
+        self._session = self._begin(self._opened)
+        self._heard, self._deadline = b"", now + HELLO_SECONDS
+        self.descriptor = self._session.source
+
+    def _is_useful(self, link: Link, now: float) -> bool:
+        """Whether what was carried since the last look would have filled more than half of one session's window."""
+        carried, looked = sum(link.carried), self._looked
+        moved, self._carried, self._looked = carried - self._carried, carried, now
+        return moved * link.round_trip > SESSION_WINDOW / 2 * (now - looked)
+
+
 class Dialler:
-    """The dialling end: an ssh for each lane, and once all of them are there a process for each lane."""
+    """The dialling end: an ssh for each lane, and for those of a fixed number a process, too, once all are there."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        self._device, self._lanes, self._peer = str(options.device), int(options.lanes), str(options.peer)
+        self._device, self._peer, self._lanes = str(options.device), str(options.peer), options.lanes
         self._silence, self._command = float(options.silence), list(options.command)
+        # By it the far end knows which sessions belong together.
+        self._link = secrets.token_hex(16) if self._lanes == AUTO else ""
         self._sessions: list[Session] = []
         self._carriers: list[Carrier | None] = []
         self._queues: list[int] = []
         self._workers: list[int] = []
 
     def run(self) -> NoReturn:
-        """Connect every lane, then move packets."""
+        """Connect, then move packets."""
         mtu = mtu_of(self._device)
-        for number in range(self._lanes):
-            self._connect(number)
+        self._connect(0)
+        for number in range(1, 1 if self._lanes == AUTO else self._lanes):
+            try:
+                self._connect(number)
+            except EndedError as reason:
+                self._end(self._sessions[-1])
+                say(f"a further lane to {self._peer} can't be opened ({reason}); the link goes on with {number}")
+                break
         # Not before: an open device has a carrier, and routes through it are taken.
         self._queues = [open_device(self._device, self._lanes) for _session in self._sessions]
-        lanes = [
-            Lane(queue, session.source, session.sink, self._peer, self._silence, mtu, carrier)
+        growth = Opener(self._begin, self._end, self._peer) if self._lanes == AUTO else None
+        links = [
+            Link(queue, session.source, session.sink, self._peer, self._silence, mtu, carrier, growth)
             for queue, session, carrier in zip(self._queues, self._sessions, self._carriers)
         ]
-        for queue, lane in zip(self._queues, lanes):
+        for queue, link in zip(self._queues, links):
             discard(queue)
-            lane.outbound.beat()
-            lane.outbound.flush()
-        say(f"connected to {self._peer}, {self._lanes} lane{'s' * (self._lanes > 1)}")
-        for lane in lanes[1:]:
-            self._begin_worker(lane)
-        lanes[0].run(self._check_workers)
+            link.outbound.beat()
+            link.outbound.flush()
+        say(f"connected to {self._peer}, {len(links)} lane{'s' * (len(links) > 1)}")
+        for link in links[1:]:
+            self._begin_worker(link)
+        links[0].run(self._check_workers)
 
     def close(self) -> None:
         """End every process that was started, and let the device go."""
@@ -1197,28 +1904,34 @@ class Dialler:
                 return session.process.wait(1.0)
         return None
 
-    def _connect(self, number: int) -> None:
-        before = identities()
+    def _begin(self, number: int) -> Session:
         session = Session(self._command)
         self._sessions.append(session)
+        facts = {"link": self._link} if self._link else {}
         with contextlib.suppress(BrokenPipeError):  # its own words say why
-            say_hello(session.sink, lanes=self._lanes, lane=number, silence=self._silence)
+            say_hello(session.sink, lanes=self._lanes, lane=number, silence=self._silence, **facts)
+        return session
+
+    def _end(self, session: Session) -> None:
+        self._sessions.remove(session)
+        session.process.kill()
+        session.process.wait()
+
+    def _connect(self, number: int) -> None:
+        before = identities()
+        session = self._begin(number)
         facts = hear_hello(session.source, self._peer, HELLO_SECONDS, PASSING_SECONDS)
-        if "refused" in facts:
-            raise RefusedError(f"{self._peer} says: {facts['refused']}")
-        if "ended" in facts:
-            raise EndedError(f"{self._peer} says: {facts['ended']}")
         check_hello(facts, self._lanes, self._peer)
         self._carriers.append(carrier_of(self._command, before))
 
-    def _begin_worker(self, lane: Lane) -> None:
+    def _begin_worker(self, link: Link) -> None:
         parent = os.getpid()
         worker = os.fork()
         if worker:
             self._workers.append(worker)
             return
         try:
-            lane.run(lambda: _require_parent(parent))
+            link.run(lambda: _require_parent(parent))
         except EndedError as reason:
             say(f"ended: {reason}")
         except StoppedError:
@@ -1264,6 +1977,11 @@ def _stop(_signal: int, _frame: "Any") -> NoReturn:
     raise StoppedError
 
 
+def lanes_of(word: str) -> "int | str":
+    """The number of lanes, or "auto"; ValueError where it is neither."""
+    return AUTO if word == AUTO else int(word)
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="One end of an overssh stream link.")
     ends = parser.add_subparsers(dest="end", required=True)
@@ -1271,7 +1989,7 @@ def _options() -> argparse.Namespace:
     for end in ("dial", "serve"):
         arguments = ends.add_parser(end)
         arguments.add_argument("--device", required=True, help="the tun device of this end")
-        arguments.add_argument("--lanes", type=int, default=1, help="how many sessions share the device")
+        arguments.add_argument("--lanes", type=lanes_of, default=1, help="how many sessions share the device, or auto")
         if end == "dial":
             arguments.add_argument("--peer", required=True, help="the far end's name")
             arguments.add_argument("--silence", type=float, default=2.5, help="seconds that an end may say nothing")
