@@ -4,69 +4,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
 import re
 import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-HELPER = Path(__file__).resolve().parents[2] / "roles" / "tunnel" / "files" / "stream.py"
-PYTHON = [sys.executable, "-I"]
-SILENCE = 2.5
+from .stream_pair import HELPER, SILENCE, Pair, Side, pair_of, until
+
 HELLO = 'OVERSSH-STREAM {"version": "1", "lanes": 1}'
-
-# Both programs run inside a namespace. The receiver says what arrived.
-RECEIVE = """
-import hashlib, socket, sys
-listening = socket.create_server((sys.argv[1], 5000), family=socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET)
-print("ready", flush=True)
-taken, _ = listening.accept()
-digest = hashlib.sha256()
-while got := taken.recv(1 << 20):
-    digest.update(got)
-print(digest.hexdigest(), flush=True)
-"""
-SEND = """
-import socket, sys
-sending, content = socket.create_connection((sys.argv[1], 5000)), sys.stdin.buffer.read()
-for _time in range(int(sys.argv[2])):
-    sending.sendall(content)
-sending.close()
-"""
-COUNT = """
-import select, socket, sys
-sockets = []
-for flow in range(int(sys.argv[2])):
-    taken = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    taken.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-    taken.bind((sys.argv[1], 6000 + flow))
-    sockets.append(taken)
-numbers = {taken: [] for taken in sockets}
-print("ready", flush=True)
-wait = 30
-while ready := select.select(sockets, [], [], wait)[0]:
-    for taken in ready:
-        numbers[taken].append(int(taken.recv(1500)[:8]))
-    wait = 2
-for found in numbers.values():
-    print(len(found), int(found == sorted(found)), flush=True)
-"""
-SEND_NUMBERED = """
-import socket, sys
-flows, each = int(sys.argv[2]), int(sys.argv[3])
-sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _flow in range(flows)]
-for number in range(each):
-    for flow, sending in enumerate(sockets):
-        sending.sendto(b"%08d" % number + bytes(100), (sys.argv[1], 6000 + flow))
-"""
-
 
 HOLD = """
 import fcntl, os, struct, sys, time
@@ -105,138 +54,15 @@ print(_tun_device.offloads(sys.argv[1]))
 """
 
 
-class Side:
-    """A network namespace with one tun device."""
-
-    def __init__(self, name: str, device: str, mine: str, theirs: str) -> None:
-        self.name, self.device, self.address, self._theirs = name, device, mine, theirs
-
-    def run(self, *argv: str, check: bool = True, data: str | None = None) -> subprocess.CompletedProcess[str]:
-        command = ["ip", "netns", "exec", self.name, *argv]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=check, input=data)
-
-    def start(self, *argv: str) -> subprocess.Popen[str]:
-        command = ["ip", "netns", "exec", self.name, *argv]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-    def make_device(self, lanes: int = 1, mtu: int = 65000, owner: int = 0) -> None:
-        self.run("ip", "link", "delete", self.device, check=False)
-        kind = ["multi_queue"] if lanes > 1 else []
-        self.run("ip", "tuntap", "add", "dev", self.device, "mode", "tun", "user", str(owner), *kind)
-        self.run("ip", "link", "set", self.device, "mtu", str(mtu), "up")
-        self.run("ip", "address", "add", self.address, "peer", self._theirs, "dev", self.device)
-
-    def serving(self, lanes: int = 1) -> list[str]:
-        words = [*PYTHON, str(HELPER), "serve", "--device", self.device, "--lanes", str(lanes)]
-        return ["ip", "netns", "exec", self.name, *words]
-
-
 def offloads(side: Side) -> bool:
     """Whether the kernel leaves checksums to whoever reads the side's device."""
     return side.run(sys.executable, "-c", OFFLOADS, side.device).stdout == "True\n"
 
 
-class Dialling:
-    """A dialling helper, and the file that it and what it runs write their words to."""
-
-    def __init__(self, command: list[str], log: Path) -> None:
-        self._log = log
-        with log.open("w") as words:
-            self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=words)
-
-    @property
-    def said(self) -> str:
-        return self._log.read_text(encoding="utf-8")
-
-    @property
-    def runs(self) -> bool:
-        return self.process.poll() is None
-
-    def status(self) -> int:
-        """How it ends, which it has to do by itself."""
-        return self.process.wait(60)
-
-
-class Pair:
-    def __init__(self, folder: Path) -> None:
-        self.near = Side(f"overssh-near-{os.getpid()}", "tun801", "192.0.2.1", "192.0.2.2")
-        self.far = Side(f"overssh-far-{os.getpid()}", "tun802", "192.0.2.2", "192.0.2.1")
-        self._folder = folder
-        self._dialled: list[Dialling] = []
-        self.used: list[subprocess.Popen[str]] = []
-
-    def make_devices(self, lanes: int = 1, mtu: int = 65000) -> None:
-        self.near.make_device(lanes, mtu)
-        self.far.make_device(lanes, mtu)
-
-    def dial(self, lanes: int = 1, command: list[str] | None = None, silence: float = SILENCE) -> Dialling:
-        words = ["dial", "--device", self.near.device, "--lanes", str(lanes), "--peer", "far"]
-        helper = [*PYTHON, str(HELPER), *words, "--silence", str(silence), "--", *(command or self.far.serving(lanes))]
-        log = self._folder / f"dial{len(self._dialled)}.log"
-        self._dialled.append(Dialling(["ip", "netns", "exec", self.near.name, *helper], log))
-        return self._dialled[-1]
-
-    def connect(self, lanes: int = 1) -> Dialling:
-        dialling = self.dial(lanes)
-        self.until_it_crosses(dialling)
-        return dialling
-
-    def crosses(self) -> bool:
-        return self.near.run("ping", "-c1", "-W1", self.far.address, check=False).returncode == 0
-
-    def until_it_crosses(self, dialling: Dialling) -> None:
-        until(lambda: not dialling.runs or self.crosses())
-        assert dialling.runs, dialling.said
-
-    def send(self, megabytes: int, backwards: bool = False) -> None:
-        """One TCP connection over the link, its content compared by digest."""
-        source, target = (self.far, self.near) if backwards else (self.near, self.far)
-        receiver = target.start(sys.executable, "-c", RECEIVE, target.address)
-        assert receiver.stdout is not None
-        assert receiver.stdout.readline() == "ready\n"
-        content = os.urandom(1 << 20)
-        command = ["ip", "netns", "exec", source.name, sys.executable, "-c", SEND, target.address, str(megabytes)]
-        subprocess.run(command, input=content, check=True, timeout=120)
-        digest = hashlib.sha256(content * megabytes)
-        assert receiver.communicate(timeout=60)[0].strip() == digest.hexdigest()
-
-    def helpers(self, end: str) -> list[int]:
-        """The helpers' processes of an end, dial or serve."""
-        command = ["pgrep", "-f", f"^{sys.executable} -I {HELPER} {end} "]
-        found = subprocess.run(command, capture_output=True, text=True, check=False)
-        return [int(word) for word in found.stdout.split()]
-
-    def end(self) -> None:
-        for end in ("dial", "serve"):
-            for process in self.helpers(end):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL)
-        for user in self.used:
-            user.kill()
-        for dialling in self._dialled:
-            dialling.process.kill()
-            dialling.process.wait()
-
-
-def until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Pair]:
-    made = Pair(tmp_path)
-    for side in (made.near, made.far):
-        subprocess.run(["ip", "netns", "add", side.name], check=True)
-        side.run("ip", "link", "set", "lo", "up")
-    try:
+    with pair_of(tmp_path) as made:
         yield made
-    finally:
-        made.end()
-        for side in (made.near, made.far):
-            subprocess.run(["ip", "netns", "delete", side.name], check=True)
 
 
 def memory_mb(process: int) -> float:
@@ -282,16 +108,10 @@ def test_two_lanes_carry_and_keep_each_flow_in_order(pair):
     assert len(pair.helpers("dial")) == len(pair.helpers("serve")) == 2
     pair.send(24)
     pair.send(24, backwards=True)
-    flows, each = 8, 2000
-    counting = pair.far.start(sys.executable, "-c", COUNT, pair.far.address, str(flows))
-    assert counting.stdout is not None
-    assert counting.stdout.readline() == "ready\n"
-    pair.near.run(sys.executable, "-c", SEND_NUMBERED, pair.far.address, str(flows), str(each))
-    lines = [line.split() for line in counting.communicate(timeout=120)[0].splitlines()]
-    assert len(lines) == flows
+    found = pair.count_in_order(flows=8, each=2000)
+    assert len(found) == 8
     # A burst that finds the device's queue full loses packets, as anywhere; those that arrive are in order.
-    assert all(int(count) > each / 10 for count, _sorted in lines), lines
-    assert [in_order for _count, in_order in lines] == ["1"] * flows, lines
+    assert all(count > 200 and in_order for count, in_order in found), found
 
 
 def test_one_lane_that_ends_ends_all_of_them(pair):
@@ -301,6 +121,22 @@ def test_one_lane_that_ends_ends_all_of_them(pair):
     assert dialling.status() == 1
     assert "overssh-stream: ended: " in dialling.said
     until(lambda: pair.helpers("dial") == pair.helpers("serve") == [])
+
+
+def test_a_further_lane_that_cannot_be_opened_is_done_without(pair, tmp_path):
+    """As where sshd lets in no more than so many at a time."""
+    pair.make_devices(lanes=3)
+    command = tmp_path / "ssh"
+    serving = " ".join(pair.far.serving(lanes=3))
+    command.write_text(f'#!/bin/sh\nmkdir "$0.$PPID.1" 2>/dev/null || mkdir "$0.$PPID.2" || exit 255\nexec {serving}\n')
+    command.chmod(0o755)
+    dialling = pair.dial(lanes=3, command=[str(command)])
+    pair.until_it_crosses(dialling)
+    reason = "the session with far ended before its helper answered"
+    assert f"a further lane to far can't be opened ({reason}); the link goes on with 2\n" in dialling.said
+    assert dialling.said.count("can't be opened") == 1
+    assert "connected to far, 2 lanes" in dialling.said
+    pair.send(24)
 
 
 def test_a_helper_that_is_told_to_stop_leaves_the_devices_as_plain_ssh_needs_them(pair):

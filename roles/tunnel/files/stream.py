@@ -1003,6 +1003,11 @@ class Outbound:
         if not self._control and self._begin == self._stop:
             self._control += HEAD.pack(BEAT << 24)
 
+    def settle(self) -> None:
+        """Ask about what has left since the last question, where nothing more may follow soon."""
+        if not self._asked and self.sent - self.arrived > ASK_LEAST:
+            self.ask()
+
     def tell(self, kind: int) -> None:
         """Say what takes no more than its kind: that this end wants more lanes, or has cut those that there were."""
         self._control += HEAD.pack(kind << 24)
@@ -1204,6 +1209,8 @@ class Lane:
         if self.begun and now - self._tuned >= TUNE_SECONDS:
             outbound.tune((outbound.sent - self._sent_at_tuning) / (now - self._tuned))
             self._tuned, self._sent_at_tuning = now, outbound.sent
+            if outbound.numbering:
+                outbound.settle()
         if self.begun and now - self._beaten >= every:
             if outbound.sent == self._sent_at_beat:
                 outbound.beat()
