@@ -313,3 +313,51 @@ def test_everything_leaves_at_last_and_whole(link):
         data += handed(link)
     assert sorted(packets_in(data)) == sorted(sent)
     assert outbound.patience is None
+
+
+def answered(link, microseconds: int) -> None:
+    """Ask, and have the answer come after so long."""
+    link.outbound.ask()
+    handed(link)
+    place, left = link.outbound._asked[-1]
+    link.outbound._asked.clear()
+    link.outbound._asked.append((place, left - microseconds))
+    link.outbound.learn(microseconds // 2)
+
+
+def test_a_path_is_long_once_tcp_has_not_seen_a_short_one_for_minutes(link):
+    """As where a host has moved: what a question took in the beginning is no measure any more."""
+    below = link.outbound._pace._carrier
+    below.least = 500
+    answered(link, 500)
+    assert link.outbound.round_trip == 0, "that is a short path"
+    answered(link, 50_000)
+    link.outbound.tune(1e6)
+    answered(link, 50_000)
+    assert link.outbound.round_trip == 0, "it may be a queue"
+    below.least = 50_000
+    link.outbound.tune(1e6)
+    answered(link, 52_000)
+    assert link.outbound.round_trip == pytest.approx(0.05, abs=0.003)
+
+
+@pytest.mark.parametrize(
+    ("unsent", "rate", "starves"),
+    [
+        (0, 25e6, True),
+        # The line is what limits it, or whoever sends.
+        (100_000, 25e6, False),
+        (0, 5e6, False),
+    ],
+)
+def test_a_session_whose_window_is_too_small_is_recognized(link, unsent, rate, starves):
+    outbound = link.outbound
+    outbound._pace._carrier.unsent = unsent
+    for _tenth in range(20):
+        outbound.full = True
+        outbound.tune(rate)
+    assert outbound.starved is starves
+    for _tenth in range(10):
+        outbound.full = False
+        outbound.tune(rate)
+    assert not outbound.starved, "it has room now"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.stream_helper import load
+from tests.unit.stream_helper import Device, Pipe, load
 
 stream = load()
 
@@ -234,8 +234,61 @@ def test_memory_is_bounded_whoever_fills_it():
     assert waiting.dropped > 0
 
 
+@pytest.fixture
+def link():
+    """One of two lanes, whose far ends are pipes that nobody reads."""
+    device, pipes = Device(), [Pipe() for _end in range(4)]
+    ends: list[str] = []
+    made = stream.Link(device.descriptor, pipes[0].out, pipes[1].into, "cloud1", 2.5, 65000)
+    made.add(pipes[2].out, pipes[3].into, None, lambda: ends.append("second")).begin()
+    yield SimpleNamespace(link=made, ends=ends, pipes=pipes)
+    device.close()
+    for pipe in pipes:
+        pipe.close()
+
+
+@pytest.mark.parametrize("carries_on", [True, False])
+def test_lanes_that_have_more_under_way_than_a_slow_line_bears_are_given_up(link, capsys, carries_on):
+    first, second = link.link.lanes
+    link.link._barrier = None
+    second.outbound.sent = 2 << 20
+    begun = link.link._spread_at
+    for tenth in range(1, 30):
+        if carries_on:
+            second.outbound.arrived += 100_000
+            second.outbound.sent += 100_000
+        link.link._spread(begun + tenth / 10)
+    assert (second in link.link.lanes) is carries_on
+    assert link.ends == ([] if carries_on else ["second"])
+    assert (bytes([stream.CUT, 0, 0, 0]) in first.outbound._control) is not carries_on
+    said = "the line to cloud1 has become much slower; the link goes on with 1 lane"
+    assert (said in capsys.readouterr().err) is not carries_on
+
+
+def test_what_the_far_end_has_cut_is_given_up_here(link):
+    link.link.lanes[0].inbound.cut = True
+    link.link._see_to(link.link._spread_at + 1, 0.5, lambda: None)
+    assert (len(link.link.lanes), link.ends) == (1, ["second"])
+
+
+def test_a_lane_that_falls_silent_is_done_without_and_the_first_is_waited_for_longer(link, capsys):
+    first, second = link.link.lanes
+    now = first.heard
+    second.heard = now + 5
+    link.link._see_to(now + 7, 0.5, lambda: None)
+    assert link.link.lanes == [first, second], "somebody is there"
+    first.heard = now + 9
+    link.link._see_to(now + 9, 0.5, lambda: None)
+    assert link.link.lanes == [first]
+    assert "a lane to cloud1 has ended (cloud1 has been silent for 2.5 s); the link goes on with 1" in (
+        capsys.readouterr().err
+    )
+    with pytest.raises(stream.EndedError, match=r"cloud1 has been silent for 2\.5 s"):
+        link.link._see_to(now + 12, 0.5, lambda: None)
+
+
 class Lane:
-    """An outbound of which only this is asked."""
+    """One of which only this is asked."""
 
     def __init__(self) -> None:
         self.inbound = SimpleNamespace(left=False, asked_for_more=lambda: False)
