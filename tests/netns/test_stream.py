@@ -128,7 +128,9 @@ def test_a_further_lane_that_cannot_be_opened_is_done_without(pair, tmp_path):
     pair.make_devices(lanes=3)
     command = tmp_path / "ssh"
     serving = " ".join(pair.far.serving(lanes=3))
-    command.write_text(f'#!/bin/sh\nmkdir "$0.$PPID.1" 2>/dev/null || mkdir "$0.$PPID.2" || exit 255\nexec {serving}\n')
+    # Asked for its configuration, it tells none.
+    lets_in = 'test "$1" = -G && exit 1; mkdir "$0.1" 2>/dev/null || mkdir "$0.2" 2>/dev/null || exit 255'
+    command.write_text(f"#!/bin/sh\n{lets_in}\nexec {serving}\n")
     command.chmod(0o755)
     dialling = pair.dial(lanes=3, command=[str(command)])
     pair.until_it_crosses(dialling)

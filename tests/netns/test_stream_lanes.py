@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -44,11 +44,19 @@ def further_lanes(pair: Pair) -> int:
     return len(re.findall("@overssh-stream-", pair.far.run("ss", "-xH", "state", "connected").stdout))
 
 
+def carry_until(pair: Pair, done: Callable[[], bool], backwards: bool = False) -> None:
+    def carried() -> bool:
+        pair.send(50, backwards)
+        return done()
+
+    until(carried)
+
+
 def with_all_lanes(pair: Pair, **how) -> Dialling:
     dialling = pair.dial(lanes="auto", **how)
     pair.until_it_crosses(dialling)
     assert dialling.said == "overssh-stream: connected to far, 1 lane\n"
-    until(lambda: pair.send(100) or f"connected to far, {LANES} lanes" in dialling.said)
+    carry_until(pair, lambda: f"connected to far, {LANES} lanes" in dialling.said)
     return dialling
 
 
@@ -59,7 +67,7 @@ def children(process: int) -> list[int]:
 @pytest.mark.parametrize("backwards", [False, True])
 def test_lanes_open_where_they_are_wanted_and_carry_intact_both_ways(pair, backwards):
     dialling = pair.connect(lanes="auto")
-    until(lambda: pair.send(100, backwards) or f"connected to far, {LANES} lanes" in dialling.said)
+    carry_until(pair, lambda: f"connected to far, {LANES} lanes" in dialling.said, backwards)
     for _transfer in range(3):
         pair.send(100)
         pair.send(100, backwards=True)
@@ -83,7 +91,7 @@ def test_a_lane_that_ends_is_done_without(pair, tmp_path):
     dialling = with_all_lanes(pair, command=[str(command)])
     (dialler,) = pair.helpers("dial")
     os.kill(children(children(dialler)[-1])[0], signal.SIGKILL)
-    until(lambda: pair.send(8) or f"; the link goes on with {LANES - 1}\n" in dialling.said)
+    carry_until(pair, lambda: f"; the link goes on with {LANES - 1}\n" in dialling.said)
     assert re.search(
         rf"^overssh-stream: a lane to far has ended \(.+\); the link goes on with {LANES - 1}$", dialling.said, re.M
     )
@@ -116,7 +124,7 @@ def test_a_further_lane_that_cannot_be_opened_is_said_once(pair, tmp_path):
     command.chmod(0o755)
     dialling = pair.dial(lanes="auto", command=[str(command)])
     pair.until_it_crosses(dialling)
-    until(lambda: pair.send(100) or "can't be opened" in dialling.said)
+    carry_until(pair, lambda: "can't be opened" in dialling.said)
     pair.send(100)
     reason = "the session ended before the helper there answered"
     assert dialling.said.count(f"a further lane to far can't be opened ({reason}); the link goes on with 1\n") == 1

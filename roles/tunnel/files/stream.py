@@ -125,8 +125,9 @@ ARRIVALS_MOST, MISSING_MOST = 16 * 1024 * 1024, 1 << 17
 STANDING_SECONDS = 1.5
 # The first lane may be silent for so many times longer where others are not.
 FIRST_LANE_SILENCES = 4
-# Where the first lane of a link takes over the others, among the names that have no file (unix(7)).
-DOOR = "\0overssh-stream-"
+# Where the first lane of a link takes over the others, among the names that have no file (unix(7)): by device, as a key
+# opens one, and by what the two ends call the link.
+DOOR = "\0overssh-stream-{}-{}"
 # How often an end says within the allowed silence that it is alive, if it has nothing else to say.
 BEATS = 5
 
@@ -586,8 +587,9 @@ class Waiting:
         elif key in self._much:
             flows = self._much
         flows.put(key, packet, now)
-        less, more = sorted((self._little, self._much), key=lambda flows: flows.size)
-        more.shorten(QUEUE_MOST - less.size)
+        if self.size > QUEUE_MOST:
+            less, more = sorted((self._little, self._much), key=lambda flows: flows.size)
+            more.shorten(QUEUE_MOST - less.size)
 
     def take(self, first: bool, now: float, target: float, interval: float) -> "bytes | None":
         """The packet that leaves next by the first lane, or by any other one, None where there is none for it."""
@@ -1676,7 +1678,7 @@ def serve(options: argparse.Namespace) -> NoReturn:
         ):
             raise RefusedError(f"the hello of {who} makes no sense")
         if options.lanes == AUTO and lane > 0:
-            hand_over(link, told)
+            hand_over(DOOR.format(options.device, link), told)
         mtu = mtu_of(options.device)
         if lane == 0:
             take_over(options.device)
@@ -1685,7 +1687,7 @@ def serve(options: argparse.Namespace) -> NoReturn:
         say_hello(1, **{"refused" if isinstance(reason, RefusedError) else "ended": str(reason)})
         raise
     try:
-        growth = Door(link) if options.lanes == AUTO else None
+        growth = Door(DOOR.format(options.device, link)) if options.lanes == AUTO else None
         say_hello(1, lanes=options.lanes)
         # The first frame says that all lanes are there.
         if not _readable(0, HELLO_SECONDS):
@@ -1696,14 +1698,14 @@ def serve(options: argparse.Namespace) -> NoReturn:
         release(device)
 
 
-def hand_over(link: str, told: str) -> NoReturn:
+def hand_over(name: str, told: str) -> NoReturn:
     """Give this session to the process that serves the link's first lane, and wait until it has no use for it any more.
 
-    EndedError where there is none. told: the session's SSH_CONNECTION.
+    EndedError where there is none. name: of its door; told: the session's SSH_CONNECTION.
     """
     door = socket.socket(socket.AF_UNIX)
     try:
-        door.connect(DOOR + link)
+        door.connect(name)
     except OSError as error:
         raise EndedError("the first lane of the link is gone") from error
     if uid_of(door) != os.getuid():
@@ -1725,9 +1727,9 @@ def uid_of(near: socket.socket) -> int:
 class Door(Growth):
     """Where sessions of further lanes are handed over to the process that serves the first one."""
 
-    def __init__(self, link: str) -> None:
+    def __init__(self, name: str) -> None:
         self._listening = socket.socket(socket.AF_UNIX)
-        self._listening.bind(DOOR + link)
+        self._listening.bind(name)
         self._listening.listen()
         self._listening.settimeout(0)
         self.descriptor = self._listening.fileno()
