@@ -342,17 +342,19 @@ def test_a_path_is_long_once_tcp_has_not_seen_a_short_one_for_minutes(link):
 
 
 @pytest.mark.parametrize(
-    ("unsent", "rate", "starves"),
+    ("under_way", "unsent", "rate", "starves"),
     [
-        (0, 25e6, True),
-        # The line is what limits it, or whoever sends.
-        (100_000, 25e6, False),
-        (0, 5e6, False),
+        (2_000_000, 20_000, 25e6, True),
+        # The line is what limits it, or the processor, or whoever sends.
+        (2_000_000, 1_000_000, 25e6, False),
+        (1_000_000, 0, 25e6, False),
+        (2_000_000, 0, 5e6, False),
     ],
 )
-def test_a_session_whose_window_is_too_small_is_recognized(link, unsent, rate, starves):
+def test_a_session_whose_window_is_too_small_is_recognized(link, under_way, unsent, rate, starves):
     outbound = link.outbound
-    outbound._pace._carrier.unsent = unsent
+    outbound.sent = outbound.arrived + under_way
+    outbound._pace._carrier.unsent, outbound._pace._carrier.in_flight = unsent, under_way - unsent
     for _tenth in range(20):
         outbound.full = True
         outbound.tune(rate)

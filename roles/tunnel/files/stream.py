@@ -1066,7 +1066,9 @@ class Outbound:
         seen = self._pace.look() if self._pace else None
         if seen and seen.least > GROWN * self._window.round_trip + LONG_PATH:
             self._window.grown(seen.least)
-        starves = self.full and self._long > 0 and seen is not None and not seen.unsent
+        # TCP sends what it has, nearly all of a session's window is under way, and ssh takes no more.
+        sends = seen is None or seen.unsent <= seen.in_flight / 4
+        starves = self.full and self._long > 0 and sends and self.sent - self.arrived > SESSION_WINDOW * 0.75
         self._starved = min(self._starved + 1, 2 * STARVED) if starves else max(self._starved - 1, 0)
 
 
@@ -1479,7 +1481,8 @@ class Link:
         several = self._barrier is None and (self._rate * self.round_trip > enough or under_way > enough)
         for other in others:
             other.open = several
-        self.outbound.flows.tick(several and bool(others))
+        # With two of them the first one carries its part: one session's window was too small already.
+        self.outbound.flows.tick(several and len(others) > 1)
 
 
 def resize(descriptor: int, size: int) -> bool:
@@ -1826,7 +1829,7 @@ class Opener(Growth):
             if lane.inbound.left:
                 link.drop(lane)
         if link.lanes[0].inbound.asked_for_more() or link.starved:
-            self._enough = min(max(3, len(link.lanes) + 1), LANES_MOST)
+            self._enough = min(2 * len(link.lanes) + 1, LANES_MOST)
         elif len(link.lanes) < self._had:
             # What became of that one may become of the next.
             self._enough = len(link.lanes)
