@@ -27,6 +27,8 @@ STAMP = struct.Struct("!d")
 BLOCK = 64 * 1024
 # A server gives up what was broken off after ten seconds.
 BUSY_SECONDS = 15
+# iperf3 makes its connections one after the other.
+CONNECT_SECONDS = 0.5
 
 
 def busy_seconds() -> float:
@@ -77,7 +79,7 @@ def transfer(namespace: str, target: str, seconds: float, streams: int, *more: s
     words += ["--connect-timeout", "3000", "--time", f"{seconds:g}", "--parallel", str(streams), *more]
     pinging = ping(namespace, target, seconds, 0.03)
     before, started = busy_seconds(), time.monotonic()
-    report = iperf3(words, seconds)
+    report = iperf3(words, seconds + streams * CONNECT_SECONDS)
     took, after = time.monotonic() - started, busy_seconds()
     pinging.send_signal(signal.SIGINT)
     pings = round_trips(pinging.communicate()[0])
