@@ -13,14 +13,19 @@ import json
 import os
 import re
 import signal
+import socket
+import socketserver
 import statistics
 import struct
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 STAMP = struct.Struct("!d")
 # As much as a pipe holds, and no less than what ssh reads at once.
@@ -29,6 +34,12 @@ BLOCK = 64 * 1024
 BUSY_SECONDS = 15
 # iperf3 makes its connections one after the other.
 CONNECT_SECONDS = 0.5
+# What answers fetches and counts datagrams. A datagram begins with its flow's number.
+ANSWER_PORT, NUMBER = 5202, struct.Struct("!I")
+FETCH_BYTES, FETCH_SECONDS, FETCHES = 100_000, 30.0, 4
+DATAGRAM_BYTES, DATAGRAMS_PER_SECOND = 200, 50
+# A transfer has by then what it gets; as long may datagrams still be on their way after it.
+SETTLE_SECONDS = 1.0
 
 
 def busy_seconds() -> float:
@@ -86,6 +97,86 @@ def transfer(namespace: str, target: str, seconds: float, streams: int, *more: s
     keep = ("sum_received", "sum_received_bidir_reverse")
     ends = {key: report["end"][key] for key in keep if key in report.get("end", {})}
     return {"error": report.get("error"), "end": ends, "busy": after - before, "seconds": took, "pings": pings}
+
+
+class _Answer(socketserver.BaseRequestHandler):
+    """One connection: "f" and 100 KB are answered by a byte, "c" and a flow's number by how many datagrams came."""
+
+    arrived: ClassVar[Counter[bytes]] = Counter()
+
+    def handle(self) -> None:
+        with self.request.makefile("rb") as source:
+            if source.read(1) == b"f":
+                source.read(FETCH_BYTES)
+                self.request.sendall(b".")
+            else:
+                self.request.sendall(NUMBER.pack(self.arrived[source.read(NUMBER.size)]))
+
+
+def answer() -> dict[str, Any]:
+    """The far end of beside, for as long as it is let."""
+    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    datagrams.bind(("", ANSWER_PORT))
+    with socketserver.ThreadingTCPServer(("", ANSWER_PORT), _Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        while True:
+            _Answer.arrived[datagrams.recv(DATAGRAM_BYTES)[: NUMBER.size]] += 1
+
+
+def fetches(target: str, begin: float, end: float) -> list[float]:
+    """Milliseconds that 100 KB took over each of a few fresh connections; begin, end: by the monotonic clock.
+
+    They go the way of the transfer, from connecting to the far end's word that it has them: as long as a fetch from
+    the other side takes.
+    """
+    took = []
+    for number in range(FETCHES):
+        time.sleep(max(0.0, begin + (end - begin) * number / FETCHES - time.monotonic()))
+        started = time.monotonic()
+        if started > end:
+            break
+        with contextlib.suppress(OSError), socket.create_connection((target, ANSWER_PORT), FETCH_SECONDS) as connection:
+            connection.sendall(b"f" + bytes(FETCH_BYTES))
+            if connection.recv(1):
+                took.append((time.monotonic() - started) * 1000)
+    return took
+
+
+def datagrams(target: str, flow: bytes, begin: float, end: float) -> int:
+    """Send a flow of 50 datagrams a second, and say how many; begin, end: by the monotonic clock."""
+    sent, due = 0, begin
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as source:
+        while due < end:
+            time.sleep(max(0.0, due - time.monotonic()))
+            source.sendto(flow.ljust(DATAGRAM_BYTES, b"\0"), (target, ANSWER_PORT))
+            sent, due = sent + 1, due + 1 / DATAGRAMS_PER_SECOND
+    return sent
+
+
+def arrived(target: str, flow: bytes, sent: int) -> int:
+    """How many of a flow's datagrams have come to the far end, those included that still come."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        with socket.create_connection((target, ANSWER_PORT), FETCH_SECONDS) as connection:
+            connection.sendall(b"c" + flow)
+            (count,) = NUMBER.unpack(connection.recv(NUMBER.size, socket.MSG_WAITALL))
+        if count >= sent or time.monotonic() > deadline:
+            return int(count)
+        time.sleep(0.1)
+
+
+def beside(target: str, seconds: float) -> dict[str, Any]:
+    """A transfer of one connection, and beside it a ping, fetches and a flow of datagrams."""
+    flow = NUMBER.pack(time.time_ns() % 2**32)
+    begin = time.monotonic() + min(SETTLE_SECONDS, seconds / 2)
+    end = time.monotonic() + seconds
+    with ThreadPoolExecutor(2) as pool:
+        fetching = pool.submit(fetches, target, begin, end)
+        sending = pool.submit(datagrams, target, flow, begin, end)
+        report = transfer("", target, seconds, 1)
+        found, sent = fetching.result(), sending.result()
+    fetched = {"fetches": found, "fetched_bytes": len(found) * FETCH_BYTES}
+    return {**report, **fetched, "datagrams": {"sent": sent, "arrived": arrived(target, flow, sent)}}
 
 
 def pipe(seconds: float, ssh: list[str]) -> dict[str, Any]:
@@ -176,6 +267,8 @@ def memory(word: str) -> dict[str, Any]:
 COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "idle": idle,
     "transfer": transfer,
+    "answer": answer,
+    "beside": beside,
     "pipe": pipe,
     "echo": echo,
     "delay": delay,

@@ -132,6 +132,25 @@ def wan(report: dict[str, Any]) -> str:
     return "\n".join([*lines, "", words, ""])
 
 
+def beside(report: dict[str, Any]) -> str:
+    """What goes beside one connection over each line: a ping, a fetch, a flow of datagrams."""
+    fields = {"ping_ms": 0, "ping_99_ms": 0, "fetch_ms": 0, "datagram_loss_percent": 1}
+    labels = {**LABELS, "stream-before": f"stream of `{report['beside']}`"}
+    heads = ["line", "beside", "ping, ms", "99th", "100 KB, ms", "datagrams lost, %"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for line, label in report["lines"].items():
+        for row in report["rows"]:
+            if row["line"] == line and row.get("fetch_ms") is not None:
+                figures = (figure(row.get(name), digits) for name, digits in fields.items())
+                lines.append("| " + " | ".join([label, labels[row["case"]], *figures]) + " |")
+    return "\n".join([*lines, ""]) if len(lines) > 2 else "Not measured.\n"
+
+
+def over_lines(report: dict[str, Any]) -> str:
+    """All tables of the part wan."""
+    return f"{wan(report)}\n{beside(report)}"
+
+
 def firewall(report: dict[str, Any]) -> str:
     """What nft_rule takes on each ruleset."""
     heads = ["rules on the host", "rules of the task", "their places", "nft's two lists, s", "their CPU s"]
@@ -225,7 +244,7 @@ def filled(text: str, written: dict[str, str]) -> str:
 # What one report has for one table of the pages.
 TABLES = {
     "bench_window": window,
-    "bench_wan": wan,
+    "bench_wan": over_lines,
     "bench_firewall": firewall,
     "bench_site": site,
     "bench_fleet": fleet,

@@ -135,6 +135,10 @@ def test_every_case_carries_something_over_a_line(written: Written) -> None:
         if row["case"] != PIPE.name:
             # The line's own round trip is 50 ms.
             assert row["ping_idle_ms"] > 50, row
+        if row["case"] in wan.FETCHED and (row["streams"], row["back"]) == (1, False):
+            # Two round trips at least.
+            assert row["fetch_ms"] > 100, row
+            assert 0 <= row["datagram_loss_percent"] < 100, row
     assert [aim["aim"] for aim in report["aims"]] == ["100-50-1, 1", "100-50-1, 128 of 1"]
     page.wan(report)
 

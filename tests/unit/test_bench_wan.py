@@ -4,13 +4,19 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+import time
+from dataclasses import replace
 from typing import Any
 
-from tests.bench import page
+import pytest
+
+from tests.bench import agent, page
 from tests.bench.cases import PIPE, RAW, STREAM
 from tests.bench.options import USUAL
 from tests.bench.wan.lines import LINES
-from tests.bench.wan.run import Sample, aims, rows, ways
+from tests.bench.wan.run import Sample, aims, lost_percent, rows, ways
 
 LINE = {line.name: line for line in LINES}
 
@@ -54,3 +60,36 @@ def test_many_connections_are_measured_where_packets_get_lost() -> None:
     assert counts["100-50-0.1"] == counts["50-150-bursts"] == [1, 8, 128, 1]
     assert counts["100-20"] == counts["mobile"] == [1, 8, 1]
     assert ways(RAW, LINE["100-50-1"], USUAL) == [(1, False)]
+
+
+def test_what_goes_beside_a_transfer_is_told_where_it_was_tried() -> None:
+    found = samples((1, 76.0), (8, 60.0))
+    found[1] = replace(
+        found[1], ping_ms=70.4, ping_99_ms=99.6, fetch_ms=412.5, datagram_loss_percent=lost_percent(400, 390)
+    )
+    report = {"rows": rows(found), "lines": {"100-50-1": "the line"}, "beside": None}
+    assert page.beside(report).splitlines()[2:] == ["| the line | transport stream | 70 | 100 | 412 | 2.5 |"]
+    assert page.beside({**report, "rows": rows(samples((1, 76.0)))}) == "Not measured.\n"
+    assert lost_percent(0, 0) is None
+
+
+@pytest.fixture
+def far_end(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of an agent that answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(agent, "ANSWER_PORT", free.getsockname()[1])
+    threading.Thread(target=agent.answer, daemon=True).start()
+    deadline = time.monotonic() + 10
+    while not agent.fetches("127.0.0.1", time.monotonic(), time.monotonic() + 0.01) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return "127.0.0.1"
+
+
+def test_fetches_are_timed_and_datagrams_counted_by_flow(far_end: str) -> None:
+    now = time.monotonic()
+    assert min(agent.fetches(far_end, now, now + 0.05)) > 0
+    now = time.monotonic()
+    assert agent.datagrams(far_end, b"one.", now, now + 0.09) == 5
+    assert agent.arrived(far_end, b"one.", 5) == 5
+    assert agent.arrived(far_end, b"two.", 0) == 0

@@ -12,9 +12,9 @@ from typing import Any
 from tests.lab.docker_engine import docker
 
 from ..cases import CIPHER, OPENVPN, PIPE, RAW, RECIPE, STREAM, TUN, WIREGUARD, Case
-from ..links import build, choose, prepare, ssh_words, wait_for
+from ..links import build, choose, prepare, running, ssh_words, wait_for
 from ..measure import median, percentile, received
-from ..nodes import Pair, pair_of_nodes
+from ..nodes import AGENT, Pair, pair_of_nodes
 from ..options import Amounts, Tell
 from ..process import ROOT, BenchError, say
 from ..process import run as run_program
@@ -28,6 +28,8 @@ HELPER = "roles/tunnel/files/stream.py"
 CASES = (RAW, PIPE, RECIPE, TUN, OPENVPN, WIREGUARD, STREAM)
 # The stream with the helper of another revision.
 BEFORE = "stream-before"
+# Those that fetches and datagrams are tried beside.
+FETCHED = (RAW.name, TUN.name, STREAM.name, BEFORE)
 SHARE = 0.9
 # What many connections carry at least of what one carries, on lines that lose so much.
 MANY, MANY_SHARE, MANY_LOSS_PERCENT = 128, 0.5, 1.0
@@ -40,6 +42,8 @@ MORE_SECONDS = 60.0
 class Sample:
     """One transfer over a line; ping_ms and ping_99_ms: beside it; error: why it gave nothing.
 
+    fetch_ms: what 100 KB over a fresh connection take beside it and in its direction; datagram_loss_percent: of a flow
+    of 50 datagrams a second that goes with them.
     There is no ping beside many connections: to make them takes about as long as the transfer.
     """
 
@@ -51,6 +55,8 @@ class Sample:
     ping_idle_ms: float | None = None
     ping_ms: float | None = None
     ping_99_ms: float | None = None
+    fetch_ms: float | None = None
+    datagram_loss_percent: float | None = None
     error: str | None = None
 
 
@@ -72,8 +78,12 @@ def measure(pair: Pair, line: Line, case: Case, seconds: float, ways: Sequence[t
 
 
 def _transfer(pair: Pair, sample: Sample, seconds: float) -> Sample:
-    words = ("", pair.cloud.underlay, seconds, sample.streams, *(["--reverse"] if sample.back else []))
-    answer = pair.edge.ask("transfer", *words, timeout=seconds + MORE_SECONDS + sample.streams)
+    target, patience = pair.cloud.underlay, seconds + MORE_SECONDS + sample.streams
+    if sample.case in FETCHED and (sample.streams, sample.back) == (1, False):
+        answer = pair.edge.ask("beside", target, seconds, timeout=patience)
+    else:
+        more = ["--reverse"] if sample.back else []
+        answer = pair.edge.ask("transfer", "", target, seconds, sample.streams, *more, timeout=patience)
     try:
         count, took = received(answer)
     except BenchError as error:
@@ -81,10 +91,17 @@ def _transfer(pair: Pair, sample: Sample, seconds: float) -> Sample:
     pings = answer["pings"] if sample.streams < MANY else []
     return replace(
         sample,
-        mbit_s=rounded(count * 8 / took / 1e6),
+        mbit_s=rounded((count + answer.get("fetched_bytes", 0)) * 8 / took / 1e6),
         ping_ms=rounded(median(pings)),
         ping_99_ms=rounded(percentile(pings, 0.99)),
+        fetch_ms=rounded(median(answer.get("fetches", []))),
+        datagram_loss_percent=rounded(lost_percent(**answer["datagrams"])) if "datagrams" in answer else None,
     )
+
+
+def lost_percent(sent: int, arrived: int) -> float | None:
+    """The share of what was sent that did not arrive; None of nothing."""
+    return (sent - arrived) / sent * 100 if sent else None
 
 
 def rows(samples: Sequence[Sample]) -> list[dict[str, Any]]:
@@ -173,6 +190,7 @@ def run(amounts: Amounts, beside: Revision | None, tell: Tell) -> None:
         cloud, edge = (replace(node, address=end) for node, end in zip(nodes.both, ENDS, strict=True))
         pair = Pair(nodes.name, cloud, edge)
         prepare(pair)
+        pair.cloud.sh(running(f"python3 {AGENT} answer '[]'", unit="bench-answer"))
         build(pair, CASES)
         samples = list(_over(pair, wan, amounts, before))
         control = pair.edge.sh("sysctl -n net.ipv4.tcp_congestion_control")
