@@ -38,6 +38,8 @@ CONNECT_SECONDS = 0.5
 ANSWER_PORT, NUMBER = 5202, struct.Struct("!I")
 FETCH_BYTES, FETCH_SECONDS, FETCHES = 100_000, 30.0, 4
 DATAGRAM_BYTES, DATAGRAMS_PER_SECOND = 200, 50
+# Those of IPv4 and UDP; the pause of one that sends at a pace; as many packets are a flood.
+HEADERS_BYTES, PACE_SECONDS, ARRIVING, DISCARD_PORT = 28, 0.001, 50, 9
 # A transfer has by then what it gets; as long may datagrams still be on their way after it.
 SETTLE_SECONDS = 1.0
 
@@ -179,6 +181,37 @@ def beside(target: str, seconds: float) -> dict[str, Any]:
     return {**report, **fetched, "datagrams": {"sent": sent, "arrived": arrived(target, flow, sent)}}
 
 
+def flood(target: str, seconds: float, pace: float, length: int) -> dict[str, Any]:
+    """Send datagrams to a port that nobody listens on; pace: how many a second; length: bytes of their IP packets."""
+    words, sent, started = bytes(length - HEADERS_BYTES), 0, time.monotonic()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as source:
+        while (passed := time.monotonic() - started) < seconds:
+            due = int(passed * pace)
+            while sent < due:
+                source.sendto(words, (target, DISCARD_PORT))
+                sent += 1
+            time.sleep(PACE_SECONDS)
+    return {"packets": sent}
+
+
+def unasked() -> dict[str, int]:
+    """How many datagrams have come to ports that nobody listens on, by the kernel's count."""
+    heads, values = (
+        line.split()[1:] for line in Path("/proc/net/snmp").read_text(encoding="ascii").splitlines() if "Udp:" in line
+    )
+    return {"packets": int(dict(zip(heads, values, strict=True))["NoPorts"])}
+
+
+def arrivals(seconds: float) -> dict[str, Any]:
+    """How many of those come in so much time, once they come."""
+    deadline, before = time.monotonic() + FETCH_SECONDS, unasked()["packets"]
+    while unasked()["packets"] - before < ARRIVING and time.monotonic() < deadline:
+        time.sleep(PACE_SECONDS)
+    before, started = unasked()["packets"], time.monotonic()
+    time.sleep(seconds)
+    return {"packets": unasked()["packets"] - before, "seconds": time.monotonic() - started}
+
+
 def pipe(seconds: float, ssh: list[str]) -> dict[str, Any]:
     """Zeros through ssh, into nothing, once the session is there: `dd | ssh HOST 'cat >/dev/null'`."""
     sink = subprocess.Popen([*ssh, "echo; cat >/dev/null"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -269,6 +302,9 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "transfer": transfer,
     "answer": answer,
     "beside": beside,
+    "flood": flood,
+    "unasked": unasked,
+    "arrivals": arrivals,
     "pipe": pipe,
     "echo": echo,
     "delay": delay,

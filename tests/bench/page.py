@@ -146,9 +146,31 @@ def beside(report: dict[str, Any]) -> str:
     return "\n".join([*lines, ""]) if len(lines) > 2 else "Not measured.\n"
 
 
+def line_checks(report: dict[str, Any]) -> str:
+    """What was measured of each line itself, and whether it is what was asked."""
+    found = report.get("checks")
+    if not found:
+        return "The lines themselves were not measured.\n"
+    whats = list(dict.fromkeys(check["what"] for check in found))
+    units = {"ms": "ms", "s": "Mbit/s", "percent": "%"}
+    heads = ["line", *(f"{_check_name(what)}, {units[what.rsplit('_', 1)[1]]}" for what in whats), "agrees"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for line, label in report["lines"].items():
+        mine = [check for check in found if check["line"] == line]
+        cells = [f"{figure(check['got'])} of {check['asked']:g} ± {figure(check['tolerance'])}" for check in mine]
+        wrong = [_check_name(check["what"]) for check in mine if not check["agrees"]]
+        lines.append("| " + " | ".join([label, *cells, f"**no**: {', '.join(wrong)}" if wrong else "yes"]) + " |")
+    return "\n".join([*lines, "", "Measured of asked, and what may be between them.", ""])
+
+
+def _check_name(what: str) -> str:
+    words = what.removesuffix("_ms").removesuffix("_mbit_s").removesuffix("_percent").replace("_", " ")
+    return f"rate {words}" if what.endswith("mbit_s") else words
+
+
 def over_lines(report: dict[str, Any]) -> str:
     """All tables of the part wan."""
-    return f"{wan(report)}\n{beside(report)}"
+    return f"{wan(report)}\n{beside(report)}\n{line_checks(report)}"
 
 
 def firewall(report: dict[str, Any]) -> str:

@@ -140,7 +140,18 @@ def test_every_case_carries_something_over_a_line(written: Written) -> None:
             assert row["fetch_ms"] > 100, row
             assert 0 <= row["datagram_loss_percent"] < 100, row
     assert [aim["aim"] for aim in report["aims"]] == ["100-50-1, 1", "100-50-1, 128 of 1"]
-    page.wan(report)
+    page.over_lines(report)
+
+
+def test_a_line_is_measured_before_anything_goes_over_it(written: Written) -> None:
+    checks = {check["what"]: check for check in written.report("bench_wan")["checks"]}
+    ways = [f"{way}_{what}" for way in ("there", "back") for what in ("loss_percent", "mbit_s")]
+    assert list(checks) == ["round_trip_ms", *ways]
+    # A busy machine may be slow; it loses as much and is no faster.
+    for what in ("there_loss_percent", "back_loss_percent"):
+        assert checks[what]["agrees"], checks[what]
+    assert checks["round_trip_ms"]["got"] >= 50
+    assert 0 < checks["there_mbit_s"]["got"] < 105
 
 
 def test_the_firewall_has_every_task_on_the_usual_ruleset(written: Written) -> None:

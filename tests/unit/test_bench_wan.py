@@ -15,6 +15,7 @@ import pytest
 from tests.bench import agent, page
 from tests.bench.cases import PIPE, RAW, STREAM
 from tests.bench.options import USUAL
+from tests.bench.wan.check import Check, loss_tolerance
 from tests.bench.wan.lines import LINES
 from tests.bench.wan.run import Sample, aims, lost_percent, rows, ways
 
@@ -93,3 +94,37 @@ def test_fetches_are_timed_and_datagrams_counted_by_flow(far_end: str) -> None:
     assert agent.datagrams(far_end, b"one.", now, now + 0.09) == 5
     assert agent.arrived(far_end, b"one.", 5) == 5
     assert agent.arrived(far_end, b"two.", 0) == 0
+
+
+@pytest.mark.parametrize(("got", "agrees"), [(1.1, True), (0.79, False), (None, False)])
+def test_a_line_agrees_within_its_tolerance(got: float | None, agrees: bool) -> None:
+    assert Check("100-50-1", "there_loss_percent", 1.0, got, 0.2).as_dict()["agrees"] is agrees
+
+
+def test_losses_may_differ_by_four_standard_deviations_and_bursts_more() -> None:
+    way = LINE["100-50-1"].there
+    assert loss_tolerance(way, 9900) == pytest.approx(0.4)
+    assert loss_tolerance(replace(way, burst=2.5), 9900) == pytest.approx(0.8)
+    assert loss_tolerance(replace(way, loss=0.0), 9900) == loss_tolerance(way, 0) == 0.0
+
+
+def test_a_line_that_is_not_what_was_asked_is_told() -> None:
+    found = [
+        Check("100-50-1", "round_trip_ms", 50.0, 50.2, 2.5),
+        Check("100-50-1", "there_loss_percent", 1.0, 1.02, 0.2),
+        Check("100-50-1", "there_mbit_s", 100.0, 80.0, 5.0),
+    ]
+    report = {"lines": {"100-50-1": "the line"}, "checks": [check.as_dict() for check in found]}
+    words = page.line_checks(report).splitlines()
+    assert words[0] == "| line | round trip, ms | there loss, % | rate there, Mbit/s | agrees |"
+    assert words[2] == (
+        "| the line | 50.20 of 50 ± 2.50 | 1.02 of 1 ± 0.20 | 80.00 of 100 ± 5.00 | **no**: rate there |"
+    )
+    assert page.line_checks({"lines": {}}) == "The lines themselves were not measured.\n"
+
+
+def test_packets_to_nobody_are_counted() -> None:
+    before = agent.unasked()["packets"]
+    sent = agent.flood("127.0.0.1", 0.05, 1000, 100)["packets"]
+    assert 0 < sent <= 50
+    assert agent.unasked()["packets"] - before >= sent

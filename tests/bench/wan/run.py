@@ -20,6 +20,7 @@ from ..process import ROOT, BenchError, say
 from ..process import run as run_program
 from ..report import rounded
 from ..site import Revision
+from .check import checks
 from .emulator import ENDS, Emulator, emulator
 from .lines import LINES, Line
 
@@ -40,8 +41,9 @@ MORE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Sample:
-    """One transfer over a line; ping_ms and ping_99_ms: beside it; error: why it gave nothing.
+    """One transfer over a line; error: why it gave nothing.
 
+    mbit_s: with what is fetched beside it; ping_ms and ping_99_ms: beside it;
     fetch_ms: what 100 KB over a fresh connection take beside it and in its direction; datagram_loss_percent: of a flow
     of 50 datagrams a second that goes with them.
     There is no ping beside many connections: to make them takes about as long as the transfer.
@@ -157,7 +159,18 @@ def _with_helper(pair: Pair, text: str) -> None:
         docker("exec", "-i", node.container, "tee", "/usr/local/lib/overssh/stream.py", stdin=text.encode())
 
 
-def _over(pair: Pair, wan: Emulator, amounts: Amounts, before: str | None) -> Iterator[Sample]:
+def _checked(pair: Pair, wan: Emulator, line: Line) -> Iterator[dict[str, Any]]:
+    for check in checks(pair, wan, line):
+        found = check.as_dict()
+        if not found["agrees"]:
+            say(f"  {found['what']}: {found['got']} measured, {found['asked']:g} asked")
+        yield found
+
+
+def _over(
+    pair: Pair, wan: Emulator, amounts: Amounts, before: str | None, checked: list[dict[str, Any]]
+) -> Iterator[Sample]:
+    """checked: takes what each line was found to be."""
     now = (ROOT / HELPER).read_text(encoding="utf-8")
     compared: list[tuple[Case, str]] = [(case, now) for case in CASES]
     if before is not None:
@@ -165,6 +178,7 @@ def _over(pair: Pair, wan: Emulator, amounts: Amounts, before: str | None) -> It
     for line in (line for line in LINES if line.name in amounts.lines):
         wan.become(line)
         say(f"line {line.label}")
+        checked += _checked(pair, wan, line)
         for case, helper in compared:
             if case.name in (STREAM.name, BEFORE):
                 _with_helper(pair, helper)
@@ -192,12 +206,14 @@ def run(amounts: Amounts, beside: Revision | None, tell: Tell) -> None:
         prepare(pair)
         pair.cloud.sh(running(f"python3 {AGENT} answer '[]'", unit="bench-answer"))
         build(pair, CASES)
-        samples = list(_over(pair, wan, amounts, before))
+        checked: list[dict[str, Any]] = []
+        samples = list(_over(pair, wan, amounts, before, checked))
         control = pair.edge.sh("sysctl -n net.ipv4.tcp_congestion_control")
     found = rows(samples)
     report = {
         "rows": found,
         "aims": aims(found),
+        "checks": checked,
         "lines": {line.name: line.label for line in LINES if line.name in amounts.lines},
         "congestion_control": control,
         "beside": beside.word if beside else None,
