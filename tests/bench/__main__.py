@@ -31,7 +31,7 @@ def work(wanted: Wanted, beside: site.Revision | None, tell: Tell) -> Iterator[t
     if links:
         yield ", ".join(links), lambda: transports.run(wanted, tell)
     if "wan" in wanted.parts:
-        yield "wan", lambda: wan.run(wanted.amounts, beside, tell)
+        yield "wan", lambda: wan.run(wanted.amounts, beside, wanted.control, tell)
     if "firewall" in wanted.parts:
         yield "firewall", lambda: tell("bench_firewall", firewall.run(wanted.amounts))
     if "fleet" in wanted.parts:
@@ -45,6 +45,8 @@ def measured(wanted: Wanted) -> None:
     # What can be known beforehand is not said after half an hour.
     if "firewall" in wanted.parts:
         firewall.check()
+    if wanted.control:
+        wan.check_control(wanted.control)
     beside = site.revision(wanted.beside) if wanted.beside else None
     probe = wanted.reports / ".bench"
     put(probe, " " * REPORTS_BYTES)

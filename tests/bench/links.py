@@ -69,10 +69,11 @@ def wait_for(pair: Pair, case: Case) -> None:
     pair.edge.until(f"ping -q -c 1 -W 1 {case.ends[0]}", 60, f"{case.label}: a packet's way across")
 
 
-def choose(pair: Pair, case: Case) -> None:
-    """Have this case's link carry what goes between the two underlay addresses."""
+def choose(pair: Pair, case: Case, control: str | None = None) -> None:
+    """Have this case's link carry what goes between the two underlay addresses; control: of what has no link."""
+    direct = f" congctl {control}" if control else ""
     for node, other in (pair.both, pair.both[::-1]):
-        route(node, other, f"via {other.address}" if case == RAW else f"dev {case.device}")
+        route(node, other, f"via {other.address}{direct}" if case == RAW else f"dev {case.device}")
 
 
 def restarts(pair: Pair, case: Case) -> int:

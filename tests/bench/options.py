@@ -70,7 +70,8 @@ SMALLEST = Amounts(
 class Wanted:
     """The user's words, checked.
 
-    beside: another revision that the parts site and wan time too; complete: everything is measured, and no less of it
+    beside: another revision that the parts site and wan time too; control: what the connections that go over the lines
+    themselves use, None for the kernel's default; complete: everything is measured, as usual and no less of it
     than usual, so that the figures may go into docs/.
     """
 
@@ -78,6 +79,7 @@ class Wanted:
     cases: tuple[Case, ...]
     amounts: Amounts
     beside: str | None
+    control: str | None
     reports: Path
     complete: bool
 
@@ -122,11 +124,14 @@ def options(words: Sequence[str] | None = None) -> Wanted:
     parser.add_argument("--soak-minutes", type=_positive(float), help="how long the soak runs (10)")
     parser.add_argument("--site-rounds", type=_positive(int), help="how often site is timed (3)")
     parser.add_argument("--beside", metavar="REV", help="a revision that site and wan time too")
+    parser.add_argument("--control", metavar="NAME", help="of wan, the links' own congestion control (the kernel's)")
     parser.add_argument("--reports", type=Path, default=ROOT / "reports", help="the folder for the figures (reports)")
     found = parser.parse_args(words)
     parts = _named("--parts", found.parts, PARTS)
     if found.beside and not {"site", "wan"} & set(parts):
         raise BenchError("--beside is about the parts site and wan, which --parts leaves out")
+    if found.control and "wan" not in parts:
+        raise BenchError("--control is about the part wan, which --parts leaves out")
     own = ("rounds", "seconds", "soak_minutes", "site_rounds")
     changes = {name: getattr(found, name) for name in own if getattr(found, name) is not None}
     amounts = replace(SMALLEST if found.quick else USUAL, **changes)
@@ -137,6 +142,7 @@ def options(words: Sequence[str] | None = None) -> Wanted:
         cases=chosen,
         amounts=amounts,
         beside=found.beside,
+        control=found.control,
         reports=found.reports.absolute(),
-        complete=enough and parts == PARTS and chosen == CASES,
+        complete=enough and found.control is None and parts == PARTS and chosen == CASES,
     )

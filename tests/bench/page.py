@@ -114,10 +114,14 @@ def wan(report: dict[str, Any]) -> str:
         one = found.get((line, "stream", 1, False)) or {}
         cells += [figure(one.get(name), 0) for name in ("ping_idle_ms", "ping_ms", "ping_99_ms")]
         lines.append("| " + " | ".join(cells) + " |")
+    outside, inside = (report.get(f"{where}congestion_control") for where in ("", "inner_"))
+    used = f"the connections inside and outside use {outside}"
+    if inside not in (outside, None):
+        used = f"the connections outside use {outside}, those inside {inside}"
     shares = [aim for aim in report["aims"] if not aim["aim"].endswith(" of 1")]
     met = [aim for aim in shares if aim["met"]]
     words = (
-        f"Mbit/s; the connections inside and outside use {report['congestion_control']}; transfers of "
+        f"Mbit/s; {used}; transfers of "
         f"{report['seconds_per_transfer']:g} s. In {len(met)} of {len(shares)} cases the stream carried 0.9 of "
         "ssh cat, as it should."
     )

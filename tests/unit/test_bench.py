@@ -288,6 +288,7 @@ def test_the_pages_have_every_part(name: str, parts: tuple[str, ...]) -> None:
         ["--seconds", "2.5"],
         ["--soak-minutes", "9"],
         ["--site-rounds", "1"],
+        ["--control", "cubic"],
     ],
 )
 def test_only_a_complete_run_is_kept_for_the_docs(words: list[str]) -> None:
@@ -314,6 +315,7 @@ def test_the_user_chooses_parts_cases_and_amounts() -> None:
         (["--seconds", "nan"], "argument --seconds: nan is no number above 0"),
         (["--soak-minutes", "long"], "argument --soak-minutes: long is no number above 0"),
         (["--parts", "soak", "--beside", "HEAD"], "--beside is about the parts site and wan, which --parts leaves out"),
+        (["--parts", "soak", "--control", "bbr"], "--control is about the part wan, which --parts leaves out"),
         (["--beside", "HEAD", "please"], "unrecognized arguments: please"),
     ],
 )

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ import pytest
 from tests.bench import agent, page
 from tests.bench.cases import PIPE, RAW, STREAM
 from tests.bench.options import USUAL
+from tests.bench.process import BenchError
+from tests.bench.wan import run
 from tests.bench.wan.check import Check, loss_tolerance
 from tests.bench.wan.lines import LINES
 from tests.bench.wan.run import Sample, aims, lost_percent, rows, ways
@@ -128,3 +131,19 @@ def test_packets_to_nobody_are_counted() -> None:
     sent = agent.flood("127.0.0.1", 0.05, 1000, 100)["packets"]
     assert 0 < sent <= 50
     assert agent.unasked()["packets"] - before >= sent
+
+
+def test_a_congestion_control_that_the_kernel_has_not_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "AVAILABLE", tmp_path / "available")
+    run.AVAILABLE.write_text("reno bbr cubic\n")
+    run.check_control("cubic")
+    with pytest.raises(BenchError, match="--control=vegas is not what this kernel has; there are reno, bbr, cubic"):
+        run.check_control("vegas")
+
+
+def test_the_control_inside_is_told_where_it_is_another() -> None:
+    found = samples((1, 76.0))
+    assert "; the connections inside and outside use bbr; " in told(found)
+    assert "; the connections outside use cubic, those inside bbr; " in told(
+        found, congestion_control="cubic", inner_congestion_control="bbr"
+    )

@@ -90,8 +90,8 @@ class Emulator:
 
 
 @contextmanager
-def emulator(pair: Pair) -> Iterator[Emulator]:
-    """A line between the nodes, with an address at each end."""
+def emulator(pair: Pair, control: str | None = None) -> Iterator[Emulator]:
+    """A line between the nodes, with an address at each end; control: the congestion control of what goes over it."""
     containers: list[dict[str, Any]] = inspect("container", *(node.container for node in pair.both))
     name, image = f"{pair.name}-wan", containers[0]["Config"]["Image"]
     pids = [str(found["State"]["Pid"]) for found in containers]
@@ -116,6 +116,9 @@ def emulator(pair: Pair) -> Iterator[Emulator]:
                 " ! nft list chain inet filter input >/dev/null 2>&1 ||"
                 f" nft insert rule inet filter input iifname {DEVICE} accept"
             )
+            if control:
+                # A container may not change the sysctl; a route may name what the kernel has.
+                node.sh(f"ip route replace {there} dev {DEVICE} src {here} congctl {control}")
         yield line
     finally:
         line.close()

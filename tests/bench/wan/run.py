@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from tests.lab.docker_engine import docker
@@ -25,6 +26,7 @@ from .emulator import ENDS, Emulator, emulator
 from .lines import LINES, Line
 
 LAB = "bench-wan"
+AVAILABLE = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
 HELPER = "roles/tunnel/files/stream.py"
 CASES = (RAW, PIPE, RECIPE, TUN, OPENVPN, WIREGUARD, STREAM)
 # The stream with the helper of another revision.
@@ -62,7 +64,9 @@ class Sample:
     error: str | None = None
 
 
-def measure(pair: Pair, line: Line, case: Case, seconds: float, ways: Sequence[tuple[int, bool]]) -> Iterator[Sample]:
+def measure(
+    pair: Pair, line: Line, case: Case, seconds: float, ways: Sequence[tuple[int, bool]], control: str | None
+) -> Iterator[Sample]:
     """What a case carries over the line, for each number of connections and direction."""
     if case == PIPE:
         answer = pair.edge.ask("pipe", seconds, ssh_words("-c", CIPHER), timeout=seconds + MORE_SECONDS)
@@ -73,7 +77,7 @@ def measure(pair: Pair, line: Line, case: Case, seconds: float, ways: Sequence[t
         if case != WIREGUARD:
             pair.edge.sh(f"systemctl restart {case.unit}")
         wait_for(pair, case)
-    choose(pair, case)
+    choose(pair, case, control)
     idle = median(pair.edge.ask("idle", "", pair.cloud.underlay, IDLE_SECONDS)["pings"])
     for streams, back in ways:
         yield _transfer(pair, Sample(line.name, case.name, streams, back, ping_idle_ms=rounded(idle)), seconds)
@@ -168,7 +172,12 @@ def _checked(pair: Pair, wan: Emulator, line: Line) -> Iterator[dict[str, Any]]:
 
 
 def _over(
-    pair: Pair, wan: Emulator, amounts: Amounts, before: str | None, checked: list[dict[str, Any]]
+    pair: Pair,
+    wan: Emulator,
+    amounts: Amounts,
+    before: str | None,
+    control: str | None,
+    checked: list[dict[str, Any]],
 ) -> Iterator[Sample]:
     """checked: takes what each line was found to be."""
     now = (ROOT / HELPER).read_text(encoding="utf-8")
@@ -182,7 +191,7 @@ def _over(
         for case, helper in compared:
             if case.name in (STREAM.name, BEFORE):
                 _with_helper(pair, helper)
-            for sample in measure(pair, line, case, amounts.line_seconds, ways(case, line, amounts)):
+            for sample in measure(pair, line, case, amounts.line_seconds, ways(case, line, amounts), control):
                 words = f"{sample.mbit_s:.1f} Mbit/s" if sample.mbit_s is not None else f"nothing: {sample.error}"
                 say(f"  {case.name}, {sample.streams}{' back' if sample.back else ''}: {words}")
                 yield sample
@@ -196,26 +205,37 @@ def helper_of(revision: Revision) -> str:
     return done.stdout
 
 
-def run(amounts: Amounts, beside: Revision | None, tell: Tell) -> None:
-    """The report is bench_wan."""
+def check_control(name: str) -> None:
+    """Whether this kernel, which the nodes share, has a congestion control."""
+    known = AVAILABLE.read_text(encoding="ascii").split()
+    if name not in known:
+        raise BenchError(f"--control={name} is not what this kernel has; there are {', '.join(known)}")
+
+
+def run(amounts: Amounts, beside: Revision | None, control: str | None, tell: Tell) -> None:
+    """The report is bench_wan; control: what the connections over the lines use, None for the kernel's default.
+
+    Those inside a link go another way, and have the default in any case.
+    """
     started = time.monotonic()
     before = helper_of(beside) if beside else None
-    with pair_of_nodes(LAB) as nodes, emulator(nodes) as wan:
+    with pair_of_nodes(LAB) as nodes, emulator(nodes, control) as wan:
         cloud, edge = (replace(node, address=end) for node, end in zip(nodes.both, ENDS, strict=True))
         pair = Pair(nodes.name, cloud, edge)
         prepare(pair)
         pair.cloud.sh(running(f"python3 {AGENT} answer '[]'", unit="bench-answer"))
         build(pair, CASES)
         checked: list[dict[str, Any]] = []
-        samples = list(_over(pair, wan, amounts, before, checked))
-        control = pair.edge.sh("sysctl -n net.ipv4.tcp_congestion_control")
+        samples = list(_over(pair, wan, amounts, before, control, checked))
+        default = pair.edge.sh("sysctl -n net.ipv4.tcp_congestion_control")
     found = rows(samples)
     report = {
         "rows": found,
         "aims": aims(found),
         "checks": checked,
         "lines": {line.name: line.label for line in LINES if line.name in amounts.lines},
-        "congestion_control": control,
+        "congestion_control": control or default,
+        "inner_congestion_control": default,
         "beside": beside.word if beside else None,
         "seconds_per_transfer": amounts.line_seconds,
         "minutes": round((time.monotonic() - started) / 60, 1),
