@@ -29,23 +29,23 @@ def draw(rows: list[dict[str, Any]]) -> str:
     most = int(max([*(bars[key] for key in bars if key[0] in labels), pipe or 0.0, 0.5])) + 1
     scale = WIDTH / most
     bottom = TOP + len(shown) * (len(STREAMS) * BAR + GAP)
-    parts = [_text(12, 18, "Container to container, Gbit/s", "title"), *_legend()]
+    parts = [words(12, 18, "Container to container, Gbit/s", "title"), *_legend()]
     for tick in range(most + 1):
         x = LEFT + tick * scale
         parts.append(f'<line class="grid" x1="{x:.0f}" x2="{x:.0f}" y1="{TOP - 6}" y2="{bottom}"/>')
-        parts.append(_text(x, bottom + 14, str(tick), "small", "middle"))
+        parts.append(words(x, bottom + 14, str(tick), "small", "middle"))
     for place, name in enumerate(shown):
         y = TOP + place * (len(STREAMS) * BAR + GAP)
-        parts.append(_text(LEFT - 8, y + BAR + 4, labels[name], "", "end"))
+        parts.append(words(LEFT - 8, y + BAR + 4, labels[name], "", "end"))
         for line, streams in enumerate(STREAMS):
             value = bars.get((name, streams), 0.0)
             at, length = y + line * BAR, value * scale
             parts.append(f'<rect class="s{streams}" x="{LEFT}" y="{at}" width="{length:.1f}" height="{BAR - 1}"/>')
-            parts.append(_text(LEFT + length + 5, at + BAR - 2, f"{value:.2f}", "small"))
+            parts.append(words(LEFT + length + 5, at + BAR - 2, f"{value:.2f}", "small"))
     if pipe:
         x = LEFT + pipe * scale
         parts.append(f'<line class="pipe" x1="{x:.0f}" x2="{x:.0f}" y1="{TOP - 6}" y2="{bottom}"/>')
-        parts.append(_text(x - 4, TOP + 4, f"ssh cat {pipe:.2f}", "small rust", "end"))
+        parts.append(words(x - 4, TOP + 4, f"ssh cat {pipe:.2f}", "small rust", "end"))
     size = f'width="{LEFT + WIDTH + 50}" viewBox="0 0 {LEFT + WIDTH + 50} {bottom + 24}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="What each transport carries">'
     return "\n".join([head, f"<style>{STYLE}</style>", *parts, "</svg>", ""])
@@ -56,9 +56,10 @@ def _legend() -> list[str]:
     for place, streams in enumerate(STREAMS):
         x = LEFT + 260 + place * 90
         parts.append(f'<rect class="s{streams}" x="{x}" y="8" width="11" height="11"/>')
-        parts.append(_text(x + 16, 18, f"{streams} stream{'s' * (streams > 1)}", "small"))
+        parts.append(words(x + 16, 18, f"{streams} stream{'s' * (streams > 1)}", "small"))
     return parts
 
 
-def _text(x: float, y: float, words: str, style: str, anchor: str = "start") -> str:
-    return f'<text class="{style}" x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}">{escape(words)}</text>'
+def words(x: float, y: float, told: str, style: str, anchor: str = "start") -> str:
+    """A piece of text in a chart; style: its classes; anchor: which part of it is at the place."""
+    return f'<text class="{style}" x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}">{escape(told)}</text>'

@@ -15,6 +15,7 @@ from typing import Any
 from .cases import CASES
 from .chart import draw
 from .process import ROOT, put
+from .wan import chart as lines_chart
 
 DOCS = ROOT / "docs"
 PAGES = tuple(DOCS / f"{name}.md" for name in ("transports", "lines", "firewall", "speed"))
@@ -137,7 +138,7 @@ def wan(report: dict[str, Any]) -> str:
 
 
 def beside(report: dict[str, Any]) -> str:
-    """What goes beside one connection over each line: a ping, a fetch, a flow of datagrams."""
+    """What goes beside one connection over each line: a ping, a fetch, a flow of datagrams; nothing where none did."""
     fields = {"ping_ms": 0, "ping_99_ms": 0, "fetch_ms": 0, "datagram_loss_percent": 1}
     labels = {**LABELS, "stream-before": f"stream of `{report['beside']}`"}
     heads = ["line", "beside", "ping, ms", "99th", "100 KB, ms", "datagrams lost, %"]
@@ -147,14 +148,14 @@ def beside(report: dict[str, Any]) -> str:
             if row["line"] == line and row.get("fetch_ms") is not None:
                 figures = (figure(row.get(name), digits) for name, digits in fields.items())
                 lines.append("| " + " | ".join([label, labels[row["case"]], *figures]) + " |")
-    return "\n".join([*lines, ""]) if len(lines) > 2 else "Not measured.\n"
+    return "\n".join(["", "Beside one connection:", "", *lines, ""]) if len(lines) > 2 else ""
 
 
 def line_checks(report: dict[str, Any]) -> str:
-    """What was measured of each line itself, and whether it is what was asked."""
+    """What was measured of each line itself, and whether it is what was asked; nothing where it was not measured."""
     found = report.get("checks")
     if not found:
-        return "The lines themselves were not measured.\n"
+        return ""
     whats = list(dict.fromkeys(check["what"] for check in found))
     units = {"ms": "ms", "s": "Mbit/s", "percent": "%"}
     heads = ["line", *(f"{_check_name(what)}, {units[what.rsplit('_', 1)[1]]}" for what in whats), "agrees"]
@@ -164,7 +165,8 @@ def line_checks(report: dict[str, Any]) -> str:
         cells = [f"{figure(check['got'])} of {check['asked']:g} ± {figure(check['tolerance'])}" for check in mine]
         wrong = [_check_name(check["what"]) for check in mine if not check["agrees"]]
         lines.append("| " + " | ".join([label, *cells, f"**no**: {', '.join(wrong)}" if wrong else "yes"]) + " |")
-    return "\n".join([*lines, "", "Measured of asked, and what may be between them.", ""])
+    words = "The lines themselves, as measured of what was asked, with what may be between the two:"
+    return "\n".join(["", words, "", *lines, ""])
 
 
 def _check_name(what: str) -> str:
@@ -174,7 +176,7 @@ def _check_name(what: str) -> str:
 
 def over_lines(report: dict[str, Any]) -> str:
     """All tables of the part wan."""
-    return f"{wan(report)}\n{beside(report)}\n{line_checks(report)}"
+    return wan(report) + beside(report) + line_checks(report)
 
 
 def firewall(report: dict[str, Any]) -> str:
@@ -301,11 +303,13 @@ def _kept(name: str) -> dict[str, Any] | None:
 
 
 def write() -> None:
-    """The chart and the pages out of the kept figures, as far as there are any."""
+    """The charts and the pages out of the kept figures, as far as there are any."""
     written: dict[str, str] = {}
     if report := _kept("bench"):
         written |= parts(report)
         put(DOCS / "bench.svg", draw(report["rows"]))
+    if report := _kept("bench_wan"):
+        put(DOCS / "lines.svg", lines_chart.draw(report))
     for name, words in TABLES.items():
         if report := _kept(name):
             written[name.removeprefix("bench_")] = words(report)

@@ -275,7 +275,8 @@ def test_the_pages_have_every_part(name: str, parts: tuple[str, ...]) -> None:
     text = path.read_text(encoding="utf-8")
     for part in parts:
         assert f"<!-- bench: {part} -->\n" in text
-    assert ("(bench.svg)" in text) == (name == "transports")
+    for chart, its_page in (("bench.svg", "transports"), ("lines.svg", "lines")):
+        assert (f"({chart})" in text) == (name == its_page)
 
 
 @pytest.mark.parametrize(

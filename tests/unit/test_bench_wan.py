@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -17,7 +19,7 @@ from tests.bench import agent, page
 from tests.bench.cases import PIPE, RAW, STREAM
 from tests.bench.options import USUAL
 from tests.bench.process import BenchError
-from tests.bench.wan import run
+from tests.bench.wan import chart, run
 from tests.bench.wan.check import Check, loss_tolerance
 from tests.bench.wan.lines import LINES
 from tests.bench.wan.run import Sample, aims, lost_percent, rows, ways
@@ -72,8 +74,8 @@ def test_what_goes_beside_a_transfer_is_told_where_it_was_tried() -> None:
         found[1], ping_ms=70.4, ping_99_ms=99.6, fetch_ms=412.5, datagram_loss_percent=lost_percent(400, 390)
     )
     report = {"rows": rows(found), "lines": {"100-50-1": "the line"}, "beside": None}
-    assert page.beside(report).splitlines()[2:] == ["| the line | transport stream | 70 | 100 | 412 | 2.5 |"]
-    assert page.beside({**report, "rows": rows(samples((1, 76.0)))}) == "Not measured.\n"
+    assert page.beside(report).splitlines()[5:] == ["| the line | transport stream | 70 | 100 | 412 | 2.5 |"]
+    assert page.beside({**report, "rows": rows(samples((1, 76.0)))}) == ""
     assert lost_percent(0, 0) is None
 
 
@@ -119,11 +121,11 @@ def test_a_line_that_is_not_what_was_asked_is_told() -> None:
     ]
     report = {"lines": {"100-50-1": "the line"}, "checks": [check.as_dict() for check in found]}
     words = page.line_checks(report).splitlines()
-    assert words[0] == "| line | round trip, ms | there loss, % | rate there, Mbit/s | agrees |"
-    assert words[2] == (
+    assert words[3] == "| line | round trip, ms | there loss, % | rate there, Mbit/s | agrees |"
+    assert words[5] == (
         "| the line | 50.20 of 50 ± 2.50 | 1.02 of 1 ± 0.20 | 80.00 of 100 ± 5.00 | **no**: rate there |"
     )
-    assert page.line_checks({"lines": {}}) == "The lines themselves were not measured.\n"
+    assert page.line_checks({"lines": {}}) == ""
 
 
 def test_packets_to_nobody_are_counted() -> None:
@@ -147,3 +149,21 @@ def test_the_control_inside_is_told_where_it_is_another() -> None:
     assert "; the connections outside use cubic, those inside bbr; " in told(
         found, congestion_control="cubic", inner_congestion_control="bbr"
     )
+
+
+def test_the_chart_has_a_panel_for_each_line() -> None:
+    found = [*samples((1, 76.0), (8, 60.0), (128, None)), Sample("100-20", RAW.name, 1, mbit_s=95.0)]
+    picture = chart.draw({"rows": rows(found), "lines": {"100-50-1": "long <line>", "100-20": "short"}, "beside": None})
+    ElementTree.fromstring(picture)  # noqa: S314 - our own text
+    assert picture.count("<g ") == 2
+    assert ">long &lt;line&gt;<" in picture
+    assert "ssh cat 80.0" in picture
+    bars = [line for line in picture.splitlines() if line.startswith("<rect") and 'x="142"' in line]
+    assert [bar.split('"')[1] for bar in bars] == ["s1", "s8", "s1"]
+
+
+def test_the_page_and_the_chart_are_those_of_the_kept_figures() -> None:
+    kept = json.loads((page.DOCS / "bench_wan.json").read_text(encoding="utf-8"))
+    text = (page.DOCS / "lines.md").read_text(encoding="utf-8")
+    assert page.filled(text, {"wan": page.over_lines(kept)}) == text
+    assert (page.DOCS / "lines.svg").read_text(encoding="utf-8") == chart.draw(kept)
