@@ -10,12 +10,12 @@ from ..cases import CASES, PIPE
 from ..chart import STYLE, words
 
 COLUMNS, WIDTH, HEAD, TITLE, BAR, GAP = 2, 420, 36, 26, 12, 5
-# Of a panel: room for the names, for the bars, and for their figures.
-LEFT, LONGEST = 142, 220
+# Of a panel: where its bars begin, how long they get, and where their figures end, beyond any mark.
+LEFT, LONGEST, FIGURES = 142, 214, 402
 SHADES = {1: "s1", 8: "s8", 128: "s128"}
 # Between the two that the chart of transports has and the page, on light and on dark.
 MORE_STYLE = """
-.s128 { fill: #cfe0f4; }
+.s128 { fill: #c3d9f2; }
 @media (prefers-color-scheme: dark) { .s128 { fill: #1c3a5e; } }"""
 
 
@@ -60,7 +60,7 @@ def _panel(rows: list[dict[str, Any]], line: str, label: str, labels: dict[str, 
         length = row["mbit_s"] * scale
         shade = SHADES[row["streams"]]
         parts.append(f'<rect class="{shade}" x="{LEFT}" y="{y}" width="{length:.1f}" height="{BAR - 1}"/>')
-        parts.append(words(LEFT + length + 5, y + BAR - 2, f"{row['mbit_s']:.1f}", "small"))
+        parts.append(words(FIGURES, y + BAR - 2, f"{row['mbit_s']:.1f}", "small", "end"))
         y += BAR
     if pipe is not None:
         x = LEFT + pipe * scale
