@@ -12,6 +12,7 @@ from .nodes import Pair, route
 from .process import PLAYBOOK, ROOT, BenchError, run
 
 KEYS = "/etc/bench"
+SERVER = "bench-iperf3"
 
 
 def build(pair: Pair, cases: Sequence[Case]) -> None:
@@ -32,7 +33,7 @@ def build(pair: Pair, cases: Sequence[Case]) -> None:
 
 def prepare(pair: Pair) -> None:
     """Who answers at the far end, and what an administrator has: a key, and a name for that end."""
-    pair.cloud.sh(running("iperf3 --server --rcv-timeout 10000", unit="bench-iperf3"))
+    pair.cloud.sh(running("iperf3 --server --rcv-timeout 10000", unit=SERVER))
     pair.edge.sh(f"""
         install -d -m 700 /root/.ssh {KEYS}
         ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519

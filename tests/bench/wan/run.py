@@ -13,7 +13,7 @@ from typing import Any
 from tests.lab.docker_engine import docker
 
 from ..cases import CIPHER, OPENVPN, PIPE, RAW, RECIPE, STREAM, TUN, WIREGUARD, Case
-from ..links import build, choose, prepare, running, ssh_words, wait_for
+from ..links import SERVER, build, choose, prepare, running, ssh_words, wait_for
 from ..measure import median, percentile, received
 from ..nodes import AGENT, Pair, pair_of_nodes
 from ..options import Amounts, Tell
@@ -93,6 +93,8 @@ def _transfer(pair: Pair, sample: Sample, seconds: float) -> Sample:
     try:
         count, took = received(answer)
     except BenchError as error:
+        # A server that still has to do with the connections of this one takes no others.
+        pair.cloud.sh(f"systemctl restart {SERVER}")
         return replace(sample, error=str(error))
     pings = answer["pings"] if sample.streams < MANY else []
     return replace(
