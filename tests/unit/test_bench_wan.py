@@ -63,7 +63,7 @@ def test_many_connections_are_to_carry_half_of_what_one_carries() -> None:
 
 def test_many_connections_are_measured_where_packets_get_lost() -> None:
     counts = {name: [streams for streams, _back in ways(STREAM, line, USUAL)] for name, line in LINE.items()}
-    assert counts["100-50-0.1"] == counts["50-150-bursts"] == [1, 8, 128, 1]
+    assert counts["100-50-0.1"] == counts["50-150-bursts"] == [1, 8, 1, 128]
     assert counts["100-20"] == counts["mobile"] == [1, 8, 1]
     assert ways(RAW, LINE["100-50-1"], USUAL) == [(1, False)]
 

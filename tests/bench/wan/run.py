@@ -90,11 +90,12 @@ def _transfer(pair: Pair, sample: Sample, seconds: float) -> Sample:
     else:
         more = ["--reverse"] if sample.back else []
         answer = pair.edge.ask("transfer", "", target, seconds, sample.streams, *more, timeout=patience)
+    if answer["error"] or sample.streams >= MANY:
+        # A server that still has to do with the connections of this one takes no others.
+        pair.cloud.sh(f"systemctl restart {SERVER}")
     try:
         count, took = received(answer)
     except BenchError as error:
-        # A server that still has to do with the connections of this one takes no others.
-        pair.cloud.sh(f"systemctl restart {SERVER}")
         return replace(sample, error=str(error))
     pings = answer["pings"] if sample.streams < MANY else []
     return replace(
@@ -156,7 +157,9 @@ def ways(case: Case, line: Line, amounts: Amounts) -> list[tuple[int, bool]]:
     if case.name not in (STREAM.name, BEFORE):
         return [(1, False)]
     counts = [streams for streams in amounts.line_streams if streams < MANY or line.there.loss]
-    return [*((streams, False) for streams in counts), (1, True)]
+    # What many connections leave in the link is in nobody's way at the end.
+    few, many = ([(streams, False) for streams in counts if (streams >= MANY) == late] for late in (False, True))
+    return [*few, (1, True), *many]
 
 
 def _with_helper(pair: Pair, text: str) -> None:
