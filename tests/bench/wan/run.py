@@ -93,6 +93,8 @@ def _transfer(pair: Pair, sample: Sample, seconds: float) -> Sample:
     if answer["error"] or sample.streams >= MANY:
         # A server that still has to do with the connections of this one takes no others.
         pair.cloud.sh(f"systemctl restart {SERVER}")
+        # Without a program of their own too they would go on sending what they hold, over whatever link comes next.
+        pair.each(lambda node, other: node.sh(f"ss --kill dst {other.underlay}"))
     try:
         count, took = received(answer)
     except BenchError as error:
