@@ -125,13 +125,13 @@ def answer() -> dict[str, Any]:
             _Answer.arrived[datagrams.recv(DATAGRAM_BYTES)[: NUMBER.size]] += 1
 
 
-def fetches(target: str, begin: float, end: float) -> list[float]:
-    """Milliseconds that 100 KB took over each of a few fresh connections; begin, end: by the monotonic clock.
+def fetches(target: str, begin: float, end: float) -> tuple[list[float], int]:
+    """Milliseconds that 100 KB took over each of a few fresh connections, and the bytes of those that ended in time.
 
-    They go the way of the transfer, from connecting to the far end's word that it has them: as long as a fetch from
-    the other side takes.
+    begin, end: by the monotonic clock. They go the way of the transfer, from connecting to the far end's word that it
+    has them: as long as a fetch from the other side takes.
     """
-    took = []
+    took, in_time = [], 0
     for number in range(FETCHES):
         time.sleep(max(0.0, begin + (end - begin) * number / FETCHES - time.monotonic()))
         started = time.monotonic()
@@ -141,7 +141,8 @@ def fetches(target: str, begin: float, end: float) -> list[float]:
             connection.sendall(b"f" + bytes(FETCH_BYTES))
             if connection.recv(1):
                 took.append((time.monotonic() - started) * 1000)
-    return took
+                in_time += FETCH_BYTES if time.monotonic() <= end else 0
+    return took, in_time
 
 
 def datagrams(target: str, flow: bytes, begin: float, end: float) -> int:
@@ -176,8 +177,8 @@ def beside(target: str, seconds: float) -> dict[str, Any]:
         fetching = pool.submit(fetches, target, begin, end)
         sending = pool.submit(datagrams, target, flow, begin, end)
         report = transfer("", target, seconds, 1)
-        found, sent = fetching.result(), sending.result()
-    fetched = {"fetches": found, "fetched_bytes": len(found) * FETCH_BYTES}
+        (found, fetched_bytes), sent = fetching.result(), sending.result()
+    fetched = {"fetches": found, "fetched_bytes": fetched_bytes}
     return {**report, **fetched, "datagrams": {"sent": sent, "arrived": arrived(target, flow, sent)}}
 
 
