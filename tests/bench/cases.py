@@ -25,7 +25,7 @@ class Case:
     mtu: int
     settings: str
     unit: str = ""
-    lanes: int = 1
+    lanes: int | str = 1
 
     @property
     def device(self) -> str:
@@ -67,6 +67,15 @@ STREAM2 = Case(
     f"ssh_tunnel transport: stream, lanes: 2, MTU {STREAM_MTU}, aes128-gcm",
     "overssh-link-stream2",
     2,
+)
+STREAM_AUTO = Case(
+    "stream-auto",
+    "stream, lanes auto",
+    17,
+    STREAM_MTU,
+    f"ssh_tunnel transport: stream, lanes: auto, MTU {STREAM_MTU}, aes128-gcm",
+    "overssh-link-auto",
+    "auto",
 )
 OPENVPN = Case(
     "openvpn-tcp",

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from .cases import OPENVPN, RAW, RECIPE, STREAM, STREAM2, TUN, WIREGUARD, Case
+from .cases import OPENVPN, RAW, RECIPE, STREAM, STREAM2, STREAM_AUTO, TUN, WIREGUARD, Case
 from .nodes import Pair, route
 from .process import PLAYBOOK, ROOT, BenchError, run
 
@@ -23,7 +23,7 @@ def build(pair: Pair, cases: Sequence[Case]) -> None:
         _openvpn(pair)
     if WIREGUARD in cases:
         _wireguard(pair)
-    ours = [case for case in cases if case in (TUN, STREAM, STREAM2)]
+    ours = [case for case in cases if case in (TUN, STREAM, STREAM2, STREAM_AUTO)]
     if ours:
         _collection(pair, ours)
     for case in cases:

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.bench import agent, page
-from tests.bench.cases import PIPE, RAW, STREAM
+from tests.bench.cases import PIPE, RAW, STREAM, STREAM_AUTO
 from tests.bench.options import USUAL
 from tests.bench.process import BenchError
 from tests.bench.wan import chart, run
@@ -68,6 +68,22 @@ def test_many_connections_are_measured_where_packets_get_lost() -> None:
     assert ways(RAW, LINE["100-50-1"], USUAL) == [(1, False)]
 
 
+def test_several_lanes_are_measured_where_a_window_is_the_limit() -> None:
+    assert ways(STREAM_AUTO, LINE["1000-100"], USUAL) == ways(RAW, LINE["1000-100"], USUAL) == [(1, False), (8, False)]
+    assert ways(STREAM_AUTO, LINE["100-50-1"], USUAL) == []
+    found = [
+        Sample("1000-100", RAW.name, 8, mbit_s=800.0),
+        Sample("1000-100", STREAM.name, 8, mbit_s=140.0),
+        Sample("1000-100", STREAM_AUTO.name, 8, mbit_s=600.0),
+    ]
+    table = rows(found)
+    assert [(aim["aim"], aim["got"], aim["met"]) for aim in aims(table)][-1] == ("1000-100, lanes auto, 8", 0.75, False)
+    report = {"rows": table, "aims": aims(table), "lines": {"1000-100": "the line"}}
+    assert "| the line | 8 | 800.0 | 140.0 | 600.0 | 0.75 |" in page.lanes(report)
+    assert "stream, lanes auto" not in told(found)
+    assert page.lanes({**report, "rows": rows(found[:2])}) == ""
+
+
 def test_what_goes_beside_a_transfer_is_told_where_it_was_tried() -> None:
     found = samples((1, 76.0), (8, 60.0))
     found[1] = replace(
@@ -87,14 +103,20 @@ def far_end(monkeypatch: pytest.MonkeyPatch) -> str:
         monkeypatch.setattr(agent, "ANSWER_PORT", free.getsockname()[1])
     threading.Thread(target=agent.answer, daemon=True).start()
     deadline = time.monotonic() + 10
-    while not agent.fetches("127.0.0.1", time.monotonic(), time.monotonic() + 0.01) and time.monotonic() < deadline:
+    while not agent.fetches("127.0.0.1", time.monotonic(), time.monotonic() + 0.01)[0] and time.monotonic() < deadline:
         time.sleep(0.01)
     return "127.0.0.1"
 
 
-def test_fetches_are_timed_and_datagrams_counted_by_flow(far_end: str) -> None:
+def test_fetches_are_timed_and_datagrams_counted_by_flow(far_end: str, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic()
-    assert min(agent.fetches(far_end, now, now + 0.05)) > 0
+    took, in_time = agent.fetches(far_end, now, now + 1)
+    assert (len(took), in_time) == (agent.FETCHES, agent.FETCHES * 100_000)
+    assert min(took) > 0
+    monkeypatch.setattr(agent, "FETCH_BYTES", 100_000_000)
+    now = time.monotonic()
+    took, in_time = agent.fetches(far_end, now, now + 0.01)
+    assert (len(took), in_time) == (1, 0), "what ends late is no part of the transfer's rate"
     now = time.monotonic()
     assert agent.datagrams(far_end, b"one.", now, now + 0.09) == 5
     assert agent.arrived(far_end, b"one.", 5) == 5

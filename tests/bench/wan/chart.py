@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..cases import CASES, PIPE
+from ..cases import CASES, PIPE, STREAM_AUTO
 from ..chart import STYLE, words
 
 COLUMNS, WIDTH, HEAD, TITLE, BAR, GAP = 2, 420, 36, 26, 12, 5
@@ -21,7 +21,9 @@ MORE_STYLE = """
 
 def draw(report: dict[str, Any]) -> str:
     """The chart's text."""
-    labels = {case.name: case.label for case in CASES} | {"stream-before": f"stream of {report['beside']}"}
+    labels = {case.name: case.label for case in (*CASES, STREAM_AUTO)} | {
+        "stream-before": f"stream of {report['beside']}"
+    }
     panels = [_panel(report["rows"], line, label, labels) for line, label in report["lines"].items()]
     parts = [words(12, 20, "What links carry over each line, Mbit/s", "title"), *_legend()]
     y = HEAD

@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.lab.docker_engine import docker
 
-from ..cases import CIPHER, OPENVPN, PIPE, RAW, RECIPE, STREAM, TUN, WIREGUARD, Case
+from ..cases import CIPHER, OPENVPN, PIPE, RAW, RECIPE, STREAM, STREAM_AUTO, TUN, WIREGUARD, Case
 from ..links import SERVER, build, choose, prepare, running, ssh_words, wait_for
 from ..measure import median, percentile, received
 from ..nodes import AGENT, Pair, pair_of_nodes
@@ -28,12 +28,15 @@ from .lines import LINES, Line
 LAB = "bench-wan"
 AVAILABLE = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
 HELPER = "roles/tunnel/files/stream.py"
-CASES = (RAW, PIPE, RECIPE, TUN, OPENVPN, WIREGUARD, STREAM)
+CASES = (RAW, PIPE, RECIPE, TUN, OPENVPN, WIREGUARD, STREAM, STREAM_AUTO)
 # The stream with the helper of another revision.
 BEFORE = "stream-before"
 # Those that fetches and datagrams are tried beside.
 FETCHED = (RAW.name, TUN.name, STREAM.name, BEFORE)
 SHARE = 0.9
+# What an ssh session has under way at most, and what a link of lanes "auto" carries at least of what TCP does without a
+# tunnel where a line could carry more. How long it is full before, with so many connections, so that lanes are open.
+SESSION_BYTES, LANES_SHARE, OPENING_SECONDS, OPENING_STREAMS = 2 * 1024 * 1024, 0.8, 15.0, 8
 # What many connections carry at least of what one carries, on lines that lose so much.
 MANY, MANY_SHARE, MANY_LOSS_PERCENT = 128, 0.5, 1.0
 IDLE_SECONDS = 2.0
@@ -78,6 +81,8 @@ def measure(
             pair.edge.sh(f"systemctl restart {case.unit}")
         wait_for(pair, case)
     choose(pair, case, control)
+    if case == STREAM_AUTO:
+        _transfer(pair, Sample(line.name, case.name, OPENING_STREAMS), OPENING_SECONDS)
     idle = median(pair.edge.ask("idle", "", pair.cloud.underlay, IDLE_SECONDS)["pings"])
     for streams, back in ways:
         yield _transfer(pair, Sample(line.name, case.name, streams, back, ping_idle_ms=rounded(idle)), seconds)
@@ -144,6 +149,12 @@ def aims(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         for (line, streams), row in there.items()
         if streams in (1, 8)
     ]
+    carried = {(row["line"], row["case"], row["streams"]): row["mbit_s"] for row in found if not row["back"]}
+    for (line, case, streams), mbit_s in carried.items():
+        if case == STREAM_AUTO.name:
+            raw = carried.get((line, RAW.name, streams))
+            share = mbit_s / raw if raw and mbit_s is not None else None
+            shares.append(_aim(f"{line}, lanes auto, {streams}", LANES_SHARE, share))
     lossy = [line.name for line in LINES if line.there.loss >= MANY_LOSS_PERCENT]
     many = []
     for name in lossy:
@@ -155,7 +166,14 @@ def aims(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def ways(case: Case, line: Line, amounts: Amounts) -> list[tuple[int, bool]]:
-    """Connections and directions a case is measured with: the stream with all, many only where packets get lost."""
+    """Connections and directions a case is measured with: the stream with all, many only where packets get lost.
+
+    Several lanes only where one session's window is the limit, and beside them no tunnel with as many connections.
+    """
+    counts = [streams for streams in amounts.line_streams if streams < MANY]
+    narrow = line.there.mbit_s * 1e6 / 8 * line.round_trip_ms / 1000 > SESSION_BYTES
+    if case == STREAM_AUTO or (case == RAW and narrow):
+        return [(streams, False) for streams in counts] if narrow else []
     if case.name not in (STREAM.name, BEFORE):
         return [(1, False)]
     counts = [streams for streams in amounts.line_streams if streams < MANY or line.there.loss]
@@ -196,7 +214,9 @@ def _over(
         say(f"line {line.label}")
         checked += _checked(pair, wan, line)
         for case, helper in compared:
-            if case.name in (STREAM.name, BEFORE):
+            if not ways(case, line, amounts):
+                continue
+            if case.name in (STREAM.name, BEFORE, STREAM_AUTO.name):
                 _with_helper(pair, helper)
             for sample in measure(pair, line, case, amounts.line_seconds, ways(case, line, amounts), control):
                 words = f"{sample.mbit_s:.1f} Mbit/s" if sample.mbit_s is not None else f"nothing: {sample.error}"
