@@ -25,6 +25,7 @@ from ._tunnel_device import device_owner, has_carrier, holds, is_up, mtu_of, req
 from ._tunnel_explain import Finding, explain
 from ._tunnel_helper import Helper, digest_of
 from ._tunnel_journal import FIELDS, attempts_of
+from ._tunnel_lanes import lanes_at_start
 from ._tunnel_model import Link, checked_name, fingerprint, link_of
 from ._tunnel_pace import Pace, Ping, measure
 from ._tunnel_plan import Observed, plan_link
@@ -296,7 +297,7 @@ def _observed(name: str, unit: UnitState) -> Observed:
 
 def _astray(facts: ConfFacts, unit: UnitState) -> bool:
     """Whether what runs had its time to open its device, and does not hold it. A stream's lanes connect in turn."""
-    patience = facts.connect_timeout * (facts.lanes or 1) + SETTLING_SECONDS
+    patience = facts.connect_timeout * lanes_at_start(facts.lanes or 1) + SETTLING_SECONDS
     if facts.device is None or unit.active != "active" or _age(unit) < patience:
         return False
     return not holds(unit.main_pid, facts.device)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ._tunnel_journal import Attempt
+from ._tunnel_lanes import Lanes
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Context:
 
     name: str
     transport: str
-    lanes: int
+    lanes: Lanes
     host: str
     port: int
     user: str

@@ -9,6 +9,7 @@ import pwd
 
 from ._errors import OversshError
 from ._files import read_text
+from ._tunnel_lanes import Lanes, lanes_at_start
 from ._tunnel_model import TUN_MTU_MAX
 
 # linux/if.h and linux/if_tun.h
@@ -16,7 +17,7 @@ IFF_UP = 0x1
 IFF_TUN, IFF_MULTI_QUEUE = 0x0001, 0x0100
 
 
-def require_fit(device: str, transport: str, lanes: int) -> None:
+def require_fit(device: str, transport: str, lanes: Lanes) -> None:
     """OversshError where the device is there and can't carry the link; one that is missing is for the link to name."""
     mtu, several = mtu_of(device), several_queues(device)
     if transport == "tun" and mtu > TUN_MTU_MAX:
@@ -24,11 +25,11 @@ def require_fit(device: str, transport: str, lanes: int) -> None:
             f"the MTU of {device} is {mtu}, and over ssh -w every packet from the first one of more than "
             f"{TUN_MTU_MAX} bytes on is lost; make it smaller at both ends, or take transport: stream"
         )
-    if several is not None and several != (lanes > 1):
+    if several is not None and several != (lanes_at_start(lanes) > 1):
         raise OversshError(wrong_kind(device, "on this host", several, lanes))
 
 
-def wrong_kind(device: str, where: str, several: bool, lanes: int) -> str:
+def wrong_kind(device: str, where: str, several: bool, lanes: Lanes) -> str:
     """The sentence for a device whose queues don't fit the lanes."""
     had, wanted = ("several queues", "false") if several else ("one queue", "true")
     return (

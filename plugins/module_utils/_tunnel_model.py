@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ._errors import OversshError
+from ._tunnel_lanes import TAKES, Lanes, lanes_at_start, lanes_of
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 DEVICE = re.compile(r"tun(0|[1-9][0-9]{0,9})")
@@ -24,7 +25,6 @@ CIPHER = re.compile(r"[a-z0-9.@-]+")
 KEYWORD = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 PLAIN_PATH = re.compile(r"/[A-Za-z0-9_./+@-]+")
 
-LANES_MAX = 16
 # It lies beside the helper.
 WATCHDOG = "watch.py"
 # OpenSSH's channel buffer (CHAN_RBUF - 4): a larger packet is dropped in silence, and everything after it.
@@ -70,14 +70,14 @@ class Jump:
 class Link:
     """A link to a peer, everything that ssh has to know included.
 
-    transport: "tun" (ssh -w) or "stream" (a helper at each end of an ordinary session); lanes: how many sessions a
-    stream has; python and helper: what runs this host's end of it; watchdog: whether a tunnel is ended that nothing
-    crosses any more; ciphers: in order of preference.
+    transport: "tun" (ssh -w) or "stream" (a helper at each end of an ordinary session); lanes: a stream's,
+    and 1 for a tunnel; python and helper: what runs this host's end of it; watchdog: whether a tunnel is ended that
+    nothing crosses any more; ciphers: in order of preference.
     """
 
     name: str
     transport: str
-    lanes: int
+    lanes: Lanes
     python: str
     helper: str
     host: str
@@ -145,7 +145,7 @@ def link_of(params: Mapping[str, Any], known_ciphers: Sequence[str], has_aes: bo
     return Link(
         name=checked_name(params["name"]),
         transport=params["transport"],
-        lanes=params["lanes"],
+        lanes=_lanes(params["lanes"], params["transport"]),
         python=params["python"],
         helper=params["helper"],
         host=params["host"],
@@ -214,13 +214,19 @@ def _ciphers(asked: Sequence[str] | None, known: Sequence[str], has_aes: bool) -
     return tuple(asked)
 
 
+def _lanes(word: str, transport: str) -> Lanes:
+    lanes = lanes_of(word)
+    if lanes is None:
+        raise OversshError(f"lanes is {word!r}; it takes {TAKES}")
+    if transport != "tun":
+        return lanes
+    if lanes_at_start(lanes) > 1:
+        raise OversshError(f"lanes is {lanes}, and the transport tun has one lane; take transport: stream for more")
+    return 1
+
+
 def _check_stream(params: Mapping[str, Any]) -> None:
     """What a stream has and a tunnel has not."""
-    lanes = params["lanes"]
-    if not 1 <= lanes <= LANES_MAX:
-        raise OversshError(f"lanes is {lanes}; it has to be between 1 and {LANES_MAX}")
-    if params["transport"] == "tun" and lanes > 1:
-        raise OversshError(f"lanes is {lanes}, and the transport tun has one lane; take transport: stream for more")
     for option in ("python", "helper"):
         if not PLAIN_PATH.fullmatch(params[option]):
             raise OversshError(

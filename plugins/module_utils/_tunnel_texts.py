@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ._tunnel_lanes import Lanes, lanes_of
 from ._tunnel_model import Jump, Link
 
 FOLDER = "/etc/overssh/links"
@@ -154,7 +155,7 @@ class ConfFacts:
     host: str | None = None
     port: int | None = None
     transport: str | None = None
-    lanes: int | None = None
+    lanes: Lanes | None = None
     device: str | None = None
     remote_device: str | None = None
     remote_address: str | None = None
@@ -330,7 +331,7 @@ def conf_facts(text: str | None) -> ConfFacts:
         host=values["hostname"].replace("%%", "%") if "hostname" in values else None,
         port=_number(values.get("port")),
         transport=remarks.get(TRANSPORT, "tun"),
-        lanes=_number(remarks.get(LANES, "1")),
+        lanes=lanes_of(remarks.get(LANES, "1")),
         device=device or None,
         remote_device=remote_device or None,
         remote_address=remarks.get(REMOTE_ADDRESS),

@@ -114,7 +114,7 @@ options:
   device:
     description:
       - The tun device of this host. ssh opens devices named C(tunN) only. Required to start.
-      - It has to be of several queues where O(lanes) is more than 1, and of one otherwise.
+      - It has to be of several queues where O(lanes) is a number above 1, and of one otherwise.
     type: str
   remote_device:
     description:
@@ -129,7 +129,8 @@ options:
       - V(stream) runs O(helper) at both ends of an ordinary ssh session, which carries whole packets between the device
         and that session, many at once. It is several times as fast as V(tun), and takes packets of any size.
       - The peer needs sshd and Python, and no C(PermitTunnel). Its account needs a shell such as C(/bin/sh), and the
-        authorized key the command C(python3 -I /usr/local/lib/overssh/stream.py serve --device tunN --lanes 1).
+        authorized key the command C(python3 -I /usr/local/lib/overssh/stream.py serve --device tunN --lanes auto),
+        with the O(lanes) of this host.
       - V(tun) is C(ssh -w), which needs no more than sshd at the peer, with C(PermitTunnel point-to-point). A device
         with an MTU above 16380 is refused, as every packet from the first one of more bytes on would be lost in
         OpenSSH's buffer.
@@ -138,11 +139,16 @@ options:
     default: stream
   lanes:
     description:
-      - How many ssh sessions share the device, from 1 to 16. Each has processes and a TCP connection of its own, so
-        that several connections over the link can use several processors; one connection keeps to one lane.
-      - The peer has to serve as many. V(tun) has one.
-    type: int
-    default: 1
+      - How many ssh sessions carry the link, V(auto) or a whole number from 1 to 16.
+      - An ssh session carries no more than 2 MiB a round trip, which is 168 Mbit/s at 100 ms. With V(auto) the link
+        begins with one session, opens up to 7 more where that is what limits it, and closes them again when they were
+        of no use for a minute. One connection over the link may use all of them.
+      - A number above 1 has as many sessions all the time. Each has processes and a queue of O(device) of its own, so
+        that several connections over the link can use several processors; one connection keeps to one session.
+      - A link goes on with the sessions it has where a further one can't be opened.
+      - The peer has to serve the same. V(tun) has one session, and V(auto) is that.
+    type: str
+    default: auto
   python:
     description:
       - The Python on this host that runs O(helper).
@@ -179,7 +185,7 @@ options:
     default: 3
   connect_timeout:
     description:
-      - How many seconds a connection may take to come about, that of each lane.
+      - How many seconds an ssh session of the link may take to come about.
     type: int
     default: 10
   ciphers:
@@ -233,7 +239,7 @@ EXAMPLES = r"""
     remote_device: tun1002
     remote_address: 172.30.0.1
 
-- name: Dial it with two connections that share one device of several queues
+- name: Dial it with two ssh sessions that share one device of several queues
   overssh.swarm.ssh_tunnel:
     name: cloud1
     host: hub.example.org
@@ -326,10 +332,10 @@ transport:
   type: str
   sample: stream
 lanes:
-  description: How many sessions share the device.
+  description: V(auto), or how many sessions the link has.
   returned: always, with O(name)
-  type: int
-  sample: 1
+  type: raw
+  sample: auto
 unit:
   description: The unit that keeps the link.
   returned: always, with O(name)
@@ -393,7 +399,7 @@ links:
       host: hub.example.org
       port: 22
       transport: stream
-      lanes: 1
+      lanes: auto
       unit: overssh-link-cloud1.service
       device: tun1001
       remote_device: tun1003
@@ -423,6 +429,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._tunnel import (
     SshTunnels,
     desired_of,
 )
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_lanes import AUTO
 from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_list import found_names
 from ansible_collections.overssh.swarm.plugins.module_utils._wait import WAIT_OPTIONS
 
@@ -447,7 +454,7 @@ LINK: dict[str, dict[str, Any]] = {
     "remote_device": {"type": "str"},
     "remote_address": {"type": "str"},
     "transport": {"type": "str", "choices": ["stream", "tun"], "default": "stream"},
-    "lanes": {"type": "int", "default": 1},
+    "lanes": {"type": "str", "default": AUTO},
     "python": {"type": "path", "default": "/usr/bin/python3"},
     "helper": {"type": "path", "default": "/usr/local/lib/overssh/stream.py"},
     "watchdog": {"type": "bool", "default": True},

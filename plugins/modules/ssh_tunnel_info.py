@@ -75,9 +75,9 @@ links:
       type: str
       sample: stream
     lanes:
-      description: How many ssh sessions share the device.
-      type: int
-      sample: 1
+      description: V(auto), or how many ssh sessions the link has; none where nothing tells.
+      type: raw
+      sample: auto
     state:
       description: systemd's word for the unit, such as V(active), V(activating) (it tries again) or V(inactive).
       type: str

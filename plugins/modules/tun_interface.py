@@ -154,7 +154,8 @@ options:
     type: int
   multi_queue:
     description:
-      - Whether the device has several queues, which a link of several lanes needs and C(ssh -w) can't open.
+      - Whether the device has several queues, which a link of two lanes and more needs, one of lanes V(auto) and
+        C(ssh -w) can't open.
       - A device that has the other kind is replaced, and a link over it ends. Where one runs over it, that takes
         O(on_change=recreate).
     type: bool
@@ -228,7 +229,7 @@ EXAMPLES = r"""
     forwarding: true
     forwarding6: true
 
-- name: One for a link of several lanes, and of the largest packets that a stream can take
+- name: One for a link of two lanes, and of the largest packets that a stream can take
   overssh.swarm.tun_interface:
     name: tun1001
     description: cloud1

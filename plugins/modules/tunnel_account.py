@@ -112,7 +112,7 @@ EXAMPLES = r"""
   overssh.swarm.tunnel_account:
     shell: /bin/sh
     authorized_keys: |
-      restrict,command="exec python3 -I /usr/local/lib/overssh/stream.py serve --device tun1002 --lanes 1" {{ key }}
+      restrict,command="exec python3 -I /usr/local/lib/overssh/stream.py serve --device tun1002 --lanes auto" {{ key }}
     sshd_config: |
       Match User overssh
           DisableForwarding yes

@@ -61,18 +61,20 @@ def test_its_queues_are_known_where_it_is_a_tun(several: bool | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("held", "lanes", "sentence"),
+    ("held", "lanes", "fitting", "sentence"),
     [
-        (TUN, 2, "was made with one queue, and the link has lanes: 2; make it anew with multi_queue: true"),
-        (SEVERAL_QUEUES, 1, "was made with several queues, and the link has lanes: 1; make it anew with"),
+        (TUN, 2, 1, "was made with one queue, and the link has lanes: 2; make it anew with multi_queue: true"),
+        (TUN, 2, "auto", "was made with one queue, and the link has lanes: 2; make it anew with multi_queue: true"),
+        (SEVERAL_QUEUES, 1, 2, "was made with several queues, and the link has lanes: 1; make it anew with"),
+        (SEVERAL_QUEUES, "auto", 2, "was made with several queues, and the link has lanes: auto; make it anew with"),
     ],
     indirect=["held"],
 )
 @pytest.mark.usefixtures("held")
-def test_a_device_of_the_wrong_kind_is_refused(lanes: int, sentence: str) -> None:
+def test_a_device_of_the_wrong_kind_is_refused(lanes: int | str, fitting: int | str, sentence: str) -> None:
     with pytest.raises(OversshError, match=f"the device {DEVICE} on this host {sentence}"):
         require_fit(DEVICE, "stream", lanes)
-    require_fit(DEVICE, "stream", 3 - lanes)
+    require_fit(DEVICE, "stream", fitting)
 
 
 @pytest.mark.usefixtures("held")

@@ -39,7 +39,7 @@ PARAMS: dict[str, Any] = {
     "remote_device": "tun1002",
     "remote_address": "172.30.0.1",
     "transport": "stream",
-    "lanes": 1,
+    "lanes": "1",
     "python": "/usr/bin/python3",
     "helper": "/usr/local/lib/overssh/stream.py",
     "keepalive_interval": 1,
@@ -71,7 +71,7 @@ def test_a_tunnels_configuration_is_for_one_tunnel() -> None:
 
 
 def test_a_streams_configuration_has_no_tunnel_and_tells_us_what_ssh_is_not_told() -> None:
-    assert lines(lanes=2)[:6] == [
+    assert lines(lanes="2")[:6] == [
         "# Written by overssh.swarm: the link to cloud1, kept by overssh-link-cloud1.service.",
         "# Its address in the underlay: 172.30.0.1",
         "# The transport: stream",
@@ -82,6 +82,11 @@ def test_a_streams_configuration_has_no_tunnel_and_tells_us_what_ssh_is_not_told
     assert not any(line.startswith(("Tunnel", "ExitOnForwardFailure")) for line in lines())
     only_tun = set(lines(transport="tun")) - set(lines())
     assert {line.split()[0] for line in only_tun} == {"Tunnel", "TunnelDevice", "ExitOnForwardFailure"}
+
+
+@pytest.mark.parametrize("lanes", ["auto", "1"])
+def test_a_tunnel_has_one_lane(lanes: str) -> None:
+    assert link(transport="tun", lanes=lanes).lanes == 1
 
 
 def test_the_configuration_trusts_one_host() -> None:
@@ -122,7 +127,8 @@ def test_what_is_read_back_is_what_was_written() -> None:
     facts = ConfFacts("fe80::1%eth0", 2222, "stream", 1, "tun1001", "tun1002", "172.30.0.1", 10)
     assert conf_facts(text) == facts
     assert conf_facts(conf_text(link(host="fe80::1%eth0", transport="tun"))) == replace(facts, transport="tun")
-    assert conf_facts(conf_text(link(host="fe80::1%eth0", lanes=3))) == replace(facts, lanes=3)
+    assert conf_facts(conf_text(link(host="fe80::1%eth0", lanes="3"))) == replace(facts, lanes=3)
+    assert conf_facts(conf_text(link(host="fe80::1%eth0", lanes="auto"))) == replace(facts, lanes="auto")
     assert conf_facts(None) == ConfFacts()
 
 
@@ -177,9 +183,14 @@ def test_extra_options_win_over_what_has_no_option_and_may_repeat() -> None:
         ({"remote_address": "172.30.0"}, "remote_address is '172.30.0', which is no IPv4 address"),
         ({"remote_address": "fd00::1"}, "which is no IPv4 address"),
         ({"port": 0}, "port is 0"),
-        ({"lanes": 0}, "lanes is 0; it has to be between 1 and 16"),
-        ({"lanes": 17}, "lanes is 17; it has to be between 1 and 16"),
-        ({"lanes": 2, "transport": "tun"}, "lanes is 2, and the transport tun has one lane"),
+        ({"lanes": "0"}, "lanes is '0'; it takes auto, or a whole number from 1 to 16"),
+        ({"lanes": "17"}, "lanes is '17'; it takes auto"),
+        ({"lanes": "-1"}, "lanes is '-1'; it takes auto"),
+        ({"lanes": "many"}, "lanes is 'many'; it takes auto"),
+        ({"lanes": "True"}, "lanes is 'True'; it takes auto"),
+        ({"lanes": "²"}, "lanes is '²'; it takes auto"),
+        ({"lanes": ""}, "lanes is ''; it takes auto"),
+        ({"lanes": "2", "transport": "tun"}, "lanes is 2, and the transport tun has one lane"),
         ({"python": "python3"}, "python is 'python3'; give an absolute path"),
         ({"helper": "/opt/my helper.py"}, "helper is '/opt/my helper.py'; give an absolute path"),
         ({"helper": "/opt/%n.py"}, "helper is '/opt/%n.py'"),
@@ -221,10 +232,11 @@ def test_the_unit_waits_for_its_device_and_never_gives_up() -> None:
     assert unit.index("StartLimitIntervalSec=0") < unit.index("[Service]")
 
 
-def test_a_streams_unit_runs_the_helper_that_runs_ssh() -> None:
-    stream = unit_text(link(lanes=2, python="/opt/py/bin/python3.12"), "0123abc").splitlines()
+@pytest.mark.parametrize("lanes", ["2", "auto"])
+def test_a_streams_unit_runs_the_helper_that_runs_ssh(lanes: str) -> None:
+    stream = unit_text(link(lanes=lanes, python="/opt/py/bin/python3.12"), "0123abc").splitlines()
     assert (
-        "/opt/py/bin/python3.12 -I /usr/local/lib/overssh/stream.py dial --device tun1001 --lanes 2 "
+        f"/opt/py/bin/python3.12 -I /usr/local/lib/overssh/stream.py dial --device tun1001 --lanes {lanes} "
         "--silence 2 --peer cloud1 -- /usr/bin/ssh -F /etc/overssh/links/cloud1.conf -T cloud1"
     ) in stream
     # What passes on ssh's last words would be killed with it otherwise.

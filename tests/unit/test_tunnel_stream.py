@@ -154,6 +154,16 @@ def refused(words: str) -> list[str]:
             True,
         ),
         (
+            refused("the dialling end has lanes: 'auto' and this end lanes: 1; both need the same"),
+            f"{PEER} serves the link with lanes: 1, and this host dials it with lanes: auto; both need the same",
+            True,
+        ),
+        (
+            [*LOGGED_IN, "overssh-stream: refused: cloud1 has lanes: 'auto' and this end lanes: 2; both need the same"],
+            f"{PEER} serves the link with lanes: auto, and this host dials it with lanes: 2; both need the same",
+            True,
+        ),
+        (
             refused("there is no device tun1002 on this host"),
             f"there is no device tun1002 at {PEER}; run the role tunnel on it",
             True,
@@ -356,6 +366,16 @@ def hear(said: bytes) -> None:
             lambda: HELPER.check_hello({"version": HELPER.VERSION, "lanes": 2}, 1, "x"),
             True,
             f"{PEER} serves the link with lanes: 1, and this host dials it with lanes: 2",
+        ),
+        (
+            lambda: HELPER.check_hello({"version": HELPER.VERSION, "lanes": "auto"}, 1, "x"),
+            True,
+            f"{PEER} serves the link with lanes: 1, and this host dials it with lanes: auto",
+        ),
+        (
+            lambda: HELPER.check_hello({"version": HELPER.VERSION, "lanes": 2}, "auto", "x"),
+            False,
+            f"{PEER} serves the link with lanes: 2, and this host dials it with lanes: auto",
         ),
     ],
 )

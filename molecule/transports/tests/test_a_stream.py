@@ -33,7 +33,7 @@ time.sleep(600)' {device}
 for try in $(seq 100); do test $(cat /sys/class/net/{device}/carrier) = 0 || exit 0; sleep 0.1; done
 exit 1
 """
-SERVED = 'restrict,command="exec /usr/bin/python3 -I {helper} serve --device {device} --lanes 1"'
+SERVED = 'restrict,command="exec /usr/bin/python3 -I {helper} serve --device {device} --lanes auto"'
 # What can be wrong with a stream besides what can be wrong with any link (test_changes.py).
 FAULTS = [
     Fault(
@@ -92,8 +92,8 @@ FAULTS = [
     ),
     Fault(
         "the ends have other lanes",
-        "{peer} serves the link with lanes: 2, and this host dials it with lanes: 1",
-        line=SERVED.replace("--lanes 1", "--lanes 2"),
+        "{peer} serves the link with lanes: 2, and this host dials it with lanes: auto",
+        line=SERVED.replace("--lanes auto", "--lanes 2"),
     ),
     Fault(
         "the helper is missing here",
