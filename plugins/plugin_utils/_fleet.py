@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_lanes import lanes_at_start
+
 from . import _claims, _hosts, _pools, _rules, _settings, _sshd, _summary
 from ._addressing import address6_for, assign, device_for
 from ._once import once
@@ -261,7 +263,7 @@ def _device(member: Member, link: Link, routed: list[dict[str, Any]], fleet: Fle
             {"address": of[member.name], "peer": of[peer.name]} for of in (fleet.addresses, fleet.addresses6) if of
         ],
         "mtu": link.mtu,
-        "multi_queue": link.dialler.lanes > 1,
+        "multi_queue": lanes_at_start(link.dialler.lanes) > 1,
         # A device of ours may be replaced; one that somebody else makes from now on stays.
         "on_change": "recreate" if name in ours else "fail",
         "routes": routed,

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_lanes import AUTO, LANES_MAX
 
 PREFIX = "overssh_"
 # OpenSSH's channel drops itself in silence above this packet size (CHAN_RBUF - 4).
@@ -162,14 +163,22 @@ def networks(value: Any) -> list[str]:
     return found
 
 
-def mtu_or_auto(value: Any) -> str | int:
-    """The word auto, or an MTU in bytes."""
-    if value == "auto":
-        return "auto"
-    try:
-        return whole_number(SMALLEST_MTU, LARGEST_MTU)(value)
-    except SettingError as error:
-        raise SettingError(f"auto, or {error}") from error
+def auto_or(low: int, high: int) -> Callable[[Any], str | int]:
+    """A check for the word auto, or a number within bounds."""
+    number = whole_number(low, high)
+
+    def check(value: Any) -> str | int:
+        if value == "auto":
+            return "auto"
+        try:
+            return number(value)
+        except SettingError as error:
+            raise SettingError(f"auto, or {error}") from error
+
+    return check
+
+
+mtu_or_auto = auto_or(SMALLEST_MTU, LARGEST_MTU)
 
 
 def labels(value: Any) -> dict[str, str]:
@@ -432,10 +441,12 @@ SETTINGS = (
     ),
     Setting(
         "lanes",
-        1,
-        whole_number(1, 16),
-        "How many ssh connections each link that this node dials consists of; more of them use more cores and more TCP "
-        "windows. tun has one only.",
+        AUTO,
+        auto_or(1, LANES_MAX),
+        "How many ssh connections each link that this node dials consists of. auto begins with one, opens more where "
+        "the window of an ssh session is what limits the link, as on long and fast lines, and closes them again when "
+        "they are of no use. A number above 1 has as many all the time, each with a process of its own at either end, "
+        "so that they use more cores. tun has one, and auto is that.",
         per_host=True,
     ),
     Setting(

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.overssh.swarm.plugins.module_utils._sshd import REHEARSED
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_lanes import lanes_at_start
 
 from ._topology import Link
 
@@ -110,10 +111,12 @@ def warnings(found: Mapping[str, Mapping[str, Any]], links: Sequence[Link], user
     logins: dict[str, int] = {}
     streams: set[str] = set()
     for link in links:
-        logins[link.dialled.name] = logins.get(link.dialled.name, 0) + link.dialler.lanes
+        # Further lanes of auto may be refused without harm.
+        lanes = lanes_at_start(link.dialler.lanes)
+        logins[link.dialled.name] = logins.get(link.dialled.name, 0) + lanes
         streams |= {link.dialled.name} if link.dialler.transport == "stream" else set()
         for hop in link.jumps:
-            logins[hop.member.name] = logins.get(hop.member.name, 0) + link.dialler.lanes
+            logins[hop.member.name] = logins.get(hop.member.name, 0) + lanes
     for name, number in logins.items():
         sshd = _host(found, name).get("sshd", {})
         for sentence in sshd.get("warnings", []):

@@ -13,6 +13,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_lanes import AUTO, Lanes, lanes_at_start
+
 from . import _settings
 
 # A node's own link name is a unit's name, a file's name and an interface's alias.
@@ -25,7 +27,7 @@ class Member:
 
     hubs: those that it dials, the preferred one first, None for all of the fleet; links: what it dials beyond them;
     site_host, site_port: where nodes of its site dial it; jump: the node through which the others dial it; transport,
-    lanes: of the links that it dials; mtu: None for auto.
+    lanes: of the links that it dials, and tun has one; mtu: None for auto.
     """
 
     name: str
@@ -41,7 +43,7 @@ class Member:
     dial_host: str
     dial_port: int
     transport: str
-    lanes: int
+    lanes: Lanes
     mtu: int | None
     python: str
     firewall_owner: str
@@ -125,7 +127,7 @@ def _member(name: str, variables: Mapping[str, Any], own: Mapping[str, Any], cho
         dial_host=own["dial_host"] or str(variables.get("ansible_host") or name),
         dial_port=own["dial_port"] or int(variables.get("ansible_port") or 22),
         transport=own["transport"],
-        lanes=own["lanes"],
+        lanes=1 if own["transport"] == "tun" and own["lanes"] == AUTO else own["lanes"],
         mtu=None if own["mtu"] == "auto" else own["mtu"],
         python=own["python"],
         firewall_owner=own["firewall_owner"],
@@ -273,7 +275,7 @@ def _transport(link: Link) -> Iterator[str]:
     name = link.dialler.name
     if link.dialler.transport != "tun":
         return
-    if link.dialler.lanes > 1:
+    if lanes_at_start(link.dialler.lanes) > 1:
         yield (
             f"{name}: overssh_lanes is {link.dialler.lanes}, and the transport tun has one lane only; set "
             "overssh_transport: stream, or leave overssh_lanes out."

@@ -95,7 +95,7 @@ def test_three_hosts_with_nothing_but_a_hub_make_a_fleet() -> None:
             "remote_device": "tun1002",
             "remote_address": "172.30.0.1",
             "transport": "stream",
-            "lanes": 1,
+            "lanes": "auto",
             "mtu": 65000,
             "python": "/usr/bin/python3",
             "watchdog": False,
@@ -109,7 +109,7 @@ def test_three_hosts_with_nothing_but_a_hub_make_a_fleet() -> None:
     assert own["routes"] == [{**everything, "metric": 1_000_000}]
     hub = plan["nodes"]["cloud1"]
     assert hub["links"] == []
-    stream = {"transport": "stream", "lanes": 1, "python": "/usr/bin/python3"}
+    stream = {"transport": "stream", "lanes": "auto", "python": "/usr/bin/python3"}
     assert hub["accepts"] == [
         {"peer": "edge1", "device": "tun1002", **stream},
         {"peer": "edge2", "device": "tun1003", **stream},
@@ -126,7 +126,8 @@ def test_both_ends_of_a_link_name_the_same_devices_and_addresses() -> None:
             assert near["addresses"][0]["peer"] == far["addresses"][0]["address"] == link["remote_address"]
             assert far["addresses"][0]["peer"] == near["addresses"][0]["address"]
             assert near["mtu"] == far["mtu"]
-            assert near["multi_queue"] == far["multi_queue"] == (link["lanes"] > 1)
+            assert not near["multi_queue"]
+            assert not far["multi_queue"]
             (accepted,) = (
                 entry for entry in plan["nodes"][link["peer"]]["accepts"] if entry["device"] == link["remote_device"]
             )
@@ -142,7 +143,7 @@ def test_each_link_is_as_its_dialling_end_says() -> None:
         {
             "cloud1": {"overssh_hub": True, "overssh_transport": "tun", "overssh_python": "/opt/python3.12"},
             "edge1": {"overssh_lanes": "2", "overssh_python": "/usr/local/bin/python3"},
-            "edge2": {"overssh_transport": "tun"},
+            "edge2": {"overssh_transport": "tun", "overssh_lanes": "auto"},
         }
     )
     assert plan["problems"] == []
@@ -439,7 +440,10 @@ def test_the_founder_is_a_manager_that_has_the_swarm() -> None:
             "edge1: overssh_lanes is 2, and the transport tun has one lane only; set overssh_transport: stream, or "
             "leave overssh_lanes out.",
         ),
-        ({"edge1": {"overssh_lanes": 17}}, "edge1: overssh_lanes is 17; it takes a whole number from 1 to 16."),
+        ({"edge1": {"overssh_lanes": 17}}, "edge1: overssh_lanes is 17; it takes auto, or a whole number from 1 to"),
+        ({"edge1": {"overssh_lanes": 0}}, "edge1: overssh_lanes is 0; it takes auto, or a whole number from 1 to 16."),
+        ({"edge1": {"overssh_lanes": "many"}}, "edge1: overssh_lanes is 'many'; it takes auto, or a whole number"),
+        ({"edge1": {"overssh_lanes": True}}, "edge1: overssh_lanes is True; it takes auto, or a whole number from"),
         ({"edge1": {"overssh_transport": "udp"}}, "edge1: overssh_transport is 'udp'; it takes stream or tun."),
         ({"edge1": {"overssh_python": "python3"}}, "edge1: overssh_python is 'python3'; it takes an absolute path"),
         ({"edge1": {"overssh_python": "/bin/sh -c x"}}, "edge1: overssh_python is '/bin/sh -c x'; it takes an"),
@@ -759,6 +763,14 @@ def test_what_may_keep_links_out_or_end_them_is_a_warning(sshd: dict[str, Any], 
     assert plan["problems"] == []
     assert words in plan["warnings"][0] if words else plan["warnings"] == []
     assert len(plan["warnings"]) == bool(words)
+
+
+@pytest.mark.parametrize(("lanes", "logins"), [("auto", 2), (3, 4)])
+def test_a_link_logs_in_for_each_lane_that_it_can_not_do_without(lanes: int | str, logins: int) -> None:
+    hub = host(sshd={"limits": [{"item": "maxlogins", "value": 1, "place": "here"}]})
+    variables = {**THREE, "edge1": {**THREE["edge1"], "overssh_lanes": lanes}}
+    (warning,) = planned(variables, cloud1=hub)["warnings"]
+    assert f"and {logins} logins may take {logins}" in warning
 
 
 def test_a_place_that_can_not_be_dialled_is_in_the_way_of_what_is_to_be_formed() -> None:

@@ -21,8 +21,14 @@ PEER = {
     "tunnel_account": {"public_key": f"{KEY} its comment"},
     "preflight_found": {"host": {"public_key": ""}},
 }
-LINKS = {
-    "stream": {"peer": "edge1", "device": "tun1002", "transport": "stream", "lanes": 1, "python": "/usr/bin/python3"},
+LINKS: dict[str, dict[str, Any]] = {
+    "stream": {
+        "peer": "edge1",
+        "device": "tun1002",
+        "transport": "stream",
+        "lanes": "auto",
+        "python": "/usr/bin/python3",
+    },
     "lanes": {"peer": "edge2", "device": "tun1003", "transport": "stream", "lanes": 4, "python": "/opt/bin/python3.12"},
     "tun": {"peer": "edge3", "device": "tun1004", "transport": "tun", "lanes": 1, "python": "/usr/bin/python3"},
 }
@@ -76,7 +82,7 @@ def keys(*links: str) -> list[str]:
 
 def test_the_key_of_a_stream_runs_the_helper_for_its_one_device() -> None:
     assert keys("stream", "lanes") == [
-        f'restrict,command="exec /usr/bin/python3 {SERVE} --device tun1002 --lanes 1" {KEY} overssh:edge1',
+        f'restrict,command="exec /usr/bin/python3 {SERVE} --device tun1002 --lanes auto" {KEY} overssh:edge1',
         f'restrict,command="exec /opt/bin/python3.12 {SERVE} --device tun1003 --lanes 4" {KEY} overssh:edge2',
     ]
 
@@ -113,7 +119,7 @@ def test_sshd_permits_no_more_than_the_transports_need(links, permits, sessions,
 def test_a_key_of_a_node_on_its_way_to_another_opens_that_and_its_own_link() -> None:
     opens = 'permitopen="10.0.0.5:22",permitopen="[2001:db8::5]:2222",'
     assert keys("stream", "passes", "passes only") == [
-        f'restrict,port-forwarding,{opens}command="exec /usr/bin/python3 {SERVE} --device tun1002 --lanes 1" {KEY} '
+        f'restrict,port-forwarding,{opens}command="exec /usr/bin/python3 {SERVE} --device tun1002 --lanes auto" {KEY} '
         "overssh:edge1",
         f'restrict,port-forwarding,permitopen="10.0.0.5:22",command="/bin/false" {KEY} overssh:edge4',
     ]
