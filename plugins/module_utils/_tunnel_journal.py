@@ -25,6 +25,8 @@ SMALL_TALK = (
 HELPER = re.compile(r"overssh-stream(?P<far> \(far end\))?: (?P<words>.*)")
 VERDICT = re.compile(r"(?P<kind>refused|ended): (?P<words>.+)")
 
+# Whatever was said before it has been got over.
+GOES_ON = re.compile(r"overssh-stream.*: .*; the link goes on with \d+")
 LEFT = re.compile(r"ended before its helper answered|was closed")
 
 
@@ -50,7 +52,7 @@ class Attempt:
     @property
     def spoken(self) -> tuple[str, ...]:
         """What ssh said, and through it the peer, without the helpers' lines."""
-        return tuple(line for line in self.lines if not HELPER.match(line))
+        return tuple(line for line in self._standing if not HELPER.match(line))
 
     @property
     def last_words(self) -> str | None:
@@ -66,8 +68,14 @@ class Attempt:
     @property
     def verdict(self) -> Verdict | None:
         """What a helper refused, or else why it ended; this end's first, unless that only saw the other one go."""
-        verdicts = [found for found in map(_verdict, self.lines) if found]
+        verdicts = [found for found in map(_verdict, self._standing) if found]
         return min(verdicts, key=lambda each: (not each.refused, bool(LEFT.search(each.words)), each.far), default=None)
+
+    @property
+    def _standing(self) -> tuple[str, ...]:
+        """The lines without those of further lanes that failed or ended, which are no fault of the link."""
+        got_over = [place for place, line in enumerate(self.lines, 1) if GOES_ON.match(line)]
+        return self.lines[max(got_over, default=0) :]
 
 
 def attempts_of(journal: str) -> tuple[Attempt, ...]:

@@ -186,8 +186,8 @@ def unreachable(attempt: Attempt, context: Context) -> Cause | None:
 
 
 def nothing_crosses(attempt: Attempt, context: Context) -> Cause | None:
-    """A link that is up, as far as ssh knows."""
-    if not attempt.having("Authenticated to"):
+    """A link that is up, as far as ssh and the helpers know."""
+    if not attempt.connected and not attempt.having("Authenticated to"):
         return None
     return Cause("nothing crosses", silent(context), False)
 

@@ -329,6 +329,58 @@ def test_a_tap_is_told_from_a_device_of_several_queues() -> None:
     assert "make it anew with multi_queue: false" in several.sentence
 
 
+CONNECTED_STREAM = [*LOGGED_IN, "overssh-stream: connected to cloud1, 1 lane"]
+NOT_OPENED = "a further lane to cloud1 can't be opened ({}); the link goes on with 1"
+LOST = "a lane to cloud1 has ended (the session with cloud1 was closed); the link goes on with 1"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param(["overssh-stream: connected to cloud1, 3 lanes"], id="more lanes"),
+        pytest.param(
+            [DENIED, f"overssh-stream: {NOT_OPENED.format('the session ended before the helper there answered')}"],
+            id="a further lane is refused",
+        ),
+        pytest.param(
+            [*PENALTY, f"overssh-stream: {NOT_OPENED.format('the session ended before the helper there answered')}"],
+            id="a further lane is shut out",
+        ),
+        pytest.param(
+            [
+                *LOGGED_IN,
+                "overssh-stream (far end): ended: the first lane of the link is gone",
+                f"overssh-stream: {NOT_OPENED.format('cloud1 says: the first lane of the link is gone')}",
+            ],
+            id="the far end has nobody to hand a further lane to",
+        ),
+        pytest.param(
+            [*CONNECTED, "Timeout, server 192.0.2.1 not responding.", f"overssh-stream: {LOST}"], id="a lane is lost"
+        ),
+        pytest.param([f"overssh-stream (far end): {LOST}"], id="a lane is lost there"),
+        pytest.param(
+            ["overssh-stream: the line to cloud1 has become much slower; the link goes on with 1 lane"], id="slower"
+        ),
+    ],
+)
+def test_what_becomes_of_further_lanes_is_no_fault_of_the_link(lines: list[str]) -> None:
+    run = [*CONNECTED_STREAM, *lines]
+    finding = found(run, run, transport="stream", lanes="auto")
+    assert finding is not None
+    assert "172.30.0.1 does not answer through tun1001" in finding.sentence
+    assert not finding.final
+    over = found([*run, "overssh-stream: ended: cloud1 has been silent for 2.5 s"], transport="stream", lanes="auto")
+    assert over == Finding(f"{PEER} was reached and fell silent (nothing came from it for 2.5 s)", False)
+
+
+def test_a_further_lane_that_fails_before_the_link_is_up_is_no_fault_either() -> None:
+    said = NOT_OPENED.format("the session with cloud1 ended before its helper answered")
+    run = [*LOGGED_IN, DENIED, f"overssh-stream: {said}", "overssh-stream: connected to cloud1, 1 lane"]
+    finding = found(run, run, transport="stream", lanes=2)
+    assert finding is not None
+    assert "172.30.0.1 does not answer through tun1001" in finding.sentence
+
+
 HELPER = load()
 
 
