@@ -84,15 +84,17 @@ trap "kill $$sleeper; rm -f $$refused; exit 0" TERM; \\
 echo "overssh-link: {name} refused this host $$times times in a row; the next attempt is in $$pause s" >&2; \\
 wait $$sleeper'
 # The shell becomes what it starts. A child of it passes on what ssh says, to the end, and counts refusals in a row.
+# A stream that is connected may still be refused further lanes, and goes on without them.
 SyslogIdentifier=overssh-link
 ExecStart=/bin/sh -c '\\
 refused=$$RUNTIME_DIRECTORY/refused; said=$$RUNTIME_DIRECTORY/said; \\
 rm -f $$said; mkfifo $$said || exit 1; \\
-( trap "" TERM; last=; \\
+( trap "" TERM; last=; up=; \\
 while IFS= read -r line; do \\
 printf "%%s\\n" "$$line"; \\
 case $$line in \\
-{refusals}) last=refused ;; \\
+{refusals}) test "$$up" || last=refused ;; \\
+"overssh-stream: connected to "*) last=; up=yes ;; \\
 "Authenticated to "*) last= ;; \\
 esac; done; \\
 if test "$$last"; then echo >>$$refused; else rm -f $$refused; fi ) <$$said >&2 & \\

@@ -17,6 +17,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_texts import
 from tests.unit.test_tunnel_model import link
 from tests.unit.tunnel_journal import CHANGED_KEY, CONNECTED, DENIED, PENALTY
 
+STREAM = "overssh-stream: connected to cloud1, 1 lane"
 NO_NETWORK = ["ssh: connect to host 192.0.2.1 port 2222: No route to host"]
 
 
@@ -78,6 +79,8 @@ def unit(tmp_path: Path) -> Unit:
         pytest.param(NO_NETWORK, False, id="no network"),
         pytest.param([*CONNECTED, "Timeout, server 192.0.2.1 not responding."], False, id="lost"),
         pytest.param([DENIED, *CONNECTED], False, id="let in at last"),
+        pytest.param([*CONNECTED, STREAM, DENIED], False, id="a further lane"),
+        pytest.param([*CONNECTED, DENIED, STREAM], False, id="a further lane before the link is up"),
     ],
 )
 def test_what_counts_as_a_refusal(unit: Unit, says: Sequence[str], refused: bool) -> None:
