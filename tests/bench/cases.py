@@ -56,7 +56,7 @@ STREAM = Case(
     "transport stream",
     13,
     STREAM_MTU,
-    f"ssh_tunnel transport: stream, MTU {STREAM_MTU}, aes128-gcm",
+    f"ssh_tunnel transport: stream, lanes: 1, MTU {STREAM_MTU}, aes128-gcm",
     "overssh-link-stream",
 )
 STREAM2 = Case(

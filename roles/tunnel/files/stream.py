@@ -1323,7 +1323,7 @@ class Link:
         self._gone_sent += lane.outbound.sent
         self._gone_received += lane.inbound.received
         lane.outbound.gone()
-        for descriptor in {lane.source, lane.sink}:
+        for descriptor in sorted({lane.source, lane.sink}):
             self.forget(descriptor)
             os.close(descriptor)
         lane.end()
