@@ -38,7 +38,7 @@ class Amounts:
     shares: tuple[float, ...] = (0.9, 0.5)
     cap: float = 120.0
     lines: tuple[str, ...] = tuple(line.name for line in LINES)
-    line_seconds: float = 8.0
+    line_seconds: float = 6.0
     line_streams: tuple[int, ...] = (1, 8, 128)
     rulesets: tuple[str, ...] = ("usual", "large")
     sizes: tuple[int, ...] = (1_000, 10_000)

@@ -559,13 +559,10 @@ class Waiting:
     def __init__(self) -> None:
         self._little, self._much = Flows(), Flows()
         self._several = False
+        # Bytes that wait.
+        self.size = 0
         # What each flow sent of late, in bytes.
         self._sent: dict[bytes, int] = {}
-
-    @property
-    def size(self) -> int:
-        """Bytes that wait."""
-        return self._little.size + self._much.size
 
     @property
     def dropped(self) -> int:
@@ -587,16 +584,20 @@ class Waiting:
         elif key in self._much:
             flows = self._much
         flows.put(key, packet, now)
+        self.size += len(packet)
         if self.size > QUEUE_MOST:
             less, more = sorted((self._little, self._much), key=lambda flows: flows.size)
             more.shorten(QUEUE_MOST - less.size)
+            self.size = self._little.size + self._much.size
 
     def take(self, first: bool, now: float, target: float, interval: float) -> "bytes | None":
         """The packet that leaves next by the first lane, or by any other one, None where there is none for it."""
-        if first and self._several:
-            return self._little.take(now, target, interval)
         one, other = (self._little, self._much) if first else (self._much, self._little)
-        return one.take(now, target, interval) or other.take(now, target, interval)
+        packet = one.take(now, target, interval)
+        if packet is None and not (first and self._several):
+            packet = other.take(now, target, interval)
+        self.size = self._little.size + self._much.size
+        return packet
 
     def tick(self, several: bool) -> None:
         """Called ten times a second; several: whether packets may leave by several lanes."""
@@ -859,7 +860,9 @@ class Outbound:
     @property
     def blocked(self) -> bool:
         """Whether something waits that the session or the window did not let go yet."""
-        return self._begin < self._stop or self._end > 0 or (self.open and self.flows.size_for(self._first) > 0)
+        if self._begin < self._stop or self._end > 0:
+            return True
+        return self.flows.size > 0 and self.open and self.flows.size_for(self._first) > 0
 
     @property
     def paced(self) -> "Pace | None":
@@ -970,7 +973,7 @@ class Outbound:
 
     def _fill_from_flows(self) -> bool:
         """Move what may leave now into the buffer; whether there is any."""
-        if not self.open or not self.flows.size_for(self._first):
+        if not self.flows.size or not self.open or not self.flows.size_for(self._first):
             return False
         now = time.monotonic()
         room = self._may_leave(now)
@@ -1201,9 +1204,11 @@ class Lane:
         self.outbound.ask()
 
     def hear(self, now: float) -> None:
-        """Read what has come."""
+        """Read what has come; the end that has not begun does so now."""
         if self.inbound.turn():
             self.heard = now
+        if not self.begun:
+            self.begin()
         if self.inbound.left:
             self.outbound.leave()
 
@@ -1356,37 +1361,44 @@ class Link:
             )
 
     def _run(self, on_beat: "Callable[[], None]") -> NoReturn:
-        every, device, first = self._silence / BEATS, self._device, self.lanes[0]
+        every, device, first, poll = self._silence / BEATS, self._device, self.lanes[0], self._poll.poll
+        outbound, inbound, source = first.outbound, first.inbound, first.source
         due = self._beaten = time.monotonic()
         first.begin()
-        first.outbound.flush()
+        outbound.flush()
         self._await()
         while True:
             gathering = device not in self._awaited
-            patience = first.outbound.patience
-            for lane in self.lanes[1:]:
-                patience = patience or lane.outbound.patience
-            ready = self._poll.poll(every * 1000 if patience is None else patience * 1000)
+            patience = outbound.patience if len(self.lanes) == 1 else self._patience
+            ready = poll(every * 1000 if patience is None else patience * 1000)
             now = time.monotonic()
             for descriptor, _event in ready:
-                if descriptor == device:
+                if descriptor == source:
+                    if inbound.turn():
+                        first.heard = now
+                elif descriptor == device:
                     gathering = True
-                elif descriptor in self._sources:
-                    self._with(self._sources[descriptor], self._hear, now)
                 elif descriptor in self._sinks:
                     self._sinks[descriptor].outbound.full = False
+                elif descriptor in self._sources:
+                    self._with(self._sources[descriptor], Lane.hear, now)
                 elif descriptor == self._growth.descriptor:
                     self._growth.turn(self)
             if gathering:
-                first.outbound.gather()
+                outbound.gather()
             if len(self.lanes) == 1:
-                first.outbound.flush()
+                outbound.flush()
             else:
                 self._flush()
             self._await()
             if now >= due:
                 self._see_to(now, every, on_beat)
                 due = now + TUNE_SECONDS
+
+    @property
+    def _patience(self) -> "float | None":
+        """The shortest of all lanes."""
+        return min(filter(None, (lane.outbound.patience for lane in self.lanes)), default=None)
 
     def _with(self, lane: Lane, work: "Callable[[Lane, float], None]", now: float) -> None:
         """Do it; where that shows that a lane other than the first has ended, go on without it."""
@@ -1402,13 +1414,6 @@ class Link:
                 words = reason.strerror if isinstance(reason, OSError) else reason
                 say(f"a lane to {self._who} has ended ({words}); the link goes on with {len(self.lanes) - 1}")
             self.drop(lane)
-
-    def _hear(self, lane: Lane, now: float) -> None:
-        lane.hear(now)
-        if not lane.begun:
-            lane.begin()
-        if self._barrier is not None and self.outbound.arrived >= self._barrier:
-            self._barrier = None
 
     def _flush(self) -> None:
         """Each lane takes what fits it; the one that is first takes turns."""
@@ -1465,6 +1470,8 @@ class Link:
         self._sent, self._spread_at = self._sent + sent, now
         self._rate = max(sent / seconds, self._rate * 0.7)
         enough = SESSION_WINDOW / 4
+        if self._barrier is not None and self.outbound.arrived >= self._barrier:
+            self._barrier = None
         others = [lane.outbound for lane in self.lanes[1:] if lane.begun and not lane.outbound.leaving]
         under_way, arrived = sum(other.sent - other.arrived for other in others), sum(other.arrived for other in others)
         self._arriving = max((arrived - self._arrived) / seconds, self._arriving * 0.7)
