@@ -322,6 +322,34 @@ def test_after_a_failure_a_lane_is_tried_again_ever_later(monkeypatch, capsys):
     assert capsys.readouterr().err.count("can't be opened") == 1
 
 
+def test_a_host_that_can_start_no_more_keeps_the_link(capsys):
+    def begin(_number: int) -> None:
+        raise stream.RefusedError("ssh can't be started (Resource temporarily unavailable)")
+
+    opener, link = stream.Opener(begin, lambda _session: None, "cloud1"), Link()
+    link.starved = True
+    opener.see_to(link, 1.0)
+    assert opener.descriptor is None
+    said = "a further lane to cloud1 can't be opened (ssh can't be started (Resource temporarily unavailable)); "
+    assert f"{said}the link goes on with 1\n" in capsys.readouterr().err
+
+
+def test_a_far_end_that_says_nothing_is_not_waited_for_without_end(capsys):
+    far = Pipe()
+    opener = stream.Opener(
+        lambda _number: SimpleNamespace(source=far.out, sink=far.into), lambda _session: None, "cloud1"
+    )
+    link = Link()
+    link.starved = True
+    opener.see_to(link, 1.0)
+    assert opener.descriptor == far.out
+    opener.see_to(link, 1.0 + stream.HELLO_SECONDS)
+    assert "can't be opened" not in capsys.readouterr().err
+    opener.see_to(link, 1.1 + stream.HELLO_SECONDS)
+    assert opener.descriptor is None
+    assert "can't be opened (nothing was said for 60 s); the link goes on with 1" in capsys.readouterr().err
+
+
 def session() -> SimpleNamespace:
     """One whose ssh has ended already."""
     source, into = stream.os.pipe()

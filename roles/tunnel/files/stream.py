@@ -1811,7 +1811,8 @@ class Opener(Growth):
                 check_hello(_facts(self._heard, self._who), AUTO, self._who)
                 self._add(link, session)
         except (RefusedError, EndedError) as reason:
-            self._fail(link, session, reason)
+            self._abandon(link, session)
+            self._fail(link, reason)
 
     def _add(self, link: Link, session: Session) -> None:
         self._session, self.descriptor, self._pause = None, None, RETRY_SECONDS
@@ -1819,12 +1820,14 @@ class Opener(Growth):
         link.add(session.source, session.sink, carrier, lambda: self._end(session)).begin()
         say(f"connected to {self._who}, {len(link.lanes)} lanes")
 
-    def _fail(self, link: Link, session: Session, reason: Exception) -> None:
+    def _abandon(self, link: Link, session: Session) -> None:
         self._session, self.descriptor = None, None
         link.forget(session.source)
         os.close(session.source)
         os.close(session.sink)
         self._end(session)
+
+    def _fail(self, link: Link, reason: Exception) -> None:
         if self._pause == RETRY_SECONDS:
             say(f"a further lane to {self._who} can't be opened ({reason}); the link goes on with {len(link.lanes)}")
         self._not_before = time.monotonic() + self._pause
@@ -1845,9 +1848,13 @@ class Opener(Growth):
             self._useful = now
         if self._session:
             if now > self._deadline:
-                self._fail(link, self._session, EndedError(f"nothing was said for {HELLO_SECONDS:g} s"))
+                self._abandon(link, self._session)
+                self._fail(link, EndedError(f"nothing was said for {HELLO_SECONDS:g} s"))
         elif len(link.lanes) < self._enough and now >= self._not_before:
-            self._open(now)
+            try:
+                self._open(now)
+            except (RefusedError, OSError) as reason:  # this host has no room for more
+                self._fail(link, reason)
         elif len(link.lanes) > 1 and now - self._useful > IDLE_SECONDS:
             self._enough = 1
             link.lanes[-1].outbound.leave()
