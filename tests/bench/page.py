@@ -147,12 +147,13 @@ def lanes(report: dict[str, Any]) -> str:
         return ""
     shares = {aim["aim"]: aim["got"] for aim in report["aims"]}
     lines = [
-        "| line | connections | no tunnel | stream, 1 lane | stream, lanes auto | of no tunnel |",
-        "|---" * 6 + "|",
+        "| line | connections | no tunnel | stream, 1 lane | stream, lanes auto | of no tunnel | lanes |",
+        "|---" * 7 + "|",
     ]
+    opened = {row["line"]: row.get("lanes") for row in report["rows"] if row["case"] == STREAM_AUTO.name}
     for line, streams in found:
         cells = [figure(carried.get((line, case, streams)), 1) for case in ("raw", "stream", STREAM_AUTO.name)]
-        cells.append(figure(shares.get(f"{line}, {AUTO}, {streams}")))
+        cells += [figure(shares.get(f"{line}, {AUTO}, {streams}")), figure(opened[line], 0)]
         lines.append("| " + " | ".join([report["lines"][line], str(streams), *cells]) + " |")
     words = "Mbit/s with as many lanes as open by themselves, once they have; at least 0.8 of no tunnel is the aim."
     return "\n".join(["", "Where a session's window is the limit:", "", *lines, "", words, ""])

@@ -74,14 +74,27 @@ def test_several_lanes_are_measured_where_a_window_is_the_limit() -> None:
     found = [
         Sample("1000-100", RAW.name, 8, mbit_s=800.0),
         Sample("1000-100", STREAM.name, 8, mbit_s=140.0),
-        Sample("1000-100", STREAM_AUTO.name, 8, mbit_s=600.0),
+        Sample("1000-100", STREAM_AUTO.name, 8, mbit_s=600.0, lanes=5),
     ]
     table = rows(found)
     assert [(aim["aim"], aim["got"], aim["met"]) for aim in aims(table)][-1] == ("1000-100, lanes auto, 8", 0.75, False)
     report = {"rows": table, "aims": aims(table), "lines": {"1000-100": "the line"}}
-    assert "| the line | 8 | 800.0 | 140.0 | 600.0 | 0.75 |" in page.lanes(report)
-    assert "stream, lanes auto" not in told(found)
+    assert "| the line | 8 | 800.0 | 140.0 | 600.0 | 0.75 | 5 |" in page.lanes(report)
+    assert "lanes auto" not in told(found)
     assert page.lanes({**report, "rows": rows(found[:2])}) == ""
+
+
+@pytest.mark.parametrize(
+    ("journal", "lanes"),
+    [
+        ("", 0),
+        ("overssh-stream: connected to auto, 1 lane\nsomething\n", 1),
+        ("overssh-stream: connected to auto, 1 lane\noverssh-stream: connected to auto, 2 lanes\n", 2),
+        ("connected to auto, 3 lanes\na lane to auto has ended (closed); the link goes on with 2\n", 2),
+    ],
+)
+def test_the_lanes_of_a_link_are_what_its_helper_said_last(journal: str, lanes: int) -> None:
+    assert run.lanes_in(journal) == lanes
 
 
 def test_what_goes_beside_a_transfer_is_told_where_it_was_tried() -> None:

@@ -1204,11 +1204,11 @@ class Lane:
         self.outbound.ask()
 
     def hear(self, now: float) -> None:
-        """Read what has come; the end that has not begun does so now."""
+        """Read what has come; an end that has not begun does so then."""
         if self.inbound.turn():
             self.heard = now
-        if not self.begun:
-            self.begin()
+            if not self.begun:
+                self.begin()
         if self.inbound.left:
             self.outbound.leave()
 

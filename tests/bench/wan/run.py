@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -50,7 +51,7 @@ class Sample:
 
     mbit_s: with what is fetched beside it; ping_ms and ping_99_ms: beside it;
     fetch_ms: what 100 KB over a fresh connection take beside it and in its direction; datagram_loss_percent: of a flow
-    of 50 datagrams a second that goes with them.
+    of 50 datagrams a second that goes with them; lanes: how many were open before, of a link that opens them by itself.
     There is no ping beside many connections: to make them takes about as long as the transfer.
     """
 
@@ -64,6 +65,7 @@ class Sample:
     ping_99_ms: float | None = None
     fetch_ms: float | None = None
     datagram_loss_percent: float | None = None
+    lanes: int | None = None
     error: str | None = None
 
 
@@ -81,11 +83,14 @@ def measure(
             pair.edge.sh(f"systemctl restart {case.unit}")
         wait_for(pair, case)
     choose(pair, case, control)
+    lanes = None
     if case == STREAM_AUTO:
         _transfer(pair, Sample(line.name, case.name, OPENING_STREAMS), OPENING_SECONDS)
+        lanes = lanes_in(pair.edge.sh(f"journalctl --unit={case.unit} --output=cat --no-pager"))
     idle = median(pair.edge.ask("idle", "", pair.cloud.underlay, IDLE_SECONDS)["pings"])
     for streams, back in ways:
-        yield _transfer(pair, Sample(line.name, case.name, streams, back, ping_idle_ms=rounded(idle)), seconds)
+        sample = Sample(line.name, case.name, streams, back, ping_idle_ms=rounded(idle), lanes=lanes)
+        yield _transfer(pair, sample, seconds)
 
 
 def _transfer(pair: Pair, sample: Sample, seconds: float) -> Sample:
@@ -113,6 +118,12 @@ def _transfer(pair: Pair, sample: Sample, seconds: float) -> Sample:
         fetch_ms=rounded(median(answer.get("fetches", []))),
         datagram_loss_percent=rounded(lost_percent(**answer["datagrams"])) if "datagrams" in answer else None,
     )
+
+
+def lanes_in(journal: str) -> int:
+    """How many lanes a link has by its helper's last word about it; 0 where that has said none."""
+    said = re.findall(r"(?:connected to .*, |goes on with )(\d+)", journal)
+    return int(said[-1]) if said else 0
 
 
 def lost_percent(sent: int, arrived: int) -> float | None:
