@@ -1724,7 +1724,7 @@ def hand_over(name: str, told: str) -> NoReturn:
     socket.send_fds(door, [b"." + told.encode()], [0, 1])
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 1)
-    # There is nothing more to be read, and what waits for the end meanwhile may as well be small.
+    # sshd takes nothing more for a command that has ended, so this one stays; it may as well be small meanwhile.
     os.dup2(door.fileno(), 0)
     os.execvp("cat", ["cat"])  # noqa: S606 - no shell is needed
 
