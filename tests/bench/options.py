@@ -27,7 +27,8 @@ class Amounts:
     rounds: of transports, window and firewall; seconds: of each transfer; mtus, shares: what the part window goes
     through; cap: seconds after which a tunnel has lived long enough for it; rulesets: what the part firewall loads;
     lines, line_seconds, line_streams: what the part wan goes over, how long each transfer runs there, and of how many
-    connections; sizes: nodes of the fleets that are planned; nodes: how many `site` is run on.
+    connections; opening_seconds: how long a link that opens lanes by itself is full before; sizes: nodes of the fleets
+    that are planned; nodes: how many `site` is run on.
     """
 
     rounds: int = 5
@@ -40,6 +41,7 @@ class Amounts:
     lines: tuple[str, ...] = tuple(line.name for line in LINES)
     line_seconds: float = 6.0
     line_streams: tuple[int, ...] = (1, 8, 128)
+    opening_seconds: float = 80.0
     rulesets: tuple[str, ...] = ("usual", "large")
     sizes: tuple[int, ...] = (1_000, 10_000)
     site_rounds: int = 3
@@ -60,6 +62,7 @@ SMALLEST = Amounts(
     lines=("1000-100-0.01",),
     line_seconds=2.0,
     line_streams=(1, 128),
+    opening_seconds=15.0,
     rulesets=("usual",),
     sizes=(100,),
     site_rounds=1,

@@ -23,7 +23,8 @@ import importlib.util, sys
 spec = importlib.util.spec_from_file_location("stream", {str(HELPER)!r})
 stream = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(stream)
-stream.LONG_PATH, stream.SESSION_WINDOW, stream.LANES_MOST, stream.IDLE_SECONDS = 0, 1 << 20, {LANES}, 3.0
+stream.LONG_PATH, stream.SESSION_WINDOW, stream.LANES_MOST = 0, 1 << 20, {LANES}
+stream.IDLE_SECONDS, stream.LANE_SECONDS = 3.0, 0.5
 stream.Link.round_trip = property(lambda link: 0.1)
 stream.Outbound.starved = property(lambda outbound: outbound.sent > 1 << 20 and outbound._rate > 1 << 20)
 sys.exit(stream.main())

@@ -293,11 +293,18 @@ class Lane:
     def __init__(self) -> None:
         self.inbound = SimpleNamespace(left=False, asked_for_more=lambda: False)
 
+    def begin(self) -> None:
+        """Nothing leaves."""
+
 
 class Link:
     def __init__(self) -> None:
         self.lanes, self.starved, self.first_carrier = [Lane()], False, None
         self.carried, self.round_trip = (0, 0), 0.1
+
+    def add(self, *_session: object) -> Lane:
+        self.lanes.append(Lane())
+        return self.lanes[-1]
 
     def forget(self, descriptor: int) -> None:
         """Nothing is polled."""
@@ -320,6 +327,36 @@ def test_after_a_failure_a_lane_is_tried_again_ever_later(monkeypatch, capsys):
     assert waits[:6] == [60, 120, 240, 480, 960, 1920]
     assert max(waits) <= stream.RETRY_LONGEST + 1
     assert capsys.readouterr().err.count("can't be opened") == 1
+
+
+def test_lanes_beyond_a_few_open_one_by_one(monkeypatch):
+    """As a firewall may let in but a few connections in a while, and an administrator needs one, too."""
+    now = [1000.0]
+    monkeypatch.setattr(stream.time, "monotonic", lambda: now[0])
+    link, pipes = Link(), []
+
+    def begin(_number: int) -> SimpleNamespace:
+        pipes.append(Pipe())
+        stream.say_hello(pipes[-1].into, lanes="auto")
+        return SimpleNamespace(source=pipes[-1].out, sink=pipes[-1].into)
+
+    opener = stream.Opener(begin, lambda _session: None, "cloud1")
+    link.starved = True
+    opened = []
+    while now[0] < 1200:
+        now[0] += 0.1
+        link.carried = (link.carried[0] + 10_000_000, 0)
+        opener.see_to(link, now[0])
+        if opener.descriptor is not None:
+            opened.append(now[0])
+            opener.turn(link)
+    for pipe in pipes:
+        pipe.close()
+    assert len(link.lanes) == stream.LANES_MOST
+    waits = [later - earlier for earlier, later in zip(opened, opened[1:], strict=False)]
+    assert waits[0] < 1
+    assert min(waits[1:]) >= 10
+    assert max(waits[1:]) < 11
 
 
 def test_a_host_that_can_start_no_more_keeps_the_link(capsys):

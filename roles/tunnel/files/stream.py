@@ -118,6 +118,9 @@ WHOLE_WAY, WHOLE_WAY_SLACK = 0.8, 2_000
 # before it tries again, and ever longer.
 SESSION_WINDOW, STARVED, LANES_MOST = 2 * 1024 * 1024, 5, 8
 IDLE_SECONDS, RETRY_SECONDS, RETRY_LONGEST = 60.0, 60.0, 3600.0
+# So many lanes may open one right after the other, and later ones after so many seconds each. A firewall may let in but
+# a few connections from one place in a while (ufw's limit is five in 30 s), and an administrator is to be among them.
+LANES_SOON, LANE_SECONDS = 3, 10.0
 AUTO = "auto"
 # So many bytes may wait for the packets before them, and so many packets come after one that is missing.
 ARRIVALS_MOST, MISSING_MOST = 16 * 1024 * 1024, 1 << 17
@@ -1818,6 +1821,8 @@ class Opener(Growth):
         self._session, self.descriptor, self._pause = None, None, RETRY_SECONDS
         carrier = carrier_beside(link.first_carrier, self._before)
         link.add(session.source, session.sink, carrier, lambda: self._end(session)).begin()
+        if len(link.lanes) >= LANES_SOON:
+            self._not_before = time.monotonic() + LANE_SECONDS
         say(f"connected to {self._who}, {len(link.lanes)} lanes")
 
     def _abandon(self, link: Link, session: Session) -> None:

@@ -36,8 +36,8 @@ BEFORE = "stream-before"
 FETCHED = (RAW.name, TUN.name, STREAM.name, BEFORE)
 SHARE = 0.9
 # What an ssh session has under way at most, and what a link of lanes "auto" carries at least of what TCP does without a
-# tunnel where a line could carry more. How long it is full before, with so many connections, so that lanes are open.
-SESSION_BYTES, LANES_SHARE, OPENING_SECONDS, OPENING_STREAMS = 2 * 1024 * 1024, 0.8, 15.0, 8
+# tunnel where a line could carry more; by how many connections it is filled before, so that its lanes are open.
+SESSION_BYTES, LANES_SHARE, OPENING_STREAMS = 2 * 1024 * 1024, 0.8, 8
 # What many connections carry at least of what one carries, on lines that lose so much.
 MANY, MANY_SHARE, MANY_LOSS_PERCENT = 128, 0.5, 1.0
 IDLE_SECONDS = 2.0
@@ -70,9 +70,10 @@ class Sample:
 
 
 def measure(
-    pair: Pair, line: Line, case: Case, seconds: float, ways: Sequence[tuple[int, bool]], control: str | None
+    pair: Pair, line: Line, case: Case, amounts: Amounts, ways: Sequence[tuple[int, bool]], control: str | None
 ) -> Iterator[Sample]:
     """What a case carries over the line, for each number of connections and direction."""
+    seconds = amounts.line_seconds
     if case == PIPE:
         answer = pair.edge.ask("pipe", seconds, ssh_words("-c", CIPHER), timeout=seconds + MORE_SECONDS)
         yield Sample(line.name, case.name, 1, mbit_s=rounded(answer["bytes"] * 8 / answer["seconds"] / 1e6))
@@ -85,7 +86,7 @@ def measure(
     choose(pair, case, control)
     lanes = None
     if case == STREAM_AUTO:
-        _transfer(pair, Sample(line.name, case.name, OPENING_STREAMS), OPENING_SECONDS)
+        _transfer(pair, Sample(line.name, case.name, OPENING_STREAMS), amounts.opening_seconds)
         lanes = lanes_in(pair.edge.sh(f"journalctl --unit={case.unit} --output=cat --no-pager"))
     idle = median(pair.edge.ask("idle", "", pair.cloud.underlay, IDLE_SECONDS)["pings"])
     for streams, back in ways:
@@ -229,7 +230,7 @@ def _over(
                 continue
             if case.name in (STREAM.name, BEFORE, STREAM_AUTO.name):
                 _with_helper(pair, helper)
-            for sample in measure(pair, line, case, amounts.line_seconds, ways(case, line, amounts), control):
+            for sample in measure(pair, line, case, amounts, ways(case, line, amounts), control):
                 words = f"{sample.mbit_s:.1f} Mbit/s" if sample.mbit_s is not None else f"nothing: {sample.error}"
                 say(f"  {case.name}, {sample.streams}{' back' if sample.back else ''}: {words}")
                 yield sample
