@@ -61,7 +61,7 @@ SMALLEST = Amounts(
     # Long, fast and lossy: every case is measured on it.
     lines=("1000-100-0.01",),
     line_seconds=2.0,
-    line_streams=(1, 128),
+    line_streams=(1,),
     opening_seconds=15.0,
     rulesets=("usual",),
     sizes=(100,),
