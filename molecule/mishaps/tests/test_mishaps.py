@@ -266,8 +266,8 @@ def test_what_somebody_undoes_again_and_again_is_named_by_verify():
     address = json.loads(lab.inside("edge1", "ip -json -4 address show dev tun1001"))[0]["addr_info"][0]
     words = f"{address['local']} peer {address['address']}/32"
     there = f"ip address show dev tun1001 | grep -q '{words}'"
-    # Each time once it is back, as a program does that wants it away. The route stays without its device's address where
-    # another device has that, too, and packets go on crossing.
+    # Each time once it is back, as a program does that wants it away. The route is another thing: where another device
+    # has the address, too, it stays, and packets go on crossing.
     route = "ip route show dev tun1001 | grep -q '^172.30.0.0/16'"
     away = f"! {there} || ip address del {words} dev tun1001; ! {route} || ip route del 172.30.0.0/16 dev tun1001"
     fight = f"while :; do {away}; sleep 0.2; done"
