@@ -98,10 +98,14 @@ def window(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _labels(report: dict[str, Any]) -> dict[str, str]:
+    return {**LABELS, "stream-before": f"stream of `{report['beside']}`"}
+
+
 def wan(report: dict[str, Any]) -> str:
     """What each case carries over each line, and what a ping takes beside a stream that is full."""
     names = list(dict.fromkeys(row["case"] for row in report["rows"] if row["case"] != STREAM_AUTO.name))
-    labels = {**LABELS, "stream-before": f"stream of `{report['beside']}`"}
+    labels = _labels(report)
     found = {(row["line"], row["case"], row["streams"], row["back"]): row for row in report["rows"]}
     counts = sorted({row["streams"] for row in report["rows"] if row["case"] == "stream"})
     ways = [(name, streams, False) for name in names for streams in (counts if name.startswith("stream") else [1])]
@@ -162,7 +166,7 @@ def lanes(report: dict[str, Any]) -> str:
 def beside(report: dict[str, Any]) -> str:
     """What goes beside one connection over each line: a ping, a fetch, a flow of datagrams; nothing where none did."""
     fields = {"ping_ms": 0, "ping_99_ms": 0, "fetch_ms": 0, "datagram_loss_percent": 1}
-    labels = {**LABELS, "stream-before": f"stream of `{report['beside']}`"}
+    labels = _labels(report)
     heads = ["line", "beside", "ping, ms", "99th", "100 KB, ms", "datagrams lost, %"]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for line, label in report["lines"].items():

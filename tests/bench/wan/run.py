@@ -226,11 +226,12 @@ def _over(
         say(f"line {line.label}")
         checked += _checked(pair, wan, line)
         for case, helper in compared:
-            if not ways(case, line, amounts):
+            found = ways(case, line, amounts)
+            if not found:
                 continue
             if case.name in (STREAM.name, BEFORE, STREAM_AUTO.name):
                 _with_helper(pair, helper)
-            for sample in measure(pair, line, case, amounts, ways(case, line, amounts), control):
+            for sample in measure(pair, line, case, amounts, found, control):
                 words = f"{sample.mbit_s:.1f} Mbit/s" if sample.mbit_s is not None else f"nothing: {sample.error}"
                 say(f"  {case.name}, {sample.streams}{' back' if sample.back else ''}: {words}")
                 yield sample
