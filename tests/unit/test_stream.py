@@ -444,7 +444,12 @@ def test_the_one_connection_that_is_new_is_that_of_the_ssh_just_started(connecti
             for way in ("proxyjump bastion", "proxycommand nc hub 22"):
                 jumping = said(tmp_path, "hostname 127.0.0.1", f"port {port}", way)
                 assert stream.carrier_of(jumping, before) is None, "ssh goes through something else"
+            seen = stream.identities()
+            assert stream.carrier_beside(carrier, seen) is None, "there is no further one yet"
             with socket.create_connection(("127.0.0.1", port)):
+                beside = stream.carrier_beside(carrier, seen)
+                assert (beside.far, beside.look() is not None) == (carrier.far, True)
+                assert stream.carrier_beside(None, seen) is None
                 command = said(tmp_path, "hostname 127.0.0.1", f"port {port}", "proxycommand none")
                 assert stream.carrier_of(command, before) is None, "which of the two it is can't be told"
 

@@ -327,7 +327,7 @@ class Carrier:
 
     def __init__(self, family: int, identity: bytes) -> None:
         """identity: its ends, device and cookie, as the kernel spells them."""
-        self.far = family, identity[2:4], identity[20:36]
+        self.far = far_end(family, identity)
         self._socket = _diag_socket()
         # The kernel has answered when a question has been sent.
         self._socket.setblocking(False)
@@ -382,35 +382,37 @@ def carrier_of(command: "list[str]", before: "set[bytes]") -> "Carrier | None":
     if ends is None:
         return None
     with contextlib.suppress(OSError, ValueError):
-        places = {
-            (place[0], socket.inet_pton(place[0], str(place[4][0]).partition("%")[0]).ljust(16, b"\0"))
-            for place in socket.getaddrinfo(ends[0], None, type=socket.SOCK_STREAM)
-        }
-        new = [
-            (family, identity)
-            for family, identity in connections()
-            if identity not in before
-            and ENDS.unpack_from(identity)[1] == ends[1]
-            and (family, ENDS.unpack_from(identity)[3]) in places
-        ]
-        if len(new) == 1:
-            return Carrier(*new[0])
+        return carrier_to(
+            {
+                (place[0], ends[1], socket.inet_pton(place[0], str(place[4][0]).partition("%")[0]).ljust(16, b"\0"))
+                for place in socket.getaddrinfo(ends[0], None, type=socket.SOCK_STREAM)
+            },
+            before,
+        )
     return None
 
 
 def carrier_beside(first: "Carrier | None", before: "set[bytes]") -> "Carrier | None":
     """That of another ssh to the same place, where exactly one connection there is new since before."""
-    if first is None:
-        return None
     with contextlib.suppress(OSError):
-        new = [
-            (family, identity)
-            for family, identity in connections()
-            if identity not in before and (family, identity[2:4], identity[20:36]) == first.far
-        ]
-        if len(new) == 1:
-            return Carrier(*new[0])
+        return carrier_to({first.far}, before) if first else None
     return None
+
+
+def carrier_to(places: "set[tuple[int, int, bytes]]", before: "set[bytes]") -> "Carrier | None":
+    """The one connection to these far ends that is new since before; None where there is none, or are several."""
+    new = [
+        (family, identity)
+        for family, identity in connections()
+        if identity not in before and far_end(family, identity) in places
+    ]
+    return Carrier(*new[0]) if len(new) == 1 else None
+
+
+def far_end(family: int, identity: bytes) -> "tuple[int, int, bytes]":
+    """The family, the port and the address that a connection goes to."""
+    _near_port, port, _near, address = ENDS.unpack_from(identity)
+    return family, port, address
 
 
 def ends_of(command: "list[str]") -> "tuple[str, int] | None":
@@ -1017,7 +1019,7 @@ class Outbound:
             self.ask()
 
     def tell(self, kind: int) -> None:
-        """Say what takes no more than its kind: that this end wants more lanes, or has cut those that there were."""
+        """Say what takes no more than its kind: WANT, LEAVE, CUT."""
         self._control += HEAD.pack(kind << 24)
 
     def leave(self) -> None:
@@ -1086,8 +1088,8 @@ class Inbound:
     ) -> None:
         self._source, self._device, self._outbound, self._who = source, device, outbound, who
         self._arrivals = arrivals or Arrivals()
-        # Whether the far end wants more lanes, sends no more over this one, and has cut all but this one.
-        self.wanting = self.left = self.cut = False
+        # What the far end has said that takes no more than its kind: WANT, LEAVE, CUT.
+        self.told: set[int] = set()
         self._view = memoryview(bytearray(INBOUND_ROOM))
         self._begin = self._end = 0
         self.received = self.unfit = 0
@@ -1116,10 +1118,7 @@ class Inbound:
                 after = begin + 4 + length
                 if after > end:
                     break
-                try:
-                    os.write(self._device, view[begin + 4 : after])
-                except OSError as error:
-                    self._undelivered(error)
+                self._give(view[begin + 4 : after])
                 begin = after
             else:
                 after = begin + HEAD.size + self._length(head)
@@ -1153,36 +1152,33 @@ class Inbound:
             self._outbound.answer(QUESTION.unpack_from(view, begin - HEAD.size)[1])
         elif kind == ANSWER:
             self._outbound.learn(REPLY.unpack_from(view, begin - HEAD.size)[1])
-        elif kind == WANT:
-            self.wanting = True
-        elif kind == LEAVE:
-            self.left = True
-        elif kind == CUT:
-            self.cut = True
+        elif kind != BEAT:
+            self.told.add(kind)
 
-    def asked_for_more(self) -> bool:
-        """Whether the far end has asked for more lanes since the last time."""
-        wanting, self.wanting = self.wanting, False
-        return wanting
+    @property
+    def left(self) -> bool:
+        """Whether the far end sends no more over this lane."""
+        return LEAVE in self.told
 
-    def was_cut(self) -> bool:
-        """Whether the far end has cut all other lanes since the last time."""
-        cut, self.cut = self.cut, False
-        return cut
+    def told_anew(self, kind: int) -> bool:
+        """Whether the far end has said this since the last time that it was asked about."""
+        told = kind in self.told
+        self.told.discard(kind)
+        return told
 
     def deliver(self, packets: "list[memoryview | bytes]") -> None:
         """Give packets to the device."""
         for packet in packets:
-            try:
-                os.write(self._device, packet)
-            except OSError as error:
-                self._undelivered(error)
+            self._give(packet)
 
-    def _undelivered(self, error: OSError) -> None:
+    def _give(self, packet: "memoryview | bytes") -> None:
         """A device that is down, or a packet that is none, costs that packet; a device that was removed is the end."""
-        if error.errno == errno.EBADFD:
-            raise error
-        self.unfit += 1
+        try:
+            os.write(self._device, packet)
+        except OSError as error:
+            if error.errno == errno.EBADFD:
+                raise
+            self.unfit += 1
 
 
 class Lane:
@@ -1456,7 +1452,7 @@ class Link:
             if self.outbound.numbering:
                 self.outbound.numbering.forget()
         self.lanes[0].inbound.deliver(self._arrivals.late(now, self._silence))
-        if self.lanes[0].inbound.was_cut():
+        if self.lanes[0].inbound.told_anew(CUT):
             self._cut()
         self._spread(now)
         self._growth.see_to(self, now)
@@ -1834,7 +1830,7 @@ class Opener(Growth):
 
     def _fail(self, link: Link, reason: Exception) -> None:
         if self._pause == RETRY_SECONDS:
-            say(f"a further lane to {self._who} can't be opened ({reason}); the link goes on with {len(link.lanes)}")
+            say_without(self._who, reason, len(link.lanes))
         self._not_before = time.monotonic() + self._pause
         self._pause = min(2 * self._pause, RETRY_LONGEST)
 
@@ -1843,7 +1839,7 @@ class Opener(Growth):
         for lane in link.lanes[1:]:
             if lane.inbound.left:
                 link.drop(lane)
-        if link.lanes[0].inbound.asked_for_more() or link.starved:
+        if link.lanes[0].inbound.told_anew(WANT) or link.starved:
             self._enough = min(2 * len(link.lanes) + 1, LANES_MOST)
         elif len(link.lanes) < self._had:
             # What became of that one may become of the next.
@@ -1900,7 +1896,7 @@ class Dialler:
                 self._connect(number)
             except EndedError as reason:
                 self._end(self._sessions[-1])
-                say(f"a further lane to {self._peer} can't be opened ({reason}); the link goes on with {number}")
+                say_without(self._peer, reason, number)
                 break
         # Not before: an open device has a carrier, and routes through it are taken.
         self._queues = [open_device(self._device, self._lanes) for _session in self._sessions]
@@ -2000,6 +1996,11 @@ def say(text: str) -> None:
         sys.stderr.write(f"overssh-stream{where}: {text}\n")
     if where:
         syslog.syslog(syslog.LOG_WARNING, text)
+
+
+def say_without(who: str, reason: Exception, lanes: int) -> None:
+    """A further lane can't be opened."""
+    say(f"a further lane to {who} can't be opened ({reason}); the link goes on with {lanes}")
 
 
 def _stop(_signal: int, _frame: "Any") -> NoReturn:
