@@ -10,11 +10,13 @@ short_description: Which links are too slow for their largest packets
 version_added: 0.1.0
 author: overssh.swarm contributors (@overssh)
 description:
-  - Compares how long small and full packets take, and says in a sentence where a full one holds up all others.
-  - Links that were up already have not been timed, and are passed over.
+  - Says in a sentence where a line carries so little that a packet as large as the link's MTU holds up all others.
+  - Links that were not measured are passed over.
 options:
   _input:
-    description: What M(overssh.swarm.ssh_tunnel) returns as RV(overssh.swarm.ssh_tunnel#module:links).
+    description: >-
+      What M(overssh.swarm.ssh_tunnel) returns as RV(overssh.swarm.ssh_tunnel#module:links), or
+      M(overssh.swarm.host_info) as its C(lines).
     type: list
     elements: dict
     required: true

@@ -26,6 +26,7 @@ from . import (
     _proc,
     _session,
     _sshd,
+    _tunnel_kept,
 )
 from ._addresses import Device, parse_devices, read_routes
 from ._command import Runner
@@ -234,7 +235,7 @@ class Host:
         if sys.version_info >= OLDEST_PYTHON:  # an older one can't run it as somebody else
             answer["python"] = ask_python(python)
         devices: tuple[Device, ...] = ()
-        answer.update(machine="", undialled=[])
+        answer.update(machine="", undialled=[], lines=[])
         answer["public_key"] = _account_info.public_key()
         if self._finds("ip"):
             addresses = self._run(["ip", "-json", "-details", "address", "show"]).stdout
@@ -260,6 +261,7 @@ class Host:
             answer["undialled"] = _host_dial.problems(self._run, dials, self._finds("nft"))
             answer["sshd"] = _sshd.look(self._run, self._finds, user, dialled_by)
             answer["ssh"] = _sshd.offered(self._run) if self._finds("ssh") else {}
+            answer["lines"] = _tunnel_kept.lines()
             answer["tunnel"] = _account_info.look(self._run, user, self._finds("sshd"))
         return {**answer, "problems": problems}
 

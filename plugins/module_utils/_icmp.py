@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One ICMP echo (IPv4) out of one device, and what comes back through it."""
+"""ICMP echoes (IPv4) out of one device, one or many, and what comes back through it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import select
 import socket
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ._errors import OversshError
@@ -16,6 +17,8 @@ from ._errors import OversshError
 IPV4_HEADER = 20
 ECHO_REPLY, UNREACHABLE, ECHO = 0, 3, 8
 ERRORS = (UNREACHABLE, 11, 12)  # these carry the beginning of the packet that they answer
+# What Python's socket module does not name: a receive buffer that may be larger than the host's setting (socket(7)).
+SO_RCVBUFFORCE = 33
 _HEADER = struct.Struct("!BBHHH")
 
 
@@ -37,14 +40,10 @@ def ping(address: str, device: str, timeout: float, size: int = 0) -> Answer | N
     A device that is missing, down or without a route gives None.
     """
     identifier, sequence = struct.unpack("!HH", os.urandom(4))
-    try:
-        link = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-    except PermissionError as error:
-        raise OversshError("can't send an ICMP echo: that takes root on the host; set become: true") from error
-    with link:
+    with _raw() as link:
         sent = time.monotonic()
         try:
-            link.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
+            _bind(link, device)
             link.sendto(echo(identifier, sequence, size), (address, 0))
             return _answer(link, identifier, sequence, sent, sent + timeout)
         except OSError:
@@ -60,6 +59,52 @@ def _answer(link: socket.socket, identifier: int, sequence: int, sent: float, de
         kind = answer_to(packet, identifier, sequence)
         if kind is not None:
             return Answer(source, round((time.monotonic() - sent) * 1000, 3), kind == ECHO_REPLY)
+
+
+def volley(
+    address: str, device: str, size: int, ahead: int, seconds: float, enough: Callable[[list[float]], bool]
+) -> list[float]:
+    """Keep echoes under way through the device, and return when replies came, in seconds since the first one left.
+
+    size: of each packet in bytes; ahead: how many are under way at most, two at first and one more with each reply;
+    enough: whether these times say all that is wanted. It ends then, or after so many seconds, or where the device is
+    missing, down or without a route.
+    """
+    (identifier,) = struct.unpack("!H", os.urandom(2))
+    times: list[float] = []
+    with _raw() as link:
+        started = time.monotonic()
+        sequence = answered = 0
+        try:
+            _bind(link, device)
+            # The kernel counts more for a packet than its bytes.
+            link.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4 * ahead * size)
+            while not enough(times):
+                while sequence - answered < min(ahead, 2 + len(times)):
+                    link.sendto(echo(identifier, sequence, size), (address, 0))
+                    sequence += 1
+                left = started + seconds - time.monotonic()
+                if left <= 0 or not select.select([link], [], [], left)[0]:
+                    break
+                replied = replied_to(link.recv(65535), identifier)
+                if replied is not None:
+                    # Those before it are not coming.
+                    answered = max(answered, replied + 1)
+                    times.append(time.monotonic() - started)
+        except OSError:
+            return times
+    return times
+
+
+def _raw() -> socket.socket:
+    try:
+        return socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    except PermissionError as error:
+        raise OversshError("can't send an ICMP echo: that takes root on the host; set become: true") from error
+
+
+def _bind(link: socket.socket, device: str) -> None:
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
 
 
 def echo(identifier: int, sequence: int, size: int = 0) -> bytes:
@@ -84,6 +129,15 @@ def answer_to(packet: bytes, identifier: int, sequence: int) -> int | None:
             if (about, its_id, its_sequence) == (ECHO, identifier, sequence):
                 return kind
     return None
+
+
+def replied_to(packet: bytes, identifier: int) -> int | None:
+    """The sequence number of the echo of this identifier that an IPv4 packet is the reply to; None otherwise."""
+    icmp = _payload(packet)
+    if icmp is None or len(icmp) < _HEADER.size:
+        return None
+    kind, its_id, its_sequence = _fields(icmp)
+    return its_sequence if (kind, its_id) == (ECHO_REPLY, identifier) else None
 
 
 def checksum(data: bytes) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 from ._command import Runner
 from ._errors import OversshError
 from ._files import read_text, remove, remove_empty_folder, write_text
-from ._icmp import Answer, ping
+from ._icmp import Answer, ping, volley
 from ._main import Engine
 from ._plan import Plan, Step
 from ._several import Several
@@ -25,6 +25,7 @@ from ._tunnel_device import device_owner, has_carrier, holds, is_up, mtu_of, req
 from ._tunnel_explain import Finding, explain
 from ._tunnel_helper import Helper, digest_of
 from ._tunnel_journal import FIELDS, attempts_of
+from ._tunnel_kept import Run, forget, keep, kept
 from ._tunnel_lanes import lanes_at_start
 from ._tunnel_model import Link, checked_name, fingerprint, link_of
 from ._tunnel_pace import Pace, Ping, measure
@@ -148,6 +149,7 @@ class SshTunnel(Engine[Observed]):
         elif step.action == "unit":
             if step.args["text"] is None:
                 self._systemd.delete(self._unit)
+                forget(self._desired.name)
             else:
                 self._systemd.write(self._unit, step.args["text"])
         elif step.action == "start":
@@ -165,7 +167,7 @@ class SshTunnel(Engine[Observed]):
             **described(self._desired.name, conf, observed.unit),
             "started": self._restarted,
             "rtt_ms": self._pace.small_ms or (self._answer.rtt_ms if self._answer else None),
-            "full_rtt_ms": self._pace.full_ms,
+            "mbit_s": self._pace.mbit_s,
         }
 
     def wait(self) -> None:
@@ -179,8 +181,11 @@ class SshTunnel(Engine[Observed]):
             )
         except WaitError as error:
             raise OversshError(f"{self._reason(link)} (waited {timeout:g} s)") from error
-        if self._restarted:
-            self._pace = measure(self._ping, link.remote_address, link.device, mtu_of(link.device))
+        run = Run(self.observe().unit.active_since, mtu_of(link.device))
+        before = kept(link.name, run)
+        self._pace = before or measure(self._ping, volley, link.remote_address, link.device, run.mtu)
+        if before is None:
+            keep(link.name, run, self._pace)
 
     def _crossing(self, link: Link) -> Answer | None:
         # Nothing can come back while no process has the device.

@@ -98,6 +98,29 @@ host:
       type: list
       elements: str
       sample: ["can't dial cloud1 at 198.51.100.7 port 22: it has no way there (Network is unreachable); give it one."]
+    lines:
+      description: >-
+        What the links that this host dials came to when they were measured, by peer; M(overssh.swarm.ssh_tunnel) does
+        that once for each time that a link is up.
+      type: list
+      elements: dict
+      contains:
+        peer:
+          description: Where the link goes.
+          type: str
+          sample: cloud1
+        mtu:
+          description: The largest packet that it took then, in bytes.
+          type: int
+          sample: 65000
+        rtt_ms:
+          description: How long the fastest of a few small packets took there and back, in milliseconds.
+          type: float
+          sample: 31.4
+        mbit_s:
+          description: About how many megabits a second full packets came to; at least that where it is 40 or more.
+          type: float
+          sample: 8.1
     operator:
       description: The address that the ssh connection of this very run comes from; empty where it comes by none.
       type: str

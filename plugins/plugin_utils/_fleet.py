@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_lanes import lanes_at_start
 
-from . import _claims, _hosts, _pools, _rules, _settings, _sshd, _summary
+from . import _claims, _hosts, _pace, _pools, _rules, _settings, _sshd, _summary
 from ._addressing import address6_for, assign, device_for
 from ._once import once
 from ._routing import HUBS_TABLE, routes
@@ -91,6 +91,7 @@ def plan(
         *_sshd.warnings(found, shape.links, settings["user"]),
         *_pools.warnings(found, overlays),
         *_claims.warnings(found, _device_names(fleet), {hub.name for hub in shape.hubs}, settings),
+        *_slow_lines(shape, found),
     ]
     if not said:
         answer["nodes"] = {node["name"]: node for node in _nodes(fleet)}
@@ -163,6 +164,15 @@ def _device_names(fleet: Fleet) -> dict[str, list[str]]:
         peers = (member, *fleet.topology.neighbours[member.name])
         found[member.name] = [fleet.devices[peer.name] for peer in peers if peer.name in fleet.devices]
     return found
+
+
+def _slow_lines(shape: Topology, found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """The links that are up, and slower than their MTU would have them."""
+    planned: dict[str, list[dict[str, Any]]] = {}
+    for link in shape.links:
+        planned.setdefault(link.dialler.name, []).append({"peer": link.dialled.name, "mtu": link.mtu})
+    for name, links in planned.items():
+        yield from _pace.slow(found.get(name, {}).get("host", {}).get("lines", ()), name, links)
 
 
 def _small_links(fleet: Fleet) -> Iterator[str]:

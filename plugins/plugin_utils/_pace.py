@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a link's largest packets hold up all the others: told by how much longer such a packet takes; pure."""
+"""Whether a link's largest packets hold up all the others: told by what its line carries; pure."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ BEARABLE_MS = 26.0
 USUAL_MTU = 1500
 
 
-def slow(dialled: Iterable[Mapping[str, Any]], node: str, planned: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """A sentence for each link where a full packet takes much longer than a small one.
+def slow(measured: Iterable[Mapping[str, Any]], node: str, planned: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """A sentence for each link whose largest packets occupy its line for long.
 
-    dialled: the links as ssh_tunnel returns them, which has timed both where it started the link; planned: those of the
-    fleet's plan, with their MTUs.
+    measured: peer and mbit_s of links, as ssh_tunnel and host_info return them; planned: peer and mtu of those that the
+    node dials.
     """
     mtus = {link["peer"]: link["mtu"] for link in planned}
-    for link in dialled:
-        peer, mtu = link["peer"], mtus.get(link["peer"], 0)
-        small, full = link.get("rtt_ms"), link.get("full_rtt_ms")
-        if mtu <= USUAL_MTU or small is None or full is None or full - small <= BEARABLE_MS:
-            continue
-        yield (
-            f"{node}: the line to {peer} is slow: a packet of {mtu} bytes takes {full - small:.0f} ms longer there and "
-            f"back than a small one, and all others wait for it; set overssh_mtu: {USUAL_MTU} for {node}, unless "
-            "throughput counts more."
-        )
+    for link in measured:
+        peer, mtu, rate = link["peer"], mtus.get(link["peer"], 0), link.get("mbit_s")
+        takes_ms = mtu * 8 / rate / 1000 if rate else 0.0
+        if mtu > USUAL_MTU and takes_ms > BEARABLE_MS:
+            yield (
+                f"{node}: the line to {peer} is slow: it carried about {rate:.2g} Mbit/s when it was measured, so a "
+                f"packet of {mtu} bytes occupies it for {takes_ms:.0f} ms, and all others wait for it; set "
+                f"overssh_mtu: {USUAL_MTU} for {node}, unless throughput counts more."
+            )

@@ -8,7 +8,14 @@ import os
 import struct
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._icmp import answer_to, checksum, echo, ping
+from ansible_collections.overssh.swarm.plugins.module_utils._icmp import (
+    answer_to,
+    checksum,
+    echo,
+    ping,
+    replied_to,
+    volley,
+)
 
 
 def ipv4(payload: bytes, protocol: int = 1, options: bytes = b"") -> bytes:
@@ -57,6 +64,23 @@ def test_a_packet_as_large_as_the_device_takes_crosses_it() -> None:
     answer = ping("127.0.0.1", "lo", 5.0, 65000)
     assert answer is not None
     assert answer.reply
+
+
+def test_a_reply_has_the_number_of_its_echo() -> None:
+    assert replied_to(REPLY, 7) == 8
+    assert replied_to(REPLY, 6) is None
+    assert replied_to(PROHIBITED, 7) is None
+    assert replied_to(b"", 7) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="raw sockets are root's")
+def test_packets_go_on_coming_until_they_are_enough() -> None:
+    times = volley("127.0.0.1", "lo", 65000, 10, 30.0, lambda times: len(times) >= 50)
+    assert len(times) == 50
+    assert times == sorted(times)
+    assert volley("127.0.0.1", "tun4040404", 65000, 10, 30.0, lambda _times: False) == []
+    # An address that nobody has: it ends all the same.
+    assert volley("192.0.2.1", "lo", 65000, 10, 0.2, lambda _times: False) == []
 
 
 @pytest.mark.parametrize(("size", "bytes_on_the_line"), [(0, 35), (20, 35), (36, 36), (1500, 1500), (65000, 65000)])
