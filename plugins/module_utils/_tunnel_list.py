@@ -18,7 +18,11 @@ from ._tunnel_texts import FOLDER, unit_of
 
 PING_SECONDS = 1.0
 UNIT = re.compile(r"overssh-link-(?P<name>.+)\.service")
-WARNINGS = {"channel_window_ignored": "peer ignored channel window", "too_much_data": "rcvd too much data"}
+WARNINGS = {
+    "channel_window_ignored": "peer ignored channel window",
+    "too_much_data": "rcvd too much data",
+    "session_window_full": "an ssh session's window in each round trip",
+}
 
 
 def links(
@@ -41,7 +45,7 @@ def link_names(files: list[str], units: list[str]) -> list[str]:
 
 
 def warnings_of(journal: str) -> dict[str, int]:
-    """How often ssh complained about its channel's window."""
+    """How often ssh complained about its channel's window, and a stream's helper about that of its session."""
     return {name: journal.count(words) for name, words in WARNINGS.items()}
 
 

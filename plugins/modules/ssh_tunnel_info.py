@@ -110,15 +110,22 @@ links:
       type: float
       sample: 0.412
     warnings:
-      description: How often C(ssh -w) complained about the window of its channel, as far back as the journal goes.
+      description: What was complained about how often, as far back as the journal goes.
       type: dict
       contains:
         channel_window_ignored:
-          description: Times that ssh ended the connection for it.
+          description: Times that C(ssh -w) ended the connection for the window of its channel.
           type: int
           sample: 0
         too_much_data:
           description: Times that it dropped packets for it.
+          type: int
+          sample: 0
+        session_window_full:
+          description:
+            - Times that a stream with a fixed number of lanes was found to carry less than its line does, as the window
+              of its ssh sessions was full.
+            - It is told once each time that the link is up; C(overssh_lanes=auto) opens as many lanes as help.
           type: int
           sample: 0
 """

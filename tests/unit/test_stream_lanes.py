@@ -310,6 +310,17 @@ class Link:
         """Nothing is polled."""
 
 
+def test_a_fixed_number_that_is_too_small_is_told_of_once(capsys):
+    link, growth = SimpleNamespace(starved=False, round_trip=0.1, who="cloud1"), stream.Growth()
+    growth.see_to(link, 1.0)
+    assert capsys.readouterr().err == ""
+    link.starved = True
+    for now in (2.0, 3.0):
+        growth.see_to(link, now)
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "a lane to cloud1 carries 168 Mbit/s at most" in said
+
+
 def test_after_a_failure_a_lane_is_tried_again_ever_later(monkeypatch, capsys):
     now = [1000.0]
     monkeypatch.setattr(stream.time, "monotonic", lambda: now[0])

@@ -1233,12 +1233,21 @@ class Growth:
 
     # What is waited for, if anything.
     descriptor: "int | None" = None
+    # Whether it was said that more of them would carry more.
+    said = False
 
     def turn(self, link: "Link") -> None:
         """There is something to read."""
 
     def see_to(self, link: "Link", now: float) -> None:
-        """Called ten times a second; now: seconds."""
+        """Called ten times a second; now: seconds. A fixed number that is too small is told of once."""
+        if link.starved and not self.said:
+            self.said = True
+            most = SESSION_WINDOW * 8 / link.round_trip / 1e6
+            say(
+                f"a lane to {link.who} carries {most:.0f} Mbit/s at most, an ssh session's window in each round trip, "
+                "and packets wait for it; lanes that open by themselves (auto) would carry more"
+            )
 
     def close(self) -> None:
         """Leave nothing behind."""
@@ -1289,6 +1298,11 @@ class Link:
     def outbound(self) -> Outbound:
         """The first lane's."""
         return self.lanes[0].outbound
+
+    @property
+    def who(self) -> str:
+        """The far end."""
+        return self._who
 
     @property
     def starved(self) -> bool:
