@@ -1783,18 +1783,22 @@ class Door(Growth):
 
 
 class Session:
-    """An ssh with a pipe to it and a pipe from it."""
+    """An ssh with a socket to it and a socket from it.
+
+    A pipe would do, and costs both ends a tenth of their processor time more: its memory comes page by page.
+    """
 
     def __init__(self, command: "list[str]") -> None:
-        theirs, self.sink = os.pipe()
-        self.source, back = os.pipe()
-        try:
-            self.process = subprocess.Popen(command, stdin=theirs, stdout=back)
-        except OSError as error:
-            raise RefusedError(f"{command[0]} can't be started ({error.strerror})") from error
-        finally:
-            os.close(theirs)
-            os.close(back)
+        (theirs, sink), (source, back) = socket.socketpair(), socket.socketpair()
+        with theirs, back:
+            resize(back.fileno(), PIPE_MOST)
+            try:
+                self.process = subprocess.Popen(command, stdin=theirs.fileno(), stdout=back.fileno())
+            except OSError as error:
+                sink.close()
+                source.close()
+                raise RefusedError(f"{command[0]} can't be started ({error.strerror})") from error
+        self.sink, self.source = sink.detach(), source.detach()
 
 
 class Opener(Growth):
@@ -1949,7 +1953,7 @@ class Dialler:
         session = Session(self._command)
         self._sessions.append(session)
         facts = {"link": self._link} if self._link else {}
-        with contextlib.suppress(BrokenPipeError):  # its own words say why
+        with contextlib.suppress(ConnectionError):  # its own words say why
             say_hello(session.sink, lanes=self._lanes, lane=number, silence=self._silence, **facts)
         return session
 
