@@ -1513,7 +1513,7 @@ def resize(descriptor: int, size: int) -> bool:
             fcntl.fcntl(descriptor, F_SETPIPE_SZ, size)
         elif stat.S_ISSOCK(mode):
             with socket.socket(fileno=os.dup(descriptor)) as own:
-                own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+                own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size // 2)  # the kernel doubles it (socket(7))
     except OSError:
         return False
     return True
