@@ -10,6 +10,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ._errors import OversshError
@@ -17,8 +18,8 @@ from ._errors import OversshError
 IPV4_HEADER = 20
 ECHO_REPLY, UNREACHABLE, ECHO = 0, 3, 8
 ERRORS = (UNREACHABLE, 11, 12)  # these carry the beginning of the packet that they answer
-# What Python's socket module does not name: a receive buffer that may be larger than the host's setting (socket(7)).
-SO_RCVBUFFORCE = 33
+# What Python's socket module does not name: buffers that may be larger than the host's setting (socket(7)).
+SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 _HEADER = struct.Struct("!BBHHH")
 
 
@@ -77,12 +78,14 @@ def volley(
         sequence = answered = 0
         try:
             _bind(link, device)
-            # The kernel counts more for a packet than its bytes.
-            link.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4 * ahead * size)
+            for buffer in (SO_SNDBUFFORCE, SO_RCVBUFFORCE):
+                # The kernel counts more for a packet than its bytes.
+                link.setsockopt(socket.SOL_SOCKET, buffer, 4 * ahead * size)
             while not enough(times):
-                while sequence - answered < min(ahead, 2 + len(times)):
-                    link.sendto(echo(identifier, sequence, size), (address, 0))
-                    sequence += 1
+                with suppress(BlockingIOError):  # nobody reads the device, and it may stay so
+                    while sequence - answered < min(ahead, 2 + len(times)):
+                        link.sendto(echo(identifier, sequence, size), socket.MSG_DONTWAIT, (address, 0))
+                        sequence += 1
                 left = started + seconds - time.monotonic()
                 if left <= 0 or not select.select([link], [], [], left)[0]:
                     break

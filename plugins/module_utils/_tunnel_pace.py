@@ -19,8 +19,8 @@ from ._icmp import Answer
 PACKETS = 3
 # For one packet, and for all the full ones.
 SECONDS, RATE_SECONDS = 2.0, 2.0
-# A full packet that takes less than this in its turn, in seconds, is in nobody's way: a quarter of what one of 65000
-# bytes takes at 10 Mbit/s.
+# A full packet that occupies the line for less than this, in seconds, is in nobody's way: one of 65000 bytes does so at
+# 40 Mbit/s and more.
 UNNOTICED = 0.013
 # The rate is taken over at least so many seconds, or a round trip: what was lost and sent again comes all at once.
 LEAST_SPAN = 0.02
