@@ -218,16 +218,18 @@ def pipe(seconds: float, ssh: list[str]) -> dict[str, Any]:
     sink = subprocess.Popen([*ssh, "echo; cat >/dev/null"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert sink.stdin is not None and sink.stdout is not None
     sink.stdout.readline()
-    before, started = busy_seconds(), time.monotonic()
+    before, started, ssh_before = busy_seconds(), time.monotonic(), processor_seconds(str(sink.pid))
     source = subprocess.Popen(["dd", "if=/dev/zero", "bs=64k"], stdout=sink.stdin, stderr=subprocess.PIPE)
     sink.stdin.close()
     time.sleep(seconds)
+    ssh_seconds = processor_seconds(str(sink.pid))
     source.send_signal(signal.SIGINT)
     told = source.communicate()[1]
     sink.wait(30)
     took, after = time.monotonic() - started, busy_seconds()
     copied = re.search(rb"^(\d+) bytes", told, re.MULTILINE)
-    return {"bytes": int(copied[1]) if copied else 0, "busy": after - before, "seconds": took}
+    count = int(copied[1]) if copied else 0
+    return {"bytes": count, "busy": after - before, "seconds": took, "ssh": ssh_seconds - ssh_before}
 
 
 def echo(count: int, ssh: list[str]) -> dict[str, Any]:
@@ -298,6 +300,34 @@ def memory(word: str) -> dict[str, Any]:
     return {"peaks": peaks}
 
 
+def processor_seconds(process: str) -> float:
+    """What a process has used so far, its threads with it."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def link_processes(device: str) -> dict[str, Any]:
+    """The processor seconds of a stream's helpers on this node, and of each ssh or sshd that they talk through."""
+    parents, names, helpers = {}, {}, []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            name, _, rest = (
+                (process / "stat").read_text(encoding="utf-8", errors="replace").partition("(")[2].rpartition(")")
+            )
+            names[process.name], parents[process.name] = name, rest.split()[1]
+            if "python" in words[0] and ["--device", device] in [words[at : at + 2] for at in range(len(words))]:
+                helpers.append(process.name)
+    # One that dials has ssh as its child; one that serves has sshd above it, whose listener uses nothing meanwhile.
+    talk = {process for process, parent in parents.items() if parent in helpers and names[process] == "ssh"}
+    for helper in helpers:
+        above = parents[helper]
+        while above in parents:
+            talk |= {above} if names[above].startswith("sshd") else set()
+            above = parents[above]
+    return {"helper": sum(map(processor_seconds, helpers)), "ssh": sum(map(processor_seconds, talk))}
+
+
 COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "idle": idle,
     "transfer": transfer,
@@ -312,6 +342,7 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "sink": sink,
     "rest": rest,
     "memory": memory,
+    "link_processes": link_processes,
 }
 
 if __name__ == "__main__":

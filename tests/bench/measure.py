@@ -6,21 +6,25 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from .cases import CIPHER, PIPE, Case
+from .cases import CIPHER, PIPE, STREAM, STREAM2, Case
 from .links import restarts, ssh_words
 from .nodes import AGENT, Pair
 from .overlay import Overlay
 from .process import BenchError
 
 IDLE_SECONDS = 1.0
+STREAMING = (STREAM.name, STREAM2.name)
 
 
 @dataclass(frozen=True)
 class Sample:
     """One measurement; None is what it did not give.
+
+    dialling, ssh, sshd, serving: processor seconds per 10^9 bytes of each end's helper and of what is between them,
+    where a link is a stream; of ssh also where there is nothing else.
 
     rest: how busy the machine is without any of it, in processor seconds per second.
     """
@@ -37,6 +41,10 @@ class Sample:
     restarts: int = 0
     error: str | None = None
     rtt_full_ms: float | None = None
+    dialling: float | None = None
+    ssh: float | None = None
+    sshd: float | None = None
+    serving: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Without what it did not give."""
@@ -108,14 +116,15 @@ class Meter:
     def _transfer(
         self, case: Case, path: str, streams: int, number: int, namespace: str, target: str, trips: float | None
     ) -> Sample:
-        before = restarts(self._pair, case)
+        before, used = restarts(self._pair, case), self._processes(case)
         answer = self._pair.edge.ask("transfer", namespace, target, self._seconds, streams, timeout=self._seconds + 30)
         again = restarts(self._pair, case) - before
         try:
             count, seconds = received(answer)
         except BenchError as error:
             return Sample(case.name, path, streams, number, rtt_idle_ms=trips, restarts=again, error=str(error))
-        return Sample(
+        shares = {name: (after - used[name]) / (count / 1e9) for name, after in self._processes(case).items()}
+        found = Sample(
             case=case.name,
             path=path,
             streams=streams,
@@ -127,6 +136,14 @@ class Meter:
             rtt_loaded_p95_ms=p95(answer["pings"]),
             restarts=again,
         )
+        return replace(found, **shares)
+
+    def _processes(self, case: Case) -> dict[str, Any]:
+        """What each process of a stream has used so far; nothing for any other case."""
+        if case.name not in STREAMING:
+            return {}
+        near, far = (node.ask("link_processes", case.device) for node in (self._pair.edge, self._pair.cloud))
+        return {"dialling": near["helper"], "ssh": near["ssh"], "sshd": far["ssh"], "serving": far["helper"]}
 
     def pipe(self, number: int, gbit_s: float) -> Sample:
         """An ssh with nothing around it; gbit_s: the rate at which its delay is compared."""
@@ -147,4 +164,5 @@ class Meter:
             rtt_idle_ms=trips,
             rtt_loaded_ms=at_rate["delays_median"] + trips / 2,
             rtt_full_ms=full["delays_median"] + trips / 2,
+            ssh=answer["ssh"] / (answer["bytes"] / 1e9),
         )

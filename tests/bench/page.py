@@ -12,10 +12,12 @@ import re
 import sys
 from typing import Any
 
-from .cases import CASES, STREAM_AUTO
+from .cases import CASES, PIPE, STREAM_AUTO
 from .chart import draw
 from .process import ROOT, put
+from .report import PROCESSES
 from .wan import chart as lines_chart
+from .wan.lines import SLOW_MBIT_S
 
 DOCS = ROOT / "docs"
 PAGES = tuple(DOCS / f"{name}.md" for name in ("transports", "lines", "firewall", "speed"))
@@ -44,6 +46,22 @@ def table(report: dict[str, Any], path: str) -> str:
             cells += [figure(one[name]) for name in ("rtt_idle_ms", "rtt_loaded_ms", "cpu_s_per_gbyte")]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def processes(report: dict[str, Any]) -> str:
+    """What each process of a stream uses, beside an ssh alone; nothing where that was not measured."""
+    lines = [
+        "| | connections | helper that dials | ssh | sshd | helper that serves | whole machine |",
+        "|---" * 7 + "|",
+    ]
+    paths = {"bare": "node to node", "overlay": "container to container"}
+    for row in report["rows"]:
+        if row.get("ssh") is not None:
+            where = f", {paths[row['path']]}" if row["case"] != PIPE.name else ""
+            figures = (figure(row.get(name)) for name in (*PROCESSES, "cpu_s_per_gbyte"))
+            cells = [f"{LABELS[row['case']]}{where}", str(row["streams"]), *figures]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join([*lines, ""]) if len(lines) > 2 else ""
 
 
 def aims(report: dict[str, Any]) -> str:
@@ -129,7 +147,8 @@ def wan(report: dict[str, Any]) -> str:
     met = [aim for aim in shares if aim["met"]]
     words = (
         f"Mbit/s; {used}; transfers of "
-        f"{report['seconds_per_transfer']:g} s. In {len(met)} of {len(shares)} cases the stream carried 0.9 of "
+        f"{report['seconds_per_transfer']:g} s, and of {report['seconds_over_slow_lines']:g} s up to "
+        f"{SLOW_MBIT_S:g} Mbit/s. In {len(met)} of {len(shares)} cases the stream carried 0.9 of "
         "ssh cat, as it should."
     )
     for aim in report["aims"]:
@@ -280,6 +299,7 @@ def parts(report: dict[str, Any]) -> dict[str, str]:
     return {
         "overlay": table(report, "overlay"),
         "bare": table(report, "bare"),
+        "processes": processes(report),
         "aims": aims(report),
         "soak": soak(report),
         "setting": setting(report),
@@ -313,6 +333,7 @@ def show(name: str, report: dict[str, Any]) -> None:
     if report["rows"]:
         for title, words in (("Container to container", table(report, "overlay")), ("Bare", table(report, "bare"))):
             sys.stdout.write(f"\n{title}\n{words}")
+        sys.stdout.write(f"\nProcessor seconds per gigabyte\n{processes(report)}")
     sys.stdout.write(f"\n{aims(report)}\nSoak: {soak(report)}")
 
 

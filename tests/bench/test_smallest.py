@@ -20,8 +20,9 @@ import pytest
 from tests.lab.docker_engine import labelled
 
 from . import page, process, site, transports
-from .cases import CASES, PIPE, STREAM_AUTO
+from .cases import CASES, PIPE, STREAM, STREAM_AUTO
 from .options import SMALLEST
+from .report import PROCESSES
 from .wan import run as wan
 from .wan.lines import LINES
 
@@ -103,6 +104,13 @@ def test_every_case_carries_something_on_each_path(written: Written) -> None:
     assert report["helper_memory_mb"] != []
     assert all(report["machine"]["versions"].values())
     page.parts(report)
+
+
+def test_each_process_of_a_stream_is_seen_to_work(written: Written) -> None:
+    rows = {(row["case"], row["path"]): row for row in written.report("bench")["rows"]}
+    for path in ("bare", "overlay"):
+        assert all(rows[STREAM.name, path][name] > 0 for name in PROCESSES)
+    assert rows[PIPE.name, "bare"]["ssh"] > 0
 
 
 def test_the_soak_counts(written: Written) -> None:

@@ -44,6 +44,7 @@ def told(found: list[Sample], **more: Any) -> str:
         "congestion_control": "bbr",
         "beside": None,
         "seconds_per_transfer": 8.0,
+        "seconds_over_slow_lines": 24.0,
     }
     return page.wan({**report, **more})
 
@@ -56,7 +57,7 @@ def test_many_connections_are_to_carry_half_of_what_one_carries() -> None:
         ("100-50-1, 128 of 1", 0.4, False),
     ]
     words = told(found)
-    assert "In 1 of 2 cases" in words
+    assert "transfers of 8 s, and of 24 s up to 20 Mbit/s. In 1 of 2 cases" in words
     assert "128 connections carried 0.40 of what 1 carried; the aim is 0.5." in words
     assert aims(rows(samples((1, None), (128, 30.0))))[-1]["met"] is None
 
@@ -66,6 +67,10 @@ def test_many_connections_are_measured_where_packets_get_lost() -> None:
     assert counts["100-50-0.1"] == counts["50-150-bursts"] == [1, 8, 1, 128]
     assert counts["100-20"] == counts["mobile"] == [1, 8, 1]
     assert ways(RAW, LINE["100-50-1"], USUAL) == [(1, False)]
+
+
+def test_transfers_over_slow_lines_take_longer() -> None:
+    assert {name for name, line in LINE.items() if line.times > 1} == {"20-80-0.5", "asymmetric", "mobile"}
 
 
 def test_several_lanes_are_measured_where_a_window_is_the_limit() -> None:

@@ -6,6 +6,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+# A transfer counts what has arrived at its end. What still waits in a link then, megabits, is to be little of it.
+SLOW_MBIT_S, SLOW_TIMES = 20.0, 3
+
 
 @dataclass(frozen=True)
 class Way:
@@ -35,6 +38,11 @@ class Line:
     def round_trip_ms(self) -> float:
         """That of an empty line."""
         return self.there.delay_ms + self.back.delay_ms
+
+    @property
+    def times(self) -> int:
+        """How many times longer a transfer runs over this one than over a fast one."""
+        return SLOW_TIMES if self.there.mbit_s <= SLOW_MBIT_S else 1
 
     @property
     def label(self) -> str:

@@ -24,7 +24,7 @@ from ..report import rounded
 from ..site import Revision
 from .check import checks
 from .emulator import ENDS, Emulator, emulator
-from .lines import LINES, Line
+from .lines import LINES, SLOW_TIMES, Line
 
 LAB = "bench-wan"
 AVAILABLE = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
@@ -73,7 +73,7 @@ def measure(
     pair: Pair, line: Line, case: Case, amounts: Amounts, ways: Sequence[tuple[int, bool]], control: str | None
 ) -> Iterator[Sample]:
     """What a case carries over the line, for each number of connections and direction."""
-    seconds = amounts.line_seconds
+    seconds = amounts.line_seconds * line.times
     if case == PIPE:
         answer = pair.edge.ask("pipe", seconds, ssh_words("-c", CIPHER), timeout=seconds + MORE_SECONDS)
         yield Sample(line.name, case.name, 1, mbit_s=rounded(answer["bytes"] * 8 / answer["seconds"] / 1e6))
@@ -278,6 +278,7 @@ def run(amounts: Amounts, beside: Revision | None, control: str | None, tell: Te
         "inner_congestion_control": default,
         "beside": beside.word if beside else None,
         "seconds_per_transfer": amounts.line_seconds,
+        "seconds_over_slow_lines": amounts.line_seconds * SLOW_TIMES,
         "minutes": round((time.monotonic() - started) / 60, 1),
     }
     tell("bench_wan", report)
