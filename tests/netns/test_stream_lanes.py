@@ -81,8 +81,7 @@ def test_each_flow_arrives_in_order_whichever_lanes_it_takes(pair):
     with_all_lanes(pair)
     found = pair.count_in_order(flows=8, each=2000)
     assert len(found) == 8
-    # Most are dropped, ever more of them the busier the machine is.
-    assert all(count > 50 and in_order for count, in_order in found), found
+    assert all(count > 200 and in_order for count, in_order in found), found
 
 
 def test_a_lane_that_ends_is_done_without(pair, tmp_path):
