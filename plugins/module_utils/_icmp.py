@@ -120,14 +120,14 @@ def echo(identifier: int, sequence: int, size: int = 0) -> bytes:
 def answer_to(packet: bytes, identifier: int, sequence: int) -> int | None:
     """The ICMP type of an IPv4 packet that answers this echo, by a reply or by an error about it; None otherwise."""
     icmp = _payload(packet)
-    if icmp is None or len(icmp) < _HEADER.size:
+    if icmp is None:
         return None
     kind, its_id, its_sequence = _fields(icmp)
     if kind == ECHO_REPLY:
         return ECHO_REPLY if (its_id, its_sequence) == (identifier, sequence) else None
     if kind in ERRORS:
         inner = _payload(icmp[_HEADER.size :])
-        if inner is not None and len(inner) >= _HEADER.size:
+        if inner is not None:
             about, its_id, its_sequence = _fields(inner)
             if (about, its_id, its_sequence) == (ECHO, identifier, sequence):
                 return kind
@@ -137,7 +137,7 @@ def answer_to(packet: bytes, identifier: int, sequence: int) -> int | None:
 def replied_to(packet: bytes, identifier: int) -> int | None:
     """The sequence number of the echo of this identifier that an IPv4 packet is the reply to; None otherwise."""
     icmp = _payload(packet)
-    if icmp is None or len(icmp) < _HEADER.size:
+    if icmp is None:
         return None
     kind, its_id, its_sequence = _fields(icmp)
     return its_sequence if (kind, its_id) == (ECHO_REPLY, identifier) else None
@@ -159,7 +159,8 @@ def _fields(icmp: bytes) -> tuple[int, int, int]:
 
 
 def _payload(packet: bytes) -> bytes | None:
-    """What an IPv4 packet carries, where that is ICMP."""
+    """What an IPv4 packet carries, where that is ICMP and has its header whole."""
     if len(packet) < IPV4_HEADER or packet[0] >> 4 != 4 or packet[9] != socket.IPPROTO_ICMP:
         return None
-    return packet[(packet[0] & 0xF) * 4 :]
+    icmp = packet[(packet[0] & 0xF) * 4 :]
+    return icmp if len(icmp) >= _HEADER.size else None

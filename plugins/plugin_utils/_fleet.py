@@ -172,7 +172,7 @@ def _slow_lines(shape: Topology, found: Mapping[str, Mapping[str, Any]]) -> Iter
     for link in shape.links:
         planned.setdefault(link.dialler.name, []).append({"peer": link.dialled.name, "mtu": link.mtu})
     for name, links in planned.items():
-        yield from _pace.slow(found.get(name, {}).get("host", {}).get("lines", ()), name, links)
+        yield from _pace.slow(_hosts.lines(found.get(name, {})), name, links)
 
 
 def _small_links(fleet: Fleet) -> Iterator[str]:

@@ -99,6 +99,11 @@ def families(answer: Mapping[str, Any]) -> list[int]:
     return list(answer.get("host", {}).get("families", []))
 
 
+def lines(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What the links that the host dials came to when they were measured; none where that is not known."""
+    return list(answer.get("host", {}).get("lines", []))
+
+
 def helper_problems(found: Mapping[str, Mapping[str, Any]], streams: set[str]) -> list[str]:
     """Why the helper of the stream transport can't run on one of the hosts that it has to run on."""
     said = []

@@ -288,21 +288,33 @@ def rest(seconds: float) -> dict[str, Any]:
     return {"busy": busy_seconds() - before, "seconds": time.monotonic() - started}
 
 
+def command_line(process: str) -> list[str]:
+    """The words that a process was started with."""
+    return Path(f"/proc/{process}/cmdline").read_bytes().decode(errors="replace").split("\0")
+
+
 def memory(word: str) -> dict[str, Any]:
     """The peak resident memory, in MB, of each process that has this word on its command line."""
     peaks = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            words = command_line(process.name)
             peak = re.search(r"VmHWM:\s+(\d+) kB", (process / "status").read_text(encoding="utf-8"))
             if peak and word in words and "python" in words[0]:
                 peaks.append(round(int(peak[1]) / 1000, 1))
     return {"peaks": peaks}
 
 
+def stat_of(process: str) -> tuple[str, list[str]]:
+    """A process's name, and what /proc/PID/stat has after it, from its state on (proc_pid_stat(5))."""
+    text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    name, _, fields = text.partition("(")[2].rpartition(")")
+    return name, fields.split()
+
+
 def processor_seconds(process: str) -> float:
     """What a process has used so far, its threads with it."""
-    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    _name, fields = stat_of(process)
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
@@ -311,11 +323,9 @@ def link_processes(device: str) -> dict[str, Any]:
     parents, names, helpers = {}, {}, []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            name, _, rest = (
-                (process / "stat").read_text(encoding="utf-8", errors="replace").partition("(")[2].rpartition(")")
-            )
-            names[process.name], parents[process.name] = name, rest.split()[1]
+            words = command_line(process.name)
+            names[process.name], fields = stat_of(process.name)
+            parents[process.name] = fields[1]
             if "python" in words[0] and ["--device", device] in [words[at : at + 2] for at in range(len(words))]:
                 helpers.append(process.name)
     # One that dials has ssh as its child; one that serves has sshd above it, whose listener uses nothing meanwhile.
@@ -323,7 +333,8 @@ def link_processes(device: str) -> dict[str, Any]:
     for helper in helpers:
         above = parents[helper]
         while above in parents:
-            talk |= {above} if names[above].startswith("sshd") else set()
+            if names[above].startswith("sshd"):
+                talk.add(above)
             above = parents[above]
     return {"helper": sum(map(processor_seconds, helpers)), "ssh": sum(map(processor_seconds, talk))}
 

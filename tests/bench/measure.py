@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from .cases import CIPHER, PIPE, STREAM, STREAM2, Case
@@ -124,7 +124,7 @@ class Meter:
         except BenchError as error:
             return Sample(case.name, path, streams, number, rtt_idle_ms=trips, restarts=again, error=str(error))
         shares = {name: (after - used[name]) / (count / 1e9) for name, after in self._processes(case).items()}
-        found = Sample(
+        return Sample(
             case=case.name,
             path=path,
             streams=streams,
@@ -135,8 +135,8 @@ class Meter:
             rtt_loaded_ms=median(answer["pings"]),
             rtt_loaded_p95_ms=p95(answer["pings"]),
             restarts=again,
+            **shares,
         )
-        return replace(found, **shares)
 
     def _processes(self, case: Case) -> dict[str, Any]:
         """What each process of a stream has used so far; nothing for any other case."""

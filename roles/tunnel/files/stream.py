@@ -1785,7 +1785,7 @@ class Door(Growth):
 class Session:
     """An ssh with a socket to it and a socket from it.
 
-    A pipe would do, and costs both ends a tenth of their processor time more: its memory comes page by page.
+    A pipe would do, and costs a link a quarter more processor time: its memory comes page by page.
     """
 
     def __init__(self, command: "list[str]") -> None:
