@@ -128,7 +128,12 @@ def main(argument: str) -> int:
         os.close(writing)
         # Until then the end of this session would be the child's as well.
         os.read(reading, 1)
-        sys.stdout.write(f"{child}\n")
+        try:
+            os.write(1, f"{child}\n".encode())
+        except OSError:
+            # Who asked has gone, and nobody else could stop it.
+            os.kill(child, signal.SIGTERM)
+            return 1
         return 0
     os.setsid()
     nowhere = os.open(os.devnull, os.O_RDWR)

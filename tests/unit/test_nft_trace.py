@@ -4,15 +4,20 @@
 
 from __future__ import annotations
 
+import inspect
 import ipaddress
 import json
+import os
+import select
 import socket
 import struct
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _inject, _packet
+from ansible_collections.overssh.swarm.plugins.module_utils import _inject, _packet, _trace_probe
 from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._icmp import checksum
 from ansible_collections.overssh.swarm.plugins.module_utils._nft_model import ChainKey, parse
@@ -320,3 +325,20 @@ class TestInjected:
             assert struct.unpack_from("!H", packet, 4)[0] == len(body)
         pseudo = source.packed + destination.packed + struct.pack("!II", len(body), _packet.PROTOCOLS[protocol])
         assert checksum(body if protocol == "icmp" else pseudo + body) == 0
+
+
+class TestSender:
+    def test_ends_where_who_asked_for_it_has_gone(self):
+        """It could tell nobody its process, so nobody could stop it."""
+        gone, answer = os.pipe()
+        os.close(gone)
+        # Its end is seen when no process holds this any more.
+        alive, held = os.pipe()
+        order = {"seconds": 60, "protocol": "udp", "port": 4788, "destination": "127.0.0.1"}
+        command = [sys.executable, "-c", inspect.getsource(_trace_probe), json.dumps(order)]
+        with subprocess.Popen(command, stdout=answer, pass_fds=[held]) as started:
+            os.close(answer)
+            os.close(held)
+            assert started.wait(20) == 1
+        assert select.select([alive], [], [], 20)[0] == [alive]
+        os.close(alive)
