@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils._settings import (
+from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet.settings import (
     OVERLAY_OPTIONS,
     PREFIX,
     SETTINGS,
@@ -19,7 +19,7 @@ from ansible_collections.overssh.swarm.plugins.plugin_utils._settings import (
 PAGE = """\
 # Settings
 
-<!-- Written by `make docs` from plugins/plugin_utils/_settings.py; change it there. -->
+<!-- Written by `make docs` from plugins/plugin_utils/_fleet/settings.py; change it there. -->
 
 Every setting is a variable of the inventory, and all have defaults except that one host has to be the hub. Preflight
 checks them, together with what it finds on the hosts, before anything is changed; a variable that starts with

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.overssh.swarm.plugins.plugin_utils._anew import hang_up, share_nothing
+from ansible_collections.overssh.swarm.plugins.plugin_utils._action.reconnect import hang_up, share_nothing
 
 MODULE = "overssh.swarm.guard"
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils._anew import FirstWord
+from ansible_collections.overssh.swarm.plugins.plugin_utils._action.reconnect import FirstWord
 
 
 class ActionModule(FirstWord):

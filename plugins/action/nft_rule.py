@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils._trial import Trial
+from ansible_collections.overssh.swarm.plugins.plugin_utils._action.checkpointed import Trial
 
 
 class ActionModule(Trial):

@@ -12,9 +12,10 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
-from ansible_collections.overssh.swarm.plugins.module_utils import _nft_trace, _trace_probe
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _second_host
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._trace import engine as trace_engine
+from ansible_collections.overssh.swarm.plugins.module_utils._trace import sender as trace_sender
+from ansible_collections.overssh.swarm.plugins.plugin_utils._action import remote_command
 
 MODULE = "overssh.swarm.nft_trace"
 # Seconds that the host may take until it begins to look.
@@ -53,17 +54,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if peer not in hostvars:
             raise AnsibleError("there is no such host in the inventory")
         there = hostvars[peer]
-        argv = [_second_host.interpreter(there), "-c", inspect.getsource(_trace_probe), json.dumps(order)]
-        return _second_host.ask(self, peer, there, argv)
+        argv = [remote_command.interpreter(there), "-c", inspect.getsource(trace_sender), json.dumps(order)]
+        return remote_command.ask(self, peer, there, argv)
 
 
 def _probe(arguments: dict[str, Any]) -> dict[str, Any] | None:
     """What the peer has to send; None where nobody has to, or the module is going to refuse these arguments."""
-    checked = ArgumentSpecValidator(_nft_trace.ARGUMENTS).validate(arguments)
+    checked = ArgumentSpecValidator(trace_engine.ARGUMENTS).validate(arguments)
     options = checked.validated_parameters
     if checked.error_messages or not options["peer"] or options["inject"]:
         return None
     try:
-        return {**_nft_trace.probe_from(options), "seconds": options["timeout"] + START}
+        return {**trace_engine.probe_from(options), "seconds": options["timeout"] + START}
     except OversshError:
         return None

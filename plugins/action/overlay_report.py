@@ -8,9 +8,9 @@ import os
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._files import write_text
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _report
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.files import write_text
+from ansible_collections.overssh.swarm.plugins.plugin_utils._verify import report as verify_report
 
 STATISTIC = "overssh_verify"
 
@@ -29,12 +29,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "path": {"type": "str", "default": ""},
             }
         )
-        report = _report.merge(options["reports"])
+        report = verify_report.merge(options["reports"])
         statistics = {"data": {STATISTIC: report}, "per_host": False, "aggregate": True}
         path = os.path.realpath(options["path"]) if options["path"] and not self._task.check_mode else ""
         if path:
             try:
-                write_text(path, _report.text(report))
+                write_text(path, verify_report.text(report))
             except OversshError as error:
                 result["warnings"] = [
                     f"The report was not written to {path} ({error}); set overssh_report to a path that can be "

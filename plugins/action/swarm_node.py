@@ -10,12 +10,12 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _second_host
+from ansible_collections.overssh.swarm.plugins.plugin_utils._action import remote_command
 
 MODULE = "overssh.swarm.swarm_node"
 # Runs on the manager, on the library that the module itself needs; the role of the one who joins follows.
 PROGRAM = "import docker, sys; print(docker.APIClient(timeout=30).inspect_swarm()['JoinTokens'][sys.argv[1]])"
-# A manager that others can't reach is not ready, whatever its status; see _swarm_model.standing.
+# A manager that others can't reach is not ready, whatever its status; see _swarm.model.standing.
 ASK_MEMBERS = (
     "import docker, json; engine = docker.APIClient(timeout=30); "
     "nodes = engine.nodes() if engine.info()['Swarm'].get('ControlAvailable') else []; "
@@ -76,7 +76,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if manager not in hostvars:
             raise AnsibleError("there is no such host in the inventory")
         there = hostvars[manager]
-        return _second_host.ask(self, manager, there, [_second_host.interpreter(there), "-c", *program])
+        return remote_command.ask(self, manager, there, [remote_command.interpreter(there), "-c", *program])
 
 
 def _with_warnings(answer: dict[str, Any], warnings: list[str]) -> dict[str, Any]:

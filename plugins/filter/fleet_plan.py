@@ -49,13 +49,14 @@ _value:
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _fleet, _variables
+from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet import plan
+from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet import variables as fleet_variables
 
 
 def fleet_plan(hosts: list[str], hostvars: Any, found: str, gone: Sequence[str] = ()) -> dict[str, Any]:
     """The plan as plain data; only the variables that the plan reads are resolved."""
-    variables = {host: _variables.of(hostvars[host]) for host in hosts}
-    return _fleet.plan(variables, {host: hostvars[host].get(found) or {} for host in hosts}, gone)
+    variables = {host: fleet_variables.of(hostvars[host]) for host in hosts}
+    return plan.plan(variables, {host: hostvars[host].get(found) or {} for host in hosts}, gone)
 
 
 class FilterModule:

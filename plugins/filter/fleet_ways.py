@@ -42,12 +42,12 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _variables, _ways
+from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet import variables, ways
 
 
 def fleet_ways(hosts: list[str], hostvars: Any) -> dict[str, Any]:
     """The ways as plain data."""
-    return _ways.ways({host: _variables.of(hostvars[host]) for host in hosts})
+    return ways.ways({host: variables.of(hostvars[host]) for host in hosts})
 
 
 class FilterModule:

@@ -51,12 +51,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _role_options
+from ansible_collections.overssh.swarm.plugins.plugin_utils._roles import options
 
 
 def role_options(roles: list[str], hosts: list[str], hostvars: Any) -> list[str]:
-    """See _role_options.problems."""
-    return _role_options.problems(roles, {host: hostvars[host] for host in hosts}, Path(__file__).resolve().parents[2])
+    """See _roles.options.problems."""
+    return options.problems(roles, {host: hostvars[host] for host in hosts}, Path(__file__).resolve().parents[2])
 
 
 class FilterModule:

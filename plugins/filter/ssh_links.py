@@ -42,12 +42,12 @@ _value:
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _tunnel_tasks
+from ansible_collections.overssh.swarm.plugins.plugin_utils._roles import tunnel_tasks
 
 
 def ssh_links(links: Iterable[Mapping[str, Any]], shared: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """See _tunnel_tasks.links."""
-    return _tunnel_tasks.links(links, shared)
+    """See _roles.tunnel_tasks.links."""
+    return tunnel_tasks.links(links, shared)
 
 
 class FilterModule:

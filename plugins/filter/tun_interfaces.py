@@ -44,14 +44,14 @@ _value:
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _tunnel_tasks
+from ansible_collections.overssh.swarm.plugins.plugin_utils._roles import tunnel_tasks
 
 
 def tun_interfaces(
     devices: Iterable[Mapping[str, Any]], owner: str, obsolete: Iterable[Mapping[str, Any]] = ()
 ) -> list[dict[str, Any]]:
-    """See _tunnel_tasks.interfaces."""
-    return _tunnel_tasks.interfaces(devices, owner, obsolete)
+    """See _roles.tunnel_tasks.interfaces."""
+    return tunnel_tasks.interfaces(devices, owner, obsolete)
 
 
 class FilterModule:

@@ -41,12 +41,12 @@ _value:
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _tunnel_tasks
+from ansible_collections.overssh.swarm.plugins.plugin_utils._roles import tunnel_tasks
 
 
 def tunnel_prepared(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """See _tunnel_tasks.prepared."""
-    return _tunnel_tasks.prepared(found, wanted)
+    """See _roles.tunnel_tasks.prepared."""
+    return tunnel_tasks.prepared(found, wanted)
 
 
 class FilterModule:

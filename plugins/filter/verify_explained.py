@@ -48,13 +48,13 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _causes
+from ansible_collections.overssh.swarm.plugins.plugin_utils._verify import causes
 
 
 def verify_explained(report: dict[str, Any], hosts: list[str], hostvars: Any, port: int = 4789) -> dict[str, Any]:
-    """See _causes.explained."""
+    """See _verify.causes.explained."""
     looked = {host: (hostvars[host].get("verify_looked") or {}).get("causes") or [] for host in hosts}
-    return _causes.explained(report, looked, int(port))
+    return causes.explained(report, looked, int(port))
 
 
 class FilterModule:

@@ -33,12 +33,12 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _report
+from ansible_collections.overssh.swarm.plugins.plugin_utils._verify import report as verify_report
 
 
 def verify_faults(report: dict[str, Any]) -> list[str]:
-    """See _report.faults."""
-    return _report.faults(report)
+    """See _verify.report.faults."""
+    return verify_report.faults(report)
 
 
 class FilterModule:

@@ -40,12 +40,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.utils.display import Display
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _matrix
+from ansible_collections.overssh.swarm.plugins.plugin_utils._verify import matrix
 
 
 def verify_matrix(report: dict[str, Any], path: str = "") -> list[str]:
-    """See _matrix.matrix; the terminal is that of the controller."""
-    return _matrix.matrix(report, Display().columns + 1, path)
+    """See _verify.matrix.matrix; the terminal is that of the controller."""
+    return matrix.matrix(report, Display().columns + 1, path)
 
 
 class FilterModule:

@@ -34,12 +34,12 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _report
+from ansible_collections.overssh.swarm.plugins.plugin_utils._verify import report as verify_report
 
 
 def verify_merge(reports: list[dict[str, Any]]) -> dict[str, Any]:
-    """See _report.merge."""
-    return _report.merge(reports)
+    """See _verify.report.merge."""
+    return verify_report.merge(reports)
 
 
 class FilterModule:

@@ -45,12 +45,12 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _report
+from ansible_collections.overssh.swarm.plugins.plugin_utils._verify import report as verify_report
 
 
 def verify_peers(hosts: list[str], hostvars: Any, name: str) -> list[dict[str, str]]:
-    """See _report.peers."""
-    return _report.peers(name, {host: hostvars[host].get("verify_container") or {} for host in hosts})
+    """See _verify.report.peers."""
+    return verify_report.peers(name, {host: hostvars[host].get("verify_container") or {} for host in hosts})
 
 
 class FilterModule:

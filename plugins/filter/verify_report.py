@@ -54,16 +54,16 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _causes, _report
+from ansible_collections.overssh.swarm.plugins.plugin_utils._verify import causes, report
 
 
 def verify_report(
     hosts: list[str], hostvars: Any, network: str, underlay: dict[str, str], left_out: dict[str, str] | None = None
 ) -> dict[str, Any]:
-    """See _report.build."""
+    """See _verify.report.build."""
     containers = {host: hostvars[host].get("verify_container") or {} for host in hosts}
     answers = {host: hostvars[host].get("verify_measured") or {} for host in hosts}
-    return _report.build(network, _report.nodes(containers, underlay), answers, left_out, _causes.remarks(containers))
+    return report.build(network, report.nodes(containers, underlay), answers, left_out, causes.remarks(containers))
 
 
 class FilterModule:

@@ -39,12 +39,12 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _causes
+from ansible_collections.overssh.swarm.plugins.plugin_utils._verify import causes
 
 
 def verify_suspects(report: dict[str, Any], name: str) -> list[dict[str, str]]:
-    """See _causes.suspects."""
-    return _causes.suspects(report, name)
+    """See _verify.causes.suspects."""
+    return causes.suspects(report, name)
 
 
 class FilterModule:

@@ -40,12 +40,12 @@ from pathlib import Path
 
 from ansible import context
 from ansible.errors import AnsibleFilterError
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _whole_run
+from ansible_collections.overssh.swarm.plugins.plugin_utils._roles import whole_run as roles_whole_run
 
 
 def whole_run(hosts: str, parts: bool = True) -> str:
-    """See _whole_run.refusal."""
-    sentence = _whole_run.refusal(context.CLIARGS, Path(__file__).resolve().parents[2], parts)
+    """See _roles.whole_run.refusal."""
+    sentence = roles_whole_run.refusal(context.CLIARGS, Path(__file__).resolve().parents[2], parts)
     if sentence:
         raise AnsibleFilterError(f"{sentence}.")
     return hosts

@@ -101,22 +101,22 @@ pending:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.overssh.swarm.plugins.module_utils import _guard
-from ansible_collections.overssh.swarm.plugins.module_utils._command import Runner, runner
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._systemd import Systemd
+from ansible_collections.overssh.swarm.plugins.module_utils._checkpoint import engine as checkpoint
+from ansible_collections.overssh.swarm.plugins.module_utils._core.command import Runner, runner
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.systemd import Systemd
 
 
 def _keep(run: Runner, name: str, force: bool) -> None:
     """Confirm the change, and do what is left to be done for it."""
-    task = _guard.task_of(name)
+    task = checkpoint.task_of(name)
     if task is None:
-        _guard.confirm(Systemd(run), name, force)
+        checkpoint.confirm(Systemd(run), name, force)
         return
     # Only a change of the firewall has more to be done, and its engine takes longer to load than all else here.
-    from ansible_collections.overssh.swarm.plugins.module_utils import _nft  # noqa: PLC0415
+    from ansible_collections.overssh.swarm.plugins.module_utils._firewall import engine as firewall_engine  # noqa: PLC0415
 
-    _nft.keep(run, task, force)
+    firewall_engine.keep(run, task, force)
 
 
 def main() -> None:
@@ -135,18 +135,18 @@ def main() -> None:
     options, run = module.params, runner(module)
     try:
         if options["state"] == "confirmed":
-            waits = _guard.find(options["name"]) is not None
+            waits = checkpoint.find(options["name"]) is not None
             if waits and not module.check_mode:
                 _keep(run, options["name"], options["force"])
             module.exit_json(changed=waits, pending=waits and module.check_mode)
-        changed = _guard.bring_about(
+        changed = checkpoint.bring_about(
             Systemd(run),
             options["name"],
             options["state"],
-            _guard.Wanted(tuple(options["files"]), tuple(options["reload"]), options["timeout"]),
+            checkpoint.Wanted(tuple(options["files"]), tuple(options["reload"]), options["timeout"]),
             module.check_mode,
         )
-        found = _guard.find(options["name"])
+        found = checkpoint.find(options["name"])
     except OversshError as error:
         module.fail_json(msg=f"{error}.", **error.answer)
     module.exit_json(changed=changed, pending=found is not None and found.taken_back is None)

@@ -48,8 +48,8 @@ changes:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.overssh.swarm.plugins.module_utils import _guard
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._checkpoint import engine as checkpoint
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
 
 
 def main() -> None:
@@ -62,7 +62,7 @@ def main() -> None:
                 "pending": found.taken_back is None,
                 "seconds": max(0, round(found.deadline - time.time())) if found.taken_back is None else 0,
             }
-            for found in _guard.find_all()
+            for found in checkpoint.find_all()
         ]
     except OversshError as error:
         module.fail_json(msg=f"{error}.")

@@ -267,10 +267,10 @@ host:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._docker import connect
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._host import Host
+from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import connect
+from ansible_collections.overssh.swarm.plugins.module_utils._host.info import Host
 
 DIAL = {
     "peer": {"type": "str", "required": True},

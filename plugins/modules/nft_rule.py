@@ -482,11 +482,11 @@ notes:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._main import run
-from ansible_collections.overssh.swarm.plugins.module_utils._nft import NftEngine
-from ansible_collections.overssh.swarm.plugins.module_utils._nft_plan import ARGUMENTS, CONSTRAINTS, wish_from
+from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall.engine import NftEngine
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall.plan import ARGUMENTS, CONSTRAINTS, wish_from
 
 
 def main() -> None:

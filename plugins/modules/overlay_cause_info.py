@@ -83,11 +83,11 @@ causes:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.overssh.swarm.plugins.module_utils import _nft_blocks
-from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._docker import connect
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._overlay_cause import FIREWALL, KINDS, Cause, Peer, look
+from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import connect
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables import drops
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay.cause import FIREWALL, KINDS, Cause, Peer, look
 
 PEER = {name: {"type": "str", "required": True} for name in ("name", "address")}
 PATIENCE = 5
@@ -108,7 +108,7 @@ def main() -> None:
     peers = [Peer(**peer) for peer in options["peers"]]
     causes = look(lambda: connect(PATIENCE), run, options["network"], peers, options["forwards"])
     try:
-        causes += [vars(Cause("firewall", why, FIREWALL)) for why in _nft_blocks.blocks(run, options["rules"])]
+        causes += [vars(Cause("firewall", why, FIREWALL)) for why in drops.blocks(run, options["rules"])]
     except OversshError as error:
         causes.append(vars(Cause("log", f"its firewall could not be read: {error}")))
     module.exit_json(changed=False, causes=sorted(causes, key=lambda cause: KINDS.index(cause["kind"])))

@@ -276,15 +276,15 @@ network:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._docker import connect
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._main import Engine, run
-from ansible_collections.overssh.swarm.plugins.module_utils._overlay import Overlay
-from ansible_collections.overssh.swarm.plugins.module_utils._overlay_model import desired_of
-from ansible_collections.overssh.swarm.plugins.module_utils._overlays import Overlays
-from ansible_collections.overssh.swarm.plugins.module_utils._several import checked
-from ansible_collections.overssh.swarm.plugins.module_utils._wait import WAIT_OPTIONS
+from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import Engine, run
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.several import checked
+from ansible_collections.overssh.swarm.plugins.module_utils._core.wait import WAIT_OPTIONS
+from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import connect
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay.engine import Overlay
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay.model import desired_of
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay.several import Overlays
 
 ONE: dict[str, dict[str, Any]] = {
     "ingress": {"type": "bool", "default": False},

@@ -164,9 +164,9 @@ networks:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.overssh.swarm.plugins.module_utils._docker import connect
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._overlay import is_manager, list_overlays
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import connect
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay.engine import is_manager, list_overlays
 
 
 def main() -> None:

@@ -137,13 +137,13 @@ steps:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.overssh.swarm.plugins.module_utils import _docker_rules
-from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._docker import connect
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._main import run
-from ansible_collections.overssh.swarm.plugins.module_utils._probe import PEER, Desired, ProbeEngine, measure
-from ansible_collections.overssh.swarm.plugins.module_utils._wait import WAIT_OPTIONS
+from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.wait import WAIT_OPTIONS
+from ansible_collections.overssh.swarm.plugins.module_utils._docker import rules as docker_rules
+from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import connect
+from ansible_collections.overssh.swarm.plugins.module_utils._probe.engine import PEER, Desired, ProbeEngine, measure
 
 
 def main() -> None:
@@ -175,7 +175,7 @@ def main() -> None:
                 module.exit_json(changed=False, steps=[], container=name, address="", **answer)
         wanted = Desired(name, options["network"] if present else None)
         timeout = options["wait_timeout"] if options["wait"] else None
-        engine = ProbeEngine(docker, wanted, timeout, answer, lambda: _docker_rules.missing(runner(module), docker))
+        engine = ProbeEngine(docker, wanted, timeout, answer, lambda: docker_rules.missing(runner(module), docker))
     except OversshError as error:
         module.fail_json(msg=str(error))
     run(module, engine)

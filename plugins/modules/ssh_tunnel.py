@@ -420,21 +420,21 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.validation import check_required_if
-from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._main import run
-from ansible_collections.overssh.swarm.plugins.module_utils._several import checked, named_once
-from ansible_collections.overssh.swarm.plugins.module_utils._systemd import Systemd
-from ansible_collections.overssh.swarm.plugins.module_utils._tunnel import (
+from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.several import checked, named_once
+from ansible_collections.overssh.swarm.plugins.module_utils._core.wait import WAIT_OPTIONS
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.systemd import Systemd
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.engine import (
     Desired,
     Local,
     SshTunnel,
     SshTunnels,
     desired_of,
 )
-from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_lanes import AUTO
-from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_list import found_names
-from ansible_collections.overssh.swarm.plugins.module_utils._wait import WAIT_OPTIONS
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.info import found_names
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.lanes import AUTO
 
 NEEDED = ["host", "identity_file", "host_keys", "device", "remote_device", "remote_address"]
 REQUIRED_IF = [("state", "started", NEEDED), ("state", "restarted", NEEDED)]

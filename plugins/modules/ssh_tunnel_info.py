@@ -131,10 +131,10 @@ links:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._icmp import ping
-from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_list import links
+from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.icmp import ping
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.info import links
 
 
 def main() -> None:

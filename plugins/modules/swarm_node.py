@@ -335,15 +335,15 @@ entries:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._docker import connect
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._main import Engine, run
-from ansible_collections.overssh.swarm.plugins.module_utils._swarm import SwarmNode
-from ansible_collections.overssh.swarm.plugins.module_utils._swarm_drain import SwarmDrain
-from ansible_collections.overssh.swarm.plugins.module_utils._swarm_entry import SwarmEntry
-from ansible_collections.overssh.swarm.plugins.module_utils._swarm_model import desired_of
-from ansible_collections.overssh.swarm.plugins.module_utils._wait import WAIT_OPTIONS
+from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import Engine, run
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.wait import WAIT_OPTIONS
+from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import connect
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.drain import SwarmDrain
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.engine import SwarmNode
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.entry import SwarmEntry
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.model import desired_of
 
 
 def main() -> None:

@@ -163,12 +163,12 @@ nodes:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._docker import connect
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._swarm import node_result, nodes_result
-from ansible_collections.overssh.swarm.plugins.module_utils._swarm_model import believed
-from ansible_collections.overssh.swarm.plugins.module_utils._swarm_observe import observe_node
+from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import connect
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.engine import node_result, nodes_result
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.model import believed
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.observe import observe_node
 
 
 def main() -> None:

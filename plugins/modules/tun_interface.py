@@ -332,15 +332,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._main import run
-from ansible_collections.overssh.swarm.plugins.module_utils._several import checked, named_once
-from ansible_collections.overssh.swarm.plugins.module_utils._systemd import Systemd
-from ansible_collections.overssh.swarm.plugins.module_utils._tun import TunEngine, TunEngines, Watched
-from ansible_collections.overssh.swarm.plugins.module_utils._tun_managers import Managers
-from ansible_collections.overssh.swarm.plugins.module_utils._tun_model import Desired, address_from, route_from
-from ansible_collections.overssh.swarm.plugins.module_utils._tun_observe import our_names
+from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.several import checked, named_once
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.systemd import Systemd
+from ansible_collections.overssh.swarm.plugins.module_utils._tun.engine import TunEngine, TunEngines, Watched
+from ansible_collections.overssh.swarm.plugins.module_utils._tun.managers import Managers
+from ansible_collections.overssh.swarm.plugins.module_utils._tun.model import Desired, address_from, route_from
+from ansible_collections.overssh.swarm.plugins.module_utils._tun.observe import our_names
 
 ADDRESS = {"address": {"type": "str", "required": True}, "peer": {"type": "str"}}
 ROUTE = {

@@ -79,10 +79,10 @@ left_alone:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._tun_model import device_result
-from ansible_collections.overssh.swarm.plugins.module_utils._tun_observe import netlink, read_devices
-from ansible_collections.overssh.swarm.plugins.module_utils._watch import devices_left_alone
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._tun.model import device_result
+from ansible_collections.overssh.swarm.plugins.module_utils._tun.observe import netlink, read_devices
+from ansible_collections.overssh.swarm.plugins.module_utils._watcher.unit import devices_left_alone
 
 
 def main() -> None:

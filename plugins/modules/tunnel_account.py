@@ -159,11 +159,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.overssh.swarm.plugins.module_utils._account import Account
-from ansible_collections.overssh.swarm.plugins.module_utils._account_model import Desired
-from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._main import run
+from ansible_collections.overssh.swarm.plugins.module_utils._account.engine import Account
+from ansible_collections.overssh.swarm.plugins.module_utils._account.model import Desired
+from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "default": "overssh"},

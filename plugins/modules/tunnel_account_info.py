@@ -76,9 +76,9 @@ guarded:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.overssh.swarm.plugins.module_utils import _account_info
-from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._account import info as account_info
+from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
 
 
 def main() -> None:
@@ -86,7 +86,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec={"name": {"type": "str", "default": "overssh"}}, supports_check_mode=True)
     sshd = module.get_bin_path("sshd") is not None
     try:
-        found = _account_info.look(runner(module), module.params["name"], sshd)
+        found = account_info.look(runner(module), module.params["name"], sshd)
     except OversshError as error:
         module.fail_json(msg=f"{error}.")
     module.exit_json(changed=False, **found)

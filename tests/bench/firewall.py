@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.overssh.swarm.plugins.module_utils._command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._nft import NftEngine
-from ansible_collections.overssh.swarm.plugins.module_utils._nft_list import JSON, WORDS
-from ansible_collections.overssh.swarm.plugins.module_utils._nft_plan import ARGUMENTS, CONSTRAINTS, wish_from
+from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall.engine import NftEngine
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall.plan import ARGUMENTS, CONSTRAINTS, wish_from
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables.listing import JSON, WORDS
 
 from . import process, ruleset
 from .options import Amounts

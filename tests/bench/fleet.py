@@ -13,7 +13,7 @@ import sys
 import time
 from typing import Any
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _fleet
+from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet import plan as fleet_plan
 
 from tests.lab.shell import last_line
 
@@ -34,7 +34,7 @@ def planned(nodes: int) -> dict[str, Any]:
     hosts: dict[str, dict[str, Any]] = {name: {"overssh_hub": name in names[:HUBS]} for name in names}
     found = {name: {"host": {**HOST["host"], "sshd": SSHD}} for name in names}
     started = time.process_time()
-    plan = _fleet.plan(hosts, found)
+    plan = fleet_plan.plan(hosts, found)
     seconds = time.process_time() - started
     if plan["problems"]:
         raise AssertionError(plan["problems"][:3])

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils._matrix import matrix
+from ansible_collections.overssh.swarm.plugins.plugin_utils._verify.matrix import matrix
 
 from tests.suite.job import SuiteError, only_one
 

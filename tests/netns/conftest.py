@@ -10,7 +10,9 @@ import shutil
 import subprocess
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _nft, _nft_docker, _nft_record
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall import engine as firewall_engine
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables import docker_chains
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables import record as nftables_record
 
 from .network import network
 
@@ -50,14 +52,14 @@ def _network():
 @pytest.fixture(autouse=True)
 def _record(monkeypatch, tmp_path):
     """The record is the host's too, and the Docker that runs there."""
-    monkeypatch.setattr(_nft_docker, "PID_FILE", str(tmp_path / "pid"))
-    monkeypatch.setattr(_nft_record, "PLACED_FILE", str(tmp_path / "placed"))
+    monkeypatch.setattr(docker_chains, "PID_FILE", str(tmp_path / "pid"))
+    monkeypatch.setattr(nftables_record, "PLACED_FILE", str(tmp_path / "placed"))
 
 
 @pytest.fixture
 def net(_network, monkeypatch):
     # The lock is the host's, and these tests have many hosts in one process.
-    monkeypatch.setattr(_nft, "LOCK", "/nowhere")
+    monkeypatch.setattr(firewall_engine, "LOCK", "/nowhere")
     _network.run(["nft", "flush", "ruleset"])
     yield _network
     _network.run(["nft", "flush", "ruleset"])

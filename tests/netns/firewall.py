@@ -7,9 +7,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _nft, _nft_lines, _nft_persist, _nft_plan
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._main import run
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall import engine as firewall_engine
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall import persistence
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall import plan as firewall_plan
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables import rules_file
 
 RULESETS = Path(__file__).parent / "rulesets"
 
@@ -44,10 +47,10 @@ def task(net, check_mode=False, runner=None, **options):
 
     Whoever runs the tests may have come by ssh, to another network than this one.
     """
-    defaults = {name: option.get("default") for name, option in _nft_plan.ARGUMENTS.items()}
+    defaults = {name: option.get("default") for name, option in firewall_plan.ARGUMENTS.items()}
     module = Module(check_mode)
-    wish = _nft_plan.wish_from({**defaults, "persist": False, "force_lockout": True, **options})
-    run(module, _nft.NftEngine(wish, runner or net.run))
+    wish = firewall_plan.wish_from({**defaults, "persist": False, "force_lockout": True, **options})
+    run(module, firewall_engine.NftEngine(wish, runner or net.run))
     return module.answer
 
 
@@ -66,14 +69,14 @@ def refused(net, **options):
 
 def keep(net, folder, rules):
     """Write what keeps these rules into a folder, as the module does on a host."""
-    defaults = {name: option.get("default") for name, option in _nft_plan.ARGUMENTS.items()}
-    wish = _nft_plan.wish_from({**defaults, "rules": rules})
-    decision = _nft_plan.decide(wish, _nft_plan.Firewall(_nft.Nft(net.run).ruleset()))
-    (folder / "rules").write_text(_nft_lines.file_text(decision.lines))
+    defaults = {name: option.get("default") for name, option in firewall_plan.ARGUMENTS.items()}
+    wish = firewall_plan.wish_from({**defaults, "rules": rules})
+    decision = firewall_plan.decide(wish, firewall_plan.Firewall(firewall_engine.Nft(net.run).ruleset()))
+    (folder / "rules").write_text(rules_file.file_text(decision.lines))
     (folder / "placed").write_text(decision.record.text)
-    for path, text in _nft_persist.SCRIPTS.items():
-        there = folder / Path(path).relative_to(_nft_lines.FOLDER)
-        there.parent.mkdir(exist_ok=True)
+    for path, text in persistence.SCRIPTS.items():
+        there = folder / Path(path).relative_to(rules_file.FOLDER)
+        there.parent.mkdir(parents=True, exist_ok=True)
         # The record is the host's, and so is its Docker; these tests have many hosts.
         own = text.replace('f"{FOLDER}/placed"', f'"{folder}/placed"').replace("/run/docker.pid", f"{folder}/pid")
         there.write_text(own)

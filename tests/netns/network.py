@@ -19,7 +19,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer, checked
+from ansible_collections.overssh.swarm.plugins.module_utils._core.command import Answer, checked
 
 CLONE_NEWNET = 0x40000000
 # Seconds: a packet that passes takes a few microseconds, unless the machine is busy.

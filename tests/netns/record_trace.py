@@ -13,9 +13,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ansible_collections.overssh.swarm.plugins.module_utils import _inject, _packet, _trace_netlink, _trace_table
-from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer, checked
-from ansible_collections.overssh.swarm.plugins.module_utils._nft_trace import described_from
+from ansible_collections.overssh.swarm.plugins.module_utils._core.command import Answer, checked
+from ansible_collections.overssh.swarm.plugins.module_utils._linux import packet as linux_packet
+from ansible_collections.overssh.swarm.plugins.module_utils._trace import inject as trace_inject
+from ansible_collections.overssh.swarm.plugins.module_utils._trace import netlink, table
+from ansible_collections.overssh.swarm.plugins.module_utils._trace.engine import described_from
 
 RULES = """
 table inet f {
@@ -47,11 +49,11 @@ def run(argv, data=None, check=True):
 def told(protocol: str, destination: str, port: int) -> list[str]:
     options = {"path": "input", "protocol": protocol, "port": port, "timeout": 1, "in_interface": "tun1002"}
     described = described_from({**options, "inject": True, "destination": destination})
-    here = _inject.read_inlet(run, "tun1002")
-    source, target = _inject.ends(here, None, None, _trace_table.single(described.destination))
-    text = _trace_table.table_text("overssh-trace-7", described)
-    with _inject.injector(run, here) as inject, _trace_netlink.Monitor() as monitor, _trace_table.armed(text):
-        inject(_packet.first_packet(protocol, source, target, 50000, port))
+    here = trace_inject.read_inlet(run, "tun1002")
+    source, target = trace_inject.ends(here, None, None, table.single(described.destination))
+    text = table.table_text("overssh-trace-7", described)
+    with trace_inject.injector(run, here) as inject, netlink.Monitor() as monitor, table.armed(text):
+        inject(linux_packet.first_packet(protocol, source, target, 50000, port))
         found = []
         while select.select([monitor._socket], [], [], SILENCE)[0]:
             found.append(monitor._socket.recv(1 << 20).hex())

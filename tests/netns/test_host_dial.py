@@ -8,7 +8,7 @@ import contextlib
 import socket
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _host_dial
+from ansible_collections.overssh.swarm.plugins.module_utils._host import dial
 
 WORLD, PORT = "198.51.100.2", 2222
 DIAL = {"peer": "hub", "host": WORLD, "port": PORT}
@@ -29,7 +29,7 @@ def listening(net, family=socket.AF_INET):
 
 def said(net, *dials):
     with net.inside("host"):
-        return _host_dial.problems(net.run, dials or [DIAL], nft=True)
+        return dial.problems(net.run, dials or [DIAL], nft=True)
 
 
 def test_a_place_that_answers_is_dialled_without_a_connection(net):

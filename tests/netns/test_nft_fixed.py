@@ -5,7 +5,10 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _nft, _nft_lines, _nft_persist, _nft_plan
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall import engine as firewall_engine
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall import persistence
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall import plan as firewall_plan
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables import normalize, rules_file
 
 from tests.netns.firewall import load, refused, task
 
@@ -143,8 +146,10 @@ def test_makes_a_chain_of_its_own_and_takes_it_away_again(opened):
 def test_several_chains_of_its_own_can_be_taken_back_together(opened):
     before = opened.listing()
     rules = [{**OWN, "name": name, "chain": f"inet overssh {name}", "protocol": "tcp"} for name in ("one", "two")]
-    defaults = {name: option.get("default") for name, option in _nft_plan.ARGUMENTS.items()}
-    engine = _nft.NftEngine(_nft_plan.wish_from({**defaults, "persist": False, "rules": rules}), opened.run)
+    defaults = {name: option.get("default") for name, option in firewall_plan.ARGUMENTS.items()}
+    engine = firewall_engine.NftEngine(
+        firewall_plan.wish_from({**defaults, "persist": False, "rules": rules}), opened.run
+    )
     _record, step = engine.plan(engine.observe()).steps
     engine.perform(step)
     assert opened.listing() != before
@@ -162,7 +167,7 @@ def test_counts_what_meets_it(opened):
         ]
         == []
     )
-    (rule,) = _nft.look(opened.run, "x", None)["rules"]
+    (rule,) = firewall_engine.look(opened.run, "x", None)["rules"]
     assert (rule["packets"], rule["bytes"]) == (2, 2 * (20 + 8 + 5))
 
 
@@ -210,14 +215,14 @@ def test_the_script_brings_a_chain_of_ours_back(opened, tmp_path):
     ]
     task(opened, rules=rules)
     placed = opened.listing()
-    firewall = _nft_plan.Firewall(_nft.Nft(opened.run).ruleset())
-    wish = _nft_plan.wish_from(
-        {**{name: option.get("default") for name, option in _nft_plan.ARGUMENTS.items()}, "rules": rules}
+    firewall = firewall_plan.Firewall(firewall_engine.Nft(opened.run).ruleset())
+    wish = firewall_plan.wish_from(
+        {**{name: option.get("default") for name, option in firewall_plan.ARGUMENTS.items()}, "rules": rules}
     )
-    written = _nft._nft_scratch.written(opened.run, firewall.ruleset, wish.fixed, wish.owner)
-    lines = _nft_plan.decide(wish, _nft_plan.Firewall(firewall.ruleset, written=written)).lines
-    (tmp_path / "rules").write_text(_nft_lines.file_text(lines))
-    (tmp_path / "restore").write_text(_nft_persist.SCRIPT)
+    written = normalize.written(opened.run, firewall.ruleset, wish.fixed, wish.owner)
+    lines = firewall_plan.decide(wish, firewall_plan.Firewall(firewall.ruleset, written=written)).lines
+    (tmp_path / "rules").write_text(rules_file.file_text(lines))
+    (tmp_path / "restore").write_text(persistence.SCRIPT)
     script = ["sh", str(tmp_path / "restore"), str(tmp_path / "rules")]
     opened.run(script)
     assert opened.listing() == placed

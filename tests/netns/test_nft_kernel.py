@@ -8,10 +8,10 @@ import ipaddress
 import socket
 from collections import Counter
 
-from ansible_collections.overssh.swarm.plugins.module_utils import _nft
-from ansible_collections.overssh.swarm.plugins.module_utils._nft_match import Packet
-from ansible_collections.overssh.swarm.plugins.module_utils._nft_path import Reader, Walker, drops
-from ansible_collections.overssh.swarm.plugins.module_utils._nft_rule import states_at
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall import engine as firewall_engine
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables.accept import states_at
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables.conditions import Packet
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables.traversal import Reader, Walker, drops
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -148,7 +148,7 @@ def arrived(net, places: dict[tuple[str, int], None]) -> set[tuple[str, int]]:
 
 def foreseen(net) -> dict[tuple[str, int], str]:
     """What the model says of each packet: passes, dropped, or unsure."""
-    ruleset = _nft.Nft(net.run).ruleset()
+    ruleset = firewall_engine.Nft(net.run).ruleset()
     walker = Walker(ruleset, Reader(ruleset))
     found = {}
     for source, (address, host, device) in WAYS.items():

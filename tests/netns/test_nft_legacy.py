@@ -7,7 +7,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _nft_blocks
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables import drops
 
 from tests.netns.firewall import load, task
 from tests.netns.network import network
@@ -85,9 +85,9 @@ def test_what_drops_packets_that_have_to_pass_is_named_whosever_it_is(net):
     net.run(["nft", f"add table inet x; add chain inet x first {{ {base} }}; add rule inet x first {rule}"])
     legacy(net, "-A INPUT -i tun1002 -p udp --dport 4789 -j DROP")
     vxlan = {"name": "vxlan", "protocol": "udp", "ports": ["4789"], "in_interfaces": ["tun1002"]}
-    found = _nft_blocks.blocks(net.run, [{"name": "swarm", **PORTS}, vxlan])
+    found = drops.blocks(net.run, [{"name": "swarm", **PORTS}, vxlan])
     assert "'iifname \"tun1002\" tcp dport 2377 drop' in inet x first drops packets of swarm" in found
     assert any("'-A INPUT -i tun1002 -p udp -m udp --dport 4789 -j DROP'" in words for words in found)
     task(net, rules=[{"name": "swarm", **PORTS}])
-    after = _nft_blocks.blocks(net.run, [{"name": "swarm", **PORTS}])
+    after = drops.blocks(net.run, [{"name": "swarm", **PORTS}])
     assert after == []

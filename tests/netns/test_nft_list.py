@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._nft_list import JSON, WORDS, ruleset
-from ansible_collections.overssh.swarm.plugins.module_utils._nft_model import parse
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables.listing import JSON, WORDS, ruleset
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables.ruleset import parse
 
 from tests.netns.firewall import RULESETS, load, task
 

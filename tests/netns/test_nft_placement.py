@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _nft, _nft_plan
-from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer, CommandError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.command import Answer, CommandError
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall import engine as firewall_engine
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall import plan as firewall_plan
 
 from tests.netns.firewall import BETWEEN, RULESETS, SWARM, TRANSIT, keep, load, task
 
@@ -243,17 +244,17 @@ def test_a_refused_transaction_leaves_everything(net):
             data = data.replace('"saddr"', '"nonsense"')
         return net.run(argv, data, check)
 
-    engine = _nft.NftEngine(
-        _nft_plan.wish_from(
+    engine = firewall_engine.NftEngine(
+        firewall_plan.wish_from(
             {
-                **{name: option.get("default") for name, option in _nft_plan.ARGUMENTS.items()},
+                **{name: option.get("default") for name, option in firewall_plan.ARGUMENTS.items()},
                 "persist": False,
                 "rules": [*SWARM, {**SWARM[0], "name": "y", "source": ["10.0.0.0/8"]}],
             }
         ),
         refuse,
     )
-    with pytest.raises(_nft.OversshError, match="nft"):
+    with pytest.raises(firewall_engine.OversshError, match="nft"):
         engine.perform(engine.plan(engine.observe()).steps[1])
     assert net.listing() == before
 
@@ -303,6 +304,6 @@ def test_the_longest_name_fits(net):
     load(net, "cloud_reject_last.nft")
     name = "n" * 120
     task(net, name=name, protocol="tcp", ports=["2377"], in_interfaces=["tun1002"])
-    assert [rule["name"] for rule in _nft.look(net.run, None, None)["rules"]] == [name]
+    assert [rule["name"] for rule in firewall_engine.look(net.run, None, None)["rules"]] == [name]
     with pytest.raises(CommandError):
         net.run(["nft", f'add rule inet filter input accept comment "overssh:{name}n"'])

@@ -5,7 +5,10 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _dockerd, _nft, _nft_docker, _nft_record
+from ansible_collections.overssh.swarm.plugins.module_utils._docker import daemon
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall import engine as firewall_engine
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables import docker_chains
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables import record as nftables_record
 
 from tests.netns.firewall import BETWEEN, RULESETS, SWARM, keep, load, task
 
@@ -71,13 +74,13 @@ def test_a_place_that_nothing_leads_to_any_more(net, host, restore, tmp_path):
     assert net.tcp_blocked("world", SPOKE, 5000, "spoke")
     assert restore() == []
     # What was placed for now is ours too.
-    rules = _nft.look(net.run, None, None)["rules"]
+    rules = firewall_engine.look(net.run, None, None)["rules"]
     assert {rule["chain"] for rule in rules} == {"DOCKER-USER", "FORWARD"}
     # Docker is back, and what was for now goes.
     net.run(["iptables-nft", "-I", "FORWARD", "-j", "DOCKER-USER"])
     assert [line.partition(":")[0] for line in restore()] == ["took away from ip filter FORWARD"] * 4
     assert net.tcp_passes("peer", SPOKE, 5000, "spoke")
-    assert {rule["chain"] for rule in _nft.look(net.run, None, None)["rules"]} == {"DOCKER-USER"}
+    assert {rule["chain"] for rule in firewall_engine.look(net.run, None, None)["rules"]} == {"DOCKER-USER"}
     assert '"interim"' not in (tmp_path / "placed").read_text()
 
 
@@ -136,21 +139,23 @@ def test_rules_that_were_loaded_twice_are_one_again(net, host, restore):
 def test_a_strangers_rule_does_not_stand_for_ours(net, host, restore):
     load(net, "two_base_chains.nft")
     host(SWARM)
-    placed = [rule for rule in _nft.look(net.run, None, None)["rules"] if rule["name"] == "swarm/udp"]
+    placed = [rule for rule in firewall_engine.look(net.run, None, None)["rules"] if rule["name"] == "swarm/udp"]
     for rule in placed:
         chain = [rule["family"], rule["table"], rule["chain"]]
         net.run(["nft", "delete", "rule", *chain, "handle", str(rule["handle"])])
         net.run(["nft", "add", "rule", *chain, 'iifname "wg7" udp dport 4789 accept comment "overssh:swarm/udp"'])
     assert len(restore()) == len(placed)
-    assert len([rule for rule in _nft.look(net.run, None, None)["rules"] if rule["name"] == "swarm/udp"]) == len(placed)
-    assert len(_nft.look(net.run, None, None)["strangers"]) == len(placed)
+    assert len(
+        [rule for rule in firewall_engine.look(net.run, None, None)["rules"] if rule["name"] == "swarm/udp"]
+    ) == len(placed)
+    assert len(firewall_engine.look(net.run, None, None)["strangers"]) == len(placed)
 
 
 def test_without_the_program_the_script_does_it(net, host, tmp_path):
     load(net, "two_base_chains.nft")
     host(SWARM)
     before = net.listing()
-    (tmp_path / "program" / "_nft_restore.py").write_text("raise SystemExit(9)\n")
+    (tmp_path / "program" / "_firewall" / "restore.py").write_text("raise SystemExit(9)\n")
     net.run(["nft", "-f", "-"], data=f"flush ruleset\n{(RULESETS / 'two_base_chains.nft').read_text()}")
     net.run(["sh", str(tmp_path / "restore"), str(tmp_path / "rules")])
     assert net.listing() == before
@@ -161,18 +166,18 @@ def docker(tmp_path, monkeypatch):
     """A host on which Docker runs, with both of its bridges."""
     (tmp_path / "proc" / "42").mkdir(parents=True)
     (tmp_path / "proc" / "42" / "cmdline").write_text("/usr/sbin/dockerd\0-H\0fd://\0")
-    for name in _nft_docker.BRIDGES:
+    for name in docker_chains.BRIDGES:
         (tmp_path / "net" / name).mkdir(parents=True)
     (tmp_path / "pid").write_text("42")
     for name, path in (("PID_FILE", "pid"), ("PROC", "proc"), ("DEVICES", "net")):
-        monkeypatch.setattr(_nft_docker, name, str(tmp_path / path))
-    monkeypatch.setattr(_dockerd, "DAEMON_FILE", str(tmp_path / "daemon.json"))
+        monkeypatch.setattr(docker_chains, name, str(tmp_path / path))
+    monkeypatch.setattr(daemon, "DAEMON_FILE", str(tmp_path / "daemon.json"))
     return tmp_path
 
 
 def test_what_docker_lost_is_told(net, docker):
     net.run(["iptables-nft-restore"], data=(RULESETS / DOCKERS).read_text())
-    bridges = [name for name in _nft_docker.BRIDGES if name not in net.listing()]
+    bridges = [name for name in docker_chains.BRIDGES if name not in net.listing()]
     for name in bridges:
         rule = ["-A", "POSTROUTING", "-s", "172.18.0.0/16", "!", "-o", name, "-j", "MASQUERADE"]
         net.run(["iptables-nft", "-t", "nat", *rule])
@@ -185,7 +190,7 @@ def test_what_docker_lost_is_told(net, docker):
         ("masquerade", "docker_gwbridge"),
     ]
     assert all(each["sentence"] in done["notes"] for each in done["docker_lost"])
-    assert _nft.look(net.run, None, None)["docker_lost"] == done["docker_lost"]
+    assert firewall_engine.look(net.run, None, None)["docker_lost"] == done["docker_lost"]
     (docker / "daemon.json").write_text('{"ip-masq": false}')
     assert [each["device"] for each in task(net, rules=BETWEEN)["docker_lost"]] == ["", "docker_gwbridge"]
     (docker / "daemon.json").write_text('{"iptables": false}')
@@ -194,4 +199,4 @@ def test_what_docker_lost_is_told(net, docker):
     (docker / "proc" / "42" / "cmdline").unlink()
     (docker / "proc" / "42").rmdir()
     assert task(net, rules=BETWEEN)["docker_lost"] == []
-    assert _nft_record.PLACED_FILE.endswith("placed")
+    assert nftables_record.PLACED_FILE.endswith("placed")

@@ -5,7 +5,10 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _nft, _nft_lines, _nft_record, _nft_saved
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall import engine as firewall_engine
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall import saved as firewall_saved
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables import record as nftables_record
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables import rules_file
 
 from tests.netns.firewall import SWARM, load, refused, task
 
@@ -47,9 +50,9 @@ def test_a_strangers_rule_is_named_and_left(net, record, asked):
     assert (done["changed"], done["notes"]) == (False, [LEFT])
     assert net.listing() == before
     assert not record.exists()
-    (stranger,) = _nft.look(net.run, None, None)["strangers"]
+    (stranger,) = firewall_engine.look(net.run, None, None)["strangers"]
     assert (stranger["name"], stranger["handle"], stranger["rule"]) == ("legacy", 2, LEGACY)
-    assert _nft.look(net.run, None, None)["rules"] == []
+    assert firewall_engine.look(net.run, None, None)["rules"] == []
 
 
 def test_what_a_task_is_not_about_is_no_news(net):
@@ -101,7 +104,7 @@ def test_the_list_of_a_build_of_before_is_a_record(net, record, tmp_path, monkey
     before = net.listing()
     done = task(net, rules=SWARM)
     lines = [
-        _nft_lines.Line(_nft_lines.ChainKey(each["family"], each["table"], each["chain"]), each["rule"])
+        rules_file.Line(rules_file.ChainKey(each["family"], each["table"], each["chain"]), each["rule"])
         for each in done["placements"]
     ]
     turned = [
@@ -110,10 +113,10 @@ def test_the_list_of_a_build_of_before_is_a_record(net, record, tmp_path, monkey
     ]
     assert turned != [line.rule for line in lines]
     rules = tmp_path / "rules"
-    rules.write_text(_nft_lines.file_text(_nft_lines.Line(line.key, text) for line, text in zip(lines, turned)))
-    monkeypatch.setattr(_nft_lines, "RULES_FILE", str(rules))
+    rules.write_text(rules_file.file_text(rules_file.Line(line.key, text) for line, text in zip(lines, turned)))
+    monkeypatch.setattr(rules_file, "RULES_FILE", str(rules))
     record.unlink()
-    assert {rule["name"] for rule in _nft.look(net.run, None, None)["rules"]} == {"swarm/tcp", "swarm/udp"}
+    assert {rule["name"] for rule in firewall_engine.look(net.run, None, None)["rules"]} == {"swarm/tcp", "swarm/udp"}
     assert task(net, rules=SWARM)["steps"] == [f"write {record}"]
     assert task(net, state="absent", all=True)["changed"]
     assert net.listing() == before
@@ -149,7 +152,7 @@ def test_rules_that_iptables_saved_and_restored_are_ours(net, record):
     for _time in range(2):
         net.run(["iptables-nft-restore"], data=saved(net))
         assert ours(net) == count
-        assert len(_nft.look(net.run, None, None)["rules"]) == count
+        assert len(firewall_engine.look(net.run, None, None)["rules"]) == count
         assert net.tcp_passes("peer", "172.30.2.1", 2377)
     assert task(net, rules=rules)["changed"]
     assert net.run(["nft", "-s", "list", "chain", "ip", "filter", "INPUT"]).stdout == placed
@@ -194,7 +197,7 @@ def test_files_that_hold_rules_of_ours_are_named(net, tmp_path, monkeypatch):
     kept.write_text(saved(net))
     native.write_text(net.listing())
     other.write_text("# nothing of overssh: here\n")
-    monkeypatch.setattr(_nft_saved, "PATTERNS", (f"{tmp_path}/rules.*", str(native), str(other)))
+    monkeypatch.setattr(firewall_saved, "PATTERNS", (f"{tmp_path}/rules.*", str(native), str(other)))
     assert task(net, rules=SWARM)["notes"] == []
     for _time in range(2):
         told = task(net, state="absent", all=True)["notes"]
@@ -210,4 +213,4 @@ def test_files_that_hold_rules_of_ours_are_named(net, tmp_path, monkeypatch):
 def test_a_task_that_fails_leaves_no_record(net, record):
     refused(net, name="x", chain="inet nowhere input", verdict="drop", protocol="tcp", ports=["9"])
     assert not record.exists()
-    assert str(record) == _nft_record.PLACED_FILE
+    assert str(record) == nftables_record.PLACED_FILE

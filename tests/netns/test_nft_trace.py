@@ -15,8 +15,10 @@ import subprocess
 import sys
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _nft_record, _trace_probe, _tun_device
-from ansible_collections.overssh.swarm.plugins.module_utils._wait import wait_until
+from ansible_collections.overssh.swarm.plugins.module_utils._core.wait import wait_until
+from ansible_collections.overssh.swarm.plugins.module_utils._linux import tun_ioctl
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables import record as nftables_record
+from ansible_collections.overssh.swarm.plugins.module_utils._trace import sender as trace_sender
 
 from tests.netns.firewall import RULESETS, load, task
 
@@ -25,8 +27,8 @@ MODULE = "ansible_collections.overssh.swarm.plugins.modules.nft_trace"
 # The module with another file than the host's for the record of what was placed.
 PROGRAM = f"""
 import runpy, sys
-from ansible_collections.overssh.swarm.plugins.module_utils import _nft_record
-_nft_record.PLACED_FILE = sys.argv.pop()
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables import record
+record.PLACED_FILE = sys.argv.pop()
 runpy.run_module("{MODULE}", run_name="__main__")
 """
 HOST, SPOKE, WAN = "172.30.2.1", "172.30.3.2", "198.51.100.1"
@@ -37,7 +39,7 @@ TRANSIT = {"protocol": "tcp", "port": 5000, "path": "forward", "in_interface": "
 def begun(net, wrapper=(), **options):
     """The module at its work, on the host."""
     words = ["ip", "netns", "exec", net.namespace("host"), *wrapper, sys.executable, "-c", PROGRAM]
-    words.append(_nft_record.PLACED_FILE)
+    words.append(nftables_record.PLACED_FILE)
     process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None
     process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": options}))
@@ -64,7 +66,7 @@ def injected(net, **options):
 @contextlib.contextmanager
 def sending(net, node, **probe):
     """The program that peers run, at its work on a node."""
-    program = [sys.executable, "-c", inspect.getsource(_trace_probe)]
+    program = [sys.executable, "-c", inspect.getsource(trace_sender)]
     sender = net.run([*program, json.dumps({"seconds": 60, **probe})], node=node).stdout
     try:
         yield
@@ -256,10 +258,10 @@ def test_a_rule_of_ours_is_called_by_its_name(net):
 def held(net):
     """A tun device of the host that another process has open, as ssh has."""
     with net.inside("host"):
-        device = os.open(_tun_device.CLONE_DEVICE, os.O_RDWR)
+        device = os.open(tun_ioctl.CLONE_DEVICE, os.O_RDWR)
     try:
         with net.inside("host"):
-            fcntl.ioctl(device, _tun_device.TUNSETIFF, struct.pack("16sH22x", b"tun1009", 0x1001))
+            fcntl.ioctl(device, tun_ioctl.TUNSETIFF, struct.pack("16sH22x", b"tun1009", 0x1001))
         net.run(["ip", "address", "add", "172.30.9.1", "peer", "172.30.9.2", "dev", "tun1009"])
         net.run(["ip", "link", "set", "tun1009", "up"])
         yield "tun1009"

@@ -49,8 +49,8 @@ print(sent)
 """
 OFFLOADS = """
 import sys
-from ansible_collections.overssh.swarm.plugins.module_utils import _tun_device
-print(_tun_device.offloads(sys.argv[1]))
+from ansible_collections.overssh.swarm.plugins.module_utils._linux import tun_ioctl
+print(tun_ioctl.offloads(sys.argv[1]))
 """
 
 

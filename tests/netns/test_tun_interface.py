@@ -18,27 +18,30 @@ import pytest
 # Runs in the namespace, where /sys shows its devices: brings one device about, and says what was done and is there.
 PROGRAM = """
 import fcntl, json, os, struct, sys
-from ansible_collections.overssh.swarm.plugins.module_utils import _tun, _tun_device, _tun_model
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._plan import apply
-from ansible_collections.overssh.swarm.plugins.module_utils._systemd import UnitState
-from ansible_collections.overssh.swarm.plugins.module_utils._tun_managers import Managers
+from ansible_collections.overssh.swarm.plugins.module_utils._linux import tun_ioctl
+from ansible_collections.overssh.swarm.plugins.module_utils._tun import engine as tun_engine
+from ansible_collections.overssh.swarm.plugins.module_utils._tun import model
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.plan import apply
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.systemd import UnitState
+from ansible_collections.overssh.swarm.plugins.module_utils._tun.managers import Managers
 
 class NoSystemd:
     def observe_all(self, units):
         return [UnitState(None, False, "inactive") for unit in units]
 
 def wanted(options):
-    return _tun_model.Desired(
-        addresses=tuple(map(_tun_model.address_from, options.pop("addresses", []))),
-        routes=tuple(map(_tun_model.route_from, options.pop("routes", []))),
+    return model.Desired(
+        addresses=tuple(map(model.address_from, options.pop("addresses", []))),
+        routes=tuple(map(model.route_from, options.pop("routes", []))),
         persist=False,
         **options,
     )
 
 options = json.loads(sys.argv[1])
 if isinstance(options, list):
-    engine = _tun.TunEngines(NoSystemd(), {each["name"]: wanted(each) for each in options}, "/sbin/ip", Managers(None))
+    devices = {each["name"]: wanted(each) for each in options}
+    engine = tun_engine.TunEngines(NoSystemd(), devices, "/sbin/ip", Managers(None))
     try:
         plan = engine.plan(engine.observe())
         apply(plan, engine.perform)
@@ -50,24 +53,24 @@ if isinstance(options, list):
 if options.pop("stale_offload", False):
     # What a program with virtio headers leaves behind: TUN_F_CSUM on a persistent device.
     device = os.open("/dev/net/tun", os.O_RDWR)
-    fcntl.ioctl(device, _tun_device.TUNSETIFF, struct.pack("16sH22x", options["name"].encode(), 0x5001))
-    fcntl.ioctl(device, _tun_device.TUNSETOFFLOAD, 1)
-    fcntl.ioctl(device, _tun_device.TUNSETPERSIST, 1)
+    fcntl.ioctl(device, tun_ioctl.TUNSETIFF, struct.pack("16sH22x", options["name"].encode(), 0x5001))
+    fcntl.ioctl(device, tun_ioctl.TUNSETOFFLOAD, 1)
+    fcntl.ioctl(device, tun_ioctl.TUNSETPERSIST, 1)
     os.close(device)
 busy = options.pop("busy", 0)
 if busy:
     # Another process: 0x1001 opens the device as ssh does, 0x5001 and 0x5101 as a stream of one and of several lanes.
     held = os.open("/dev/net/tun", os.O_RDWR)
-    fcntl.ioctl(held, _tun_device.TUNSETIFF, struct.pack("16sH22x", options["name"].encode(), busy))
+    fcntl.ioctl(held, tun_ioctl.TUNSETIFF, struct.pack("16sH22x", options["name"].encode(), busy))
     if busy & 0x4000:
-        fcntl.ioctl(held, _tun_device.TUNSETOFFLOAD, 7)
+        fcntl.ioctl(held, tun_ioctl.TUNSETOFFLOAD, 7)
 desired = wanted(options)
-engine = _tun.TunEngine(NoSystemd(), desired, "/sbin/ip", Managers(None))
+engine = tun_engine.TunEngine(NoSystemd(), desired, "/sbin/ip", Managers(None))
 try:
     plan = engine.plan(engine.observe())
     apply(plan, engine.perform)
     again = engine.plan(engine.observe()).labels
-    flags = _tun_device.flags(desired.name)
+    flags = tun_ioctl.flags(desired.name)
     print(json.dumps({"done": plan.labels, "again": again, "flags": flags, **engine.result(engine.observe())}))
 except OversshError as error:
     print(json.dumps({"error": str(error)}))

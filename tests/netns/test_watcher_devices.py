@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._tun_model import Address, Desired, Route
-from ansible_collections.overssh.swarm.plugins.module_utils._tun_unit import unit_text
+from ansible_collections.overssh.swarm.plugins.module_utils._tun.model import Address, Desired, Route
+from ansible_collections.overssh.swarm.plugins.module_utils._tun.unit import unit_text
 
 from tests.netns.watcher import watching
 

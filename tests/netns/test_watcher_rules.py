@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._files import lock_folder
+from ansible_collections.overssh.swarm.plugins.module_utils._core.files import lock_folder
 
 from tests.netns.firewall import RULESETS, SWARM, keep, load, task
 from tests.netns.watcher import watching

@@ -11,8 +11,8 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ansible_collections.overssh.swarm.plugins.module_utils import _watch
-from ansible_collections.overssh.swarm.plugins.module_utils._source import program_files
+from ansible_collections.overssh.swarm.plugins.module_utils._core.source import program_files
+from ansible_collections.overssh.swarm.plugins.module_utils._watcher import unit as watcher_unit
 
 
 @contextlib.contextmanager
@@ -21,10 +21,10 @@ def watching(
 ) -> Iterator[subprocess.Popen]:
     """The process at work, which writes into said in runtime; the folders: see its main."""
     folder = runtime / "watch"
-    folder.mkdir()
-    for path, text in program_files(str(folder), _watch.PROGRAM).items():
+    for path, text in program_files(str(folder), watcher_unit.PROGRAM).items():
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(text, encoding="utf-8")
-    command = _watch.command(str(folder), str(units), str(runtime), str(rules))
+    command = watcher_unit.command(str(folder), str(units), str(runtime), str(rules))
     with open(runtime / "said", "wb") as said:
         process = subprocess.Popen(
             ["ip", "netns", "exec", namespace, *command], env=env, stderr=said, start_new_session=True

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _fleet
+from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet import plan as fleet_plan
 
 
 def host(**more: Any) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def host(**more: Any) -> dict[str, Any]:
 
 
 def planned(hosts: dict[str, dict[str, Any]], **found: dict[str, Any]) -> dict[str, Any]:
-    return _fleet.plan(hosts, {name: found.get(name, host()) for name in hosts})
+    return fleet_plan.plan(hosts, {name: found.get(name, host()) for name in hosts})
 
 
 def settled(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:

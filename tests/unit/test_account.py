@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _sshd
-from ansible_collections.overssh.swarm.plugins.module_utils._account_model import (
+from ansible_collections.overssh.swarm.plugins.module_utils._account.model import (
     AUTHORIZED_KEYS,
     COMMENT,
     FILE_MODE,
@@ -27,7 +26,8 @@ from ansible_collections.overssh.swarm.plugins.module_utils._account_model impor
     plan_account,
     sshd_texts,
 )
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._sshd import facts as sshd_facts
 from ansible_collections.overssh.swarm.plugins.modules.tunnel_account import ARGUMENTS, desired_of
 
 MAIN = "Include /etc/ssh/sshd_config.d/*.conf\nPort 22\n"
@@ -56,7 +56,7 @@ STANDING = Observed(
         PROGRAMS: Path(None, 0, 0, FOLDER_MODE),
         f"{PROGRAMS}/stream.py": file("program"),
         AUTHORIZED_KEYS: file("key\n"),
-        _sshd.OUR_DROP_IN: file(BLOCK),
+        sshd_facts.OUR_DROP_IN: file(BLOCK),
         KEYS: Path(None, 990, 990, KEYS_MODE),
         KEY: file("", 990, KEY_MODE),
     },
@@ -100,7 +100,10 @@ def test_nothing_is_done_where_all_stands(desired: Desired) -> None:
 def test_sshd_forgets_before_the_keys_go() -> None:
     nobody = replace(HUB, authorized_keys="", sshd_config="", effective=())
     assert labels(nobody, STANDING) == ["have sshd forget overssh", "remove /etc/overssh/authorized_keys"]
-    assert labels(nobody, replace(STANDING, main=_sshd.with_block(NO_DROP_INS, BLOCK)))[0] == "have sshd forget overssh"
+    assert (
+        labels(nobody, replace(STANDING, main=sshd_facts.with_block(NO_DROP_INS, BLOCK)))[0]
+        == "have sshd forget overssh"
+    )
 
 
 def test_everything_goes_and_nobody_is_let_in_from_the_first_step_on() -> None:
@@ -142,8 +145,8 @@ def test_another_shell_is_given_and_given_back() -> None:
         (f"{PROGRAMS}/stream.py", file("another"), "write /usr/local/lib/overssh/stream.py"),
         (f"{PROGRAMS}/stream.py", file("program", 990), "write /usr/local/lib/overssh/stream.py"),
         (AUTHORIZED_KEYS, file("key\n", mode=0o666), "write /etc/overssh/authorized_keys"),
-        (_sshd.OUR_DROP_IN, file(BLOCK, mode=0o666), "tell sshd about overssh"),
-        (_sshd.OUR_DROP_IN, file(f"{BLOCK}    PermitTTY yes\n"), "tell sshd about overssh"),
+        (sshd_facts.OUR_DROP_IN, file(BLOCK, mode=0o666), "tell sshd about overssh"),
+        (sshd_facts.OUR_DROP_IN, file(f"{BLOCK}    PermitTTY yes\n"), "tell sshd about overssh"),
         (KEY, file("", 0, KEY_MODE), "give the key to overssh alone"),
         (KEY, file("", 990, 0o644), "give the key to overssh alone"),
         (KEYS, Path(None, 990, 990, 0o755), "give the key to overssh alone"),
@@ -167,24 +170,25 @@ def test_a_configuration_that_stands_and_is_overruled_is_refused_too() -> None:
 
 
 def test_sshds_own_file_is_left_alone_where_it_reads_others() -> None:
-    assert sshd_texts(MAIN, BLOCK) == {_sshd.OUR_DROP_IN: BLOCK, _sshd.MAIN: MAIN}
+    assert sshd_texts(MAIN, BLOCK) == {sshd_facts.OUR_DROP_IN: BLOCK, sshd_facts.MAIN: MAIN}
 
 
 def test_a_block_comes_after_all_else_and_moves_there() -> None:
     texts = sshd_texts(NO_DROP_INS, BLOCK)
-    assert texts[_sshd.OUR_DROP_IN] == ""
-    appended = f"{texts[_sshd.MAIN]}X11Forwarding no\n"  # sshd takes that for a part of our Match block
+    assert texts[sshd_facts.OUR_DROP_IN] == ""
+    appended = f"{texts[sshd_facts.MAIN]}X11Forwarding no\n"  # sshd takes that for a part of our Match block
     assert (
-        sshd_texts(appended, BLOCK)[_sshd.MAIN] == f"Port 22\nX11Forwarding no\n{texts[_sshd.MAIN][len(NO_DROP_INS) :]}"
+        sshd_texts(appended, BLOCK)[sshd_facts.MAIN]
+        == f"Port 22\nX11Forwarding no\n{texts[sshd_facts.MAIN][len(NO_DROP_INS) :]}"
     )
-    assert sshd_texts(appended, "")[_sshd.MAIN] == "Port 22\nX11Forwarding no\n"
+    assert sshd_texts(appended, "")[sshd_facts.MAIN] == "Port 22\nX11Forwarding no\n"
 
 
 def test_sshds_files_go_back_together() -> None:
-    (step,) = plan_account(HUB, replace(STANDING, main=_sshd.with_block(NO_DROP_INS, "Match User other"))).steps
+    (step,) = plan_account(HUB, replace(STANDING, main=sshd_facts.with_block(NO_DROP_INS, "Match User other"))).steps
     assert step.inverse is not None
-    assert set(step.args["texts"]) == set(step.inverse.args["texts"]) == {_sshd.OUR_DROP_IN, _sshd.MAIN}
-    assert step.inverse.args["texts"][_sshd.OUR_DROP_IN] == BLOCK
+    assert set(step.args["texts"]) == set(step.inverse.args["texts"]) == {sshd_facts.OUR_DROP_IN, sshd_facts.MAIN}
+    assert step.inverse.args["texts"][sshd_facts.OUR_DROP_IN] == BLOCK
 
 
 def params(**options: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _host_managers, _host_sysctl, _host_vxlan
+from ansible_collections.overssh.swarm.plugins.module_utils._host import managers, sysctl, vxlan
 
 from tests.unit.fleets import host, planned
 
@@ -31,7 +31,7 @@ def claims(tmp_path: Path, texts: dict[str, str], running: bool = True) -> list[
     for name, text in texts.items():
         stem, _under, suffix = name.rpartition("_")
         (tmp_path / f"{stem}.{suffix}").write_text(text, encoding="utf-8")
-    return [asdict(claim) for claim in _host_managers.networkd([str(tmp_path)], running)]
+    return [asdict(claim) for claim in managers.networkd([str(tmp_path)], running)]
 
 
 ALL = "[Match]\nName=*\n[Network]\nDHCP=yes\n"
@@ -91,7 +91,7 @@ def test_where_networkd_does_not_run_its_files_do_nothing(tmp_path: Path) -> Non
 def test_stanzas_with_our_names_are_found(tmp_path: Path) -> None:
     there = tmp_path / "interfaces"
     there.write_text("auto lo tun1001\nallow-hotplug eth0\niface tun1001 inet manual\n")
-    found = [(claim.place.rpartition("/")[2], claim.patterns) for claim in _host_managers.ifupdown(str(there))]
+    found = [(claim.place.rpartition("/")[2], claim.patterns) for claim in managers.ifupdown(str(there))]
     assert found == [
         ("interfaces line 1", ("lo", "tun1001")),
         ("interfaces line 2", ("eth0",)),
@@ -122,7 +122,7 @@ CONNMAN = (
     ],
 )
 def test_a_dhcpcd_that_takes_our_devices_is_refused(text: str, place: str | None) -> None:
-    found = [asdict(claim) for claim in _host_managers.dhcpcd("/etc/dhcpcd.conf", text)]
+    found = [asdict(claim) for claim in managers.dhcpcd("/etc/dhcpcd.conf", text)]
     plan = planned(THREE, edge1=host(managers=found))
     assert plan["problems"] == ([] if place is None else [DHCPCD.format(f"/etc/dhcpcd.conf{place}")])
     assert plan["warnings"] == []
@@ -137,7 +137,7 @@ def test_a_dhcpcd_that_takes_our_devices_is_refused(text: str, place: str | None
     ],
 )
 def test_a_connman_that_takes_them_is_named(text: str, place: str | None) -> None:
-    found = [asdict(claim) for claim in _host_managers.connman("/etc/connman/main.conf", text)]
+    found = [asdict(claim) for claim in managers.connman("/etc/connman/main.conf", text)]
     said = [] if place is None else [CONNMAN.format(f"/etc/connman/main.conf{place}")]
     assert warned("edge1", managers=found) == said
 
@@ -155,7 +155,7 @@ def test_a_connman_that_takes_them_is_named(text: str, place: str | None) -> Non
     ],
 )
 def test_a_dhcpcd_of_one_interface_takes_no_other(command: list[str], all_of_them: bool) -> None:
-    assert _host_managers.takes_all(command, ["lo", "eth0"]) is all_of_them
+    assert managers.takes_all(command, ["lo", "eth0"]) is all_of_them
 
 
 @pytest.mark.parametrize(
@@ -177,14 +177,14 @@ def test_a_dhcpcd_of_one_interface_takes_no_other(command: list[str], all_of_the
     ],
 )
 def test_files_of_sysctl_that_undo_what_our_devices_need(node: str, line: str, harms: bool) -> None:
-    found = warned(node, sysctl=_host_sysctl.assignments([("/etc/sysctl.d/90.conf", f"# hardened\n{line}\n")]))
+    found = warned(node, sysctl=sysctl.assignments([("/etc/sysctl.d/90.conf", f"# hardened\n{line}\n")]))
     assert len(found) == harms
     assert not harms or "in /etc/sysctl.d/90.conf line 2 takes effect again whenever 'sysctl --system' runs" in found[0]
 
 
 def test_ipv6_counts_where_there_is_an_underlay_of_it() -> None:
     fleet = {name: {**variables, "overssh_underlay6": "fd8a:91c4:6e27::/64"} for name, variables in THREE.items()}
-    found = _host_sysctl.assignments([("f", "net.ipv6.conf.default.disable_ipv6=1\nnet.ipv6.conf.all.forwarding=0\n")])
+    found = sysctl.assignments([("f", "net.ipv6.conf.default.disable_ipv6=1\nnet.ipv6.conf.all.forwarding=0\n")])
     warnings = planned(fleet, cloud1=host(sysctl=found))["warnings"]
     assert [sentence.split(" takes effect")[0] for sentence in warnings] == [
         "cloud1: net.ipv6.conf.default.disable_ipv6 = 1 in f line 1",
@@ -220,7 +220,7 @@ def test_vxlan_devices_are_read_with_what_keeps_others_from_their_port() -> None
     text = """[{"ifname": "eth0"},
       {"ifname": "a", "linkinfo": {"info_kind": "vxlan", "info_data": {"external": true, "id": 0, "port": 4789}}},
       {"ifname": "b", "linkinfo": {"info_kind": "vxlan", "info_data": {"id": 7, "port": 8472}}}]"""
-    assert _host_vxlan.devices(text) == [
+    assert vxlan.devices(text) == [
         {"name": "a", "port": 4789, "vni": 0, "alone": True},
         {"name": "b", "port": 8472, "vni": 7, "alone": False},
     ]
@@ -228,5 +228,5 @@ def test_vxlan_devices_are_read_with_what_keeps_others_from_their_port() -> None
 
 def test_the_sockets_of_a_port_are_found_in_the_kernels_tables() -> None:
     row = "1: 00000000:12B5 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 1399848 2 0 0"
-    assert _host_vxlan.of_port(f"  sl  local_address\n{row}", 4789) == {"1399848"}
-    assert _host_vxlan.of_port(row, 4790) == frozenset()
+    assert vxlan.of_port(f"  sl  local_address\n{row}", 4789) == {"1399848"}
+    assert vxlan.of_port(row, 4790) == frozenset()

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _report
+from ansible_collections.overssh.swarm.plugins.plugin_utils._verify import report as verify_report
 
 from tests.demo.__main__ import closing
 
@@ -12,7 +12,7 @@ NODES = [{"name": name, "underlay": "172.30.0.1", "overlay": "10.200.0.2"} for n
 
 
 def test_the_matrix_of_each_network_comes_before_what_to_do_next() -> None:
-    report = _report.merge([_report.build(network, NODES, {}) for network in ("overssh", "second")])
+    report = verify_report.merge([verify_report.build(network, NODES, {}) for network in ("overssh", "second")])
     lines = closing(report, "overssh-two", ".lab/two/inventory.yml").splitlines()
     assert [line for line in lines if line.startswith("network ")] == [
         "network overssh: 0 of 2 pairs pass icmp, tcp, udp, dns, mtu",

@@ -8,7 +8,7 @@ import difflib
 from typing import Any
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._diff import WHOLE_LINES, texts
+from ansible_collections.overssh.swarm.plugins.module_utils._core.diff import WHOLE_LINES, texts
 
 
 def shown(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

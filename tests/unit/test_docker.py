@@ -13,8 +13,8 @@ import pytest
 
 docker = pytest.importorskip("docker")
 
-from ansible_collections.overssh.swarm.plugins.module_utils import _docker  # noqa: E402
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError  # noqa: E402
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError  # noqa: E402
+from ansible_collections.overssh.swarm.plugins.module_utils._docker import client as docker_client  # noqa: E402
 
 
 class _Engine(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
@@ -81,44 +81,44 @@ def engine(tmp_path, monkeypatch):
 
 def _point_at(monkeypatch, path):
     real = docker.APIClient
-    monkeypatch.setattr(_docker.docker, "APIClient", lambda **options: real(base_url=f"unix://{path}", **options))
+    monkeypatch.setattr(docker_client.docker, "APIClient", lambda **options: real(base_url=f"unix://{path}", **options))
 
 
 def test_every_method_of_the_sdk_can_be_called(engine):
-    assert _docker.connect().info()["Swarm"]["LocalNodeState"] == "inactive"
+    assert docker_client.connect().info()["Swarm"]["LocalNodeState"] == "inactive"
 
 
 def test_a_refusal_keeps_the_engines_words_and_status(engine):
-    with pytest.raises(_docker.DockerError, match="network nope not found") as caught:
-        _docker.connect().inspect_network("nope")
-    assert caught.value.status == _docker.NOT_FOUND
+    with pytest.raises(docker_client.DockerError, match="network nope not found") as caught:
+        docker_client.connect().inspect_network("nope")
+    assert caught.value.status == docker_client.NOT_FOUND
 
 
 def test_post_sends_fields_that_the_sdk_lacks(engine):
-    assert _docker.connect().post("/swarm/init", {"DataPathPort": 4790}) == "node1"
+    assert docker_client.connect().post("/swarm/init", {"DataPathPort": 4790}) == "node1"
     assert engine.posted == [("/v1.45/swarm/init", {"DataPathPort": 4790})]
 
 
 def test_a_refused_post_keeps_the_engines_words(engine):
-    with pytest.raises(_docker.DockerError, match=r"^This node is already part of a swarm[.]$") as caught:
-        _docker.connect().post("/swarm/join", {})
+    with pytest.raises(docker_client.DockerError, match=r"^This node is already part of a swarm[.]$") as caught:
+        docker_client.connect().post("/swarm/join", {})
     assert caught.value.status == 503
 
 
 def test_an_engine_too_old_is_named(engine):
     engine.api = "1.39"
     with pytest.raises(OversshError, match=r"API 1\.39, which is too old.*install Docker 19\.03"):
-        _docker.connect()
+        docker_client.connect()
 
 
 def test_an_engine_that_is_not_there_is_said_so(monkeypatch, tmp_path):
     _point_at(monkeypatch, tmp_path / "none.sock")
     with pytest.raises(OversshError, match="does not run on this host"):
-        _docker.connect()
+        docker_client.connect()
 
 
 def test_an_engine_that_went_away_is_said_so(engine):
-    client = _docker.connect()
+    client = docker_client.connect()
     engine.shutdown()
     engine.socket.close()
     client._client.close()
@@ -131,7 +131,7 @@ def test_a_socket_nobody_listens_on_is_said_so(monkeypatch, tmp_path):
     socketserver.UnixStreamServer(path, _Handler).server_close()
     _point_at(monkeypatch, path)
     with pytest.raises(OversshError, match="does not run on this host"):
-        _docker.connect()
+        docker_client.connect()
 
 
 def test_no_permission_asks_for_become(monkeypatch):
@@ -141,25 +141,25 @@ def test_no_permission_asks_for_become(monkeypatch):
         except ConnectionError as error:
             raise docker.errors.DockerException(f"Error while fetching server API version: {error}") from error
 
-    monkeypatch.setattr(_docker.docker, "APIClient", refused)
+    monkeypatch.setattr(docker_client.docker, "APIClient", refused)
     with pytest.raises(OversshError, match="set ansible_become: true"):
-        _docker.connect()
+        docker_client.connect()
 
 
 def test_a_library_that_does_not_fit_its_requests_is_named(monkeypatch):
     def refused(**options):
         raise docker.errors.DockerException("Not supported URL scheme http+docker")
 
-    monkeypatch.setattr(_docker.docker, "APIClient", refused)
+    monkeypatch.setattr(docker_client.docker, "APIClient", refused)
     with pytest.raises(OversshError, match="upgrade the package python3-docker"):
-        _docker.connect()
+        docker_client.connect()
 
 
 def test_a_missing_library_names_the_interpreter_and_the_package(monkeypatch):
-    monkeypatch.setattr(_docker, "docker", None)
-    monkeypatch.setattr(_docker, "IMPORT_ERROR", "No module named 'docker'")
+    monkeypatch.setattr(docker_client, "docker", None)
+    monkeypatch.setattr(docker_client, "IMPORT_ERROR", "No module named 'docker'")
     with pytest.raises(OversshError, match=r"docker is missing for .*python.* install the package python3-docker"):
-        _docker.connect()
+        docker_client.connect()
 
 
 # As the kernel listed a manager's connections when its packets to another manager were dropped.
@@ -173,40 +173,40 @@ STUCK = """\
 
 
 def test_a_manager_that_acknowledges_nothing_is_found_among_the_connections():
-    assert _docker.unanswered(STUCK, {2377}) == [("172.30.0.1", 2377)]
-    assert _docker.unanswered(STUCK, {7946}) == []
+    assert docker_client.unanswered(STUCK, {2377}) == [("172.30.0.1", 2377)]
+    assert docker_client.unanswered(STUCK, {7946}) == []
     six = "0: 0:0 B80D01200000000067452301EFCDAB89:0949 01 00000001:00000000"
-    assert _docker.unanswered(six, {2377}) == [("2001:db8::123:4567:89ab:cdef", 2377)]
+    assert docker_client.unanswered(six, {2377}) == [("2001:db8::123:4567:89ab:cdef", 2377)]
 
 
 @pytest.fixture
 def hasty(monkeypatch):
     """No call is waited for long."""
-    monkeypatch.setattr(_docker, "ALIVE_SECONDS", 0.2)
+    monkeypatch.setattr(docker_client, "ALIVE_SECONDS", 0.2)
 
 
 def test_a_question_without_an_answer_names_who_is_waited_for(engine, hasty, monkeypatch, tmp_path):
     listing = tmp_path / "tcp"
     listing.write_text(STUCK)
-    monkeypatch.setattr(_docker, "CONNECTIONS", (str(listing),))
+    monkeypatch.setattr(docker_client, "CONNECTIONS", (str(listing),))
     engine.silent = ("/info",)
-    client = _docker.connect(patience=0.1)
+    client = docker_client.connect(patience=0.1)
     started = time.monotonic()
     with pytest.raises(
-        _docker.SilentError, match=r"did not answer 'info' in time: Docker waits for the manager at 172"
+        docker_client.SilentError, match=r"did not answer 'info' in time: Docker waits for the manager at 172"
     ):
         client.info()
     listing.write_text("")
-    with pytest.raises(_docker.SilentError, match=r"it waits for its swarm, .*'systemctl restart docker'"):
+    with pytest.raises(docker_client.SilentError, match=r"it waits for its swarm, .*'systemctl restart docker'"):
         client.info()
     assert time.monotonic() - started < 5
 
 
 def test_a_question_is_not_waited_for_longer_than_its_wait(engine, hasty):
     engine.silent = ("/info",)
-    client = _docker.connect()
+    client = docker_client.connect()
     started = time.monotonic()
-    with client.at_most(0.3), pytest.raises(_docker.SilentError):
+    with client.at_most(0.3), pytest.raises(docker_client.SilentError):
         client.info()
     assert time.monotonic() - started < 5
 
@@ -214,4 +214,4 @@ def test_a_question_is_not_waited_for_longer_than_its_wait(engine, hasty):
 def test_an_engine_that_answers_nothing_at_all_is_said_so(engine, hasty):
     engine.silent = ("/version", "/info")
     with pytest.raises(OversshError, match=r"takes connections and answers none; .*'systemctl restart docker'"):
-        _docker.connect(patience=0.1)
+        docker_client.connect(patience=0.1)

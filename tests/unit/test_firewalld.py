@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _firewalld, _firewalld_model, _firewalld_plan
-from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._firewalld_model import Firewalld, Zone
-from ansible_collections.overssh.swarm.plugins.module_utils._nft_rule import accept_from
-from ansible_collections.overssh.swarm.plugins.module_utils._plan import Step
-from ansible_collections.overssh.swarm.plugins.module_utils._session import Session
+from ansible_collections.overssh.swarm.plugins.module_utils._core.command import Answer
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.plan import Step
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall import firewalld, firewalld_model, firewalld_plan
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall.firewalld_model import Firewalld, Zone
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.ssh_session import Session
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables.accept import accept_from
 
 # As firewalld 2.3 prints them.
 LISTING = """\
@@ -70,23 +70,23 @@ def accept(**options):
     ],
 )
 def test_rich_rules(options, rules):
-    assert sorted(_firewalld_model.rich_rules(accept(**options))) == sorted(rules)
+    assert sorted(firewalld_model.rich_rules(accept(**options))) == sorted(rules)
 
 
 def test_a_listing_is_read():
-    found = _firewalld_model.read_listing(LISTING)
-    assert _firewalld_model.zone_from(found["overssh"], {}) == Zone(
+    found = firewalld_model.read_listing(LISTING)
+    assert firewalld_model.zone_from(found["overssh"], {}) == Zone(
         TUNNELS, frozenset({'rule protocol value="esp" accept', RULE})
     )
     assert found["public"]["ports"] == ("9999/tcp",)
 
 
 def test_what_a_reload_would_lose_is_known():
-    running = _firewalld_model.read_listing(LISTING)
-    assert _firewalld_model.differences(running, running) == []
-    kept = _firewalld_model.read_listing(LISTING.replace("9999/tcp", "").replace("eth0", "").replace("esp", "ah"))
+    running = firewalld_model.read_listing(LISTING)
+    assert firewalld_model.differences(running, running) == []
+    kept = firewalld_model.read_listing(LISTING.replace("9999/tcp", "").replace("eth0", "").replace("esp", "ah"))
     # Interfaces stay where they are, and our own zone is our own business.
-    assert _firewalld_model.differences(running, kept) == ["ports of public"]
+    assert firewalld_model.differences(running, kept) == ["ports of public"]
 
 
 @pytest.mark.parametrize(
@@ -98,24 +98,24 @@ def test_what_a_reload_would_lose_is_known():
 )
 def test_what_firewalld_can_not_tell_apart_is_refused(options, words):
     with pytest.raises(OversshError, match=words):
-        _firewalld_model.lines_of(accept(protocol="tcp", **options), persist=True)
+        firewalld_model.lines_of(accept(protocol="tcp", **options), persist=True)
     with pytest.raises(OversshError, match="persist: false"):
-        _firewalld_model.lines_of(accept(protocol="tcp"), persist=False)
+        firewalld_model.lines_of(accept(protocol="tcp"), persist=False)
 
 
 def test_rules_for_different_interfaces_are_refused():
-    lines = _firewalld_model.lines_of(accept(protocol="tcp"), persist=True)
-    lines += _firewalld_model.lines_of(accept(name="y", protocol="udp", in_interfaces=["tun1003"]), persist=True)
+    lines = firewalld_model.lines_of(accept(protocol="tcp"), persist=True)
+    lines += firewalld_model.lines_of(accept(name="y", protocol="udp", in_interfaces=["tun1003"]), persist=True)
     with pytest.raises(OversshError, match="rule x is for tun1002, y for tun1003"):
-        _firewalld_model.zone_of(lines)
-    assert _firewalld_model.zone_of([]) is None
+        firewalld_model.zone_of(lines)
+    assert firewalld_model.zone_of([]) is None
 
 
 def test_the_zone_is_made_first_and_rules_come_before_interfaces():
-    made = _firewalld_plan.calls(Firewalld(), WANTED, None)
+    made = firewalld_plan.calls(Firewalld(), WANTED, None)
     create, change = made.running
-    assert create.args["calls"] == (*_firewalld_plan.MAKE, ("--reload",))
-    assert create.inverse.args["calls"] == _firewalld_plan.UNMAKE
+    assert create.args["calls"] == (*firewalld_plan.MAKE, ("--reload",))
+    assert create.inverse.args["calls"] == firewalld_plan.UNMAKE
     assert [call[1].partition("=")[0] for call in change.args["calls"]] == [
         "--add-rich-rule",
         "--add-rich-rule",
@@ -131,25 +131,25 @@ def test_the_zone_is_made_first_and_rules_come_before_interfaces():
 
 
 def test_a_host_as_wished_needs_nothing():
-    assert _firewalld_plan.calls(Firewalld(WANTED, WANTED), WANTED, None) == _firewalld_plan.Calls()
-    assert _firewalld_plan.calls(Firewalld(), None, None) == _firewalld_plan.Calls()
+    assert firewalld_plan.calls(Firewalld(WANTED, WANTED), WANTED, None) == firewalld_plan.Calls()
+    assert firewalld_plan.calls(Firewalld(), None, None) == firewalld_plan.Calls()
     # What runs of a zone that was removed, until the next reload.
-    assert _firewalld_plan.calls(Firewalld(running=Zone()), None, None) == _firewalld_plan.Calls()
+    assert firewalld_plan.calls(Firewalld(running=Zone()), None, None) == firewalld_plan.Calls()
 
 
 def test_a_reload_that_would_lose_something_of_others_is_refused():
     with pytest.raises(OversshError, match="would lose ports of public, which nobody made permanent"):
-        _firewalld_plan.calls(Firewalld(lost=("ports of public",)), WANTED, None)
-    gone = _firewalld_plan.calls(Firewalld(WANTED, WANTED), None, None)
-    assert gone.kept[0].args["calls"] == _firewalld_plan.UNMAKE, "without a reload"
+        firewalld_plan.calls(Firewalld(lost=("ports of public",)), WANTED, None)
+    gone = firewalld_plan.calls(Firewalld(WANTED, WANTED), None, None)
+    assert gone.kept[0].args["calls"] == firewalld_plan.UNMAKE, "without a reload"
 
 
 def test_only_tunnels_are_taken_out_of_a_zone_of_others():
     found = Firewalld(Zone(), Zone(), {"tun1002": "public"}, {"tun1003": "work"}, frozenset({"tun1002"}))
     with pytest.raises(OversshError, match="the interface tun1003 stands in firewalld's zone work"):
-        _firewalld_plan.calls(found, WANTED, None)
+        firewalld_plan.calls(found, WANTED, None)
     found = Firewalld(Zone(), Zone(), {"tun1002": "public"}, {"tun1003": "work"}, TUNNELS)
-    calls = _firewalld_plan.calls(found, WANTED, None)
+    calls = firewalld_plan.calls(found, WANTED, None)
     assert calls.running[0].args["calls"][-2:] == (
         ("--zone=overssh", "--add-interface=tun1003"),
         ("--zone=overssh", "--change-interface=tun1002"),
@@ -162,17 +162,17 @@ def test_only_tunnels_are_taken_out_of_a_zone_of_others():
 def test_the_way_in_is_not_cut():
     session = Session("172.30.0.2", "172.30.0.1", 22, "tun1002")
     with pytest.raises(OversshError, match=r"comes in by tun1002.*force_lockout: true and accept 22/tcp too"):
-        _firewalld_plan.calls(EMPTY, WANTED, session)
-    assert _firewalld_plan.calls(EMPTY, WANTED, Session("10.0.0.1", "10.0.0.2", 22, "eth0")).running
-    assert not _firewalld_plan.calls(Firewalld(WANTED, WANTED), WANTED, session).running
+        firewalld_plan.calls(EMPTY, WANTED, session)
+    assert firewalld_plan.calls(EMPTY, WANTED, Session("10.0.0.1", "10.0.0.2", 22, "eth0")).running
+    assert not firewalld_plan.calls(Firewalld(WANTED, WANTED), WANTED, session).running
 
 
 def test_the_undoing_is_a_shell_script():
-    script = _firewalld_plan.undo_script(_firewalld_plan.calls(Firewalld(), WANTED, None).running).splitlines()
+    script = firewalld_plan.undo_script(firewalld_plan.calls(Firewalld(), WANTED, None).running).splitlines()
     assert script[0] == "firewall-cmd --quiet --zone=overssh --remove-interface=tun1002 --remove-interface=tun1003"
     assert script[-2] == "firewall-cmd --quiet --permanent --delete-zone=overssh"
     assert script[-1].startswith("firewall-cmd --quiet --state || rm -f /etc/firewalld/policies/overssh-transit.xml")
-    assert _firewalld_plan.undo_script(()) == ""
+    assert firewalld_plan.undo_script(()) == ""
 
 
 def test_calls_before_one_that_fails_are_taken_back():
@@ -180,7 +180,7 @@ def test_calls_before_one_that_fails_are_taken_back():
 
     def run(argv, data=None, check=True):
         asked.append(argv[1])
-        status = {"--a": 0, "--new": _firewalld.NAME_CONFLICT, "--b": 112}.get(argv[1], 0)
+        status = {"--a": 0, "--new": firewalld.NAME_CONFLICT, "--b": 112}.get(argv[1], 0)
         return Answer(status, "", "Error: INVALID_ZONE: overssh\n" if status else "")
 
     step = Step(
@@ -190,10 +190,10 @@ def test_calls_before_one_that_fails_are_taken_back():
         Step("x", "y", {"calls": (("--un-a",),)}),
     )
     with pytest.raises(OversshError, match="firewall-cmd --b: Error: INVALID_ZONE: overssh"):
-        _firewalld.perform(run, step)
+        firewalld.perform(run, step)
     assert asked == ["--a", "--new", "--b", "--un-a"]
 
 
 def test_a_firewalld_that_does_not_run_is_an_error():
     with pytest.raises(OversshError, match="firewalld does not run; start it"):
-        _firewalld.observe(lambda *_args, **_more: Answer(_firewalld.NOT_RUNNING, "", "FirewallD is not running"))
+        firewalld.observe(lambda *_args, **_more: Answer(firewalld.NOT_RUNNING, "", "FirewallD is not running"))

@@ -9,7 +9,7 @@ import ipaddress
 from typing import Any
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _fleet
+from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet import plan as fleet_plan
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -270,7 +270,7 @@ def test_the_swarm_may_run_on_the_second_underlay() -> None:
     devices = [device("tun1001", "overssh cloud1", "172.30.0.2", "172.30.0.1")]
     alone = three(**SECOND, overssh_swarm_family="ipv6")
     del alone["edge1"]
-    gone = _fleet.plan(alone, {"cloud1": host(), "edge2": host(devices=devices)}, ["edge2", "edge1"])["gone"]
+    gone = fleet_plan.plan(alone, {"cloud1": host(), "edge2": host(devices=devices)}, ["edge2", "edge1"])["gone"]
     assert gone == {"edge2": "fd8a:91c4:6e27::2", "edge1": ""}
 
 
@@ -335,7 +335,9 @@ def test_the_swarm_may_run_on_the_second_underlay() -> None:
     ],
 )
 def test_what_can_not_be_over_ipv6_is_named(variables: dict[str, Any], found: dict[str, Any], sentence: str) -> None:
-    assert _fleet.plan(three(**variables), {name: found.get(name, host()) for name in THREE})["problems"] == [sentence]
+    assert fleet_plan.plan(three(**variables), {name: found.get(name, host()) for name in THREE})["problems"] == [
+        sentence
+    ]
 
 
 @pytest.mark.parametrize("found", [{"forwarding": "device"}, {"forwarding": "host"}])
@@ -627,7 +629,7 @@ def test_one_machine_under_two_names_is_named_and_nothing_else_is_said_of_it() -
     hosts = {"cloud1": {"overssh_hub": True, "overssh_dial_host": "192.0.2.1"}, "edge1": {}, "edge2": {}}
     first = settled(planned(hosts))
     found = {name: host(**{**first[name]["host"], "docker": {"hostname": name}}, machine=name) for name in hosts}
-    again = _fleet.plan({**hosts, "bravo": {}}, {**found, "bravo": found["edge2"]})
+    again = fleet_plan.plan({**hosts, "bravo": {}}, {**found, "bravo": found["edge2"]})
     assert again["problems"] == [
         "edge2 and bravo are one machine, to which these names lead; leave one of them in the inventory."
     ]
@@ -689,7 +691,7 @@ def test_addresses_are_unique_and_for_life(names: list[str], fixed: dict[int, in
         assert len(set(devices)) == len(devices)
     found = settled(first)
     grown = {**{f"new-{number}": {} for number in range(newcomers)}, **hosts}
-    second = _fleet.plan(grown, {**{name: host() for name in grown}, **found})
+    second = fleet_plan.plan(grown, {**{name: host() for name in grown}, **found})
     assert second["problems"] == []
     for name in names:
         assert second["addresses"][name] == first["addresses"][name]
@@ -785,7 +787,7 @@ def test_a_place_that_can_not_be_dialled_is_in_the_way_of_what_is_to_be_formed()
 
 def test_a_node_without_which_there_is_no_fleet_can_not_go() -> None:
     hosts = {name: variables for name, variables in THREE.items() if name != "cloud1"}
-    said = _fleet.plan(hosts, {name: host() for name in hosts}, ["cloud1"])["problems"]
+    said = fleet_plan.plan(hosts, {name: host() for name in hosts}, ["cloud1"])["problems"]
     assert any(
         sentence.startswith("without cloud1 no host of the group is a hub; set overssh_hub: true on the one of")
         and sentence.endswith("and run site first, or take all of it back with overssh.swarm.teardown.")

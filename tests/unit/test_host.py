@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _host, _sshd
-from ansible_collections.overssh.swarm.plugins.module_utils._addresses import Device
-from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer
+from ansible_collections.overssh.swarm.plugins.module_utils._core.command import Answer
+from ansible_collections.overssh.swarm.plugins.module_utils._host import info as host_info
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.devices import Device
+from ansible_collections.overssh.swarm.plugins.module_utils._sshd import facts as sshd_facts
 
 FINE: dict[str, Any] = {
     "euid": 0,
@@ -26,7 +27,7 @@ FINE: dict[str, Any] = {
 
 
 def test_a_host_that_has_all_lacks_nothing() -> None:
-    assert _host.missing_basics(**FINE) == []
+    assert host_info.missing_basics(**FINE) == []
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ def test_a_host_that_has_all_lacks_nothing() -> None:
     ],
 )
 def test_what_is_missing_is_said_with_the_way_out(change: dict[str, Any], sentence: str) -> None:
-    (said,) = _host.missing_basics(**{**FINE, **change})
+    (said,) = host_info.missing_basics(**{**FINE, **change})
     assert sentence in said
 
 
@@ -58,9 +59,9 @@ def script(folder: Path, text: str) -> str:
 
 def test_an_interpreter_says_its_own_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    found = _host.ask_python("/usr/bin/python3")
+    found = host_info.ask_python("/usr/bin/python3")
     assert (found["path"], found["error"]) == ("/usr/bin/python3", "")
-    assert _host.VERSION.match(found["version"])
+    assert host_info.VERSION.match(found["version"])
 
 
 @pytest.mark.parametrize(
@@ -73,23 +74,23 @@ def test_an_interpreter_says_its_own_version(tmp_path: Path, monkeypatch: pytest
 )
 def test_what_is_no_python_says_so(text: str, error: str) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        found = _host.ask_python(script(Path(folder), text))
+        found = host_info.ask_python(script(Path(folder), text))
     assert (found["version"], found["error"]) == ("", error)
 
 
 def test_an_interpreter_that_is_not_there_or_not_for_everybody() -> None:
-    assert _host.ask_python("/nowhere/python3")["error"] == "No such file or directory"
-    assert _host.ask_python("/etc/passwd")["error"] == "Permission denied"
-    assert _host.ask_python("/usr/bin/\0")["error"] == "embedded null byte"
+    assert host_info.ask_python("/nowhere/python3")["error"] == "No such file or directory"
+    assert host_info.ask_python("/etc/passwd")["error"] == "Permission denied"
+    assert host_info.ask_python("/usr/bin/\0")["error"] == "embedded null byte"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can try it as somebody else")
 def test_an_interpreter_in_a_private_folder_is_not_for_everybody() -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         path = script(Path(folder), "echo 3.11.2")
-        assert _host.ask_python(path)["version"] == "3.11.2"
+        assert host_info.ask_python(path)["version"] == "3.11.2"
         Path(folder).chmod(0o700)
-        assert _host.ask_python(path)["error"] == "Permission denied"
+        assert host_info.ask_python(path)["error"] == "Permission denied"
 
 
 def test_tun_devices_are_read_with_their_peers() -> None:
@@ -100,7 +101,7 @@ def test_tun_devices_are_read_with_their_peers() -> None:
         {"family": "inet6", "local": "fe80::1"}]},
       {"ifname": "tunnel", "linkinfo": {"info_kind": "tun"}, "addr_info": []}
     ]"""
-    assert _host.parse_tuns(text) == [
+    assert host_info.parse_tuns(text) == [
         {
             "name": "tun1001",
             "alias": "overssh cloud1",
@@ -108,7 +109,7 @@ def test_tun_devices_are_read_with_their_peers() -> None:
         },
         {"name": "tunnel", "alias": "", "addresses": []},
     ]
-    assert _host.parse_tuns("") == []
+    assert host_info.parse_tuns("") == []
 
 
 def test_the_families_that_a_host_can_dial_with_are_those_of_its_addresses_out_in_the_world() -> None:
@@ -122,9 +123,9 @@ def test_the_families_that_a_host_can_dial_with_are_those_of_its_addresses_out_i
       {"ifname": "tun1001", "ifalias": "overssh cloud1", "addr_info": [
         {"family": "inet6", "local": "fd30::2", "scope": "global"}]}
     ]"""
-    assert _host.parse_families(text) == [4]
-    assert _host.parse_families(text.replace('"scope": "link"', '"scope": "global"')) == [4, 6]
-    assert _host.parse_families("") == []
+    assert host_info.parse_families(text) == [4]
+    assert host_info.parse_families(text.replace('"scope": "link"', '"scope": "global"')) == [4, 6]
+    assert host_info.parse_families("") == []
 
 
 @pytest.mark.parametrize(
@@ -140,8 +141,8 @@ def test_what_a_host_does_with_ipv6_is_read_from_the_kernels_settings(
     settings: dict[str, str], expected: dict[str, Any]
 ) -> None:
     usual = {"all/disable_ipv6": "0", "default/disable_ipv6": "0"}
-    assert _host.ipv6(lambda name: {**usual, **settings}.get(name, "")) == expected
-    assert _host.ipv6(lambda name: "") == {"enabled": False, "forwarding": "off"}
+    assert host_info.ipv6(lambda name: {**usual, **settings}.get(name, "")) == expected
+    assert host_info.ipv6(lambda name: "") == {"enabled": False, "forwarding": "off"}
 
 
 MAIN = "Port 22\nInclude /etc/ssh/sshd_config.d/*.conf\nX11Forwarding yes\n"
@@ -149,9 +150,9 @@ MAIN = "Port 22\nInclude /etc/ssh/sshd_config.d/*.conf\nX11Forwarding yes\n"
 
 def test_our_block_is_rehearsed_in_the_place_that_its_name_gives_it() -> None:
     folder = "/etc/ssh/sshd_config.d"
-    assert _sshd.includes_drop_ins(MAIN)
+    assert sshd_facts.includes_drop_ins(MAIN)
     others = [f"{folder}/{name}.conf" for name in ("10-hardened", "overssh", "zz")]
-    assert _sshd.among_drop_ins(MAIN, "/tmp/ours", others).splitlines() == [
+    assert sshd_facts.among_drop_ins(MAIN, "/tmp/ours", others).splitlines() == [
         "Port 22",
         f"Include {folder}/10-hardened.conf /tmp/ours {folder}/zz.conf",
         "X11Forwarding yes",
@@ -160,12 +161,12 @@ def test_our_block_is_rehearsed_in_the_place_that_its_name_gives_it() -> None:
 
 def test_our_block_is_rehearsed_at_the_end_of_a_file_that_has_no_drop_ins() -> None:
     alone = "Port 22\nMatch User git\n    PermitTTY no\n"
-    assert not _sshd.includes_drop_ins(alone)
+    assert not sshd_facts.includes_drop_ins(alone)
     with_ours = f"{alone}# BEGIN overssh.swarm\nMatch User overssh\n# END overssh.swarm\n"
     ours = "# BEGIN overssh.swarm\nMatch User other\n# END overssh.swarm\n"
-    assert _sshd.with_block(with_ours, "Match User other\n") == f"{alone}{ours}"
-    assert _sshd.with_block(f"{with_ours}Port 22", "Match User other") == f"{alone}Port 22\n{ours}"
-    assert _sshd.with_block("", "Match User other") == ours
+    assert sshd_facts.with_block(with_ours, "Match User other\n") == f"{alone}{ours}"
+    assert sshd_facts.with_block(f"{with_ours}Port 22", "Match User other") == f"{alone}Port 22\n{ours}"
+    assert sshd_facts.with_block("", "Match User other") == ours
 
 
 def test_what_sshd_holds_is_read_from_every_release() -> None:
@@ -176,20 +177,20 @@ def test_what_sshd_holds_is_read_from_every_release() -> None:
         "PermitTTY no\nMaxSessions 1\nAuthorizedKeysFile /etc/overssh/authorized_keys\nPort 22\n",
     ):
         said = Answer(0, printed, "")
-        assert set(_sshd.effective(lambda *_words, said=said, **_more: said, "overssh")) == lines
+        assert set(sshd_facts.effective(lambda *_words, said=said, **_more: said, "overssh")) == lines
 
 
 def test_name_servers_are_read_from_what_programs_are_told() -> None:
     text = "# nameserver 192.0.2.1\nsearch example.org\nnameserver 10.200.0.53\nnameserver fe80::1%eth0\nnameserver\n"
-    assert _host.parse_resolvers(text) == ["10.200.0.53", "fe80::1"]
+    assert host_info.parse_resolvers(text) == ["10.200.0.53", "fe80::1"]
 
 
 def test_a_machine_is_known_by_its_kernel_its_network_and_its_addresses() -> None:
     here = [Device("eth0", 1500, ("10.0.0.1", "fe80::1"))]
     same = [Device("eth0", 1500, ("10.0.0.1",)), Device("veth1", 1500, ("fe80::2",))]
-    known = _host.machine("boot", "net:[1]", here)
-    assert _host.machine("boot", "net:[1]", same) == known
-    clone = _host.machine("another boot", "net:[1]", here)
-    container = _host.machine("boot", "net:[2]", here)
-    woken = _host.machine("boot", "net:[1]", [Device("eth0", 1500, ("10.0.0.2",))])
+    known = host_info.machine("boot", "net:[1]", here)
+    assert host_info.machine("boot", "net:[1]", same) == known
+    clone = host_info.machine("another boot", "net:[1]", here)
+    container = host_info.machine("boot", "net:[2]", here)
+    woken = host_info.machine("boot", "net:[1]", [Device("eth0", 1500, ("10.0.0.2",))])
     assert len({known, clone, container, woken}) == 4

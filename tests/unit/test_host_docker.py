@@ -7,8 +7,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _dockerd, _host_docker
-from ansible_collections.overssh.swarm.plugins.module_utils._addresses import Device
+from ansible_collections.overssh.swarm.plugins.module_utils._docker import daemon
+from ansible_collections.overssh.swarm.plugins.module_utils._host import docker as host_docker
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.devices import Device
 
 FILE = "/etc/docker/daemon.json"
 TEXT = """{
@@ -26,21 +27,21 @@ def read(texts: dict[str, str]) -> Any:
 
 
 def test_what_an_engine_was_told_is_read_with_its_place() -> None:
-    told, places = _dockerd.settings(["dockerd", "-H", "fd://"], read({FILE: TEXT}))
+    told, places = daemon.settings(["dockerd", "-H", "fd://"], read({FILE: TEXT}))
     assert told["default-address-pools"] == [{"base": "10.200.0.0/15", "size": 24}]
     assert places == {
         "bip": f"{FILE} line 2",
         "default-address-pools": f"{FILE} line 3",
         "features": f"{FILE} line 4",
     }
-    assert _dockerd.settings(["dockerd"], read({})) == ({}, {})
-    assert _dockerd.settings(["dockerd"], read({FILE: "{"})) == ({}, {})
+    assert daemon.settings(["dockerd"], read({})) == ({}, {})
+    assert daemon.settings(["dockerd"], read({FILE: "{"})) == ({}, {})
 
 
 def test_flags_count_as_the_file_does() -> None:
     words = ["dockerd", "--config-file=/srv/d.json", "--bip", "10.9.0.1/24", "--live-restore", "--iptables=false"]
     words += ["--default-address-pool", "base=10.8.0.0/16,size=24", "--feature", "swarm-nftables=true"]
-    told, places = _dockerd.settings(words, read({"/srv/d.json": '{"mtu": 1400}', FILE: TEXT}))
+    told, places = daemon.settings(words, read({"/srv/d.json": '{"mtu": 1400}', FILE: TEXT}))
     assert told == {
         "mtu": 1400,
         "bip": "10.9.0.1/24",
@@ -73,16 +74,16 @@ def test_flags_count_as_the_file_does() -> None:
 def test_engines_that_refuse_swarm_mode_are_told_by_their_setting(
     info: dict[str, Any], told: dict[str, Any], sentence: str
 ) -> None:
-    said = _host_docker.problems(info, told, {})
+    said = host_docker.problems(info, told, {})
     assert sentence in said[0] if sentence else said == []
 
 
 def test_pools_are_those_that_the_engine_runs_with() -> None:
     told = {"default-address-pools": [{"base": "10.8.0.0/16", "size": "24"}]}
     running = {"DefaultAddressPools": [{"Base": "10.9.0.0/16", "Size": 26}]}
-    assert _host_docker.pools(running, told) == [{"base": "10.9.0.0/16", "size": 26}]
-    assert _host_docker.pools({"DefaultAddressPools": None}, told) == [{"base": "10.8.0.0/16", "size": 24}]
-    assert _host_docker.pools({}, {}) == []
+    assert host_docker.pools(running, told) == [{"base": "10.9.0.0/16", "size": 26}]
+    assert host_docker.pools({"DefaultAddressPools": None}, told) == [{"base": "10.8.0.0/16", "size": 24}]
+    assert host_docker.pools({}, {}) == []
 
 
 class Asked:
@@ -100,7 +101,7 @@ class Asked:
 
 def test_an_engine_in_a_swarm_tells_what_lies_under_its_networks() -> None:
     devices = (Device("tun1002", 9000, ("172.30.0.1",)), Device("tun1003", 1500, ("172.30.0.1",)))
-    answer, problems = _host_docker.look(Asked, devices)
+    answer, problems = host_docker.look(Asked, devices)
     assert problems == []
     assert answer["networks"] == []
     named = {
@@ -133,7 +134,7 @@ def test_an_engine_outside_of_any_tells_its_own_networks() -> None:
         def info(self) -> dict[str, Any]:
             return {**super().info(), "Swarm": {"LocalNodeState": "inactive"}}
 
-    answer, _problems = _host_docker.look(Free, ())
+    answer, _problems = host_docker.look(Free, ())
     assert answer["networks"] == [{"name": "bridge", "subnet": "172.17.0.0/16"}]
 
 
@@ -155,7 +156,7 @@ def test_a_manager_tells_which_nodes_take_no_containers_and_what_is_fixed() -> N
                 for number, word in enumerate(("active", "drain", "pause"), start=1)
             ]
 
-    answer, _problems = _host_docker.look(Manager, ())
+    answer, _problems = host_docker.look(Manager, ())
     assert answer["unavailable"] == {"172.30.0.2": "drain", "172.30.0.3": "pause"}
     assert answer["members"] == {"n1": "ready", "n2": "ready", "n3": "unreachable"}
     assert (answer["data_path_port"], answer["swarm_pool"], answer["swarm_pool_prefix"]) == (7777, ["10.0.0.0/8"], 24)

@@ -7,9 +7,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._main import Engine, run
-from ansible_collections.overssh.swarm.plugins.module_utils._plan import Plan, Step
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import Engine, run
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.plan import Plan, Step
 
 
 class Module:

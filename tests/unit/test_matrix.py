@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _report
-from ansible_collections.overssh.swarm.plugins.plugin_utils._matrix import FRAME, LARGEST, SHOWN, matrix
+from ansible_collections.overssh.swarm.plugins.plugin_utils._verify import report as verify_report
+from ansible_collections.overssh.swarm.plugins.plugin_utils._verify.matrix import FRAME, LARGEST, SHOWN, matrix
 
 
 def passed(size: int = 64950, rtt: float = 0.61) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def report_of(
         lacking = {check: {"ok": False, "reason": "no answer"} for check in (broken or {}).get(pair, ())}
         answers[pair[0]]["peers"][pair[1]] = {**(checks or {}).get(pair, passed()), **lacking}
     nodes = [{"name": name, "underlay": "", "overlay": ""} for name in names]
-    return _report.build("net", nodes, answers, left_out)
+    return verify_report.build("net", nodes, answers, left_out)
 
 
 def fleet(number: int) -> list[str]:
@@ -46,7 +46,7 @@ def fleet(number: int) -> list[str]:
 
 
 def test_it_shows_who_reaches_whom() -> None:
-    broken = {("edge1", "edge2"): ["udp", "dns"], ("edge2", "edge3"): _report.CHECKS}
+    broken = {("edge1", "edge2"): ["udp", "dns"], ("edge2", "edge3"): verify_report.CHECKS}
     assert matrix(report_of(fleet(3), broken)) == [
         "network net: 4 of 6 pairs pass icmp, tcp, udp, dns, mtu",
         "from/to  edge1  edge2           edge3",
@@ -85,7 +85,7 @@ def test_a_fleet_of_twenty_is_shown_by_what_is_broken() -> None:
     names = fleet(20)
     broken = {("edge3", "edge4"): ["udp"]}
     for other in names:
-        broken |= {("edge7", other): list(_report.CHECKS), (other, "edge7"): ["icmp", "tcp"]}
+        broken |= {("edge7", other): list(verify_report.CHECKS), (other, "edge7"): ["icmp", "tcp"]}
     checks = {("edge1", "edge2"): passed(rtt=31.0), ("edge2", "edge1"): passed(rtt=0.2)}
     assert matrix(report_of(names, broken, checks), path="reports/verify.json") == [
         "network net: 341 of 380 pairs pass icmp, tcp, udp, dns, mtu",

@@ -9,10 +9,10 @@ import itertools
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._nft_index import Index
-from ansible_collections.overssh.swarm.plugins.module_utils._nft_match import Condition, Holds, Packet, sure
-from ansible_collections.overssh.swarm.plugins.module_utils._nft_model import parse
-from ansible_collections.overssh.swarm.plugins.module_utils._nft_path import Reader
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables.conditions import Condition, Holds, Packet, sure
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables.index import Index
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables.ruleset import parse
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables.traversal import Reader
 
 RECORDED = sorted((Path(__file__).parent / "nft").glob("*/*.json"))
 NETWORKS = {

@@ -7,11 +7,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer, CommandError
-from ansible_collections.overssh.swarm.plugins.module_utils._nft_legacy import Legacy, in_own_words, notes, observe
-from ansible_collections.overssh.swarm.plugins.module_utils._nft_model import Ruleset
-from ansible_collections.overssh.swarm.plugins.module_utils._nft_rule import accept_from
-from ansible_collections.overssh.swarm.plugins.module_utils._nft_scratch import read_listing
+from ansible_collections.overssh.swarm.plugins.module_utils._core.command import Answer, CommandError
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables.accept import accept_from
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables.legacy import Legacy, in_own_words, notes, observe
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables.normalize import read_listing
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables.ruleset import Ruleset
 
 RECORDED = Path(__file__).parent / "nft" / "legacy"
 SAVED = (RECORDED / "saved.v4").read_text(encoding="utf-8")

@@ -8,11 +8,11 @@ import json
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._nft_model import Ruleset, parse
-from ansible_collections.overssh.swarm.plugins.module_utils._nft_owner import OWNERS, owners
-from ansible_collections.overssh.swarm.plugins.module_utils._nft_placement import Arranger
-from ansible_collections.overssh.swarm.plugins.module_utils._nft_rule import accept_from
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables.accept import accept_from
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables.owner import OWNERS, owners
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables.placement import Arranger
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables.ruleset import Ruleset, parse
 
 RECORDED = Path(__file__).parent / "nft"
 VERSIONS = ("1.0.6", "1.1.3")

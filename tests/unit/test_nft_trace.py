@@ -17,15 +17,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _inject, _packet, _trace_probe
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._icmp import checksum
-from ansible_collections.overssh.swarm.plugins.module_utils._nft_model import ChainKey, parse
-from ansible_collections.overssh.swarm.plugins.module_utils._nft_trace import described_from, probe_from
-from ansible_collections.overssh.swarm.plugins.module_utils._trace_answer import Seen, answer
-from ansible_collections.overssh.swarm.plugins.module_utils._trace_netlink import Header, Message, messages
-from ansible_collections.overssh.swarm.plugins.module_utils._trace_table import table_text
-from ansible_collections.overssh.swarm.plugins.module_utils._trace_way import Ways, way_of
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._linux import packet as linux_packet
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.icmp import checksum
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables.ruleset import ChainKey, parse
+from ansible_collections.overssh.swarm.plugins.module_utils._trace import inject, sender
+from ansible_collections.overssh.swarm.plugins.module_utils._trace.engine import described_from, probe_from
+from ansible_collections.overssh.swarm.plugins.module_utils._trace.netlink import Header, Message, messages
+from ansible_collections.overssh.swarm.plugins.module_utils._trace.path import Ways, way_of
+from ansible_collections.overssh.swarm.plugins.module_utils._trace.table import table_text
+from ansible_collections.overssh.swarm.plugins.module_utils._trace.verdict import Seen, answer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -266,8 +267,8 @@ class TestOptions:
         assert "flags owner" in text
 
 
-def link(*addresses: dict, **more) -> _inject.Inlet:
-    return _inject.inlet({"ifname": "tun1", "flags": ["UP", "LOWER_UP"], "addr_info": list(addresses), **more})
+def link(*addresses: dict, **more) -> inject.Inlet:
+    return inject.inlet({"ifname": "tun1", "flags": ["UP", "LOWER_UP"], "addr_info": list(addresses), **more})
 
 
 NET4 = {"local": "172.30.2.1", "prefixlen": 24, "scope": "global"}
@@ -291,7 +292,7 @@ class TestInjected:
     )
     def test_whom_a_packet_comes_from_and_goes_to(self, here, family, source, destination, expected):
         given = [address and ipaddress.ip_address(address) for address in (source, destination)]
-        assert tuple(map(str, _inject.ends(here, family, *given))) == expected
+        assert tuple(map(str, inject.ends(here, family, *given))) == expected
 
     @pytest.mark.parametrize(
         ("here", "words"),
@@ -303,7 +304,7 @@ class TestInjected:
     )
     def test_what_the_device_does_not_tell_has_to_be_said(self, here, words):
         with pytest.raises(OversshError, match=words):
-            _inject.ends(here, 4, None, None)
+            inject.ends(here, 4, None, None)
 
     def test_a_port_of_a_bridge_is_told(self):
         assert link(master="br0", linkinfo={"info_slave_kind": "bridge"}).port_of == "br0"
@@ -315,7 +316,7 @@ class TestInjected:
         source, destination = map(ipaddress.ip_address, addresses)
         if source.version != {"icmp": 4, "icmpv6": 6}.get(protocol, source.version):
             return
-        packet = _packet.first_packet(protocol, source, destination, 50000, 2377)
+        packet = linux_packet.first_packet(protocol, source, destination, 50000, 2377)
         header = 20 if source.version == 4 else 40
         body = packet[header:]
         if source.version == 4:
@@ -323,7 +324,7 @@ class TestInjected:
             assert struct.unpack_from("!H", packet, 2)[0] == len(packet)
         else:
             assert struct.unpack_from("!H", packet, 4)[0] == len(body)
-        pseudo = source.packed + destination.packed + struct.pack("!II", len(body), _packet.PROTOCOLS[protocol])
+        pseudo = source.packed + destination.packed + struct.pack("!II", len(body), linux_packet.PROTOCOLS[protocol])
         assert checksum(body if protocol == "icmp" else pseudo + body) == 0
 
 
@@ -335,7 +336,7 @@ class TestSender:
         # Its end is seen when no process holds this any more.
         alive, held = os.pipe()
         order = {"seconds": 60, "protocol": "udp", "port": 4788, "destination": "127.0.0.1"}
-        command = [sys.executable, "-c", inspect.getsource(_trace_probe), json.dumps(order)]
+        command = [sys.executable, "-c", inspect.getsource(sender), json.dumps(order)]
         with subprocess.Popen(command, stdout=answer, pass_fds=[held]) as started:
             os.close(answer)
             os.close(held)

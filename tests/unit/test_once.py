@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils._once import once
+from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet.once import once
 
 HOSTS = ["a", "b", "c"]
 

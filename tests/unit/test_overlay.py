@@ -8,12 +8,13 @@ import ipaddress
 import json
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._addresses import Route
-from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer
-from ansible_collections.overssh.swarm.plugins.module_utils._docker import DockerError
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._overlay import Overlay, list_overlays
-from ansible_collections.overssh.swarm.plugins.module_utils._overlay_model import (
+from ansible_collections.overssh.swarm.plugins.module_utils._core.command import Answer
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.plan import apply, undo
+from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import DockerError
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.devices import Route
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay.engine import Overlay, list_overlays
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay.model import (
     MANAGED,
     MTU,
     Desired,
@@ -22,10 +23,9 @@ from ansible_collections.overssh.swarm.plugins.module_utils._overlay_model impor
     desired_of,
     network_of,
 )
-from ansible_collections.overssh.swarm.plugins.module_utils._overlay_mtu import remarks
-from ansible_collections.overssh.swarm.plugins.module_utils._overlay_plan import plan_network, refuse_overlap
-from ansible_collections.overssh.swarm.plugins.module_utils._overlays import Overlays
-from ansible_collections.overssh.swarm.plugins.module_utils._plan import apply, undo
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay.mtu import remarks
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay.plan import plan_network, refuse_overlap
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay.several import Overlays
 from hypothesis import given
 from hypothesis import strategies as st
 

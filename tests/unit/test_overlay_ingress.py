@@ -9,22 +9,22 @@ import dataclasses
 import json
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _overlay
-from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer
-from ansible_collections.overssh.swarm.plugins.module_utils._docker import DockerError
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._overlay import Overlay
-from ansible_collections.overssh.swarm.plugins.module_utils._overlay_mesh import LABEL, nodes_without, publishers
-from ansible_collections.overssh.swarm.plugins.module_utils._overlay_model import (
+from ansible_collections.overssh.swarm.plugins.module_utils._core.command import Answer
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.plan import apply, undo
+from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import DockerError
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay import engine as overlay_engine
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay.engine import Overlay
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay.ingress import LABEL, nodes_without, publishers
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay.model import (
     MANAGED,
     MTU,
     Desired,
     Observed,
     network_of,
 )
-from ansible_collections.overssh.swarm.plugins.module_utils._overlay_mtu import remarks
-from ansible_collections.overssh.swarm.plugins.module_utils._overlay_plan import plan_network
-from ansible_collections.overssh.swarm.plugins.module_utils._plan import apply, undo
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay.mtu import remarks
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay.plan import plan_network
 
 VXLAN = "com.docker.network.driver.overlay.vxlanid_list"
 # As a manager lists it in a new swarm.
@@ -242,8 +242,8 @@ class Run:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(_overlay, "NODES_PAUSE", 0.001)
-    monkeypatch.setattr(_overlay, "REMOVAL_PAUSE", 0.001)
+    monkeypatch.setattr(overlay_engine, "NODES_PAUSE", 0.001)
+    monkeypatch.setattr(overlay_engine, "REMOVAL_PAUSE", 0.001)
 
 
 def carry_out(docker, desired=WANTED, mtu=9000, timeout=0.2):

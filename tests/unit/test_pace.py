@@ -9,10 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _tunnel_kept
-from ansible_collections.overssh.swarm.plugins.module_utils._icmp import Answer
-from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_kept import Run
-from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_pace import (
+from ansible_collections.overssh.swarm.plugins.module_utils._line import kept as line_kept
+from ansible_collections.overssh.swarm.plugins.module_utils._line.kept import Run
+from ansible_collections.overssh.swarm.plugins.module_utils._line.speed import (
     PACKETS,
     Pace,
     Ping,
@@ -20,7 +19,8 @@ from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_pace import 
     measure,
     rate,
 )
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _pace
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.icmp import Answer
+from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet import slow_lines
 from fleets import host, planned
 
 FULL = 65000
@@ -120,33 +120,33 @@ def test_a_rate_takes_a_while() -> None:
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(_tunnel_kept, "FOLDER", str(tmp_path / "kept"))
+    monkeypatch.setattr(line_kept, "FOLDER", str(tmp_path / "kept"))
     return tmp_path / "kept"
 
 
 def test_what_was_measured_is_kept_until_the_link_comes_up_anew(folder: Any) -> None:
     run, pace = Run(since=17, mtu=FULL), Pace(31.4, 8.1)
-    assert _tunnel_kept.kept("cloud1", run) is None
-    _tunnel_kept.keep("cloud1", run, pace)
-    assert _tunnel_kept.kept("cloud1", run) == pace
-    assert _tunnel_kept.kept("cloud1", Run(since=18, mtu=FULL)) is None
-    assert _tunnel_kept.kept("cloud1", Run(since=17, mtu=1500)) is None
-    assert _tunnel_kept.lines() == [{"peer": "cloud1", "mtu": FULL, "rtt_ms": 31.4, "mbit_s": 8.1}]
-    _tunnel_kept.forget("cloud1")
+    assert line_kept.kept("cloud1", run) is None
+    line_kept.keep("cloud1", run, pace)
+    assert line_kept.kept("cloud1", run) == pace
+    assert line_kept.kept("cloud1", Run(since=18, mtu=FULL)) is None
+    assert line_kept.kept("cloud1", Run(since=17, mtu=1500)) is None
+    assert line_kept.lines() == [{"peer": "cloud1", "mtu": FULL, "rtt_ms": 31.4, "mbit_s": 8.1}]
+    line_kept.forget("cloud1")
     assert not folder.exists()
-    assert _tunnel_kept.lines() == []
+    assert line_kept.lines() == []
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "8"])
 def test_a_file_that_says_nothing_is_none(folder: Any, text: str) -> None:
     os.mkdir(folder)
     (folder / "cloud1.json").write_text(text)
-    assert _tunnel_kept.kept("cloud1", Run(1, FULL)) is None
-    assert _tunnel_kept.lines() == []
+    assert line_kept.kept("cloud1", Run(1, FULL)) is None
+    assert line_kept.lines() == []
 
 
 def said(mbit_s: float | None, mtu: int = FULL) -> list[str]:
-    return list(_pace.slow([{"peer": "cloud1", "mbit_s": mbit_s}], "edge1", [{"peer": "cloud1", "mtu": mtu}]))
+    return list(slow_lines.slow([{"peer": "cloud1", "mbit_s": mbit_s}], "edge1", [{"peer": "cloud1", "mtu": mtu}]))
 
 
 def test_a_slow_link_is_told_with_the_way_out() -> None:
@@ -173,7 +173,7 @@ def test_any_other_link_is_not_told_of(mbit_s: float | None, mtu: int) -> None:
 
 @pytest.mark.parametrize("measured", [[], [{"peer": "cloud1"}], [{"peer": "elsewhere", "mbit_s": 1}]])
 def test_a_measurement_that_was_not_made_is_no_reason_to_fail(measured: list[dict[str, Any]]) -> None:
-    assert list(_pace.slow(measured, "edge1", [{"peer": "cloud1", "mtu": FULL}])) == []
+    assert list(slow_lines.slow(measured, "edge1", [{"peer": "cloud1", "mtu": FULL}])) == []
 
 
 def test_the_plan_says_it_of_links_that_are_up() -> None:

@@ -9,11 +9,11 @@ import stat
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer, CommandError, checked
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._files import read_text, remove, write_text
-from ansible_collections.overssh.swarm.plugins.module_utils._plan import Plan, Step, apply, undo
-from ansible_collections.overssh.swarm.plugins.module_utils._wait import WaitError, wait_until
+from ansible_collections.overssh.swarm.plugins.module_utils._core.command import Answer, CommandError, checked
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.files import read_text, remove, write_text
+from ansible_collections.overssh.swarm.plugins.module_utils._core.plan import Plan, Step, apply, undo
+from ansible_collections.overssh.swarm.plugins.module_utils._core.wait import WaitError, wait_until
 
 
 def step(name: str, invertible: bool = True) -> Step:

@@ -8,7 +8,7 @@ import ipaddress
 from typing import Any
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _pools
+from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet import pools
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,7 +70,7 @@ def test_a_bridge_hides_nobody_whom_the_host_has_to_reach(found: dict[str, Any],
     routes = [{"destination": "172.17.0.0/16", "device": "docker0"}, *found.get("routes", [])]
     plan = planned(hosts, edge1=host(**{**found, "routes": routes}))
     if "routes" in found:  # which overlaps the underlay, so there is no plan
-        bridge = _pools.bridge_of(host(**{**found, "routes": routes}), [ipaddress.ip_network("172.18.4.9")], [])
+        bridge = pools.bridge_of(host(**{**found, "routes": routes}), [ipaddress.ip_network("172.18.4.9")], [])
         assert bridge.subnet == subnet
     else:
         assert (plan["problems"], subnets(plan)["edge1"]) == ([], subnet)
@@ -109,11 +109,11 @@ def test_a_subnet_that_is_chosen_is_the_first_of_its_pool_that_overlaps_nothing(
     ]
     routes = [{"destination": str(network), "device": "eth0"} for network in networks]
     answer = host(docker=engine(pools=[{"base": str(base), "size": size}]), routes=routes)
-    bridge = _pools.bridge_of(answer, [ipaddress.ip_network("10.8.255.255")], [])
+    bridge = pools.bridge_of(answer, [ipaddress.ip_network("10.8.255.255")], [])
     free = (
         str(subnet)
         for subnet in base.subnets(new_prefix=size)
         if not any(subnet.overlaps(network) for network in [*networks, ipaddress.ip_network("10.8.255.255")])
     )
-    assert bridge == _pools.Bridge(next(free, ""), bridge.free)
+    assert bridge == pools.Bridge(next(free, ""), bridge.free)
     assert bridge.free == bool(bridge.subnet)

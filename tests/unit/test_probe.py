@@ -13,74 +13,75 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _probe, _probe_agent
-from ansible_collections.overssh.swarm.plugins.module_utils._docker import DockerError
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._plan import Step
-from ansible_collections.overssh.swarm.plugins.module_utils._source import source_of
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.plan import Step
+from ansible_collections.overssh.swarm.plugins.module_utils._core.source import source_of
+from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import DockerError
+from ansible_collections.overssh.swarm.plugins.module_utils._probe import agent
+from ansible_collections.overssh.swarm.plugins.module_utils._probe import engine as probe_engine
 
 NAME = "overssh-verify-edge1"
 
 
-def actions(desired: _probe.Desired, observed: _probe.Observed) -> list[str]:
-    return [step.action for step in _probe.plan_probe(desired, observed, "agent").steps]
+def actions(desired: probe_engine.Desired, observed: probe_engine.Observed) -> list[str]:
+    return [step.action for step in probe_engine.plan_probe(desired, observed, "agent").steps]
 
 
 def test_a_probe_is_made_from_nothing_and_every_step_can_be_taken_back() -> None:
-    plan = _probe.plan_probe(_probe.Desired(NAME, "net"), _probe.Observed(), "agent")
+    plan = probe_engine.plan_probe(probe_engine.Desired(NAME, "net"), probe_engine.Observed(), "agent")
     assert [step.action for step in plan.steps] == ["write_agent", "make_image", "start_container"]
     assert [step.action for step in plan.inverse] == ["remove_container", "remove_image", "remove_agent"]
 
 
 def test_a_probe_that_runs_on_the_network_stays() -> None:
-    running = _probe.Observed("id", running_on=("net",), address="10.0.0.2", image=True, agent="agent")
-    assert actions(_probe.Desired(NAME, "net"), running) == []
+    running = probe_engine.Observed("id", running_on=("net",), address="10.0.0.2", image=True, agent="agent")
+    assert actions(probe_engine.Desired(NAME, "net"), running) == []
 
 
 @pytest.mark.parametrize(
     "stale",
     [
-        _probe.Observed("id", running_on=(), image=True, agent="agent"),
-        _probe.Observed("id", running_on=("other",), image=True, agent="agent"),
+        probe_engine.Observed("id", running_on=(), image=True, agent="agent"),
+        probe_engine.Observed("id", running_on=("other",), image=True, agent="agent"),
     ],
 )
-def test_a_stale_probe_is_replaced(stale: _probe.Observed) -> None:
-    assert actions(_probe.Desired(NAME, "net"), stale) == ["remove_container", "start_container"]
+def test_a_stale_probe_is_replaced(stale: probe_engine.Observed) -> None:
+    assert actions(probe_engine.Desired(NAME, "net"), stale) == ["remove_container", "start_container"]
 
 
 def test_a_probe_of_another_version_is_replaced() -> None:
-    old = _probe.Observed("id", running_on=("net",), image=True, agent="older")
-    assert actions(_probe.Desired(NAME, "net"), old) == ["remove_container", "write_agent", "start_container"]
+    old = probe_engine.Observed("id", running_on=("net",), image=True, agent="older")
+    assert actions(probe_engine.Desired(NAME, "net"), old) == ["remove_container", "write_agent", "start_container"]
 
 
 def test_absent_leaves_nothing_and_is_quiet_where_nothing_is() -> None:
-    there = _probe.Observed("id", running_on=("net",), image=True, agent="agent")
-    assert actions(_probe.Desired(NAME, None), there) == ["remove_container", "remove_image", "remove_agent"]
-    assert actions(_probe.Desired(NAME, None), _probe.Observed()) == []
+    there = probe_engine.Observed("id", running_on=("net",), image=True, agent="agent")
+    assert actions(probe_engine.Desired(NAME, None), there) == ["remove_container", "remove_image", "remove_agent"]
+    assert actions(probe_engine.Desired(NAME, None), probe_engine.Observed()) == []
 
 
 def test_a_container_of_somebody_else_is_left_alone() -> None:
-    foreign = _probe.Observed("id", ours=False, image=True)
+    foreign = probe_engine.Observed("id", ours=False, image=True)
     with pytest.raises(OversshError, match="did not make"):
-        actions(_probe.Desired(NAME, "net"), foreign)
-    assert actions(_probe.Desired(NAME, None), foreign) == ["remove_image"]
+        actions(probe_engine.Desired(NAME, "net"), foreign)
+    assert actions(probe_engine.Desired(NAME, None), foreign) == ["remove_image"]
 
 
 def test_the_image_holds_links_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "usr/lib").mkdir(parents=True)
     (tmp_path / "bin").mkdir()
     (tmp_path / "lib").symlink_to("/usr/lib")
-    links, folders = _probe.userland(str(tmp_path))
+    links, folders = probe_engine.userland(str(tmp_path))
     assert links == {"lib": "usr/lib"}
     assert folders == [str(tmp_path / "usr"), str(tmp_path / "bin")]
-    with tarfile.open(fileobj=io.BytesIO(_probe.empty_image(links))) as archive:
+    with tarfile.open(fileobj=io.BytesIO(probe_engine.empty_image(links))) as archive:
         assert all(entry.issym() for entry in archive)
         assert {entry.name: entry.linkname for entry in archive}["lib"] == "usr/lib"
 
 
 def test_a_python_outside_usr_is_mounted_too() -> None:
-    assert _probe.python_folders(("/opt/py", "/opt/py"), ("/usr",)) == ["/opt/py"]
-    assert _probe.python_folders(("/usr", "/usr/local"), ("/usr",)) == []
+    assert probe_engine.python_folders(("/opt/py", "/opt/py"), ("/usr",)) == ["/opt/py"]
+    assert probe_engine.python_folders(("/usr", "/usr/local"), ("/usr",)) == []
 
 
 class BusySwarm:
@@ -111,7 +112,9 @@ LATE = (
 
 
 def starting(engine: BusySwarm, timeout: float | None) -> None:
-    _probe.ProbeEngine(engine, _probe.Desired(NAME, "net"), timeout).perform(Step("start_container", "start it"))
+    probe_engine.ProbeEngine(engine, probe_engine.Desired(NAME, "net"), timeout).perform(
+        Step("start_container", "start it")
+    )
 
 
 @pytest.mark.parametrize("words", [f"{LATE} exceeded", "network xw49sn55ldmyuk5i1inxms0qh not found"])
@@ -132,42 +135,42 @@ def test_what_does_not_start_in_time_or_never_will_leaves_no_container(words: st
 
 
 def test_the_agent_can_be_carried_to_the_host() -> None:
-    assert "def serve()" in source_of(_probe_agent.__name__)
+    assert "def serve()" in source_of(agent.__name__)
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", _probe_agent.PORT)):
+    with socket.create_server(("127.0.0.1", agent.PORT)):
         pass  # the port is free, so what answers below is the agent
-    threading.Thread(target=_probe_agent.serve, daemon=True).start()
+    threading.Thread(target=agent.serve, daemon=True).start()
     yield "127.0.0.1"
 
 
 def test_the_agent_measures_what_answers(server: str) -> None:
-    for check in (_probe_agent.tcp, _probe_agent.udp):
-        found = _probe_agent.attempt(lambda patience, check=check: check(server, patience), 5)
+    for check in (agent.tcp, agent.udp):
+        found = agent.attempt(lambda patience, check=check: check(server, patience), 5)
         assert found["ok"] is True
         assert 0 < found["rtt_ms"] < 5000
 
 
 def test_the_agent_knows_when_all_of_its_peers_are_done_with_it(server: str) -> None:
     peer = {"name": "edge1", "host": "localhost", "address": server}
-    assert not _probe_agent.all_done({server}, 0)
-    found = _probe_agent.measure({"peers": [peer], "timeout": 1, "linger": 5})
+    assert not agent.all_done({server}, 0)
+    found = agent.measure({"peers": [peer], "timeout": 1, "linger": 5})
     assert found["peers"]["edge1"]["tcp"]["ok"]
     assert found["done"]
-    assert not _probe_agent.all_done({server, "192.0.2.1"}, 0.1)
-    assert _probe_agent.all_done(set(), 0.1)
+    assert not agent.all_done({server, "192.0.2.1"}, 0.1)
+    assert agent.all_done(set(), 0.1)
 
 
 def test_an_agent_that_its_peers_do_not_reach_is_not_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_probe_agent, "PORT", 1)
-    assert not _probe_agent.all_done({"127.0.0.1"}, 0.1)
+    monkeypatch.setattr(agent, "PORT", 1)
+    assert not agent.all_done({"127.0.0.1"}, 0.1)
 
 
 def test_the_agent_says_why_nothing_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_probe_agent, "PORT", 1)
-    found = _probe_agent.attempt(lambda patience: _probe_agent.tcp("127.0.0.1", patience), 0.3)
+    monkeypatch.setattr(agent, "PORT", 1)
+    found = agent.attempt(lambda patience: agent.tcp("127.0.0.1", patience), 0.3)
     assert found == {"ok": False, "reason": "[Errno 111] Connection refused"}
 
 
@@ -183,9 +186,9 @@ def patiences(timeout: float, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     def sleep(seconds: float) -> None:
         now[0] += seconds
 
-    monkeypatch.setattr(_probe_agent.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(_probe_agent.time, "sleep", sleep)
-    assert _probe_agent.attempt(check, timeout) == {"ok": False, "reason": "no answer"}
+    monkeypatch.setattr(agent.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(agent.time, "sleep", sleep)
+    assert agent.attempt(check, timeout) == {"ok": False, "reason": "no answer"}
     return waited
 
 
@@ -199,10 +202,10 @@ def test_the_agents_last_try_is_as_patient_as_any(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_agent_does_not_take_another_address_for_the_right_one(server: str) -> None:
-    found = _probe_agent.attempt(lambda _patience: _probe_agent.dns("localhost", "10.9.9.9"), 0)
+    found = agent.attempt(lambda _patience: agent.dns("localhost", "10.9.9.9"), 0)
     assert found["ok"] is False
     assert "localhost resolves to 127.0.0.1, not to 10.9.9.9" in found["reason"]
 
 
 def test_the_agent_knows_the_interface_that_leads_to_a_peer() -> None:
-    assert _probe_agent.interface_mtu("127.0.0.1") == 65536
+    assert agent.interface_mtu("127.0.0.1") == 65536

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleUndefinedVariable
-from ansible_collections.overssh.swarm.plugins.plugin_utils._role_options import problems
+from ansible_collections.overssh.swarm.plugins.plugin_utils._roles.options import problems
 
 PROJECT = Path(__file__).resolve().parents[2]
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._main import Engine, carry_through
-from ansible_collections.overssh.swarm.plugins.module_utils._plan import Plan, Step
-from ansible_collections.overssh.swarm.plugins.module_utils._several import Several, checked, named_once
-from ansible_collections.overssh.swarm.plugins.module_utils._tun import stage
-from ansible_collections.overssh.swarm.plugins.module_utils._tun_model import Desired
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import Engine, carry_through
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.plan import Plan, Step
+from ansible_collections.overssh.swarm.plugins.module_utils._core.several import Several, checked, named_once
+from ansible_collections.overssh.swarm.plugins.module_utils._tun.engine import stage
+from ansible_collections.overssh.swarm.plugins.module_utils._tun.model import Desired
 
 
 class Lamp(Engine[bool]):  # type: ignore[misc]

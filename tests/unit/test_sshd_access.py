@@ -7,7 +7,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _host_pam, _sshd, _sshd_access, _sshd_config
+from ansible_collections.overssh.swarm.plugins.module_utils._sshd import access as sshd_access
+from ansible_collections.overssh.swarm.plugins.module_utils._sshd import config as sshd_config
+from ansible_collections.overssh.swarm.plugins.module_utils._sshd import facts as sshd_facts
+from ansible_collections.overssh.swarm.plugins.module_utils._sshd import pam
 
 EDGES = [{"name": "edge1", "address": "10.0.0.5"}, {"name": "edge2", "address": "192.0.2.9"}]
 
@@ -42,7 +45,7 @@ def where(keyword: str, _value: str) -> str:
     ],
 )
 def test_an_account_that_sshd_lets_in_from_nowhere(printed: str, groups: list[str], sentence: str) -> None:
-    said = list(_sshd_access.problems(_sshd.parse(printed), "overssh", groups or ["overssh"], where))
+    said = list(sshd_access.problems(sshd_facts.parse(printed), "overssh", groups or ["overssh"], where))
     assert sentence in said[0] if sentence else said == []
 
 
@@ -62,7 +65,7 @@ def test_an_account_that_sshd_lets_in_from_nowhere(printed: str, groups: list[st
     ],
 )
 def test_what_may_keep_some_out_is_a_warning(printed: str, words: list[str]) -> None:
-    said = list(_sshd_access.warnings(_sshd.parse(printed), "overssh", EDGES, where))
+    said = list(sshd_access.warnings(sshd_facts.parse(printed), "overssh", EDGES, where))
     assert len(said) == len(words)
     assert all(word in sentence for word, sentence in zip(words, said))
 
@@ -71,10 +74,10 @@ def test_lines_are_found_where_they_stand(tmp_path: Path) -> None:
     included, main = tmp_path / "10-own.conf", tmp_path / "sshd_config"
     included.write_text("# AllowUsers nobody\nAllowUsers=root\nMatch Address 10.0.0.0/8\n    PermitTTY no\n")
     main.write_text(f"Include {tmp_path}/*.conf\nDenyUsers a b\nMatch User git\n  permittty no\n")
-    lines = list(_sshd_config.lines(str(main)))
-    assert _sshd_config.place(lines, "AllowUsers") == f"{included} line 2"
-    assert _sshd_config.place(lines, "DenyUsers", "b") == f"{main} line 2"
-    assert _sshd_config.place(lines, "MaxStartups") == "/etc/ssh/sshd_config"
+    lines = list(sshd_config.lines(str(main)))
+    assert sshd_config.place(lines, "AllowUsers") == f"{included} line 2"
+    assert sshd_config.place(lines, "DenyUsers", "b") == f"{main} line 2"
+    assert sshd_config.place(lines, "MaxStartups") == "/etc/ssh/sshd_config"
     inside = [line for line in lines if line.match and line.keyword == "permittty"]
     assert [(line.place, line.match) for line in inside] == [
         (f"{included} line 4", ("Address", "10.0.0.0/8")),
@@ -84,8 +87,8 @@ def test_lines_are_found_where_they_stand(tmp_path: Path) -> None:
 
 
 def access(text: str) -> tuple[list[str], list[str]]:
-    listed = [_host_pam.Entry(line, f"line {number}") for number, line in enumerate(text.splitlines(), 1)]
-    return _host_pam.access(listed, "overssh", ["overssh"], EDGES)
+    listed = [pam.Entry(line, f"line {number}") for number, line in enumerate(text.splitlines(), 1)]
+    return pam.access(listed, "overssh", ["overssh"], EDGES)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +117,7 @@ def test_a_stack_is_read_with_what_it_includes() -> None:
         "/etc/pam.d/sshd": "@include common-account\naccount required pam_nologin.so\n-session optional pam_x.so a=b\n",
         "/etc/pam.d/common-account": "account [success=1 default=ignore] pam_unix.so\n# account required pam_a.so\n",
     }
-    assert [(rule.kind, rule.module, rule.arguments, rule.place) for rule in _host_pam.stack("sshd", texts.get)] == [
+    assert [(rule.kind, rule.module, rule.arguments, rule.place) for rule in pam.stack("sshd", texts.get)] == [
         ("account", "pam_unix.so", (), "/etc/pam.d/common-account line 1"),
         ("account", "pam_nologin.so", (), "/etc/pam.d/sshd line 2"),
         ("session", "pam_x.so", ("a=b",), "/etc/pam.d/sshd line 3"),
@@ -125,8 +128,8 @@ def test_a_closer_limit_counts_more_than_a_later_one() -> None:
     text = (
         "* hard nproc 50\noverssh - nproc 2000\n@overssh soft maxlogins 4\n* soft nproc 10\n* - as unlimited\n- cpu 1"
     )
-    listed = [_host_pam.Entry(line, f"line {number}") for number, line in enumerate(text.splitlines(), 1)]
-    assert _host_pam.limits(listed, "overssh", ["overssh"]) == [
+    listed = [pam.Entry(line, f"line {number}") for number, line in enumerate(text.splitlines(), 1)]
+    assert pam.limits(listed, "overssh", ["overssh"]) == [
         {"item": "nproc", "value": 2000, "place": "line 2"},
         {"item": "maxlogins", "value": 4, "place": "line 3"},
     ]

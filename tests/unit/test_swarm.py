@@ -8,16 +8,17 @@ import json
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _swarm
-from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer
-from ansible_collections.overssh.swarm.plugins.module_utils._docker import DockerError
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._plan import apply, undo
-from ansible_collections.overssh.swarm.plugins.module_utils._swarm import SwarmNode, node_result, nodes_result
-from ansible_collections.overssh.swarm.plugins.module_utils._swarm_drain import SwarmDrain
-from ansible_collections.overssh.swarm.plugins.module_utils._swarm_entry import SwarmEntry
-from ansible_collections.overssh.swarm.plugins.module_utils._swarm_model import Desired, root_ca_digest
-from ansible_collections.overssh.swarm.plugins.module_utils._swarm_observe import BRIDGE_LABELS, observe_node
+from ansible_collections.overssh.swarm.plugins.module_utils._core.command import Answer
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.plan import apply, undo
+from ansible_collections.overssh.swarm.plugins.module_utils._docker import gossip as docker_gossip
+from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import DockerError
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm import engine as swarm_engine
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.drain import SwarmDrain
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.engine import SwarmNode, node_result, nodes_result
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.entry import SwarmEntry
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.model import Desired, root_ca_digest
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.observe import BRIDGE_LABELS, observe_node
 
 FIXTURES = Path(__file__).parent / "fixtures" / "swarm"
 ROOT_CA = (FIXTURES / "root-ca.crt").read_text()
@@ -152,7 +153,7 @@ def _joiner(state="worker", token=TOKEN, **more):
 
 @pytest.fixture(autouse=True)
 def _only_the_second_manager_answers(monkeypatch):
-    monkeypatch.setattr(_swarm, "reaches", lambda address: address == JOINED_ADDRESS)
+    monkeypatch.setattr(swarm_engine, "reaches", lambda address: address == JOINED_ADDRESS)
 
 
 @pytest.fixture(autouse=True)
@@ -167,7 +168,7 @@ def gossip(monkeypatch):
 
     monkeypatch.setattr(Engine, "__init__", remember)
     taken = lambda address: found["stuck"] or found["engines"][-1].state == "active"  # noqa: E731
-    monkeypatch.setattr(_swarm._gossip, "listens", taken)
+    monkeypatch.setattr(docker_gossip, "listens", taken)
     return found
 
 
@@ -226,7 +227,7 @@ def test_a_node_that_takes_part_and_gossips_is_not_looked_at_again(gossip):
 
 def test_a_node_in_a_swarm_that_does_not_gossip_is_waited_for(monkeypatch):
     docker = Engine("active", True, [_node("n1", "cloud1", True)])
-    monkeypatch.setattr(_swarm._gossip, "listens", lambda address: False)
+    monkeypatch.setattr(docker_gossip, "listens", lambda address: False)
     engine = SwarmNode(docker, Run(), FOUNDER, 0.3)
     assert not engine.in_effect(engine.observe())
     assert SwarmNode(docker, Run(), FOUNDER, 0.3, wait=False).in_effect(engine.observe())
@@ -235,7 +236,7 @@ def test_a_node_in_a_swarm_that_does_not_gossip_is_waited_for(monkeypatch):
 def test_a_node_without_gossip_is_not_part_of_the_swarm(monkeypatch):
     docker = Engine()
     engine = SwarmNode(docker, Run(), FOUNDER, 0.3)
-    monkeypatch.setattr(_swarm._gossip, "listens", lambda address: False)
+    monkeypatch.setattr(docker_gossip, "listens", lambda address: False)
     apply(engine.plan(engine.observe()), engine.perform)
     with pytest.raises(OversshError, match=r"the start of the swarm's gossip did not happen.*agentInit"):
         engine.wait()
@@ -416,7 +417,7 @@ class Host(Run):
 def test_an_engine_that_keeps_its_gossip_is_restarted_where_nobody_notices(
     monkeypatch, gossip, state, policy, restarts, words
 ):
-    monkeypatch.setattr(_swarm, "GOSSIP_SECONDS", 0.1)
+    monkeypatch.setattr(swarm_engine, "GOSSIP_SECONDS", 0.1)
     docker = Engine("active", False)
     kept = {"RestartPolicy": {"Name": policy}}
     docker.hosted = [{"Id": "c", "Names": ["/web"], "State": state, "HostConfig": kept}]
@@ -454,7 +455,7 @@ class Kept(Engine):
 
 @pytest.mark.parametrize("remembers", ["inactive", "locked"])
 def test_a_bridge_of_a_forgotten_swarm_goes_with_a_restart_that_nobody_notices(monkeypatch, gossip, remembers):
-    monkeypatch.setattr(_swarm, "BRIDGE_SECONDS", 0.1)
+    monkeypatch.setattr(swarm_engine, "BRIDGE_SECONDS", 0.1)
     gossip["stuck"] = True
     docker = Kept(gossip)
     docker.remembers = remembers
@@ -468,7 +469,7 @@ def test_a_bridge_of_a_forgotten_swarm_goes_with_a_restart_that_nobody_notices(m
 
 
 def test_a_bridge_of_a_forgotten_swarm_names_the_way_out_where_containers_run(monkeypatch, gossip):
-    monkeypatch.setattr(_swarm, "BRIDGE_SECONDS", 0.1)
+    monkeypatch.setattr(swarm_engine, "BRIDGE_SECONDS", 0.1)
     gossip["stuck"] = True
     docker = Kept(gossip)
     docker.hosted = [{"Id": "c", "Names": ["/web"], "State": "running", "HostConfig": {}}]
@@ -478,7 +479,7 @@ def test_a_bridge_of_a_forgotten_swarm_names_the_way_out_where_containers_run(mo
 
 
 def test_a_manager_that_answers_no_more_is_named_at_once(monkeypatch):
-    monkeypatch.setattr(_swarm, "stuck_manager", lambda: "Docker waits for the manager at 172.30.0.9")
+    monkeypatch.setattr(swarm_engine, "stuck_manager", lambda: "Docker waits for the manager at 172.30.0.9")
 
     class Waits(Engine):
         def info(self):

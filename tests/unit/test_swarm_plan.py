@@ -6,8 +6,8 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._swarm_model import (
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.model import (
     Desired,
     Entry,
     Observed,
@@ -16,7 +16,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._swarm_model import 
     endpoint,
     token_digest,
 )
-from ansible_collections.overssh.swarm.plugins.module_utils._swarm_plan import plan_node
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.plan import plan_node
 from hypothesis import given
 from hypothesis import strategies as st
 

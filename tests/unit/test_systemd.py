@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _systemd
-from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer
-from ansible_collections.overssh.swarm.plugins.module_utils._systemd import Systemd
+from ansible_collections.overssh.swarm.plugins.module_utils._core.command import Answer
+from ansible_collections.overssh.swarm.plugins.module_utils._linux import systemd as linux_systemd
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.systemd import Systemd
 
 TWO = """\
 Id=overssh-tun1.service
@@ -39,7 +39,7 @@ class Told:
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(_systemd, "UNIT_FOLDER", str(tmp_path))
+    monkeypatch.setattr(linux_systemd, "UNIT_FOLDER", str(tmp_path))
     return tmp_path
 
 

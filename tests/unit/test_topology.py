@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _fleet, _routing
+from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet import plan as fleet_plan
+from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet import routing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -362,7 +363,7 @@ def test_nobody_else_is_concerned_when_a_node_comes_or_goes(
     other = dict([*items[:place], ("newcomer", newcomer), *items[place:]])
     gone = data.draw(st.sampled_from(leaves)) if leaves else None
     for changed in (other, {name: each for name, each in fleet.items() if name != gone}):
-        second = _fleet.plan(changed, {name: found.get(name, host()) for name in changed})
+        second = fleet_plan.plan(changed, {name: found.get(name, host()) for name in changed})
         if second["problems"]:
             assert second["problems"] == ["the group has 1 host; a fleet takes two or more."]
             continue
@@ -389,8 +390,8 @@ def test_hubs_route_by_a_table_of_its_own_what_comes_from_a_hub() -> None:
         for name in plan["nodes"]
     }
     assert between == {
-        "cloud1": [_routing.HUBS_TABLE],
-        "cloud2": [_routing.HUBS_TABLE],
+        "cloud1": [routing.HUBS_TABLE],
+        "cloud2": [routing.HUBS_TABLE],
         "edge1": [],
         "edge2": [],
     }

@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _tun_routing
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._plan import Plan
-from ansible_collections.overssh.swarm.plugins.module_utils._systemd import UnitState
-from ansible_collections.overssh.swarm.plugins.module_utils._tun_managers import MANAGERS, Manager
-from ansible_collections.overssh.swarm.plugins.module_utils._tun_model import (
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.plan import Plan
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.systemd import UnitState
+from ansible_collections.overssh.swarm.plugins.module_utils._tun import routing
+from ansible_collections.overssh.swarm.plugins.module_utils._tun.managers import MANAGERS, Manager
+from ansible_collections.overssh.swarm.plugins.module_utils._tun.model import (
     Address,
     Desired,
     Device,
@@ -24,7 +24,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._tun_model import (
     route_from,
     steps_to,
 )
-from ansible_collections.overssh.swarm.plugins.module_utils._tun_unit import unit_name, unit_text
+from ansible_collections.overssh.swarm.plugins.module_utils._tun.unit import unit_name, unit_text
 
 UNIT = unit_name("tun1001")
 ADDRESS = Address("172.30.0.2", 32, "172.30.0.1")
@@ -264,14 +264,14 @@ def test_ipv6_takes_larger_packets() -> None:
 def test_an_older_kernel_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch, host_forwards: bool) -> None:
     """Linux 6.17 and later can forward IPv6 by device, and nothing older runs here."""
     switches = {"/proc/sys/net/ipv6/conf/all/forwarding": f"{host_forwards:d}\n"}
-    monkeypatch.setattr(_tun_routing, "read_text", switches.get)
-    monkeypatch.setattr(_tun_routing.os.path, "exists", switches.__contains__)
-    assert _tun_routing.forwarding_6("tun1001") is host_forwards
-    _tun_routing.set_forwarding_6("tun1001", host_forwards)
+    monkeypatch.setattr(routing, "read_text", switches.get)
+    monkeypatch.setattr(routing.os.path, "exists", switches.__contains__)
+    assert routing.forwarding_6("tun1001") is host_forwards
+    routing.set_forwarding_6("tun1001", host_forwards)
     with pytest.raises(
         OversshError, match=r"this kernel is older than 6\.17 and forwards IPv6 for the whole host or not"
     ):
-        _tun_routing.set_forwarding_6("tun1001", not host_forwards)
+        routing.set_forwarding_6("tun1001", not host_forwards)
 
 
 def test_the_unit_says_the_same_as_the_module() -> None:

@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _tun_managers
-from ansible_collections.overssh.swarm.plugins.module_utils._command import Answer
-from ansible_collections.overssh.swarm.plugins.module_utils._tun_managers import (
+from ansible_collections.overssh.swarm.plugins.module_utils._core.command import Answer
+from ansible_collections.overssh.swarm.plugins.module_utils._tun import managers as tun_managers
+from ansible_collections.overssh.swarm.plugins.module_utils._tun.managers import (
     MANAGERS,
     NETWORK_MANAGER,
     NETWORKD,
@@ -113,6 +113,6 @@ def test_what_one_lets_go_of_is_waited_for(
     host = Host("active", lists=[held, held, free])
     assert tell(host, here(manager, tmp_path)) == []
     assert host.asked.count(manager.states) == 3
-    monkeypatch.setattr(_tun_managers, "LETS_GO", 0.1)
+    monkeypatch.setattr(tun_managers, "LETS_GO", 0.1)
     (said,) = tell(Host("active", lists=[held]), here(manager, tmp_path))
     assert f"{manager.name} was told to leave our devices alone, and goes on with tun1001, as somebody" in said

@@ -8,8 +8,8 @@ import dataclasses
 import json
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_explain import Finding, explain
-from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_journal import attempts_of
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.diagnosis import Finding, explain
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.journal import attempts_of
 
 from tests.unit.tunnel_journal import (
     CHANGED_KEY,

@@ -8,7 +8,7 @@ import os
 import struct
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._icmp import (
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.icmp import (
     answer_to,
     checksum,
     echo,

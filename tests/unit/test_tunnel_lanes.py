@@ -7,8 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._several import checked
-from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_lanes import lanes_at_start, lanes_of
+from ansible_collections.overssh.swarm.plugins.module_utils._core.several import checked
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.lanes import lanes_at_start, lanes_of
 from ansible_collections.overssh.swarm.plugins.modules.ssh_tunnel import LINK
 
 

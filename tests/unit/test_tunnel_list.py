@@ -7,7 +7,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_list import link_names, warnings_of
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.info import link_names, warnings_of
 
 from tests.unit.stream_helper import load
 

@@ -9,20 +9,20 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._tunnel import has_aes
-from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_model import (
-    Link,
-    default_ciphers,
-    fingerprint,
-    link_of,
-)
-from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_texts import (
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.config import (
     ConfFacts,
     conf_facts,
     conf_text,
     known_hosts_text,
     unit_text,
+)
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.engine import has_aes
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.model import (
+    Link,
+    default_ciphers,
+    fingerprint,
+    link_of,
 )
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"

@@ -7,8 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._tunnel import Local
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.engine import Local
 from ansible_collections.overssh.swarm.plugins.modules.ssh_tunnel import LINK, wanted_of
 
 # As AnsibleModule hands them over: what the user leaves out is None.

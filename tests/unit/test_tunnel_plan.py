@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._plan import Step
-from ansible_collections.overssh.swarm.plugins.module_utils._systemd import UnitState
-from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_plan import Observed, plan_link
-from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_texts import Texts
+from ansible_collections.overssh.swarm.plugins.module_utils._core.plan import Step
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.systemd import UnitState
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.config import Texts
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.plan import Observed, plan_link
 
 TEXTS = Texts("conf\n", "keys\n", "unit\n")
 NOTHING = Observed(None, None, UnitState(None, False, "inactive"))

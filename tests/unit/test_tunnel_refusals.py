@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_texts import unit_text
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.config import unit_text
 
 from tests.unit.test_tunnel_model import link
 from tests.unit.tunnel_journal import CHANGED_KEY, CONNECTED, DENIED, PENALTY

@@ -10,8 +10,8 @@ from typing import Any
 import jinja2
 import pytest
 import yaml
-from ansible_collections.overssh.swarm.plugins.module_utils import _sshd
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _sshd as _sshd_plan
+from ansible_collections.overssh.swarm.plugins.module_utils._sshd import facts as sshd_facts
+from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet import sshd_match as _sshd_plan
 from jinja2.nativetypes import NativeEnvironment
 
 ROLE = Path(__file__).resolve().parents[2] / "roles" / "tunnel"
@@ -156,4 +156,4 @@ def test_what_the_plan_expects_of_sshd_is_what_it_is_told(links: list[str], tran
     told = [line.strip() for line in rendered("sshd.conf.j2", *links).splitlines()]
     expected = _sshd_plan.held(transports, jump=any("passes" in link for link in links))
     assert {f"{keyword} {value}" for keyword, value in expected.items()} <= set(told)
-    assert set(expected) <= set(_sshd.REHEARSED), "what is not tried out beforehand would be found too late"
+    assert set(expected) <= set(sshd_facts.REHEARSED), "what is not tried out beforehand would be found too late"

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_explain import Finding
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.diagnosis import Finding
 
 from tests.unit.stream_helper import load
 from tests.unit.tunnel_journal import CHANGED_KEY, CONNECTED, DENIED, PENALTY, REMOTE, VERSION, found

@@ -7,9 +7,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _account_info
+from ansible_collections.overssh.swarm.plugins.module_utils._account import info as account_info
 from ansible_collections.overssh.swarm.plugins.modules import ssh_tunnel, tun_interface
-from ansible_collections.overssh.swarm.plugins.plugin_utils._tunnel_tasks import interfaces, links, prepared
+from ansible_collections.overssh.swarm.plugins.plugin_utils._roles.tunnel_tasks import interfaces, links, prepared
 
 from tests.unit.fleets import planned
 
@@ -64,8 +64,8 @@ def found(tmp_path) -> dict[str, Any]:
     keys.chmod(0o644)
     tmp_path.chmod(0o755)
     files = {
-        "/etc/overssh": _account_info.file(str(tmp_path)),
-        "/etc/overssh/authorized_keys": _account_info.file(str(keys)),
+        "/etc/overssh": account_info.file(str(tmp_path)),
+        "/etc/overssh/authorized_keys": account_info.file(str(keys)),
     }
     for each in files.values():
         assert each is not None

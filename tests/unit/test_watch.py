@@ -10,15 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _watch
-from ansible_collections.overssh.swarm.plugins.module_utils._source import program_files
-from ansible_collections.overssh.swarm.plugins.module_utils._systemd import NO_UNIT, UnitState
-from ansible_collections.overssh.swarm.plugins.module_utils._watch import Watch, plan_watch, unit_text
+from ansible_collections.overssh.swarm.plugins.module_utils._core.source import program_files
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.systemd import NO_UNIT, UnitState
+from ansible_collections.overssh.swarm.plugins.module_utils._watcher import unit as watcher_unit
+from ansible_collections.overssh.swarm.plugins.module_utils._watcher.unit import Watch, plan_watch, unit_text
 
 NOTHING = Watch({}, NO_UNIT)
-PROGRAM = program_files(_watch.PROGRAM_FOLDER, _watch.PROGRAM)
+PROGRAM = program_files(watcher_unit.PROGRAM_FOLDER, watcher_unit.PROGRAM)
 FINISHED = Watch(PROGRAM, UnitState(unit_text(), True, "active"))
-OTHER_PROGRAM = {**FINISHED.program, f"{_watch.PROGRAM_FOLDER}/_watcher.py": "pass\n"}
+OTHER_PROGRAM = {**FINISHED.program, f"{watcher_unit.PROGRAM_FOLDER}/_watcher/program.py": "pass\n"}
 
 
 def actions(wanted: bool, found: Watch) -> list[str]:
@@ -49,20 +49,23 @@ def test_a_change_of_the_watcher_is_taken_back_in_the_order_that_starts_the_old_
 
 
 def test_its_program_needs_nothing_but_python_and_what_comes_along() -> None:
-    for text in PROGRAM.values():
+    for path, text in PROGRAM.items():
+        room = Path(path).parent.name
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.ImportFrom) and node.level:
-                assert node.module in _watch.PROGRAM
+                assert (f"{room}.{node.module}" if node.level == 1 else node.module) in watcher_unit.PROGRAM
 
 
 def test_what_it_leaves_alone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = tmp_path / "left_alone.json"
-    monkeypatch.setattr(_watch, "LEFT_ALONE", str(told))
-    assert (_watch.devices_left_alone(), _watch.rules_left_alone()) == ([], [])
+    monkeypatch.setattr(watcher_unit, "LEFT_ALONE", str(told))
+    assert (watcher_unit.devices_left_alone(), watcher_unit.rules_left_alone()) == ([], [])
     entries = [
         {"subject": "tun1001", "what": "the MTU 9000", "by": "nmcli (process 7)"},
         {"subject": "firewall", "what": "rules", "by": "the program nft"},
     ]
     told.write_text(json.dumps(entries), encoding="utf-8")
-    assert _watch.devices_left_alone() == [{"device": "tun1001", "what": "the MTU 9000", "by": "nmcli (process 7)"}]
-    assert _watch.rules_left_alone() == ["the program nft"]
+    assert watcher_unit.devices_left_alone() == [
+        {"device": "tun1001", "what": "the MTU 9000", "by": "nmcli (process 7)"}
+    ]
+    assert watcher_unit.rules_left_alone() == ["the program nft"]

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._netlink import messages
-from ansible_collections.overssh.swarm.plugins.module_utils._tun_model import Address, Desired, Route
-from ansible_collections.overssh.swarm.plugins.module_utils._tun_unit import unit_text
-from ansible_collections.overssh.swarm.plugins.module_utils._watcher_devices import KINDS, concerns, parts, subject
-from ansible_collections.overssh.swarm.plugins.module_utils._watcher_fights import ROUND_SECONDS, ROUNDS, TRUCE, Fights
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.netlink import messages
+from ansible_collections.overssh.swarm.plugins.module_utils._tun.model import Address, Desired, Route
+from ansible_collections.overssh.swarm.plugins.module_utils._tun.unit import unit_text
+from ansible_collections.overssh.swarm.plugins.module_utils._watcher.devices import KINDS, concerns, parts, subject
+from ansible_collections.overssh.swarm.plugins.module_utils._watcher.fights import ROUND_SECONDS, ROUNDS, TRUCE, Fights
 
 TEXT = unit_text(
     Desired(

@@ -11,9 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils import _guard, _proc, _way_in
-from ansible_collections.overssh.swarm.plugins.module_utils._errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._way_in import Above, Way, way_in
+from ansible_collections.overssh.swarm.plugins.module_utils._checkpoint import engine as checkpoint
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._linux import proc
+from ansible_collections.overssh.swarm.plugins.module_utils._linux import way_in as linux_way_in
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.way_in import Above, Way, way_in
 
 MODULE = Above(900, 800, 500.0)
 SHELL = Above(800, 700, 499.0)
@@ -57,8 +59,8 @@ TCP = """\
 
 
 def test_a_connection_to_somebody_else_is_none_to_this_host() -> None:
-    assert _proc.sockets(TCP) == _proc.Sockets(frozenset({"100"}), frozenset({"200"}))
-    assert _proc.sockets("") == _proc.Sockets(frozenset(), frozenset())
+    assert proc.sockets(TCP) == proc.Sockets(frozenset({"100"}), frozenset({"200"}))
+    assert proc.sockets("") == proc.Sockets(frozenset(), frozenset())
 
 
 def test_the_kernel_is_read_as_it_is() -> None:
@@ -72,7 +74,7 @@ def test_the_kernel_is_read_as_it_is() -> None:
         "connection.close(); os.wait()\n"
     )
     ask = (
-        "from ansible_collections.overssh.swarm.plugins.module_utils import _way_in as w; "
+        "from ansible_collections.overssh.swarm.plugins.module_utils._linux import way_in as w; "
         "print(w.found().connected, w.now() - w.found().since < 60)"
     )
     began = subprocess.Popen(
@@ -90,7 +92,7 @@ def test_the_kernel_is_read_as_it_is() -> None:
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A change under guard that was made 500 seconds after the boot."""
-    monkeypatch.setattr(_guard, "FOLDER", str(tmp_path))
+    monkeypatch.setattr(checkpoint, "FOLDER", str(tmp_path))
     folder = tmp_path / "firewall"
     folder.mkdir()
     (folder / "deadline").write_text("1800000000.000\n")
@@ -99,22 +101,22 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_what_began_after_the_change_proves_it(made: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_way_in, "found", lambda: Way(500.01, connected=True))
-    _guard.require_proof(made)
+    monkeypatch.setattr(linux_way_in, "found", lambda: Way(500.01, connected=True))
+    checkpoint.require_proof(made)
 
 
 def test_where_nothing_is_on_trial_nothing_is_to_be_proved(made: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_way_in, "found", lambda: None)
-    _guard.require_proof("another")
+    monkeypatch.setattr(linux_way_in, "found", lambda: None)
+    checkpoint.require_proof("another")
 
 
 def test_a_change_of_an_unknown_moment_is_proved_by_nothing(
     made: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / made / "changed").unlink()
-    monkeypatch.setattr(_way_in, "found", lambda: Way(500.01, connected=True))
+    monkeypatch.setattr(linux_way_in, "found", lambda: Way(500.01, connected=True))
     with pytest.raises(OversshError, match="was not confirmed"):
-        _guard.require_proof(made)
+        checkpoint.require_proof(made)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_a_change_of_an_unknown_moment_is_proved_by_nothing(
     ],
 )
 def test_anything_else_does_not(made: str, monkeypatch: pytest.MonkeyPatch, way: Way | None, said: str) -> None:
-    monkeypatch.setattr(_way_in, "found", lambda: way)
+    monkeypatch.setattr(linux_way_in, "found", lambda: way)
     with pytest.raises(OversshError, match=said) as told:
-        _guard.require_proof(made)
+        checkpoint.require_proof(made)
     assert told.value.answer == {"unproved": True}

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils import _fleet, _ways
+from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet import plan as fleet_plan
+from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet import ways
 
 from tests.unit.fleets import host, planned, settled
 
@@ -19,7 +20,7 @@ FLEET: dict[str, dict[str, Any]] = {
 
 def test_hosts_are_told_whom_they_dial_and_from_where_they_are() -> None:
     dial = {"peer": "cloud1", "host": "198.51.100.7", "port": 2222}
-    assert _ways.ways(FLEET) == {
+    assert ways.ways(FLEET) == {
         "cloud1": {"dials": [], "dialled_by": [{"name": "edge1", "address": "192.0.2.21"}]},
         "edge1": {"dials": [dial], "dialled_by": []},
         "edge2": {"dials": [dial], "dialled_by": []},
@@ -29,17 +30,17 @@ def test_hosts_are_told_whom_they_dial_and_from_where_they_are() -> None:
 def test_through_a_jump_host_that_one_is_dialled() -> None:
     fleet = {**FLEET, "inner": {"overssh_hub": True, "overssh_jump": "cloud1", "ansible_host": "10.9.9.9"}}
     first = {"peer": "cloud1", "host": "198.51.100.7", "port": 2222}
-    assert _ways.ways(fleet)["edge1"]["dials"] == [first, first]
+    assert ways.ways(fleet)["edge1"]["dials"] == [first, first]
 
 
 def test_wrong_settings_are_no_trouble_here() -> None:
-    assert _ways.ways({"a": {"overssh_hub": "perhaps"}, "b": {"overssh_jump": "nobody"}})["a"]["dials"] == []
+    assert ways.ways({"a": {"overssh_hub": "perhaps"}, "b": {"overssh_jump": "nobody"}})["a"]["dials"] == []
 
 
 def test_a_preflight_that_passes_says_in_three_lines_what_it_found_and_what_site_would_do() -> None:
     docker = {"swarm": "inactive", "version": "26.1.5"}
     found = {name: host(docker=docker) for name in FLEET}
-    assert _fleet.plan(FLEET, found)["summary"] == [
+    assert fleet_plan.plan(FLEET, found)["summary"] == [
         "Found: 3 hosts fit to take part, Docker 26.1.5; cloud1 as hub, cloud1 as manager.",
         "Plan: edge1 and edge2 dial cloud1 at 198.51.100.7 port 2222; underlay 172.30.0.0/16, overlay network overssh "
         "10.200.0.0/24.",
@@ -53,11 +54,11 @@ def test_of_a_finished_fleet_it_says_that_nothing_is_left() -> None:
     found = settled(plan)
     for name, answer in found.items():
         answer["host"]["docker"] = {"swarm": "active", "swarm_address": plan["addresses"][name]}
-    assert _fleet.plan(FLEET, found)["summary"][2] == (
+    assert fleet_plan.plan(FLEET, found)["summary"][2] == (
         "site would find all links made and all hosts in the swarm, see that firewalls and networks are so too, and "
         "verify."
     )
-    grown = _fleet.plan({**FLEET, "edge3": {}}, {**found, "edge3": host()})
+    grown = fleet_plan.plan({**FLEET, "edge3": {}}, {**found, "edge3": host()})
     assert grown["summary"][2].startswith("site would make 1 link of 3, join edge3 to the swarm, open")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.plugin_utils._whole_run import PARTS, refusal
+from ansible_collections.overssh.swarm.plugins.plugin_utils._roles.whole_run import PARTS, refusal
 
 PROJECT = Path(__file__).resolve().parents[2]
 

@@ -9,9 +9,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_cause import Context
-from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_explain import Finding, explain
-from ansible_collections.overssh.swarm.plugins.module_utils._tunnel_journal import attempts_of
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.causes import Context
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.diagnosis import Finding, explain
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.journal import attempts_of
 
 OFFERED = "SHA256:4hZ8lNlrIuGwFVFetJ36BB00fs3GbqLCq90jpdDOUxo"
 CONTEXT = Context(

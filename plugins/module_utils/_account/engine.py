@@ -1,0 +1,284 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine of tunnel_account: the account that tunnels run as, its key, its programs, and who is let in as it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import grp
+import os
+import pwd
+import shutil
+import stat
+from typing import Any
+
+from .._checkpoint import engine as checkpoint
+from .._core.command import Runner
+from .._core.engine import Engine
+from .._core.errors import OversshError
+from .._core.files import read_text, remove, remove_empty_folder, write_text
+from .._core.plan import Plan, Step
+from .._core.wait import WaitError, wait_until
+from .._linux.systemd import Systemd
+from .._sshd import facts as sshd_facts
+from .info import public_key
+from .model import (
+    AUTHORIZED_KEYS,
+    COMMENT,
+    FILE_MODE,
+    FOLDER_MODE,
+    GUARD,
+    HOME,
+    KEY,
+    KEY_MODE,
+    KEYS,
+    KEYS_MODE,
+    PROGRAMS,
+    Desired,
+    Entry,
+    Observed,
+    Path,
+    plan_account,
+)
+
+# userdel's exit statuses: the account is in use, and there is none.
+IN_USE, UNKNOWN = 8, 6
+ENDING_SECONDS = 15.0
+
+
+class Account(Engine[Observed]):
+    """One account on this host."""
+
+    def __init__(self, desired: Desired, run: Runner, tries: bool = False, rollback_timeout: int = 60) -> None:
+        """tries: have the host take a change of sshd back after rollback_timeout seconds, unless it is confirmed."""
+        self._desired = desired
+        self._run = run
+        self._tries = tries
+        self._rollback_timeout = rollback_timeout
+        self._guarded = False
+        # Whether a change of before is on trial.
+        self._waits = False
+        self._systemd = Systemd(run)
+
+    @functools.cached_property
+    def _unit(self) -> str:
+        """sshd's; all processes are gone through for it, so it is looked for once, before the first change."""
+        return sshd_facts.service()
+
+    def take_back_left(self) -> None:
+        """Take back what a run that was broken off has left on trial: it would go later, from under this one."""
+        checkpoint.take_back(self._systemd, GUARD)
+
+    def forget_left(self) -> None:
+        """Have what is on trial stay as it is: all of it is going to be removed anyway."""
+        checkpoint.forget(self._systemd, GUARD)
+
+    def observe(self) -> Observed:
+        """The account, all files of ours around it, and what sshd holds of it, where that is asked for."""
+        wanted = self._desired
+        waiting = checkpoint.find(GUARD)
+        self._waits = waiting is not None and waiting.taken_back is None
+        asked = not wanted.present or wanted.sshd_config is not None
+        main = (read_text(sshd_facts.MAIN) or "") if asked else ""
+        rehearsed: list[str] = []
+        if wanted.present and wanted.sshd_config:
+            rehearsed = sshd_facts.rehearse(self._run, main, wanted.sshd_config, wanted.name)
+        names = [AUTHORIZED_KEYS, sshd_facts.OUR_DROP_IN, *(f"{PROGRAMS}/{name}" for name in wanted.programs)]
+        found = {path: _path(path) for path in (HOME, KEYS, PROGRAMS, *names)}
+        found[KEY] = _path(KEY, reads=False)
+        return Observed(
+            entry=_entry(wanted.name),
+            paths={path: each for path, each in found.items() if each is not None},
+            public_key=public_key(),
+            main=main,
+            effective=tuple(sshd_facts.effective(self._run, wanted.name)) if rehearsed else (),
+            rehearsed=tuple(rehearsed),
+        )
+
+    def plan(self, observed: Observed) -> Plan:
+        """See plan_account."""
+        return plan_account(self._desired, observed)
+
+    def perform(self, step: Step) -> None:
+        """Do one step."""
+        args = step.args
+        if step.action == "sshd":
+            self._tell_sshd(args["texts"])
+        elif step.action == "file":
+            _write(args["path"], args["text"])
+        elif step.action == "mkdir":
+            _own_folder(args["path"], 0, 0, FOLDER_MODE)
+        elif step.action == "rmdir":
+            remove_empty_folder(args["path"])
+        elif step.action == "rmtree":
+            _rmtree(args["path"])
+            remove_empty_folder(os.path.dirname(args["path"]))
+        elif step.action == "make":
+            self._make(args["name"], args["shell"])
+        elif step.action == "shell":
+            self._run(["usermod", "--shell", args["shell"], args["name"]])
+        elif step.action == "unmake":
+            self._unmake(args["name"])
+        elif step.action == "key":
+            self._make_key(args["name"], args["comment"])
+        elif step.action == "own_key":
+            _own_key(args["name"])
+        else:
+            _rmtree(KEYS)
+
+    def in_effect(self, observed: Observed) -> bool:
+        """Nothing is waited for."""
+        return True
+
+    def result(self, observed: Observed) -> dict[str, Any]:
+        """The public half of the key, and what waits to be confirmed."""
+        return {
+            "public_key": observed.public_key,
+            "pending": self._waits,
+            "guard": GUARD if self._waits else "",
+        }
+
+    def _tell_sshd(self, texts: dict[str, str | None]) -> None:
+        """Change what sshd reads, and have it read that; or nothing of it."""
+        if self._tries and not self._guarded:
+            files = tuple(os.path.realpath(path) for path in texts)
+            wanted = checkpoint.Wanted(files, tuple(filter(None, [self._unit])), self._rollback_timeout)
+            checkpoint.bring_about(self._systemd, GUARD, "armed", wanted, rehearsal=False)
+            self._guarded = True
+            self._change_sshd(texts)
+            checkpoint.changed(GUARD)
+        else:
+            self._change_sshd(texts)
+            self._unguard()
+
+    def _change_sshd(self, texts: dict[str, str | None]) -> None:
+        before = {path: read_text(path) for path in texts}
+        try:
+            for path, text in texts.items():
+                _write(path, text)
+            self._reload()
+        except OversshError:
+            for path, text in before.items():
+                _write(path, text)
+            self._reload()
+            self._unguard()
+            raise
+
+    def _reload(self) -> None:
+        """Have sshd read its files, where one listens; one that is started for each connection does so by itself."""
+        if self._desired.present or self._unit:
+            self._run(["sshd", "-t"])
+        if self._unit:
+            sshd_facts.reload(self._systemd, self._unit)
+
+    def _unguard(self) -> None:
+        if self._guarded:
+            checkpoint.forget(self._systemd, GUARD)
+            self._guarded = False
+
+    def _make(self, name: str, shell: str) -> None:
+        """With "*" for a password nobody can log in with one, and sshd does not call the account locked."""
+        group = ["--gid", name] if _has_group(name) else ["--user-group"]
+        about = ["--comment", COMMENT, "--home-dir", HOME, "--no-create-home", "--shell", shell, "--password", "*"]
+        self._run(["useradd", "--system", *group, *about, name])
+
+    def _unmake(self, name: str) -> None:
+        """End its sessions, and wait for that: logind keeps a session's service manager for some seconds longer."""
+        # Hosts without logind, and without a session, say that there is nothing to end.
+        self._run(["loginctl", "terminate-user", name], check=False)
+        try:
+            wait_until(lambda: self._deleted(name), ENDING_SECONDS, "the end of its processes")
+        except WaitError as error:
+            raise OversshError(f"{error}; see `ps -u {name}`") from error
+        # What others have left in it is theirs.
+        remove_empty_folder(HOME)
+
+    def _deleted(self, name: str) -> bool:
+        answer = self._run(["userdel", name], check=False)
+        if answer.rc not in (0, IN_USE, UNKNOWN):
+            raise OversshError(f"userdel {name}: {answer.stderr.strip() or answer.rc}")
+        return answer.rc != IN_USE
+
+    def _make_key(self, name: str, comment: str) -> None:
+        """The public half first: where there is a key, there are both."""
+        entry = pwd.getpwnam(name)
+        _own_folder(KEYS, entry.pw_uid, entry.pw_gid, KEYS_MODE)
+        draft = f"{KEY}.new"
+        remove(draft)
+        self._run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", draft])
+        try:
+            for path in (f"{draft}.pub", draft):
+                os.chown(path, entry.pw_uid, entry.pw_gid)
+            os.rename(f"{draft}.pub", f"{KEY}.pub")
+            os.rename(draft, KEY)
+        except OSError as error:
+            raise OversshError(f"can't write {KEY}: {error}") from error
+
+
+def _entry(name: str) -> Entry | None:
+    try:
+        found = pwd.getpwnam(name)
+    except KeyError:
+        return None
+    return Entry(found.pw_uid, found.pw_gid, found.pw_gecos, found.pw_dir, found.pw_shell)
+
+
+def _has_group(name: str) -> bool:
+    with contextlib.suppress(KeyError):
+        return bool(grp.getgrnam(name))
+    return False
+
+
+def _path(path: str, reads: bool = True) -> Path | None:
+    """A file or folder; reads: whether its text is wanted."""
+    try:
+        found = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    text = None
+    if stat.S_ISREG(found.st_mode):
+        text = (read_text(path) or "") if reads else ""
+    return Path(text, found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode))
+
+
+def _write(path: str, text: str | None) -> None:
+    """A file of root's, or none; one that is there keeps its owner and its permissions where it is not ours."""
+    if text is None or text == "":
+        remove(path)
+        return
+    if path != sshd_facts.MAIN:
+        write_text(path, text, FILE_MODE)
+        return
+    path = os.path.realpath(path)
+    found = _path(path) or Path(None, 0, 0, FILE_MODE)
+    write_text(path, text, found.mode)
+    os.chown(path, found.uid, found.gid)
+
+
+def _own_folder(path: str, uid: int, gid: int, mode: int) -> None:
+    try:
+        os.makedirs(path, exist_ok=True)
+        os.chown(path, uid, gid)
+        os.chmod(path, mode)
+    except OSError as error:
+        raise OversshError(f"can't make {path}: {error}") from error
+
+
+def _own_key(name: str) -> None:
+    entry = pwd.getpwnam(name)
+    _own_folder(KEYS, entry.pw_uid, entry.pw_gid, KEYS_MODE)
+    try:
+        os.chown(KEY, entry.pw_uid, entry.pw_gid)
+        os.chmod(KEY, KEY_MODE)
+    except OSError as error:
+        raise OversshError(f"can't give {KEY} to {name}: {error}") from error
+
+
+def _rmtree(path: str) -> None:
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OversshError(f"can't remove {path}: {error}") from error

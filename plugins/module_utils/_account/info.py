@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The account of the tunnels, with all that is theirs on a host besides devices and links; only looks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pwd
+import stat
+from pathlib import Path
+from typing import Any
+
+from .._checkpoint import engine as checkpoint
+from .._core.command import CommandError, Runner
+from .._core.files import read_text
+from .._sshd import facts as sshd_facts
+from .model import AUTHORIZED_KEYS, GUARD, HOME, KEY, PROGRAMS
+
+PATHS = (HOME, AUTHORIZED_KEYS, PROGRAMS, f"{PROGRAMS}/stream.py", f"{PROGRAMS}/watch.py", sshd_facts.OUR_DROP_IN)
+
+
+def look(run: Runner, user: str, sshd: bool) -> dict[str, Any]:
+    """All of it; user: the account that tunnels log in to, sshd: whether there is one to ask."""
+    files = {path: found for path in PATHS if (found := file(path)) is not None}
+    block = sshd_facts.OUR_BLOCK.search(read_text(sshd_facts.MAIN) or "")
+    ours = sshd_facts.OUR_DROP_IN in files or block is not None
+    return {
+        "account": account(user),
+        "public_key": public_key(),
+        "files": files,
+        "block": "" if block is None else sshd_facts.inside(block[0]),
+        "guarded": checkpoint.find(GUARD) is not None,
+        "effective": _effective(run, user) if sshd and ours else [],
+    }
+
+
+def _effective(run: Runner, user: str) -> list[str]:
+    """What holds for the account now, nothing where sshd does not take its configuration."""
+    try:
+        return sshd_facts.effective(run, user)
+    except CommandError:
+        return []
+
+
+def public_key() -> str:
+    """The public half of the account's key, empty where it has none."""
+    return (read_text(f"{KEY}.pub") or "").strip()
+
+
+def account(user: str) -> dict[str, str]:
+    """What an account is, empty where there is none of that name."""
+    try:
+        found = pwd.getpwnam(user)
+    except KeyError:
+        return {}
+    return {"comment": found.pw_gecos, "home": found.pw_dir, "shell": found.pw_shell}
+
+
+def file(path: str) -> dict[str, Any] | None:
+    """Whose a file or folder is, and what it holds; None where there is nothing of that name."""
+    try:
+        found = os.lstat(path)
+        content = Path(path).read_bytes() if stat.S_ISREG(found.st_mode) else b""
+    except OSError:
+        return None
+    return {
+        "uid": found.st_uid,
+        "gid": found.st_gid,
+        "mode": f"{stat.S_IMODE(found.st_mode):04o}",
+        "kind": stat.filemode(found.st_mode)[0],
+        "sha256": hashlib.sha256(content).hexdigest() if stat.S_ISREG(found.st_mode) else "",
+    }

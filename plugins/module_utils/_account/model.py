@@ -1,0 +1,272 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The account that tunnels run as and log in to, with all that is theirs on a host; pure.
+
+The account owns nothing but its key. Its programs, the keys that it lets in and what sshd is told are root's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .._core.errors import OversshError
+from .._core.plan import Plan, Step
+from .._sshd import facts as sshd_facts
+
+COMMENT = "overssh tunnels"
+HOME = "/etc/overssh"
+AUTHORIZED_KEYS = f"{HOME}/authorized_keys"
+KEYS = f"{HOME}/keys"
+KEY = f"{KEYS}/id_ed25519"
+PROGRAMS = "/usr/local/lib/overssh"
+# What a change of sshd's configuration is on trial as.
+GUARD = "sshd"
+FOLDER_MODE, FILE_MODE, KEYS_MODE, KEY_MODE = 0o755, 0o644, 0o700, 0o600
+
+
+@dataclass(frozen=True)
+class Desired:
+    """What is wanted of an account.
+
+    key: the comment of the one that it dials with, empty where it needs none. programs: texts of files in PROGRAMS by
+    name. authorized_keys, sshd_config: the text of each, empty for none, None where it is not asked for. effective:
+    lines that `sshd -T` has to print for the account.
+    """
+
+    name: str
+    present: bool = True
+    login_shell: str = "/bin/false"
+    key: str = ""
+    programs: Mapping[str, str] = field(default_factory=dict)
+    authorized_keys: str | None = None
+    sshd_config: str | None = None
+    effective: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An account as the host knows it."""
+
+    uid: int
+    gid: int
+    comment: str
+    home: str
+    shell: str
+
+
+@dataclass(frozen=True)
+class Path:
+    """A file or folder: its text, None where it is a folder; its owner, and its permissions."""
+
+    text: str | None
+    uid: int
+    gid: int
+    mode: int
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The host: the account, files and folders of ours by path, and sshd.
+
+    main: the text of sshd's own file. effective: what `sshd -T` prints for the account. rehearsed: what it would print
+    with the wanted configuration in its place; both in lines, of what ours decides.
+    """
+
+    entry: Entry | None
+    paths: Mapping[str, Path]
+    public_key: str = ""
+    main: str = ""
+    effective: tuple[str, ...] = ()
+    rehearsed: tuple[str, ...] = ()
+
+
+def plan_account(desired: Desired, observed: Observed) -> Plan:
+    """What has to be done, in the order in which it is safe."""
+    refuse_foreign(desired, observed)
+    steps = [*_present(desired, observed)] if desired.present else [*_absent(desired, observed)]
+    return Plan(_told(observed, desired), _wanted(observed, desired, steps), tuple(steps))
+
+
+def refuse_foreign(desired: Desired, observed: Observed) -> None:
+    """OversshError where the account of that name is somebody else's."""
+    entry = observed.entry
+    if desired.present and entry is not None and not ours(entry):
+        raise OversshError(
+            f"the account {desired.name} is there and not ours (its home is {entry.home}, its comment "
+            f"{entry.comment!r}); choose another name with overssh_user"
+        )
+
+
+def ours(entry: Entry) -> bool:
+    """Whether an account was made by this collection."""
+    return (entry.comment, entry.home) == (COMMENT, HOME)
+
+
+def _present(desired: Desired, observed: Observed) -> Iterator[Step]:
+    yield from _folder(HOME, observed)
+    yield from _entry(desired, observed)
+    if desired.key:
+        yield from _key(desired, observed)
+    if desired.programs:
+        yield from _folder(PROGRAMS, observed)
+    for name, text in desired.programs.items():
+        yield from file_steps(f"{PROGRAMS}/{name}", text, observed)
+    # Whoever is let in finds its key there as soon as sshd knows; nobody is let in by a key that is to go.
+    if desired.sshd_config:
+        yield from file_steps(AUTHORIZED_KEYS, desired.authorized_keys, observed)
+        yield from sshd_steps(desired, observed)
+    else:
+        yield from sshd_steps(desired, observed)
+        yield from file_steps(AUTHORIZED_KEYS, desired.authorized_keys, observed)
+
+
+def _absent(desired: Desired, observed: Observed) -> Iterator[Step]:
+    yield from sshd_steps(desired, observed)
+    yield from file_steps(AUTHORIZED_KEYS, "", observed)
+    if observed.entry is not None and ours(observed.entry):
+        args = {"name": desired.name, "shell": observed.entry.shell}
+        again = Step("make", f"make the account {desired.name} again", args)
+        yield Step("unmake", f"remove the account {desired.name}", args, again)
+    for folder in (KEYS, PROGRAMS):
+        if folder in observed.paths:
+            yield Step("rmtree", f"remove {folder}", {"path": folder})
+
+
+def _entry(desired: Desired, observed: Observed) -> Iterator[Step]:
+    args = {"name": desired.name, "shell": desired.login_shell}
+    if observed.entry is None:
+        unmake = Step("unmake", f"remove the account {desired.name}", args)
+        yield Step("make", f"make the account {desired.name}", args, unmake)
+    elif observed.entry.shell != desired.login_shell:
+        back = Step(
+            "shell", f"give {desired.name} its shell {observed.entry.shell}", {**args, "shell": observed.entry.shell}
+        )
+        yield Step("shell", f"give {desired.name} the shell {desired.login_shell}", args, back)
+
+
+def _key(desired: Desired, observed: Observed) -> Iterator[Step]:
+    args = {"name": desired.name, "comment": desired.key}
+    found = observed.paths.get(KEY)
+    if found is None:
+        yield Step("key", f"make a key for {desired.name}", args, Step("unkey", "remove the key", args))
+        return
+    owner = observed.entry.uid if observed.entry is not None else None
+    folder = observed.paths.get(KEYS)
+    if (
+        (found.uid, found.mode) != (owner, KEY_MODE)
+        or folder is None
+        or (folder.uid, folder.mode) != (owner, KEYS_MODE)
+    ):
+        yield Step("own_key", f"give the key to {desired.name} alone", args)
+
+
+def _folder(path: str, observed: Observed) -> Iterator[Step]:
+    found = observed.paths.get(path)
+    if found != Path(None, 0, 0, FOLDER_MODE):
+        undo = Step("rmdir", f"remove {path}", {"path": path}) if found is None else None
+        yield Step("mkdir", f"make the folder {path}", {"path": path}, undo)
+
+
+def file_steps(path: str, text: str | None, observed: Observed) -> Iterator[Step]:
+    """What makes a file have that text: an empty one is a file that is absent, None one that is not asked for."""
+    found = observed.paths.get(path)
+    if text is None or (not text and found is None) or found == Path(text, 0, 0, FILE_MODE):
+        return
+    before = None if found is None else found.text
+    back = Step("file", f"put {path} back", {"path": path, "text": before})
+    label = f"write {path}" if text else f"remove {path}"
+    yield Step("file", label, {"path": path, "text": text or None}, back)
+
+
+def sshd_steps(desired: Desired, observed: Observed) -> Iterator[Step]:
+    """One step for all of sshd's files and its reload, so that whoever takes it back takes back all of it."""
+    wanted = "" if not desired.present else desired.sshd_config
+    if wanted is None:
+        return
+    texts = sshd_texts(observed.main, wanted)
+    before = {sshd_facts.OUR_DROP_IN: _text(observed, sshd_facts.OUR_DROP_IN), sshd_facts.MAIN: observed.main or None}
+    changes = {path: text for path, text in texts.items() if (text or None) != before[path]}
+    if _badly_owned(observed):
+        changes[sshd_facts.OUR_DROP_IN] = texts[sshd_facts.OUR_DROP_IN]
+    refuse_undecided(desired, observed.rehearsed if changes else observed.effective)
+    if not changes:
+        return
+    label = f"tell sshd about {desired.name}" if wanted else f"have sshd forget {desired.name}"
+    back = Step("sshd", "put sshd's configuration back", {"texts": {path: before[path] for path in changes}})
+    yield Step("sshd", label, {"texts": changes}, back)
+
+
+def sshd_texts(main: str, wanted: str) -> dict[str, str]:
+    """What our drop-in and sshd's own file have to hold; empty for a file of ours that is not needed.
+
+    Where sshd reads drop-ins its own file is left alone. Elsewhere a block of ours comes after all else there, as a
+    Match block goes on to the next one.
+    """
+    others = sshd_facts.OUR_BLOCK.sub("", main)
+    if not wanted:
+        return {sshd_facts.OUR_DROP_IN: "", sshd_facts.MAIN: others}
+    if sshd_facts.includes_drop_ins(main):
+        return {sshd_facts.OUR_DROP_IN: wanted, sshd_facts.MAIN: others}
+    return {sshd_facts.OUR_DROP_IN: "", sshd_facts.MAIN: sshd_facts.with_block(main, wanted)}
+
+
+def refuse_undecided(desired: Desired, lines: tuple[str, ...]) -> None:
+    """OversshError where sshd would not hold to what it is told; lines: what it prints."""
+    lacking = [line for line in map(sshd_facts.small, desired.effective) if line not in lines]
+    if lacking and desired.sshd_config:
+        raise OversshError(
+            f'sshd does not hold to our Match block for {desired.name}: it lacks "{", ".join(lacking)}"; another Match '
+            f"block decides before ours, look in {sshd_facts.MAIN} and {sshd_facts.DROP_INS} for one that matches this "
+            "account"
+        )
+
+
+def _badly_owned(observed: Observed) -> bool:
+    found = observed.paths.get(sshd_facts.OUR_DROP_IN)
+    return found is not None and (found.uid, found.gid, found.mode) != (0, 0, FILE_MODE)
+
+
+def _text(observed: Observed, path: str) -> str | None:
+    found = observed.paths.get(path)
+    return None if found is None else found.text
+
+
+def _told(observed: Observed, desired: Desired) -> dict[str, Any]:
+    """The host in the diff's words."""
+    entry = observed.entry
+    told: dict[str, Any] = {"account": {} if entry is None else {"name": desired.name, "shell": entry.shell}}
+    told["key"] = KEY in observed.paths
+    told["programs"] = {
+        name: _digest(_text(observed, f"{PROGRAMS}/{name}")) for name in desired.programs if desired.present
+    }
+    told["authorized_keys"] = _lines(_text(observed, AUTHORIZED_KEYS))
+    block = sshd_facts.OUR_BLOCK.search(observed.main)
+    told["sshd"] = _lines(_text(observed, sshd_facts.OUR_DROP_IN) or (sshd_facts.inside(block[0]) if block else None))
+    return told
+
+
+def _wanted(observed: Observed, desired: Desired, steps: list[Step]) -> dict[str, Any]:
+    told = _told(observed, desired)
+    if not steps:
+        return told
+    if not desired.present:
+        return {"account": {}, "key": False, "programs": {}, "authorized_keys": [], "sshd": []}
+    told["account"] = {"name": desired.name, "shell": desired.login_shell}
+    told["key"] = told["key"] or bool(desired.key)
+    told["programs"] = {name: _digest(text) for name, text in desired.programs.items()}
+    for name, text in (("authorized_keys", desired.authorized_keys), ("sshd", desired.sshd_config)):
+        if text is not None:
+            told[name] = _lines(text)
+    return told
+
+
+def _lines(text: str | None) -> list[str]:
+    return (text or "").splitlines()
+
+
+def _digest(text: str | None) -> str:
+    """A program in short, for the eye."""
+    return "" if text is None else hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one shape of every module: observe, plan, apply, observe again equals desired."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from .errors import OversshError
+from .plan import Plan, Step, apply, undo
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+Observed = TypeVar("Observed")
+
+
+class Engine(ABC, Generic[Observed]):
+    """One subject of the host. plan() is pure: it hands its desired state and the observed one to a pure function."""
+
+    @abstractmethod
+    def observe(self) -> Observed:
+        """The host as it is."""
+
+    @abstractmethod
+    def plan(self, observed: Observed) -> Plan:
+        """What has to be done, as data."""
+
+    @abstractmethod
+    def perform(self, step: Step) -> None:
+        """Do one step, whole or not at all; OversshError says why not."""
+
+    @abstractmethod
+    def result(self, observed: Observed) -> dict[str, Any]:
+        """The module's return values for a host as observed; "warnings", a list, is shown and not returned."""
+
+    def wait(self) -> None:
+        """Wait until the change is in effect, where the user asked for it; OversshError takes the change back."""
+
+    def in_effect(self, observed: Observed) -> bool:
+        """Whether all that wait() would wait for is there already; a host with nothing to do is then not read again."""
+        return False
+
+    def settle(self) -> None:
+        """The change was read back, so what held it on trial can go; OversshError takes the change back."""
+
+    def close(self) -> None:
+        """Let go of what the engine holds beyond its run, such as a lock; called once, whatever came of it."""
+
+
+def run(module: AnsibleModule, engine: Engine[Any]) -> None:
+    """Drive the engine through its life and end the module."""
+    try:
+        observed = engine.observe()
+        plan = engine.plan(observed)
+        answer: dict[str, Any] = {"changed": plan.changed, "steps": plan.labels}
+        if module._diff:
+            answer["diff"] = plan.diff()
+        if not module.check_mode and (plan.changed or not engine.in_effect(observed)):
+            observed = carry_through(engine, plan)
+        result = engine.result(observed)
+        for words in result.pop("warnings", []):
+            module.warn(words)
+        module.exit_json(**answer, **result)
+    except OversshError as error:
+        module.fail_json(msg=_sentence(str(error)), **error.answer)
+    finally:
+        engine.close()
+
+
+def carry_through(engine: Engine[Observed], plan: Plan) -> Observed:
+    """Do the plan and read it back; what is not as it should be then is an OversshError, and taken back."""
+    apply(plan, engine.perform)
+    try:
+        engine.wait()
+        observed = engine.observe()
+        left = engine.plan(observed)
+        if left.changed:
+            raise OversshError(f"the host did not keep the change, still to do: {', '.join(left.labels)}")
+        engine.settle()
+    except OversshError as error:
+        raise OversshError(f"{error}{undo(plan.steps, engine.perform)}") from error
+    return observed
+
+
+def _sentence(text: str) -> str:
+    """The text with a capital-free start kept as it is, and one full stop at its end."""
+    return text if text.endswith((".", ")", "!", "?")) else f"{text}."

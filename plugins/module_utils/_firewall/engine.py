@@ -1,0 +1,480 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine of nft_rule: rules where they take effect, in one transaction, kept for the next boot."""
+
+from __future__ import annotations
+
+import functools
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from .._checkpoint import engine as checkpoint
+from .._core.command import CommandError, Runner
+from .._core.engine import Engine, carry_through
+from .._core.errors import OversshError
+from .._core.files import (
+    Lock,
+    lock_folder,
+    read_text,
+    remove,
+    remove_empty_folder,
+    remove_empty_tree,
+    write_or_remove,
+    write_text,
+)
+from .._core.plan import Plan, Step
+from .._linux import proc
+from .._linux.ssh_session import Session, session
+from .._linux.systemd import Systemd, unit_path
+from .._nftables import docker_chains, normalize
+from .._nftables import legacy as nftables_legacy
+from .._nftables import ours as nftables_ours
+from .._nftables import record as nftables_record
+from .._nftables.chain_rule import FixedArrangement
+from .._nftables.owner import firewalld_owns, owners
+from .._nftables.placement import Arranger
+from .._nftables.rules_file import FOLDER, RULES_FILE, read_lines
+from .._nftables.ruleset import ChainKey, Ruleset, name_of
+from .._watcher import unit as watcher_unit
+from .._watcher.rules import left_alone
+from . import firewalld as firewall_firewalld
+from . import rollback_script, saved
+from .firewalld_model import ours, text_of
+from .firewalld_plan import FILES, LEFT
+from .persistence import LOCK, PROGRAM_FILES, PROGRAM_FOLDER, SCRIPT_FILE, SCRIPTS, UNITS
+from .plan import (
+    Command,
+    Decision,
+    Firewall,
+    Wish,
+    address,
+    decide,
+    plan_decided,
+    rule_steps,
+    told,
+    told_by_firewalld,
+    wish_from,
+)
+
+Options = Mapping[str, Any]
+# Seconds that a change gets until it is kept, once somebody has confirmed it, and how many are enough.
+KEEPING, ENOUGH = 120, 45
+
+
+class Nft:
+    """nft on this host."""
+
+    def __init__(self, run: Runner) -> None:
+        self._run = run
+
+    def ruleset(self) -> Ruleset:
+        """The ruleset, with each rule's text."""
+        return nftables_ours.ruleset(self._run, respell=normalize.spelled)
+
+    def apply(self, commands: Sequence[Command]) -> list[tuple[ChainKey, int]]:
+        """Do the commands in one transaction, and return the rules that were added."""
+        if any(isinstance(command, str) for command in commands):
+            return self._apply_text(commands)
+        batch = json.dumps({"nftables": list(commands)})
+        self._run(["nft", "-j", "-c", "-f", "-"], data=batch)
+        return _echoed(self._run(["nft", "-j", "-e", "-a", "-f", "-"], data=batch).stdout)
+
+    def _apply_text(self, commands: Sequence[Command]) -> list[tuple[ChainKey, int]]:
+        """The same in nft's own language; with -j, which the echo needs, it reads a file twice, and so no pipe."""
+        with tempfile.NamedTemporaryFile("w", prefix="overssh-nft-", encoding="utf-8") as batch:
+            for command in commands:
+                batch.write(f"{command if isinstance(command, str) else _deletion(command)}\n")
+            batch.flush()
+            self._run(["nft", "-j", "-c", "-f", batch.name])
+            return _echoed(self._run(["nft", "-j", "-e", "-a", "-f", batch.name]).stdout)
+
+
+def _deletion(command: Mapping[str, Any]) -> str:
+    rule = command["delete"]["rule"]
+    return f"delete rule {rule['family']} {rule['table']} {rule['chain']} handle {rule['handle']}"
+
+
+def _echoed(echo: str) -> list[tuple[ChainKey, int]]:
+    added = []
+    for line in echo.splitlines():
+        try:
+            entries = json.loads(line).get("nftables", [])
+        except (ValueError, AttributeError):
+            continue
+        for entry in entries:
+            for verb in ("add", "insert"):
+                rule = entry.get(verb, {}).get("rule")
+                if rule and "handle" in rule:
+                    added.append((ChainKey(rule["family"], rule["table"], rule["chain"]), int(rule["handle"])))
+    return added
+
+
+class NftEngine(Engine[Firewall]):
+    """Accept rules of ours in the host's own chains."""
+
+    def __init__(
+        self,
+        wish: Wish,
+        run: Runner,
+        phase: str = "whole",
+        rollback_timeout: int = 60,
+        task: Options | None = None,
+        force: bool = False,
+    ) -> None:
+        """phase: try has the host take the change back after rollback_timeout seconds, unless keep comes before.
+
+        task: the options that the wish was made of, for whoever confirms the change later. force: have it kept without
+        the proof that the host can still be reached.
+        """
+        self._force = force
+        self._wish = wish
+        self._task = task
+        self._phase = phase
+        self._rollback_timeout = rollback_timeout
+        self._guarded = False
+        # Whether a change of before is on trial, and whether this run has begun to keep one.
+        self._waits, self._keeping = False, False
+        self._run = run
+        self._nft = Nft(run)
+        self._systemd = Systemd(run)
+        self._added: list[tuple[ChainKey, int]] = []
+        self._back: Mapping[str, Any] | None = None
+        self._decided: tuple[Firewall, Decision] | None = None
+        self._lock: Lock | None = None
+        self._found: Firewall | None = None
+
+    def take_back_left(self) -> None:
+        """Take back what a run that was broken off has left on trial: it would go later, from under this one.
+
+        What waits for a person's word is no leftover.
+        """
+        self._lock = self._lock or lock_folder(LOCK)
+        for name in rollback_script.names_of(self._wish):
+            if (checkpoint.task_of(name) or {}).get("confirm") != "manual":
+                checkpoint.take_back(self._systemd, name)
+
+    @property
+    def _guard_name(self) -> str:
+        return rollback_script.names_of(self._wish)[0]
+
+    @functools.cached_property
+    def _session(self) -> Session | None:
+        """The same for the whole run, however often the host is looked at."""
+        return session(self._run)
+
+    def observe(self) -> Firewall:
+        """The ruleset, and our files and units; from now on to the end nobody of ours changes any."""
+        self._lock = self._lock or lock_folder(LOCK)
+        if self._found is None:
+            self._found = self._look()
+        return self._found
+
+    def close(self) -> None:
+        """See Engine."""
+        if self._lock:
+            self._lock.release()
+
+    def _look(self) -> Firewall:
+        if self._phase == "keep":
+            # What was taken back is not to come again, without anybody to take it back; nor to go while it is kept.
+            checkpoint.refuse_gone(self._systemd, self._guard_name)
+            if not self._keeping:
+                if not self._force:
+                    checkpoint.require_proof(self._guard_name)
+                self._keeping = True
+                checkpoint.prolong(self._systemd, self._guard_name, ENOUGH, KEEPING)
+        waiting = checkpoint.find(self._guard_name) if self._phase == "try" else None
+        self._waits = waiting is not None and waiting.taken_back is None
+        found = observe_firewall(self._nft, self._systemd, self._wish.persist)
+        written = normalize.written(self._run, found.ruleset, self._wish.fixed, self._wish.owner)
+        firewalld = None
+        if self._wish.owner == "firewalld" and "firewalld" not in owners(found.ruleset):
+            raise OversshError("firewalld has no table in this host's ruleset; start it, or set owner: auto")
+        if firewalld_owns(found.ruleset, self._wish.owner):
+            firewalld = firewall_firewalld.observe(self._run)
+        legacy = nftables_legacy.observe(self._run)
+        return replace(found, written=written, session=self._session, firewalld=firewalld, legacy=legacy)
+
+    def plan(self, observed: Firewall) -> Plan:
+        """See plan_rules; while a change is tried, nothing is kept of it."""
+        decision = self._decide(observed)
+        tries = self._phase == "try" and (self._to_prove(decision) or self._guarded or self._waits)
+        return plan_decided(decision, observed, keeps=not tries)
+
+    def _to_prove(self, decision: Decision) -> bool:
+        """Whether the host is to be reached anew before the change is kept."""
+        task = self._task or {}
+        asked = task.get("confirm") != "auto" or bool(task.get("probe"))
+        return decision.may_cut or (asked and decision.changes_rules)
+
+    def _decide(self, observed: Firewall) -> Decision:
+        """Decide once for each observation: in a large ruleset it takes a while."""
+        if self._decided is None or self._decided[0] is not observed:
+            self._decided = (observed, decide(self._wish, observed))
+        return self._decided[1]
+
+    def perform(self, step: Step) -> None:
+        """One transaction of nft, or one change of firewalld, our files or units."""
+        self._found = None
+        args = step.args
+        if step.action in {"change", "firewalld"}:
+            try:
+                self._guard(step)
+                self._change_running(step)
+                if self._guarded:
+                    checkpoint.changed(self._guard_name)
+            except OversshError:
+                self._unguard()
+                raise
+        elif step.action == "take_back":
+            self._unguard()
+            back = self._back or args
+            deletions = [{"delete": {"rule": address(key, handle)}} for key, handle in self._added]
+            self._nft.apply([*deletions, *back["chains"], *back["commands"]])
+        elif step.action == "firewalld_back":
+            self._unguard()
+            firewall_firewalld.perform(self._run, step)
+        elif step.action in {"write", "remove", "program"}:
+            _perform_files(step)
+        elif step.action.startswith("watch_"):
+            watcher_unit.perform(self._systemd, step)
+        elif step.action == "write_unit":
+            self._systemd.write(args["unit"], args["text"])
+        elif step.action == "delete_unit":
+            self._systemd.delete(args["unit"])
+        else:
+            {
+                "enable": self._systemd.enable,
+                "disable": self._systemd.disable,
+                "start": self._systemd.start,
+                "stop": self._systemd.stop,
+            }[step.action](args["unit"])
+
+    def settle(self) -> None:
+        """A change that was tried before is confirmed by this run having come here, and having kept it."""
+        if self._phase == "keep":
+            # It was proved before any of it was kept.
+            checkpoint.confirm(self._systemd, self._guard_name, force=True)
+            if read_text(SCRIPT_FILE) is not None:
+                # What others removed meanwhile was left alone until now.
+                self._run(["sh", SCRIPT_FILE], check=False)
+
+    def _guard(self, step: Step) -> None:
+        if self._decided is None:
+            return
+        observed, decision = self._decided
+        kept = step.action == "firewalld" and step not in decision.firewalld.running
+        if self._phase == "keep" and not kept and checkpoint.find(self._guard_name) is None:
+            raise OversshError("the change was taken back meanwhile; run again")
+        if self._phase == "try" and not kept and not self._guarded and self._to_prove(decision):
+            for name in rollback_script.names_of(self._wish):
+                checkpoint.refuse_second(name)
+            boot = (read_text(proc.BOOT_ID) or "").strip()
+            undo = rollback_script.undo_script(decision, observed.ruleset, boot, observed.placed_text)
+            checkpoint.arm(self._systemd, self._guard_name, undo, self._rollback_timeout, self._task)
+            self._guarded = True
+
+    def _unguard(self) -> None:
+        if self._guarded:
+            checkpoint.forget(self._systemd, self._guard_name)
+            self._guarded = False
+
+    def _change_running(self, step: Step) -> None:
+        """What is not kept for the next boot."""
+        if step.action == "firewalld":
+            firewall_firewalld.perform(self._run, step)
+            return
+        commands = step.args["commands"]
+        try:
+            self._added = self._nft.apply(commands)
+        except CommandError as error:
+            found = self._nft.ruleset()
+            if found.fingerprint == step.args["fingerprint"]:
+                raise OversshError(_refusal(error, commands)) from error
+            self._change_again(found)
+
+    def _change_again(self, found: Ruleset) -> None:
+        """Another program changed the ruleset meanwhile, so everything is worked out once more, its undoing too."""
+        if self._decided is None:
+            return
+        written = normalize.written(self._run, found, self._wish.fixed, self._wish.owner)
+        self._unguard()
+        proved = self._to_prove(self._decided[1])
+        decision = self._decide(replace(self._decided[0], ruleset=found, written=written))
+        if self._phase == "try" and self._to_prove(decision) and not proved:
+            raise OversshError("another program has changed this host's ruleset meanwhile; run again when it is done")
+        steps = rule_steps(decision, found)
+        for step in steps:
+            self._guard(step)
+            self._back = None if step.inverse is None else step.inverse.args
+            try:
+                self._added = self._nft.apply(step.args["commands"])
+            except CommandError as second:
+                raise OversshError(
+                    f"another program keeps changing this host's ruleset; run again when it is done ({second})"
+                ) from second
+
+    def _lost(self, observed: Firewall) -> list[docker_chains.Lost]:
+        return docker_chains.lost(observed.docker, [observed.ruleset, observed.legacy.ruleset])
+
+    def result(self, observed: Firewall) -> dict[str, Any]:
+        """Each rule with the places where it stands, or would stand."""
+        decision = self._decide(observed)
+        rules: list[dict[str, Any]] = [
+            {
+                "name": arrangement.accept.name,
+                "needed": arrangement.needed or observed.firewalld is not None,
+                "placements": [
+                    *(told(placement) for placement in arrangement.placements),
+                    *(told_by_firewalld(line) for line in ours(decision.lines) if line.name == arrangement.accept.name),
+                ],
+            }
+            for arrangement in decision.arrangements
+        ]
+        rules += [{"name": each.fixed.name, "needed": True, "placements": _told_fixed(each)} for each in decision.fixed]
+        notes = dict.fromkeys(note for arrangement in decision.arrangements for note in arrangement.notes)
+        beyond = dict.fromkeys(nftables_legacy.notes(observed.legacy, self._wish.accepts))
+        beyond |= dict.fromkeys(each.sentence for each in self._lost(observed))
+        beyond |= dict.fromkeys(map(left_alone, watcher_unit.rules_left_alone()))
+        beyond |= dict.fromkeys(unclaimed(observed.ruleset, self._wish.concerns))
+        if not self._wish.present:
+            beyond |= dict.fromkeys(saved.notes(self._wish.concerns))
+        if observed.firewalld is not None and not decision.firewalld.running:
+            arranger = Arranger(observed.ruleset, owner=self._wish.owner)
+            beyond |= dict.fromkeys(note for each in self._wish.accepts for note in arranger.drops_of_firewalld(each))
+        return {
+            "rules": rules,
+            "placements": [{"name": rule["name"], **placement} for rule in rules for placement in rule["placements"]],
+            "needed": any(rule["needed"] for rule in rules),
+            "notes": [*notes, *beyond],
+            "warnings": list(beyond),
+            "docker_lost": [told_lost(each) for each in self._lost(observed)],
+            "owners": sorted({*owners(observed.ruleset), *observed.legacy.owners}),
+            "pending": self._guarded or self._waits,
+            "guard": self._guard_name if self._guarded or self._waits else "",
+        }
+
+
+def _perform_files(step: Step) -> None:
+    """Write or remove one of our files, or all of the watcher's program."""
+    args = step.args
+    if step.action == "write":
+        write_text(args["path"], args["text"])
+    elif step.action == "remove":
+        remove(args["path"])
+        remove_empty_folder(FOLDER)
+        remove_empty_folder(FOLDER.rpartition("/")[0])
+    else:
+        for path in PROGRAM_FILES:
+            write_or_remove(path, args["files"].get(path))
+        remove_empty_tree(PROGRAM_FOLDER)
+
+
+def told_lost(lost: docker_chains.Lost) -> dict[str, Any]:
+    """What Docker has lost, for the user."""
+    return {"what": lost.what, "device": lost.device, "sentence": lost.sentence}
+
+
+def keep(run: Runner, task: Options, force: bool) -> None:
+    """Keep a change of rules that was tried under guard, and confirm it.
+
+    task: what it was armed with; force: without the proof that the host can still be reached.
+    """
+    engine = NftEngine(wish_from(task), run, "keep", force=force)
+    carry_through(engine, engine.plan(engine.observe()))
+
+
+def observe_firewall(nft: Nft, systemd: Systemd, persist: bool) -> Firewall:
+    """The ruleset and what is kept of ours; systemd is asked only where something is, or shall be, kept."""
+    scripts = {path: read_text(path) for path in SCRIPTS}
+    stopped = {path: text for path in (*FILES, *LEFT) if (text := read_text(path)) is not None}
+    found = Firewall(
+        nft.ruleset(),
+        record=nftables_ours.record(),
+        placed_text=read_text(nftables_record.PLACED_FILE),
+        kept_text=read_text(RULES_FILE),
+        scripts=scripts,
+        of_firewalld=stopped,
+        docker=docker_chains.observe(),
+    )
+    if persist or found.kept_text is not None or any(read_text(unit_path(unit)) is not None for unit in UNITS):
+        *units, watcher = systemd.observe_all([*UNITS, watcher_unit.UNIT])
+        found = replace(found, units=dict(zip(UNITS, units)), watch=watcher_unit.look(watcher))
+    return found
+
+
+def unclaimed(ruleset: Ruleset, concerns: Callable[[str], bool]) -> Iterator[str]:
+    """A sentence on each rule with a comment of ours that was not placed here; concerns: whether of such a name."""
+    for key, rule in ruleset.strangers():
+        if concerns(name_of(rule.comment) or ""):
+            yield (
+                f"{rule.text!r} in {key} (handle {rule.handle}) has the comment {rule.comment} and is left, as this "
+                "host has no record that it was placed here; if nobody else needs it, remove it with "
+                f"nft delete rule {key} handle {rule.handle}"
+            )
+
+
+def look(run: Runner, name: str | None, prefix: str | None) -> dict[str, Any]:
+    """The rules of ours on the host, for nft_rule_info: all of them, or those asked for; and what only looks so."""
+    ruleset = Nft(run).ruleset()
+    strangers = [
+        {"name": name_of(rule.comment), **address(key, rule.handle), "rule": rule.text, "comment": rule.comment}
+        for key, rule in ruleset.strangers()
+    ]
+    found = {"rules": our_rules(ruleset, read_text(RULES_FILE)), "strangers": strangers}
+    gone = docker_chains.lost(docker_chains.observe(), [ruleset, nftables_legacy.observe(run).ruleset])
+    named: dict[str, Any] = {
+        kind: [
+            rule
+            for rule in rules
+            if (name is None or rule["name"] == name) and str(rule["name"]).startswith(prefix or "")
+        ]
+        for kind, rules in found.items()
+    }
+    return {**named, "docker_lost": [told_lost(each) for each in gone]}
+
+
+def our_rules(ruleset: Ruleset, kept_text: str | None) -> list[dict[str, Any]]:
+    """Every rule of ours on a host, as told to the user."""
+    kept = {(line.key, line.name) for line in read_lines(kept_text)}
+    found = []
+    for key, rule in ruleset.our_rules():
+        counter = next((statement["counter"] for statement in rule.statements if "counter" in statement), None)
+        entry = {
+            "name": rule.name,
+            **address(key, rule.handle),
+            "rule": rule.text,
+            "comment": rule.comment,
+            "persistent": (key, rule.name) in kept,
+        }
+        if isinstance(counter, Mapping):
+            entry.update(packets=counter.get("packets", 0), bytes=counter.get("bytes", 0))
+        found.append(entry)
+    for line in ours(read_lines(kept_text)):
+        entry = {"rule": text_of(line), "comment": line.comment, "persistent": True}
+        found.append({"name": line.name, **address(line.key, None), **entry})
+    return found
+
+
+def _told_fixed(arrangement: FixedArrangement) -> list[dict[str, Any]]:
+    return [
+        {
+            **address(arrangement.fixed.key, getattr(rule, "handle", None)),
+            "rule": rule.text,
+            "before": arrangement.before,
+            "decided_by": None,
+        }
+        for rule in arrangement.standing
+    ]
+
+
+def _refusal(error: CommandError, commands: Sequence[Command]) -> str:
+    if "Operation not permitted" not in str(error):
+        return str(error)
+    rules = [rule["rule"] for command in commands if not isinstance(command, str) for rule in command.values()]
+    tables = sorted({f"{rule['family']} {rule['table']}" for rule in rules})
+    tables += sorted({" ".join(command.split()[2:4]) for command in commands if isinstance(command, str)})
+    return f"nft may not write to {', '.join(tables)}: another program owns the table, or root's rights are missing"

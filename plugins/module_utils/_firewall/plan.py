@@ -1,0 +1,561 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan of nft_rule: which rules come, go and stay, and what is kept of them for the next boot; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Union
+
+from .._core.errors import OversshError
+from .._core.plan import Plan, Step
+from .._core.several import checked
+from .._linux.ssh_session import Session
+from .._linux.systemd import NO_UNIT, UnitState, unit_path
+from .._nftables import chain_rule
+from .._nftables import record as nftables_record
+from .._nftables.accept import PATHS, PROTOCOLS, Accept, accept_from, rule_name
+from .._nftables.chain_rule import Base, Fixed, FixedArrangement, Written, fixed_from, uncounted
+from .._nftables.docker_chains import Docker
+from .._nftables.legacy import Legacy
+from .._nftables.owner import OWNERS
+from .._nftables.placement import Arrangement, Arranger, Placement
+from .._nftables.record import Placed, Record, interim
+from .._nftables.rules_file import RULES_FILE, Line, chain_line, file_text, read_lines
+from .._nftables.ruleset import OWN_TABLE, ChainKey, Rule, Ruleset, Statement
+from .._nftables.traversal import Reader
+from .._watcher.unit import Watch, plan_watch
+from .firewalld_model import Firewalld, lines_of, ours, text_of, zone_of
+from .firewalld_plan import Calls, calls
+from .lockout import lockout
+from .persistence import PROGRAM_FILES, PROGRAM_FOLDER, SCRIPTS, UNITS
+
+# What comes after all that is written or stopped, and in which order.
+STAGES = {"enable": 1, "watch_enable": 1, "start": 2, "watch_restart": 2}
+
+# In nft's JSON, or in its own language.
+Command = Union[Mapping[str, Any], str]
+
+RULE_OPTIONS: dict[str, dict[str, Any]] = {
+    "path": {"type": "str", "choices": list(PATHS), "default": "input"},
+    "protocol": {"type": "str", "choices": list(PROTOCOLS), "default": "any"},
+    "ports": {"type": "list", "elements": "str", "default": []},
+    "in_interfaces": {"type": "list", "elements": "str", "default": []},
+    "out_interfaces": {"type": "list", "elements": "str", "default": []},
+    "source": {"type": "list", "elements": "str", "default": []},
+    "destination": {"type": "list", "elements": "str", "default": []},
+    "verdict": {"type": "str", "choices": list(chain_rule.VERDICTS), "default": "accept"},
+    "chain": {"type": "str"},
+    **{option: dict(spec) for option, spec in chain_rule.OPTIONS.items()},
+}
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "name": {"type": "str"},
+    **RULE_OPTIONS,
+    "rules": {"type": "list", "elements": "dict"},
+    "exclusive_prefix": {"type": "list", "elements": "str"},
+    "all": {"type": "bool", "default": False},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "persist": {"type": "bool", "default": True},
+    "owner": {"type": "str", "choices": list(OWNERS), "default": "auto"},
+    "confirm": {"type": "str", "choices": ["auto", "manual", "none"], "default": "auto"},
+    "rollback_timeout": {"type": "int", "default": 60},
+    "probe": {"type": "list", "elements": "str", "default": []},
+    "force_lockout": {"type": "bool", "default": False},
+    "phase": {"type": "str", "choices": ["whole", "try", "keep"], "default": "whole"},
+}
+
+CONSTRAINTS: dict[str, Any] = {
+    "mutually_exclusive": [("name", "rules")],
+    "required_one_of": [("name", "rules", "exclusive_prefix", "all")],
+    "supports_check_mode": True,
+}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a task asks for: rules that are present, names that are absent, and what else of ours goes.
+
+    accepts: those that find their places by themselves; fixed: those that stand where the user says; prefixes: of the
+    names that the task alone has the say about.
+    """
+
+    accepts: tuple[Accept, ...] = ()
+    fixed: tuple[Fixed, ...] = ()
+    absent: frozenset[str] = frozenset()
+    prefixes: tuple[str, ...] = ()
+    everything: bool = False
+    persist: bool = True
+    force_lockout: bool = False
+    owner: str = "auto"
+
+    def unwanted(self, name: str) -> bool:
+        """Whether a rule of ours with this name has to go."""
+        if name in self.present:
+            return False
+        return self.everything or name.startswith(self.prefixes) or name in self.absent
+
+    def concerns(self, name: str) -> bool:
+        """Whether the task says anything about a rule of ours with this name."""
+        return self.unwanted(name) or name in self.present
+
+    @property
+    def present(self) -> set[str]:
+        """The names of the rules that the task describes."""
+        return {accept.name for accept in self.accepts} | {rule.name for rule in self.fixed}
+
+
+@dataclass(frozen=True)
+class Firewall:
+    """The host's ruleset, and what is kept of ours for the next boot.
+
+    written: the fixed rules as nft tells them; session: the ssh connection that the run came by; firewalld: None where
+    it does not own the firewall; of_firewalld: the files of our zone, which are there also while it does not run;
+    legacy: what iptables-legacy holds beside; record: of what was placed here; placed_text: its file's text;
+    docker: that of the host, None where none runs.
+    """
+
+    ruleset: Ruleset
+    record: Record = field(default_factory=Record)
+    placed_text: str | None = None
+    docker: Docker | None = None
+    session: Session | None = None
+    legacy: Legacy = field(default_factory=Legacy)
+    written: Mapping[str, tuple[Written, ...]] = field(default_factory=dict)
+    kept_text: str | None = None
+    scripts: Mapping[str, str | None] = field(default_factory=lambda: dict.fromkeys(SCRIPTS))
+    firewalld: Firewalld | None = None
+    of_firewalld: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, UnitState] = field(default_factory=lambda: dict.fromkeys(UNITS, NO_UNIT))
+    watch: Watch = field(default_factory=Watch)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """All changes that a wish means for a host.
+
+    record: of what is placed there in the end; placed: those rules of it that the wish is about.
+    """
+
+    arrangements: tuple[Arrangement, ...]
+    fixed: tuple[FixedArrangement, ...]
+    removed: tuple[tuple[ChainKey, Rule], ...]
+    lines: tuple[Line, ...]
+    firewalld: Calls = field(default_factory=Calls)
+    record: Record = field(default_factory=Record)
+    placed: tuple[Placed, ...] = ()
+
+    @property
+    def added(self) -> tuple[Placement, ...]:
+        """The rules of ours that come and have found their places by themselves."""
+        return tuple(placement for arrangement in self.arrangements for placement in arrangement.added)
+
+    @property
+    def coming(self) -> list[tuple[ChainKey, str]]:
+        """Every rule that comes, in words."""
+        found = [(placement.key, placement.piece.text) for placement in self.added]
+        return found + [(fixed.fixed.key, each.text) for fixed in self.fixed for each in fixed.added]
+
+    @property
+    def made(self) -> dict[ChainKey, Base]:
+        """The chains of ours that come."""
+        return {each.fixed.key: each.creates for each in self.fixed if each.creates is not None}
+
+    @property
+    def changes_rules(self) -> bool:
+        """Whether anything of the running firewall changes."""
+        return bool(self.removed or self.coming or self.firewalld.running)
+
+    @property
+    def may_cut(self) -> bool:
+        """Whether a connection may suffer; accepts that come and find their places by themselves drop nothing."""
+        return bool(self.removed or self.firewalld.running or any(each.added for each in self.fixed))
+
+
+def wish_from(options: Mapping[str, Any]) -> Wish:
+    """The task's options in one form, whether they describe one rule or a list."""
+    present = options["state"] == "present"
+    described: list[Mapping[str, Any]] = list(checked(options.get("rules") or (), RULE_OPTIONS, "rules"))
+    if options.get("name") is not None:
+        described.append(options)
+    names = [rule_name(rule.get("name")) for rule in described]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise OversshError(f"the name {twice[0]} stands for several rules of this task; give each its own")
+    if options.get("all") and (present or described):
+        raise OversshError("all takes away every rule of ours; it goes with state: absent, and with no rule named")
+    fixed = [rule for rule in described if present and rule.get("chain")]
+    accepts = [rule for rule in described if present and not rule.get("chain")]
+    if fixed and accepts:
+        raise OversshError(
+            f"the rule {rule_name(fixed[0].get('name'))} stands in a chain that the task names, and "
+            f"{rule_name(accepts[0].get('name'))} looks for its own place, which depends on such rules; give each kind "
+            "a task of its own"
+        )
+    for rule in accepts:
+        _refuse_placeless(rule)
+    return Wish(
+        accepts=tuple(accept_from(rule) for rule in accepts),
+        fixed=tuple(fixed_from(rule) for rule in fixed),
+        absent=frozenset() if present else frozenset(names),
+        prefixes=tuple(options.get("exclusive_prefix") or ()),
+        everything=bool(options.get("all")),
+        persist=bool(options.get("persist")),
+        force_lockout=bool(options.get("force_lockout")),
+        owner=options.get("owner") or "auto",
+    )
+
+
+def _refuse_placeless(rule: Mapping[str, Any]) -> None:
+    """An accept that finds its own places says nothing but which packets it is for."""
+    for option, spec in {"verdict": {"default": "accept"}, **chain_rule.OPTIONS}.items():
+        if rule.get(option) not in (None, spec.get("default"), [], False):
+            raise OversshError(
+                f"rule {rule_name(rule.get('name'))}: {option} goes with chain; without that the rule is an accept "
+                "that finds its own places"
+            )
+
+
+def decide(wish: Wish, observed: Firewall) -> Decision:
+    """What has to be done with the rules, and which of them are kept for the next boot."""
+    arrangements: tuple[Arrangement, ...] = ()
+    arranger = None
+    # What the watcher placed for as long as a place took no effect is looked for anew.
+    passing = [
+        (key, rule) for key, rule in interim(observed.ruleset, observed.record) if (rule.name or "") in wish.present
+    ]
+    if wish.accepts:
+        ruleset = observed.ruleset.without(passing)
+        arranger = Arranger(ruleset, lambda name: not wish.concerns(name), wish.owner)
+        arrangements = tuple(arranger.arrange(accept) for accept in wish.accepts)
+    fixed = tuple(chain_rule.arrange(rule, observed.written[rule.name], observed.ruleset) for rule in wish.fixed)
+    removed = [*passing, *(gone for arrangement in arrangements for gone in arrangement.removed)]
+    removed += [gone for each in fixed for gone in each.removed]
+    removed += [(key, rule) for key, rule in observed.ruleset.our_rules() if wish.unwanted(rule.name or "")]
+    kept = read_lines(observed.kept_text)
+    lines = {line for line in kept if line.name and not wish.concerns(line.name)}
+    if wish.persist:
+        for arrangement in arrangements:
+            for placement in arrangement.placements:
+                lines.add(Line(placement.key, placement.piece.text, placement.anchor))
+        for each in fixed:
+            lines |= {Line(each.fixed.key, rule.text, each.anchor) for rule in each.standing}
+            if each.fixed.base is not None:
+                lines.add(chain_line(each.fixed.key, each.fixed.base.words))
+    if observed.firewalld is not None:
+        for accept in wish.accepts:
+            lines.update(lines_of(accept, wish.persist))
+    # A chain of ours is kept as long as a rule in it is.
+    lines |= {line for line in kept if not line.name and line.key in {other.key for other in lines}}
+    decision = Decision(
+        arrangements,
+        fixed,
+        tuple(removed),
+        tuple(sorted(lines, key=lambda line: (line.key, line.name, str(line)))),
+        _firewalld_calls(wish, observed, lines),
+        *_recorded(wish, observed.record, arrangements, fixed),
+    )
+    if observed.session is not None and decision.changes_rules and not wish.force_lockout:
+        reader = arranger.reader if arranger else Reader(observed.ruleset)
+        _refuse_lockout(decision, observed.ruleset, observed.session, reader)
+    return decision
+
+
+def _recorded(
+    wish: Wish, record: Record, arrangements: Sequence[Arrangement], fixed: Sequence[FixedArrangement]
+) -> tuple[Record, tuple[Placed, ...]]:
+    """The record in the end, and those rules of it that the wish is about."""
+    placed = [
+        Placed(placement.key, placement.piece.text, placement.piece.statements)
+        for arrangement in arrangements
+        for placement in arrangement.placements
+    ]
+    placed += [
+        Placed(each.fixed.key, rule.text, tuple(uncounted(rule.statements))) for each in fixed for rule in each.standing
+    ]
+    accepts = {name: options for name, options in record.accepts.items() if not wish.concerns(name)}
+    if wish.persist:
+        accepts |= {accept.name: {**accept.options, "owner": wish.owner} for accept in wish.accepts}
+    others = tuple(each for each in record.placed if not wish.concerns(each.name))
+    return Record(others, accepts).with_placed(placed), tuple(placed)
+
+
+def _firewalld_calls(wish: Wish, observed: Firewall, lines: Iterable[Line]) -> Calls:
+    """What firewalld is told, where the task is about any of the accepts that it has from us."""
+    concerned = wish.accepts or wish.everything
+    concerned = concerned or any(wish.concerns(line.name) for line in ours(read_lines(observed.kept_text)))
+    if observed.firewalld is None and wish.everything:
+        return Calls(kept=tuple(_remove(path, text) for path, text in observed.of_firewalld.items()))
+    if observed.firewalld is None or not concerned:
+        return Calls()
+    return calls(observed.firewalld, zone_of(sorted(lines, key=str)), None if wish.force_lockout else observed.session)
+
+
+def _refuse_lockout(decision: Decision, ruleset: Ruleset, session: Session, reader: Reader) -> None:
+    what = lockout(ruleset, resulting(decision, ruleset), session, reader)
+    if what is not None:
+        raise OversshError(
+            f"{what} would drop the packets of the ssh connection that this run comes by, from {session.client} to "
+            f"port {session.port}; narrow the rule, or set force_lockout: true, and the change is tried under guard"
+        )
+
+
+def plan_rules(wish: Wish, observed: Firewall) -> Plan:
+    """The steps from the firewall as found to the one wished for."""
+    return plan_decided(decide(wish, observed), observed)
+
+
+def plan_decided(decision: Decision, observed: Firewall, keeps: bool = True) -> Plan:
+    """The steps that carry a decision out; keeps: also for the next boot."""
+    keeping = _keeping_steps(decision.lines, observed) if keeps else []
+    kept = decision.firewalld.kept if keeps else ()
+    # What comes is written down before it is there, and what goes after it is gone.
+    before = observed.record
+    if decision.coming:
+        before = replace(before.with_placed(decision.placed), accepts={**before.accepts, **decision.record.accepts})
+    known = observed.placed_text if before == observed.record else before.text
+    steps = [*_record_steps(observed.placed_text, known), *rule_steps(decision, observed.ruleset)]
+    steps += [*decision.firewalld.running, *kept]
+    if keeps:
+        steps += _record_steps(known, decision.record.text or None)
+    return Plan(_state(observed, None), _state(observed, decision), (*steps, *keeping))
+
+
+def _record_steps(before: str | None, after: str | None) -> list[Step]:
+    if before == after:
+        return []
+    path = nftables_record.PLACED_FILE
+    return [_write(path, after, before) if after else _remove(path, before or "")]
+
+
+def resulting(decision: Decision, ruleset: Ruleset) -> Ruleset:
+    """The ruleset after a decision was carried out; rules that have come have no handle yet."""
+    gone = {(key, rule.handle) for key, rule in decision.removed}
+    chains: dict[ChainKey, list[Rule]] = {
+        key: [rule for rule in chain.rules if (key, rule.handle) not in gone] for key, chain in ruleset.chains.items()
+    }
+    made = {key: chain_rule.chain_of(key, base) for key, base in decision.made.items()}
+    coming: list[tuple[ChainKey, int | None, Rule]] = [
+        (each.key, each.before, Rule(0, each.piece.statements, each.piece.comment, each.piece.text))
+        for each in decision.added
+    ]
+    coming += [
+        (each.fixed.key, each.before, Rule(0, rule.statements, rule.comment, rule.text))
+        for each in decision.fixed
+        for rule in each.added
+    ]
+    for key, before, rule in coming:
+        rules = chains.setdefault(key, [])
+        place = next((index for index, other in enumerate(rules) if other.handle == before), len(rules))
+        rules.insert(place, rule)
+    return Ruleset({**ruleset.chains, **made}, ruleset.sets).with_rules(chains)
+
+
+def rule_steps(decision: Decision, ruleset: Ruleset) -> list[Step]:
+    """The one transaction that changes the rules; none where nothing has to be changed."""
+    if not (decision.removed or decision.coming):
+        return []
+    words = [f"remove from {key}: {rule.text or rule.comment}" for key, rule in decision.removed]
+    words += [f"add to {key}: {text}" for key, text in decision.coming]
+    emptied = _emptied(decision, ruleset)
+    commands: list[Command] = [{"delete": {"rule": address(key, rule.handle)}} for key, rule in decision.removed]
+    commands += [_emptying(key, ruleset, emptied) for key in emptied]
+    for key, base in decision.made.items():
+        commands += [f"add table {key.family} {key.table}", f"add chain {key} {base.words}"]
+    commands += [
+        _insertion(placement.key, placement.before, placement.piece.statements, placement.piece.comment)
+        for placement in decision.added
+    ]
+    commands += [
+        _insertion_text(arrangement.fixed.key, arrangement.before, each.text)
+        for arrangement in decision.fixed
+        for each in arrangement.added
+    ]
+    back = {
+        "commands": _restoration(decision, ruleset, emptied),
+        "chains": [_emptying(key, ruleset, list(decision.made)) for key in decision.made],
+    }
+    inverse = Step("take_back", "take the firewall rules back", back)
+    return [Step("change", "; ".join(words), {"commands": commands, "fingerprint": ruleset.fingerprint}, inverse)]
+
+
+def _restoration(decision: Decision, ruleset: Ruleset, emptied: Sequence[ChainKey]) -> list[Command]:
+    """The commands that put back what a decision removes."""
+    commands: list[Command] = []
+    for key in emptied:
+        chain = ruleset.chains[key]
+        commands += [f"add table {key.family} {key.table}"]
+        commands += [f"add chain {key} {chain_rule.base_of(chain).words}" if chain.hook else f"add chain {key}"]
+    gone = {rule.handle for _key, rule in decision.removed}
+    for key, rule in decision.removed:
+        follower = _follower(ruleset, key, rule, gone)
+        commands.append(
+            _insertion_text(key, follower, rule.text)
+            if rule.text
+            else _insertion(key, follower, rule.statements, rule.comment)
+        )
+    return commands
+
+
+def _emptied(decision: Decision, ruleset: Ruleset) -> list[ChainKey]:
+    """The chains of our own table that have no rule any more."""
+    gone = {(key, rule.handle) for key, rule in decision.removed}
+    coming = {key for key, _text in decision.coming}
+    return [
+        key
+        for key in dict.fromkeys(key for key, _rule in decision.removed)
+        if key.table == OWN_TABLE
+        and key not in coming
+        and all((key, rule.handle) in gone for rule in ruleset.chains[key].rules)
+    ]
+
+
+def _emptying(key: ChainKey, ruleset: Ruleset, going: Sequence[ChainKey]) -> str:
+    """The command that removes a chain of our own table, and with the last one the table."""
+    stay = [other for other in ruleset.chains if other[:2] == key[:2] and other not in going]
+    last = key == [other for other in going if other[:2] == key[:2]][-1]
+    return f"delete chain {key}" if stay or not last else f"delete table {key.family} {key.table}"
+
+
+def _keeping_steps(lines: Sequence[Line], observed: Firewall) -> list[Step]:
+    """What keeps these rules for the next boot; nothing is left of it where there are none."""
+    if not lines:
+        return _forgetting_steps(observed)
+    steps = []
+    if observed.kept_text != file_text(lines):
+        steps.append(_write(RULES_FILE, file_text(lines), observed.kept_text))
+    steps += [
+        _write(path, text, observed.scripts[path])
+        for path, text in SCRIPTS.items()
+        if path not in PROGRAM_FILES and observed.scripts[path] != text
+    ]
+    before = {path: text for path in PROGRAM_FILES if (text := observed.scripts[path]) is not None}
+    if before != PROGRAM_FILES:
+        steps.append(_program_step(PROGRAM_FILES, before))
+    # All are written before any is enabled or started, so that systemd reads them once.
+    units = [step for unit, text in UNITS.items() for step in _unit_steps(unit, text, observed.units[unit])]
+    units += plan_watch(True, observed.watch).steps
+    return [*steps, *sorted(units, key=lambda step: STAGES.get(step.action, 0))]
+
+
+def _unit_steps(unit: str, text: str, found: UnitState) -> Iterator[Step]:
+    args = {"unit": unit}
+    if found.text != text:
+        yield Step("write_unit", f"write {unit_path(unit)}", {**args, "text": text}, _unit_text_step(unit, found.text))
+    if not found.enabled:
+        yield Step("enable", f"enable {unit}", args, Step("disable", f"disable {unit}", args))
+    if found.active != "active":
+        yield Step("start", f"start {unit}", args, Step("stop", f"stop {unit}", args))
+
+
+def _forgetting_steps(observed: Firewall) -> list[Step]:
+    # The watcher stays where it has devices to look after.
+    steps = [] if observed.watch.devices else [*plan_watch(False, observed.watch).steps]
+    for unit in reversed(UNITS):
+        args, found = {"unit": unit}, observed.units[unit]
+        if found.active in {"active", "activating"}:
+            steps.append(Step("stop", f"stop {unit}", args, Step("start", f"start {unit}", args)))
+        if found.enabled:
+            steps.append(Step("disable", f"disable {unit}", args, Step("enable", f"enable {unit}", args)))
+        if found.text is not None:
+            steps.append(Step("delete_unit", f"remove {unit_path(unit)}", args, _unit_text_step(unit, found.text)))
+    before = {path: text for path in PROGRAM_FILES if (text := observed.scripts[path]) is not None}
+    if before:
+        steps.append(_program_step({}, before))
+    scripts = [(path, text) for path, text in observed.scripts.items() if path not in PROGRAM_FILES]
+    for path, text in (*scripts, (RULES_FILE, observed.kept_text)):
+        if text is not None:
+            steps.append(_remove(path, text))
+    return steps
+
+
+def _program_step(after: Mapping[str, str], before: Mapping[str, str]) -> Step:
+    """All files of the program as one step: they are of use together only."""
+
+    def step(coming: Mapping[str, str], inverse: Step | None) -> Step:
+        label = f"{'write' if coming else 'remove'} {PROGRAM_FOLDER}"
+        return Step("program", label, {"files": dict(coming)}, inverse)
+
+    return step(after, step(before, None))
+
+
+def _remove(path: str, text: str) -> Step:
+    back = Step("write", f"write {path}", {"path": path, "text": text})
+    return Step("remove", f"remove {path}", {"path": path}, back)
+
+
+def _unit_text_step(unit: str, text: str | None) -> Step:
+    if text is None:
+        return Step("delete_unit", f"remove {unit_path(unit)}", {"unit": unit})
+    return Step("write_unit", f"write {unit_path(unit)}", {"unit": unit, "text": text})
+
+
+def _write(path: str, text: str, before: str | None) -> Step:
+    if before is None:
+        back = Step("remove", f"remove {path}", {"path": path})
+    else:
+        back = Step("write", f"write {path}", {"path": path, "text": before})
+    return Step("write", f"write {path}", {"path": path, "text": text}, back)
+
+
+def _state(observed: Firewall, decision: Decision | None) -> dict[str, Any]:
+    """Our rules, each once, as found or as they will be after the decision.
+
+    Apart from the others stand those that the next boot does not bring back, and those that are kept and not there.
+    """
+    rules = [(key, rule.text or rule.comment, rule.handle) for key, rule in observed.ruleset.our_rules()]
+    lines = read_lines(observed.kept_text)
+    if decision is not None:
+        gone = {(key, rule.handle) for key, rule in decision.removed}
+        rules = [(key, text, handle) for key, text, handle in rules if (key, handle) not in gone]
+        rules += [(key, text, 0) for key, text in decision.coming]
+        lines = decision.lines
+    running = sorted(f"{key}: {text}" for key, text, _handle in rules)
+    kept = sorted(f"{line.key}: {line.rule}" for line in lines)
+    return {
+        "rules": [rule for rule in running if rule in kept],
+        "rules_until_boot": [rule for rule in running if rule not in kept],
+        "kept_for_boot": [rule for rule in kept if rule not in running],
+    }
+
+
+def address(key: ChainKey, handle: int | None) -> dict[str, Any]:
+    """What names a rule on a host; it has no handle before it is there."""
+    return {"family": key.family, "table": key.table, "chain": key.chain, "handle": handle}
+
+
+def told(placement: Placement) -> dict[str, Any]:
+    """A rule in its place, for the user."""
+    decider = placement.decider
+    return {
+        **address(placement.key, placement.handle),
+        "rule": placement.text,
+        "before": placement.before,
+        "decided_by": None if decider is None else {**address(decider.key, decider.handle), "rule": decider.text},
+    }
+
+
+def told_by_firewalld(line: Line) -> dict[str, Any]:
+    """A rule that firewalld keeps, likewise: it has no handle, and nothing that it stands before."""
+    return {**address(line.key, None), "rule": text_of(line), "before": None, "decided_by": None}
+
+
+def _insertion(key: ChainKey, before: int | None, statements: Sequence[Statement], comment: str) -> Command:
+    """The command that puts a rule before another one, or at the end of its chain."""
+    rule: dict[str, Any] = {"family": key.family, "table": key.table, "chain": key.chain}
+    if before is not None:
+        rule["handle"] = before
+    rule.update(comment=comment, expr=[dict(statement) for statement in statements])
+    return {"add" if before is None else "insert": {"rule": rule}}
+
+
+def _insertion_text(key: ChainKey, before: int | None, text: str) -> str:
+    """The same for a rule in words, its comment included."""
+    return f"add rule {key} {text}" if before is None else f"insert rule {key} position {before} {text}"
+
+
+def _follower(ruleset: Ruleset, key: ChainKey, rule: Rule, gone: Iterable[int]) -> int | None:
+    rules = ruleset.chains[key].rules
+    without = set(gone)
+    return next((other.handle for other in rules[rules.index(rule) + 1 :] if other.handle not in without), None)

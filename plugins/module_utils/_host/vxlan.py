@@ -1,0 +1,49 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who else on this host uses the UDP port of VXLAN; only looks."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from .._core.errors import OversshError
+from .._core.files import read_text
+from .._linux import proc
+
+USUAL_PORT = 4789
+# With these the kernel lets no device without them have the port ("Address already in use").
+ALONE = ("external", "gbp", "gpe")
+
+
+def devices(text: str) -> list[dict[str, Any]]:
+    """The VXLAN devices of `ip -json -details address show`; alone: whether others can't have the port as well."""
+    found = []
+    for link in json.loads(text or "[]"):
+        info = link.get("linkinfo") or {}
+        data = info.get("info_data") or {}
+        if info.get("info_kind") == "vxlan":
+            alone = any(data.get(word) for word in ALONE)
+            port, vni = int(data.get("port") or USUAL_PORT), int(data.get("id") or 0)
+            found.append({"name": str(link["ifname"]), "port": port, "vni": vni, "alone": alone})
+    return found
+
+
+def holder(port: int) -> str:
+    """The program that has the UDP port, with its unit; empty where none has, as where it is the kernel's."""
+    try:
+        tables = "\n".join(read_text(f"/proc/net/{name}") or "" for name in ("udp", "udp6"))
+    except OversshError:
+        return ""
+    numbers = of_port(tables, port)
+    for each in proc.processes() if numbers else ():
+        if numbers & proc.socket_numbers(each.pid):
+            unit = proc.unit(each.pid)
+            return f"{each.name} ({unit})" if unit else f"{each.name} (process {each.pid})"
+    return ""
+
+
+def of_port(tables: str, port: int) -> frozenset[str]:
+    """The numbers of the sockets on a port, out of the kernel's tables of UDP sockets."""
+    rows = [row.split() for row in tables.splitlines()]
+    return frozenset(row[9] for row in rows if len(row) > 9 and row[1].rpartition(":")[2] == f"{port:04X}")

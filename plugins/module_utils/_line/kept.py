@@ -1,0 +1,68 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was measured of a link, kept until the host starts anew: to measure it again would fill the line again."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .._core.files import readable, remove, remove_empty_folder, write_text
+from .speed import Pace
+
+FOLDER = "/run/overssh-pace"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a measurement is of. since: when the link came up, in microseconds of the monotonic clock; mtu: in bytes."""
+
+    since: int
+    mtu: int
+
+
+def keep(name: str, run: Run, pace: Pace) -> None:
+    """Keep it for the link of this name, in place of an older one."""
+    write_text(_path(name), json.dumps({**asdict(run), **asdict(pace)}) + "\n")
+
+
+def kept(name: str, run: Run) -> Pace | None:
+    """What was measured of this link, None where it has been started since, or its MTU is another."""
+    found = _read(_path(name))
+    if (found.get("since"), found.get("mtu")) != (run.since, run.mtu):
+        return None
+    return Pace(found.get("small_ms"), found.get("mbit_s"))
+
+
+def forget(name: str) -> None:
+    """Keep nothing of a link that is gone."""
+    remove(_path(name))
+    remove_empty_folder(FOLDER)
+
+
+def lines() -> list[dict[str, Any]]:
+    """Each link's peer, and what it came to when it was measured: mtu in bytes, rtt_ms, mbit_s; by peer."""
+    try:
+        names = sorted(file[: -len(".json")] for file in os.listdir(FOLDER) if file.endswith(".json"))
+    except FileNotFoundError:
+        return []
+    found = {name: _read(_path(name)) for name in names}
+    return [
+        {"peer": name, "mtu": each.get("mtu"), "rtt_ms": each.get("small_ms"), "mbit_s": each.get("mbit_s")}
+        for name, each in found.items()
+        if each
+    ]
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        found = json.loads(readable(path))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _path(name: str) -> str:
+    return f"{FOLDER}/{name}.json"

@@ -1,0 +1,147 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Units of ours: what systemd holds of one, and the few things that are done to one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .._core.command import Answer, Runner
+from .._core.files import read_text, remove, write_text
+
+UNIT_FOLDER = "/etc/systemd/system"
+PROPERTIES = "Id,ActiveState,UnitFileState,NRestarts,MainPID,ActiveEnterTimestampMonotonic"
+
+
+@dataclass(frozen=True)
+class UnitState:
+    """A unit as found.
+
+    text: its file's text, None where we have none; enabled: starts at boot; active: systemd's word ("active",
+    "activating", "inactive", "failed"); restarts: how often systemd restarted it by itself; main_pid: 0 where none;
+    active_since: microseconds of the monotonic clock, 0 where it never was.
+    """
+
+    text: str | None
+    enabled: bool
+    active: str
+    restarts: int = 0
+    main_pid: int = 0
+    active_since: int = 0
+
+
+NO_UNIT = UnitState(text=None, enabled=False, active="inactive")
+
+
+class Systemd:
+    """systemd on this host, asked and told through systemctl.
+
+    To read its files again takes systemd longer than all else. So it does that for what is new not at once, but before
+    it is next asked or told anything, once for all of it.
+    """
+
+    def __init__(self, run: Runner) -> None:
+        self._run = run
+        self._unread = False
+
+    def observe(self, unit: str) -> UnitState:
+        """The unit as it stands."""
+        return self.observe_all([unit])[0]
+
+    def observe_all(self, units: Sequence[str]) -> list[UnitState]:
+        """Each of the units as it stands, asked for in one go."""
+        if not units:
+            return []
+        shown = self._tell("show", *units, f"--property={PROPERTIES}", check=False).stdout
+        by_name = {values.get("Id"): values for values in map(_values, shown.split("\n\n"))}
+        return [_state(unit, by_name.get(unit, {})) for unit in units]
+
+    def write(self, unit: str, text: str) -> None:
+        """Install the unit's file and have systemd read it."""
+        new = not os.path.exists(unit_path(unit))
+        write_text(unit_path(unit), text)
+        self._unread = True
+        if not new:
+            self._read()
+
+    def delete(self, unit: str) -> None:
+        """Remove the unit's file and every trace of it in systemd's memory."""
+        remove(unit_path(unit))
+        self._unread = True
+        self._tell("reset-failed", unit, check=False)
+
+    def enable(self, unit: str) -> None:
+        """Start it at boot from now on."""
+        self._run(["systemctl", "enable", "--quiet", "--no-reload", unit])
+        self._unread = True
+
+    def disable(self, unit: str) -> None:
+        """Don't start it at boot any more."""
+        self._run(["systemctl", "disable", "--quiet", "--no-reload", unit])
+        self._unread = True
+
+    def remove(self, units: Sequence[str]) -> None:
+        """Remove the units' files, their links for the boot, and every trace of them in systemd's memory."""
+        self._run(["systemctl", "disable", "--quiet", "--no-reload", *units], check=False)
+        for unit in units:
+            remove(unit_path(unit))
+        self._unread = True
+        self._tell("reset-failed", *units, check=False)
+
+    def start(self, unit: str) -> None:
+        """Start it now."""
+        self._tell("start", unit)
+
+    def stop(self, unit: str) -> None:
+        """Stop it now."""
+        self._tell("stop", unit)
+
+    def restart(self, unit: str) -> None:
+        """Stop it where it runs, and start it."""
+        self._tell("restart", unit)
+
+    def reload(self, unit: str) -> None:
+        """Have it read its files again; where it does not run there is nothing to do."""
+        self._tell(self.reloading(unit), unit)
+
+    def reloading(self, unit: str) -> str:
+        """The word that has systemd do so.
+
+        An sshd that got its port from a socket unit ends at a reload, as it can't bind the port then (seen with
+        Debian's OpenSSH 10.0); started anew it gets the port once more. What it serves already goes on in either case.
+        """
+        shown = self._tell("show", unit, "--property=TriggeredBy", check=False).stdout.strip()
+        sockets = [name for name in shown.partition("=")[2].split() if name.endswith(".socket")]
+        active = any(state.active == "active" for state in self.observe_all(sockets))
+        return "try-restart" if active else "try-reload-or-restart"
+
+    def _tell(self, *words: str, check: bool = True) -> Answer:
+        if self._unread:
+            self._read()
+        return self._run(["systemctl", *words], check=check)
+
+    def _read(self) -> None:
+        self._run(["systemctl", "daemon-reload"])
+        self._unread = False
+
+
+def _values(block: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+
+
+def _state(unit: str, values: Mapping[str, str]) -> UnitState:
+    return UnitState(
+        text=read_text(unit_path(unit)),
+        enabled=values.get("UnitFileState") == "enabled",
+        active=values.get("ActiveState", "inactive"),
+        restarts=int(values.get("NRestarts") or 0),
+        main_pid=int(values.get("MainPID") or 0),
+        active_since=int(values.get("ActiveEnterTimestampMonotonic") or 0),
+    )
+
+
+def unit_path(unit: str) -> str:
+    """Where the unit's file lies."""
+    return f"{UNIT_FOLDER}/{unit}"

@@ -1,0 +1,108 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tables of iptables-legacy: nft doesn't see them, and they have their say about every packet all the same.
+
+iptables itself prints them, and they are read as what nft would make of them: iptables-nft loads them into a network
+namespace that ends with the question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from .._core.command import Runner
+from .._core.errors import OversshError
+from .accept import PATH_HOOKS, Accept
+from .listing import PATH
+from .normalize import LISTING, read_listing
+from .ruleset import Chain, ChainKey, Rule, Ruleset
+from .traversal import Reader, Walker, deciding_rule
+
+PROGRAMS = {"ip": "iptables", "ip6": "ip6tables"}
+# The tables that the kernel has of each; to look doesn't make it load any.
+NAMES = {family: f"/proc/net/{family}_tables_names" for family in PROGRAMS}
+
+
+@dataclass(frozen=True)
+class Legacy:
+    """ruleset: the rules, their texts as iptables prints them; unread: for each family that can't be read, why."""
+
+    ruleset: Ruleset = field(default_factory=Ruleset)
+    unread: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """Its name where it has anything to say; tables that stand empty have not, and can't be removed."""
+        says = any(chain.rules or chain.policy != "accept" for chain in self.ruleset.chains.values())
+        return ("iptables-legacy",) if says or self.unread else ()
+
+
+def observe(run: Runner) -> Legacy:
+    """What iptables-legacy holds on this host; usually nothing."""
+    named = run(["grep", "-H", "", *NAMES.values()], check=False).stdout
+    found, unread = Ruleset(), {}
+    for family, program in PROGRAMS.items():
+        if f"{NAMES[family]}:" not in named:
+            continue
+        try:
+            saved = run([f"{program}-legacy-save"]).stdout
+            script = f"{PATH}{program}-nft-restore && {LISTING}"
+            told = run(["unshare", "--net", "sh", "-c", script], data=saved).stdout
+        except OversshError as error:
+            unread[family] = str(error)
+            continue
+        one = in_own_words(read_listing(told), saved)
+        found = Ruleset({**found.chains, **one.chains}, {**found.sets, **one.sets})
+    return Legacy(found, unread)
+
+
+def in_own_words(ruleset: Ruleset, saved: str) -> Ruleset:
+    """The ruleset, each rule with the line that it has in saved, what iptables-legacy-save prints."""
+    lines: dict[tuple[str, str], list[str]] = {}
+    table = ""
+    for line in saved.splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+        elif line.startswith("-A "):
+            lines.setdefault((table, line.split()[1]), []).append(line)
+    changed: dict[ChainKey, Sequence[Rule]] = {
+        key: [replace(rule, text=text) for rule, text in zip(chain.rules, lines.get((key.table, key.chain), ()))]
+        for key, chain in ruleset.chains.items()
+    }
+    return ruleset.with_rules(changed)
+
+
+def notes(legacy: Legacy, accepts: Sequence[Accept]) -> list[str]:
+    """Sentences on what may drop packets that the accepts are for; nothing is done about it."""
+    walker = Walker(legacy.ruleset, Reader(legacy.ruleset))
+    found = dict.fromkeys(
+        f"{PROGRAMS[base.key.family]}-legacy may drop packets of {accept.name}, by {what} in the table "
+        f"{base.key.table}; nft has no say there, so let them pass with {PROGRAMS[base.key.family]}-legacy too"
+        for accept in accepts
+        for base, what, _surely in deciders(walker, accept)
+    )
+    for family, why in legacy.unread.items():
+        if any(family in accept.families for accept in accepts):
+            found[
+                f"{PROGRAMS[family]}-legacy has rules of its own on this host, which may drop these packets and could "
+                f"not be read ({why}); nft has no say there"
+            ] = None
+    return list(found)
+
+
+def deciders(walker: Walker, accept: Accept) -> Iterator[tuple[Chain, str, bool]]:
+    """What may drop packets on their path, or this host's replies: in which base chain, in words, and if surely."""
+    hooks = ("ingress", *PATH_HOOKS[accept.path]) if accept.path != "output" else PATH_HOOKS[accept.path]
+    for kinds, concerned in ((accept.packets, hooks), (accept.replies, ("output",))):
+        for hook in concerned:
+            for base in walker.ruleset.base_chains(hook, {*accept.families, "inet", "netdev"}):
+                if base.devices and accept.in_interfaces and set(base.devices).isdisjoint(accept.in_interfaces):
+                    continue
+                families = (base.key.family,) if base.key.family in accept.families else accept.families
+                for packet in kinds(hook, base.priority, families):
+                    event = walker.first_drop(base, packet)
+                    if event is not None:
+                        rule = None if event.kind == "exit" else deciding_rule(walker.ruleset, event)
+                        words = f"the policy of {base.key.chain}" if rule is None else repr(rule.text)
+                        yield base, words, event.certain

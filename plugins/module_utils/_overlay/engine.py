@@ -1,0 +1,343 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Overlay networks on a manager of the swarm: made, waited for, removed, and told of."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .._core.command import Runner
+from .._core.engine import Engine
+from .._core.errors import OversshError
+from .._core.plan import Plan, Step
+from .._core.wait import WaitError, wait_until
+from .._docker.client import NOT_FOUND, Docker, DockerError, data_path_address
+from .._linux.devices import Route, read_devices, read_routes, smallest_mtu
+from .ingress import nodes_in_state, nodes_without, publishers, tell, tell_again
+from .model import VXLAN_IDS, Desired, Observed, OverlayNetwork, network_of
+from .mtu import fitting_mtu, remarks
+from .plan import plan_network, refuse_overlap
+
+# How the engine says that containers or services still use a network.
+IN_USE = ("in use by", "active endpoints")
+# How it says that the swarm has no such network any more, where it still holds its own copy; the status is 500 then.
+GONE = "not found"
+REMOVAL_PAUSE = 0.1
+ENDED = {"complete", "shutdown", "failed", "rejected", "remove", "orphaned"}
+# Nodes take part in the network for published ports within half a second, and after a boot or a joining within three.
+NODES_SECONDS = 15
+GRACE_SECONDS = 5
+NODES_PAUSE = 0.1
+# How many looks a node has before it is told again.
+PATIENCE = 3
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What networks have around them: the engine's part in its swarm, all its networks, the host's routes.
+
+    address: where VXLAN packets leave from, empty in no swarm. underlay_mtu: the smallest MTU of the devices with it.
+    """
+
+    swarm: Mapping[str, Any]
+    networks: tuple[OverlayNetwork, ...]
+    routes: tuple[Route, ...]
+    address: str
+    underlay_mtu: int | None
+
+
+class Overlay(Engine[Observed]):
+    """One overlay network, by name. rehearsal: check mode, where there may be no swarm yet."""
+
+    def __init__(
+        self, docker: Docker, run: Runner, desired: Desired, timeout: float, wait: bool = True, rehearsal: bool = False
+    ) -> None:
+        self.desired = desired
+        self._docker = docker
+        self._run = run
+        self._timeout = timeout
+        self._wait = wait
+        self._rehearsal = rehearsal
+        self._given_up: frozenset[str] = frozenset()
+
+    def observe(self) -> Observed:
+        """The network, its neighbours, and what lies under it."""
+        return self.observe_in(self.look())
+
+    def look(self) -> Surroundings:
+        """What is the same for all networks."""
+        info = self._docker.info()
+        address = data_path_address(info)
+        return Surroundings(
+            info.get("Swarm") or {},
+            tuple(network_of(found) for found in self._docker.networks()),
+            read_routes(self._run),
+            address,
+            smallest_mtu(read_devices(self._run), address) if address else None,
+        )
+
+    def observe_in(self, around: Surroundings) -> Observed:
+        """The network among what was found around it."""
+        manager = bool(around.swarm.get("ControlAvailable"))
+        mine = self._mine(around.networks)
+        mesh = self.desired.ingress and manager
+        missing = self._still_missing(mine) if mesh and mine else set()
+        return Observed(
+            manager=manager,
+            state=around.swarm.get("LocalNodeState") or "inactive",
+            rehearsal=self._rehearsal,
+            network=mine,
+            others=tuple(one for one in around.networks if mine is None or one.network_id != mine.network_id),
+            routes=around.routes,
+            data_path_addr=around.address,
+            underlay_mtu=around.underlay_mtu,
+            publishers=publishers(self._docker) if mesh else (),
+            missing=tuple(sorted(missing - self._given_up)),
+            given_up=tuple(sorted(missing & self._given_up)),
+        )
+
+    def plan(self, observed: Observed) -> Plan:
+        """See plan_network."""
+        return plan_network(self.desired, observed)
+
+    def perform(self, step: Step) -> None:
+        """Ask the engine; it makes a network whole, or refuses."""
+        if step.action == "create":
+            self._docker.post("/networks/create", step.args["body"])
+            if self.desired.ingress:
+                tell(self._docker)
+        elif step.action == "remove":
+            self._remove(step.args["name"], step.args["network_id"])
+        else:
+            tell(self._docker)
+
+    def wait(self) -> None:
+        """The engine says "created" before the swarm has found a subnet for it, and never says if it finds none."""
+        if not self._wait or self.desired.state == "absent":
+            return
+        name = self.desired.name
+        try:
+            found = wait_until(self._allocated, self._timeout, f"the allocation of a subnet for the network {name}")
+        except WaitError as error:
+            raise OversshError(
+                f"{error}; another network of the swarm has its subnet or its VXLAN ID, or the pool is used up: see "
+                "'docker network ls' on a manager"
+            ) from error
+        if self.desired.ingress:
+            self._await_nodes(found)
+        if self.desired.subnet or not self.desired.ingress:  # else it has the subnet that it had
+            refuse_overlap(name, list(found.subnets), self.desired.underlay, self.observe())
+
+    def in_effect(self, observed: Observed) -> bool:
+        """Whether the network has its subnet, and all nodes take part; what the swarm chose is looked at again."""
+        if not self._wait or self.desired.state == "absent":
+            return True
+        found, chosen_here = observed.network, self.desired.ingress or self.desired.subnet is not None
+        return bool(found and found.allocated and chosen_here and not observed.missing)
+
+    def result(self, observed: Observed) -> dict[str, Any]:
+        """The network, or None where there is none, and what fits under it."""
+        found = observed.network
+        network = {"network": network_result(found) if found and found.is_overlay else None}
+        if self.desired.state == "absent":
+            return network
+        return {
+            **network,
+            "underlay_mtu": fitting_mtu(self.desired, observed),
+            "warnings": remarks(self.desired, observed),
+        }
+
+    def _mine(self, networks: Sequence[OverlayNetwork]) -> OverlayNetwork | None:
+        if self.desired.ingress:
+            return next((one for one in networks if one.ingress), None)
+        same = [one for one in networks if one.name == self.desired.name]
+        # A local network can have the same name on one host; the swarm's own is the one that is meant.
+        return next((one for one in same if one.scope == "swarm"), same[0] if same else None)
+
+    def _still_missing(self, network: OverlayNetwork) -> set[str]:
+        """The nodes that take no part in the network for published ports, where that matters.
+
+        One that has just joined, or come back, is waited for: it needs nobody's help.
+        """
+        if not (self._wait and self.desired.state == "present" and network.allocated):
+            return set()
+
+        def only_given_up() -> bool:
+            return self._given_up.issuperset(nodes_without(self._docker, network.network_id).values())
+
+        with contextlib.suppress(WaitError):
+            wait_until(only_given_up, min(self._timeout, GRACE_SECONDS), f"the use of {network.name}", NODES_PAUSE)
+        return set(nodes_without(self._docker, network.network_id).values())
+
+    def _await_nodes(self, network: OverlayNetwork) -> None:
+        """A node that does not come is told of in the end, and changes nothing for the others."""
+        looks = 0
+
+        def complete() -> bool:
+            nonlocal looks
+            looks += 1
+            missing = nodes_without(self._docker, network.network_id)
+            if looks % PATIENCE == 0:
+                for node_id in missing:
+                    tell_again(self._docker, node_id)
+            return not missing
+
+        try:
+            wait_until(complete, min(self._timeout, NODES_SECONDS), f"the use of {network.name}", pause=NODES_PAUSE)
+        except WaitError:
+            self._given_up = frozenset(nodes_without(self._docker, network.network_id).values())
+
+    def _allocated(self) -> OverlayNetwork | None:
+        found = self._mine([network_of(found) for found in self._docker.networks()])
+        return found if found and found.allocated else None
+
+    def _remove(self, name: str, network_id: str | None) -> None:
+        """Wait for those who use it, and then for the copy that this engine keeps while a container of its own ends.
+
+        The network for published ports is different. The swarm lets it go while tasks still end on it, and nodes then
+        keep their copies for ever. Otherwise the copies go by themselves, and asking again is an error.
+        """
+        wanted, ingress, let_go = network_id or name, self.desired.ingress, False
+
+        def removed() -> bool:
+            nonlocal let_go
+            if not (ingress and let_go):
+                if ingress and endpoints(self._docker, wanted):
+                    return False
+                let_go = self._let_go(wanted)
+            return let_go and not any(wanted in (one["Id"], one["Name"]) for one in self._docker.networks())
+
+        try:
+            wait_until(removed, self._timeout, f"the end of all use of the network {name}", pause=REMOVAL_PAUSE)
+        except WaitError as error:
+            if ingress and let_go:
+                raise OversshError(
+                    f"{error}; the swarm has let it go, and the engine on this host has not: the swarm has no network "
+                    "for published ports until that engine is restarted with 'systemctl restart docker' and this is "
+                    "run again"
+                ) from error
+            users = endpoints(self._docker, wanted)
+            named = ", ".join(_user(one) for one in users) or "a task that the managers don't list any more"
+            raise OversshError(
+                f"{error}; it is used by {named}: remove what uses it{self._of_the_dead(users)}, and run this again"
+            ) from error
+
+    def _of_the_dead(self, users: list[dict[str, Any]]) -> str:
+        """What to do about tasks of nodes that are down: they stay, whatever becomes of their service."""
+        down = {node["ID"] for node in nodes_in_state(self._docker, "down")}
+        gone = " ".join(sorted({one["node_id"] for one in users} & down))
+        return f" (tasks of a node that is down stay till it is back, or 'docker node rm {gone}')" if gone else ""
+
+    def _let_go(self, wanted: str) -> bool:
+        """Ask the swarm to remove the network; False where somebody uses it."""
+        try:
+            self._docker.remove_network(wanted)
+        except DockerError as error:
+            if any(words in str(error) for words in IN_USE):
+                return False
+            if error.status != NOT_FOUND and GONE not in str(error):
+                raise
+        return True
+
+
+def endpoints(docker: Docker, network: str) -> list[dict[str, Any]]:
+    """What is attached to the network anywhere in the swarm; only managers know.
+
+    Containers attached by hand are tasks too, of the runtime "attachment", and hidden unless asked for.
+    """
+    try:
+        network_id = docker.inspect_network(network)["Id"]
+    except DockerError as error:
+        if error.status == NOT_FOUND:
+            return []
+        raise
+    nodes = {node["ID"]: (node.get("Description") or {}).get("Hostname") or node["ID"] for node in docker.nodes()}
+    services = {service["ID"]: service["Spec"]["Name"] for service in docker.services()}
+    tasks = [*docker.tasks(), *docker.tasks(filters={"runtime": "attachment"})]
+    found = [_endpoint(task, network_id, nodes, services) for task in tasks]
+    return sorted(
+        (one for one in found if one is not None), key=lambda one: (one["node"], one["service"], one["container"])
+    )
+
+
+def is_manager(docker: Docker) -> bool:
+    """Whether this engine may change networks of the swarm, and knows what is attached to them."""
+    return bool((docker.info().get("Swarm") or {}).get("ControlAvailable"))
+
+
+def list_overlays(docker: Docker, manager: bool, name: str | None = None) -> list[dict[str, Any]]:
+    """All overlay networks that this engine knows, with their endpoints where it is a manager."""
+    listed = []
+    for found in docker.networks():
+        network = network_of(found)
+        if not network.is_overlay or name not in (None, network.name):
+            continue
+        peers = docker.inspect_network(network.network_id).get("Peers") or []
+        listed.append(
+            {
+                **network_result(network),
+                "peers": sorted(peer["IP"] for peer in peers if peer.get("IP")),
+                "endpoints": endpoints(docker, network.network_id) if manager else [],
+            }
+        )
+    return sorted(listed, key=lambda one: str(one["name"]))
+
+
+def network_result(network: OverlayNetwork) -> dict[str, Any]:
+    """A network as return values."""
+    return {
+        "name": network.name,
+        "id": network.network_id,
+        "managed": network.ours,
+        "allocated": network.allocated,
+        "ingress": network.ingress,
+        "subnet": network.subnet,
+        "gateway": network.gateway,
+        "ip_range": network.ip_range,
+        "attachable": network.attachable,
+        "internal": network.internal,
+        "encrypted": network.encrypted,
+        "mtu": network.mtu,
+        "container_mtu": network.container_mtu,
+        "vxlan_id": _vxlan_id(network),
+        "labels": dict(network.labels),
+        "options": dict(network.options),
+    }
+
+
+def _vxlan_id(network: OverlayNetwork) -> int | None:
+    first = (network.options.get(VXLAN_IDS) or "").split(",")[0]
+    return int(first) if first.isdigit() else None
+
+
+def _endpoint(
+    task: Mapping[str, Any], network_id: str, nodes: Mapping[str, str], services: Mapping[str, str]
+) -> dict[str, Any] | None:
+    spec, status = task.get("Spec") or {}, task.get("Status") or {}
+    attached = [
+        one for one in task.get("NetworksAttachments") or [] if (one.get("Network") or {}).get("ID") == network_id
+    ]
+    asked = any(one.get("Target") == network_id for one in spec.get("Networks") or [])
+    if not (attached or asked) or (status.get("State") in ENDED and task.get("DesiredState") in ENDED):
+        return None
+    node_id = task.get("NodeID") or ""
+    container = (spec.get("NetworkAttachmentSpec") or {}).get("ContainerID") or (
+        status.get("ContainerStatus") or {}
+    ).get("ContainerID")
+    return {
+        "task": task["ID"],
+        "service": services.get(task.get("ServiceID") or "", task.get("ServiceID") or ""),
+        "container": (container or "")[:12],
+        "node": nodes.get(node_id, node_id),
+        "node_id": node_id,
+        "addresses": [address for one in attached for address in one.get("Addresses") or []],
+        "state": status.get("State") or "",
+    }
+
+
+def _user(endpoint: Mapping[str, Any]) -> str:
+    what = f"service {endpoint['service']}" if endpoint["service"] else f"container {endpoint['container']}"
+    return f"{what} on {endpoint['node'] or 'no node'} (task {endpoint['task']}, {endpoint['state']})"

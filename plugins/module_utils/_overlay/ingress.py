@@ -1,0 +1,83 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The swarm's network for published ports: who publishes through it, and which nodes take part in it.
+
+When this network is made anew, the managers tell no node of it until something about that node changes (moby 40184,
+swarmkit's allocator). A node that is told sometimes drops it again: it looks for its address in the network before it
+has noted it ("failed to find a load balancer IP"), and tries again only at the next change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .._docker.client import Docker, DockerError
+
+# Set for a moment where a node needs a change; nothing reads it.
+LABEL = "overssh.told"
+# The managers write to a node's entry too, and the engine refuses what was not made from the newest version.
+STALE = "out of sequence"
+TRIES = 10
+
+
+def publishers(docker: Docker) -> tuple[str, ...]:
+    """The names of the services that publish ports through it."""
+    found = []
+    for service in docker.services():
+        ports = (service["Spec"].get("EndpointSpec") or {}).get("Ports") or []
+        if any((port.get("PublishMode") or "ingress") == "ingress" for port in ports):
+            found.append(service["Spec"]["Name"])
+    return tuple(sorted(found))
+
+
+def nodes_in_state(docker: Docker, state: str) -> list[Mapping[str, Any]]:
+    """The swarm's nodes that the managers find in this state."""
+    return [node for node in docker.nodes() if (node.get("Status") or {}).get("State") == state]
+
+
+def nodes_without(docker: Docker, network_id: str) -> dict[str, str]:
+    """The nodes that are up and take no part in the network: their names by ID.
+
+    The engine names those that do by the addresses that they gossip from.
+    """
+    peers = {peer.get("IP") for peer in docker.inspect_network(network_id).get("Peers") or []}
+    ready = nodes_in_state(docker, "ready")
+    if len(peers) >= len(ready):
+        return {}
+    return {
+        node["ID"]: (node.get("Description") or {}).get("Hostname") or node["ID"]
+        for node in ready
+        if not peers & _addresses(node)
+    }
+
+
+def tell(docker: Docker) -> None:
+    """Have the managers look at every node again: they write down what is there already."""
+    for node in docker.nodes():
+        _update(docker, node["ID"], {})
+
+
+def tell_again(docker: Docker, node_id: str) -> None:
+    """Have the node itself look again, which it does only where something is new to it."""
+    _update(docker, node_id, {LABEL: "true"})
+    _update(docker, node_id, {})
+
+
+def _update(docker: Docker, node_id: str, labels: Mapping[str, str]) -> None:
+    """A node that is gone in the meantime, or that can't be told now, is seen at the next look at who takes part."""
+    for _try in range(TRIES):
+        try:
+            node = docker.inspect_node(node_id)
+            kept = {key: value for key, value in (node["Spec"].get("Labels") or {}).items() if key != LABEL}
+            docker.update_node(node_id, node["Version"]["Index"], {**node["Spec"], "Labels": {**kept, **labels}})
+        except DockerError as error:
+            if STALE in str(error):
+                continue
+        return
+
+
+def _addresses(node: Mapping[str, Any]) -> set[str]:
+    manager = str((node.get("ManagerStatus") or {}).get("Addr") or "")
+    found = {str((node.get("Status") or {}).get("Addr") or ""), manager.rpartition(":")[0].strip("[]")}
+    return found - {""}

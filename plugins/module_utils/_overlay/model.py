@@ -1,0 +1,221 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An overlay network: as it shall be, and as the engine has it."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .._core.errors import OversshError
+from .._linux.devices import Route
+
+MANAGED = "overssh.managed"
+MTU = "com.docker.network.driver.mtu"
+ENCRYPTED = "encrypted"
+VXLAN_IDS = "com.docker.network.driver.overlay.vxlanid_list"
+AUTO = "auto"
+# What the overlay driver takes where a network names no MTU.
+DRIVER_MTU = 1500
+VXLAN_OVERHEAD = 50
+ESP_OVERHEAD = 26
+SMALLEST_MTU = 576
+LARGEST_MTU = 65535
+
+
+@dataclass(frozen=True)
+class Desired:
+    """What the operator wants; None where the operator does not care.
+
+    ingress: the swarm's network for published ports is meant, whatever its name is. mtu: of the underlay, None for
+    auto. underlay_mtus: what other nodes have.
+    """
+
+    name: str
+    state: str = "present"
+    ingress: bool = False
+    subnet: str | None = None
+    gateway: str | None = None
+    ip_range: str | None = None
+    attachable: bool = True
+    internal: bool = False
+    encrypted: bool = False
+    mtu: int | None = None
+    underlay_mtus: tuple[int, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+    underlay: str | None = None
+    on_change: str = "fail"
+
+
+@dataclass(frozen=True)
+class OverlayNetwork:
+    """A network as the engine has it. driver is empty, and subnet None, until the swarm has allocated it."""
+
+    name: str
+    network_id: str
+    driver: str
+    scope: str
+    subnets: tuple[str, ...] = ()
+    gateway: str | None = None
+    ip_range: str | None = None
+    attachable: bool = False
+    internal: bool = False
+    ingress: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def ours(self) -> bool:
+        """Whether this collection made it."""
+        return self.labels.get(MANAGED) == "true"
+
+    @property
+    def is_overlay(self) -> bool:
+        """Whether it spans the swarm; before it is allocated it has no driver yet."""
+        return self.scope == "swarm" and self.driver in ("overlay", "")
+
+    @property
+    def allocated(self) -> bool:
+        """Whether the swarm has given it its subnet."""
+        return bool(self.driver and self.subnets)
+
+    @property
+    def subnet(self) -> str | None:
+        """Its first subnet."""
+        return self.subnets[0] if self.subnets else None
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether its packets go through IPsec; an empty value counts as yes."""
+        return ENCRYPTED in self.options and self.options[ENCRYPTED].lower() != "false"
+
+    @property
+    def mtu(self) -> int:
+        """The MTU of the underlay that it reckons with."""
+        return int(self.options.get(MTU) or DRIVER_MTU)
+
+    @property
+    def container_mtu(self) -> int:
+        """The MTU that its containers get; the driver takes VXLAN off, and with encryption also ESP and its padding."""
+        left = self.mtu - VXLAN_OVERHEAD
+        if self.encrypted:
+            left -= ESP_OVERHEAD
+            left -= left % 4
+        return left
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The network of that name, and what it has to get along with.
+
+    manager: whether this engine may change networks of the swarm. state: the engine's word for its part in it.
+    rehearsal: a swarm that is not there yet may be taken for granted. underlay_mtu: the smallest MTU of the devices
+    that carry the node's data path address. others: the engine's other networks.
+
+    Where the network for published ports is meant: publishers are the services that publish through it, missing the
+    nodes that take no part in it, given_up those of which that was too much to ask.
+    """
+
+    manager: bool
+    state: str
+    rehearsal: bool = False
+    network: OverlayNetwork | None = None
+    others: tuple[OverlayNetwork, ...] = ()
+    routes: tuple[Route, ...] = ()
+    data_path_addr: str = ""
+    underlay_mtu: int | None = None
+    publishers: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    given_up: tuple[str, ...] = ()
+
+    @property
+    def to_come(self) -> bool:
+        """Whether the swarm itself is still to be made, in a rehearsal."""
+        return self.rehearsal and self.state == "inactive"
+
+
+def network_of(found: Mapping[str, Any]) -> OverlayNetwork:
+    """A network in the engine's words."""
+    configs = [config for config in (found.get("IPAM") or {}).get("Config") or [] if config.get("Subnet")]
+    first = configs[0] if configs else {}
+    return OverlayNetwork(
+        name=found.get("Name") or "",
+        network_id=found.get("Id") or "",
+        driver=found.get("Driver") or "",
+        scope=found.get("Scope") or "",
+        subnets=tuple(config["Subnet"] for config in configs),
+        gateway=first.get("Gateway") or None,
+        ip_range=first.get("IPRange") or None,
+        attachable=bool(found.get("Attachable")),
+        internal=bool(found.get("Internal")),
+        ingress=bool(found.get("Ingress")),
+        labels=dict(found.get("Labels") or {}),
+        options=dict(found.get("Options") or {}),
+    )
+
+
+def desired_of(params: Mapping[str, Any]) -> Desired:
+    """The module's options, each checked; OversshError names the one that is wrong."""
+    subnet = _network("subnet", params.get("subnet"))
+    gateway, ip_range = params.get("gateway") or None, _network("ip_range", params.get("ip_range"))
+    if subnet is None and (gateway or ip_range):
+        raise OversshError("gateway and ip_range belong to a subnet; give subnet too")
+    if subnet and ip_range and not ipaddress.IPv4Network(ip_range).subnet_of(ipaddress.IPv4Network(subnet)):
+        raise OversshError(f"ip_range {ip_range} is not within the subnet {subnet}")
+    if subnet and gateway:
+        gateway = _gateway(gateway, ipaddress.IPv4Network(subnet))
+    options = {key: str(value) for key, value in (params.get("options") or {}).items()}
+    for key, option in ((MTU, "mtu"), (ENCRYPTED, "encrypted")):
+        if key in options:
+            raise OversshError(f"{key} among the options is said with the option {option}")
+    return Desired(
+        name=params["name"],
+        state=params.get("state") or "present",
+        ingress=bool(params.get("ingress")),
+        subnet=subnet,
+        gateway=gateway,
+        ip_range=ip_range,
+        attachable=bool(params.get("attachable", True)),
+        internal=bool(params.get("internal")),
+        encrypted=bool(params.get("encrypted")),
+        mtu=None if params.get("mtu") in (None, "", AUTO) else _mtu("mtu", f"{AUTO} or ", params["mtu"]),
+        underlay_mtus=tuple(_mtu("underlay_mtus", "", one) for one in params.get("underlay_mtus") or ()),
+        labels={key: str(value) for key, value in (params.get("labels") or {}).items()},
+        options=options,
+        underlay=_network("underlay", params.get("underlay")),
+        on_change=params.get("on_change") or "fail",
+    )
+
+
+def _network(option: str, text: str | None) -> str | None:
+    if not text:
+        return None
+    try:
+        return str(ipaddress.IPv4Network(text))
+    except ValueError as error:
+        raise OversshError(f"{option} is {text}; it takes an IPv4 network such as 10.200.0.0/24 ({error})") from error
+
+
+def _gateway(text: str, subnet: ipaddress.IPv4Network) -> str:
+    try:
+        address = ipaddress.IPv4Address(text)
+    except ValueError as error:
+        raise OversshError(f"gateway is {text}, which is no IPv4 address") from error
+    if address not in subnet:
+        raise OversshError(f"gateway {address} is not within the subnet {subnet}")
+    return str(address)
+
+
+def _mtu(option: str, besides: str, value: Any) -> int:
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = 0
+    if not SMALLEST_MTU <= number <= LARGEST_MTU:
+        raise OversshError(
+            f"{option} is {value}; it takes {besides}a number of bytes from {SMALLEST_MTU} to {LARGEST_MTU}"
+        )
+    return number

@@ -1,0 +1,74 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which MTU an overlay network shall reckon with, and what one that has another is worth; pure.
+
+A network that reckons with more than the underlay carries loses large packets. One that reckons with less works, and
+only costs more per byte.
+"""
+
+from __future__ import annotations
+
+from .._core.errors import OversshError
+from .model import DRIVER_MTU, Desired, Observed, OverlayNetwork
+
+# Docker leaves room for VXLAN over IPv4 (50 bytes) also where it goes over IPv6, whose header is larger by this.
+MORE_OF_IPV6 = 20
+
+
+def fitting_mtu(desired: Desired, observed: Observed) -> int | None:
+    """The smallest MTU under any node, less what Docker forgets; None where none is known."""
+    own = () if observed.underlay_mtu is None else (observed.underlay_mtu,)
+    smallest = min((*own, *desired.underlay_mtus), default=None)
+    return smallest - MORE_OF_IPV6 if smallest is not None and ":" in observed.data_path_addr else smallest
+
+
+def wanted_mtu(desired: Desired, observed: Observed) -> int | None:
+    """As asked for, or what fits, at which Docker itself never looks; None in a rehearsal that knows of none."""
+    if desired.mtu is not None:
+        return desired.mtu
+    if observed.underlay_mtu is None and not observed.to_come:
+        raise OversshError(
+            f"mtu: auto follows the device with the node's address {observed.data_path_addr or '(unknown)'}, and no "
+            f"device of this host has it; bring the tunnel up, or give mtu as a number (Docker takes {DRIVER_MTU})"
+        )
+    return fitting_mtu(desired, observed)
+
+
+def mtu_difference(desired: Desired, observed: Observed, found: OverlayNetwork) -> str:
+    """What is wrong with the network's MTU, in words, empty where nothing is.
+
+    Before the network is allocated, which gives it a driver, the engine does not tell.
+    """
+    wanted = wanted_mtu(desired, observed)
+    if wanted is None or not found.driver or found.mtu == wanted:
+        return ""
+    if desired.mtu is not None:
+        return f"its mtu is {found.mtu}, not {wanted}"
+    if found.mtu > wanted:
+        return f"its mtu is {found.mtu} where only {wanted} fits through the underlay, so that large packets are lost"
+    consent = desired.on_change == "recreate" and not observed.publishers
+    return f"its mtu is {found.mtu} where {wanted} fits through the underlay" if consent else ""
+
+
+def remarks(desired: Desired, observed: Observed) -> list[str]:
+    """What the operator should know of a network that is left as it is."""
+    found = observed.network
+    if desired.state == "absent" or found is None:
+        return []
+    said = []
+    wanted = wanted_mtu(desired, observed)
+    if wanted is not None and found.driver and found.mtu < wanted and not mtu_difference(desired, observed, found):
+        if observed.publishers:
+            once = f"once no service publishes ports through it ({', '.join(observed.publishers)} now)"
+        else:
+            once = "once nothing uses it"
+        said.append(
+            f"The network {found.name} has an MTU of {found.mtu} where {wanted} fits through the underlay. It works, "
+            f"and is slower than it could be; with on_change: recreate it is made anew with {wanted}, {once}."
+        )
+    if observed.given_up:
+        said.append(
+            f"{', '.join(observed.given_up)} did not take part in the network {found.name} in time, so that ports "
+            "published through it are not answered there; see 'journalctl -u docker' there, and restart Docker."
+        )
+    return said

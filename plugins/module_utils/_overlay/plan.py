@@ -1,0 +1,269 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What has to be done for an overlay network to be there as asked for, or to be gone; pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import replace
+from typing import Any
+
+from .._core.errors import OversshError
+from .._core.plan import Plan, Step
+from .model import AUTO, ENCRYPTED, MANAGED, MTU, VXLAN_IDS, Desired, Observed, OverlayNetwork
+from .mtu import mtu_difference, wanted_mtu
+
+ABSENT: dict[str, Any] = {"state": "absent"}
+INGRESS = "ingress"
+# What the engine makes with every new swarm.
+NEW_INGRESS = OverlayNetwork(name=INGRESS, network_id="", driver="overlay", scope="swarm", ingress=True)
+
+
+def plan_network(desired: Desired, observed: Observed) -> Plan:
+    """The plan; OversshError where it would take what the operator has not agreed to."""
+    found = observed.network
+    if not desired.ingress and (desired.name == INGRESS or (found and found.ingress)):
+        raise OversshError(
+            f"the network {desired.name} is the engine's own, for published ports; choose another name, or set "
+            "ingress: true to manage that one"
+        )
+    if desired.state == "absent" and observed.state == "inactive" and not (found and found.is_overlay):
+        return Plan(ABSENT, ABSENT)
+    _refuse_elsewhere(observed)
+    if found and not found.is_overlay:
+        raise OversshError(
+            f"{found.name} is a {found.driver} network of this host, which is not touched; choose another name"
+        )
+    if desired.state == "absent":
+        return _plan_absent(desired, observed)
+    refuse_overlap(desired.name, [desired.subnet] if desired.subnet else [], desired.underlay, observed)
+    if desired.ingress:
+        found = NEW_INGRESS if found is None and observed.to_come else found
+        desired = _kept(desired, found)
+    wanted = _wanted(desired, observed)
+    after = _described(wanted)
+    if MTU not in wanted.options:
+        after["mtu"] = AUTO
+    if found is None:
+        return Plan(ABSENT, after, (_create(wanted),))
+    differences = _differences(desired, observed, found)
+    if not differences:
+        return _plan_nodes(observed, found)
+    if desired.on_change != "recreate" or observed.publishers:
+        raise OversshError(
+            f"the network {found.name} is there, but {', '.join(differences)}; Docker can't change that in place: "
+            f"{_way(desired, observed)}"
+        )
+    return Plan(_described(found), after, (_remove(found), _create(wanted)))
+
+
+def refuse_overlap(name: str, subnets: list[str], underlay: str | None, observed: Observed) -> None:
+    """A subnet must not hide the underlay, what a host has a route to, or another network."""
+    for subnet in subnets:
+        network = ipaddress.ip_network(subnet)
+        for other in observed.others:
+            for theirs in other.subnets:
+                if _overlap(network, ipaddress.ip_network(theirs)):
+                    raise OversshError(
+                        f"the subnet {subnet} of {name} overlaps {theirs} of the Docker network {other.name}; choose "
+                        "another subnet"
+                    )
+        if underlay and _overlap(network, ipaddress.ip_network(underlay)):
+            raise OversshError(f"the subnet {subnet} of {name} overlaps the underlay {underlay}; choose another subnet")
+        for route in observed.routes:
+            if _overlap(network, route.destination):
+                raise OversshError(
+                    f"the subnet {subnet} of {name} overlaps the route {route.destination} of this host (device "
+                    f"{route.device or 'none'}); choose another subnet"
+                )
+
+
+def _wanted(desired: Desired, observed: Observed) -> OverlayNetwork:
+    """The network to ask the engine for."""
+    options = dict(desired.options)
+    mtu = wanted_mtu(desired, observed)
+    if mtu is not None:
+        options[MTU] = str(mtu)
+    if desired.encrypted:
+        options[ENCRYPTED] = ""
+    return OverlayNetwork(
+        name=desired.name,
+        network_id="",
+        driver="overlay",
+        scope="swarm",
+        subnets=(desired.subnet,) if desired.subnet else (),
+        gateway=desired.gateway,
+        ip_range=desired.ip_range,
+        attachable=desired.attachable,
+        internal=desired.internal,
+        ingress=desired.ingress,
+        labels={**desired.labels, MANAGED: "true"},
+        options=options,
+    )
+
+
+def _kept(desired: Desired, found: OverlayNetwork | None) -> Desired:
+    """The swarm's network for published ports as asked for, and in all else as it is, its addresses above all.
+
+    It can't be attachable. Its VXLAN ID may still be in use on nodes while they let the old one go.
+    """
+    if found is None:
+        return replace(desired, attachable=False)
+    left = {key: value for key, value in found.options.items() if key not in (MTU, ENCRYPTED, VXLAN_IDS)}
+    kept = replace(
+        desired,
+        name=found.name,
+        attachable=False,
+        internal=found.internal,
+        encrypted=desired.encrypted or found.encrypted,
+        labels={**found.labels, **desired.labels},
+        options={**left, **desired.options},
+    )
+    if desired.subnet:
+        return kept
+    return replace(kept, subnet=found.subnet, gateway=found.gateway, ip_range=found.ip_range)
+
+
+def _plan_nodes(observed: Observed, found: OverlayNetwork) -> Plan:
+    """The network is as asked for, and nodes may have to be told of it once more."""
+    described = _described(found)
+    if not observed.missing:
+        return Plan(described, described)
+    step = Step("spread", f"have {', '.join(observed.missing)} take part in {found.name}")
+    return Plan({**described, "missing": list(observed.missing)}, {**described, "missing": []}, (step,))
+
+
+def _way(desired: Desired, observed: Observed) -> str:
+    if observed.publishers:
+        return (
+            "it has to be made anew, which Docker refuses while services publish ports through it, as now "
+            f"{', '.join(observed.publishers)}; have them publish in mode host, or remove them, and run this again "
+            "with on_change: recreate"
+        )
+    users = "service publishes ports through it" if desired.ingress else "container uses it"
+    return f"set on_change: recreate to have it removed and made anew, once no {users}"
+
+
+def _plan_absent(desired: Desired, observed: Observed) -> Plan:
+    found = observed.network
+    if found is None:
+        return Plan(ABSENT, ABSENT)
+    if observed.publishers:
+        raise OversshError(
+            f"the network {found.name} can't be removed while services publish ports through it, as now "
+            f"{', '.join(observed.publishers)}"
+        )
+    if not found.ours and desired.on_change != "recreate":
+        raise OversshError(
+            f"the network {found.name} was not made by this collection (it has no label {MANAGED}); remove it with "
+            f"'docker network rm {found.name}', or set on_change: recreate to agree"
+        )
+    return Plan(_described(found), ABSENT, (_remove(found),))
+
+
+def _refuse_elsewhere(observed: Observed) -> None:
+    if not (observed.manager or observed.to_come):
+        what = {"active": "a worker of its swarm", "inactive": "in no swarm"}.get(
+            observed.state, f"in a swarm whose state here is {observed.state}"
+        )
+        raise OversshError(
+            f"overlay networks are made and removed on a manager, and this host is {what}; run it on one"
+        )
+
+
+def _differences(desired: Desired, observed: Observed, found: OverlayNetwork) -> list[str]:
+    """What is not as asked for, each in words. What only an allocated network has is left out before that."""
+    asked: list[tuple[str, Any, Any]] = [
+        ("attachable", found.attachable, desired.attachable),
+        ("internal", found.internal, desired.internal),
+    ]
+    if found.allocated:
+        asked += [
+            ("subnet", found.subnet, desired.subnet),
+            ("gateway", found.gateway, desired.gateway),
+            ("ip_range", found.ip_range, desired.ip_range),
+            ("encrypted", found.encrypted, desired.encrypted),
+        ]
+        asked += [(f"option {key}", found.options.get(key), value) for key, value in desired.options.items()]
+    asked += [(f"label {key}", found.labels.get(key), value) for key, value in desired.labels.items()]
+    differences = [
+        f"its {name} is {_word(is_)}, not {_word(wanted)}"
+        for name, is_, wanted in asked
+        if wanted is not None and is_ != wanted
+    ]
+    too_much_or_little = mtu_difference(desired, observed, found)
+    return [*differences, too_much_or_little] if too_much_or_little else differences
+
+
+def _create(wanted: OverlayNetwork) -> Step:
+    name, subnet = wanted.name, wanted.subnet or "the swarm's pool"
+    return Step(
+        "create",
+        f"make the overlay network {name} on {subnet}",
+        {"name": name, "body": _body(wanted)},
+        Step("remove", f"remove the overlay network {name} again", {"name": name, "network_id": None}),
+    )
+
+
+def _remove(found: OverlayNetwork) -> Step:
+    """The inverse asks for the same network again, VXLAN ID included; see _kept for why not always."""
+    options = {key: value for key, value in found.options.items() if not (found.ingress and key == VXLAN_IDS)}
+    body = _body(replace(found, options=options))
+    return Step(
+        "remove",
+        f"remove the overlay network {found.name}",
+        {"name": found.name, "network_id": found.network_id},
+        Step("create", f"make the overlay network {found.name} again", {"name": found.name, "body": body}),
+    )
+
+
+def _body(network: OverlayNetwork) -> dict[str, Any]:
+    """What the engine is asked for."""
+    ipam: dict[str, Any] = {"Driver": "default"}
+    if network.subnet:
+        config = {"Subnet": network.subnet, "Gateway": network.gateway, "IPRange": network.ip_range}
+        ipam["Config"] = [{key: value for key, value in config.items() if value}]
+    return {
+        "Name": network.name,
+        "Driver": "overlay",
+        "Scope": "swarm",
+        "CheckDuplicate": True,
+        "Attachable": network.attachable,
+        "Internal": network.internal,
+        "Ingress": network.ingress,
+        "IPAM": ipam,
+        "Labels": dict(network.labels),
+        "Options": dict(network.options),
+    }
+
+
+def _described(network: OverlayNetwork) -> dict[str, Any]:
+    """The network for the operator's eyes, before and after."""
+    found: dict[str, Any] = {
+        "state": "present",
+        "attachable": network.attachable,
+        "internal": network.internal,
+        "encrypted": network.encrypted,
+        "mtu": network.mtu,
+        "labels": dict(network.labels),
+    }
+    options = {key: value for key, value in network.options.items() if key not in (MTU, ENCRYPTED, VXLAN_IDS)}
+    for name, value in (
+        ("subnet", network.subnet),
+        ("gateway", network.gateway),
+        ("ip_range", network.ip_range),
+        ("options", options),
+    ):
+        if value:
+            found[name] = value
+    return found
+
+
+def _overlap(one: Any, other: Any) -> bool:
+    return bool(one.version == other.version and one.overlaps(other))
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "none" if value is None else str(value)

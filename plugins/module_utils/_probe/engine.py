@@ -1,0 +1,300 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A throwaway container on an overlay network that sends and answers probes.
+
+No image is pulled: it is an empty one, with the host's own /usr mounted read-only, so that the host's Python runs.
+It has no capability, no writable file and no right to gain any.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import sys
+import tarfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .._core.engine import Engine
+from .._core.errors import OversshError
+from .._core.files import read_text, remove, remove_empty_folder, write_text
+from .._core.plan import Plan, Step
+from .._core.source import source_of
+from .._core.wait import wait_until
+from .._docker.client import patiently
+from . import agent as probe_agent
+
+IMAGE = "overssh-verify"
+TAG = "latest"
+LABEL = "overssh.verify"
+# What the engine says when the swarm has not told it within 20 s of a network (daemon/container_operations.go).
+NOT_ATTACHED = ("attaching to network failed", "context deadline exceeded")
+# And when the network that it knew goes with the last container there, just as the next one comes.
+NETWORK_GOES = re.compile(r"network \S+ not found")
+FOLDER = "/run/overssh/verify"
+AGENT = f"{FOLDER}/agent.py"
+INSIDE = "/overssh"
+NOBODY = "65534:65534"
+# A peer to be measured, as an argument of a module.
+PEER = {name: {"type": "str", "required": True} for name in ("name", "host", "address")}
+# Where a host keeps programs and libraries besides /usr: folders of their own, or links into /usr.
+USERLAND = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+
+
+@dataclass(frozen=True)
+class Desired:
+    """What is wanted: a probe of this name on this network, or no probe at all."""
+
+    name: str
+    network: str | None
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The probe as found.
+
+    container: its id, None where there is none; ours: it carries our label; running_on: the networks of one that runs;
+    address: on the desired network; image: there is one of ours; agent: its program's text.
+    """
+
+    container: str | None = None
+    ours: bool = True
+    running_on: tuple[str, ...] = ()
+    address: str = ""
+    image: bool = False
+    agent: str | None = None
+
+
+def plan_probe(desired: Desired, observed: Observed, agent: str) -> Plan:
+    """The steps to a running probe, or to nothing left of one; a stale container is replaced, a foreign one never."""
+    if observed.container and not observed.ours and desired.network is not None:
+        raise OversshError(
+            f"a container named {desired.name} exists that overssh.swarm did not make; rename it or remove it with "
+            f"'docker rm -f {desired.name}'"
+        )
+    before = {"container": observed.container is not None, "networks": list(observed.running_on)}
+    if desired.network is None:
+        return Plan(before, {"container": False, "networks": []}, tuple(_removal(desired, observed)))
+    after = {"container": True, "networks": [desired.network]}
+    if desired.network in observed.running_on and observed.agent == agent:
+        return Plan(before, after)
+    steps: list[Step] = []
+    if observed.container:
+        steps.append(Step("remove_container", f"remove the stale container {desired.name}"))
+    if observed.agent != agent:
+        steps.append(Step("write_agent", f"write {AGENT}", inverse=Step("remove_agent", f"remove {AGENT}")))
+    if not observed.image:
+        steps.append(
+            Step(
+                "make_image", f"make the empty image {IMAGE}", inverse=Step("remove_image", f"remove the image {IMAGE}")
+            )
+        )
+    steps.append(
+        Step(
+            "start_container",
+            f"start the container {desired.name} on {desired.network}",
+            inverse=Step("remove_container", f"remove the container {desired.name}"),
+        )
+    )
+    return Plan(before, after, tuple(steps))
+
+
+def _removal(desired: Desired, observed: Observed) -> list[Step]:
+    steps = []
+    if observed.container and observed.ours:
+        steps.append(Step("remove_container", f"remove the container {desired.name}"))
+    if observed.image:
+        steps.append(Step("remove_image", f"remove the image {IMAGE}"))
+    if observed.agent is not None:
+        steps.append(Step("remove_agent", f"remove {AGENT}"))
+    return steps
+
+
+def empty_image(links: Mapping[str, str]) -> bytes:
+    """A tar of a root file system that holds nothing but symbolic links, name to target."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, target in sorted({"overssh-verify": "usr", **links}.items()):
+            entry = tarfile.TarInfo(name)
+            entry.type = tarfile.SYMTYPE
+            entry.linkname = target
+            archive.addfile(entry)
+    return buffer.getvalue()
+
+
+def userland(root: str = "/") -> tuple[dict[str, str], list[str]]:
+    """The host's links into /usr, and the folders that a container needs mounted besides."""
+    links: dict[str, str] = {}
+    folders = [os.path.join(root, "usr")]
+    for name in USERLAND:
+        path = os.path.join(root, name)
+        if os.path.islink(path):
+            links[name] = os.readlink(path).lstrip("/")
+        elif os.path.isdir(path):
+            folders.append(path)
+    return links, folders
+
+
+def python_folders(prefixes: Sequence[str], mounted: Sequence[str]) -> list[str]:
+    """The folders of this Python that no mounted folder holds yet."""
+    found: list[str] = []
+    for prefix in prefixes:
+        if not any(prefix == folder or prefix.startswith(folder + "/") for folder in [*mounted, *found]):
+            found.append(prefix)
+    return found
+
+
+class ProbeEngine(Engine[Observed]):
+    """The probe of this host."""
+
+    def __init__(
+        self,
+        docker: Any,
+        desired: Desired,
+        timeout: float | None,
+        answer: Mapping[str, Any] | None = None,
+        missing: Callable[[], list[str]] = list,
+    ) -> None:
+        """timeout: seconds to wait for the container to be on its network; None: don't wait.
+
+        answer: what is to be returned besides. missing: tells which of Docker's own firewall rules are missing, of
+        which the engine makes some again when it starts a container.
+        """
+        self._answer = dict(answer or {})
+        self._missing = missing
+        self._docker = docker
+        self._desired = desired
+        self._timeout = timeout
+        self._agent = source_of(probe_agent.__name__)
+
+    def observe(self) -> Observed:
+        """The probe as it stands."""
+        found = self._docker.containers(all=True, filters={"name": f"^/{self._desired.name}$"})
+        images = self._docker.images(name=f"{IMAGE}:{TAG}")
+        agent = read_text(AGENT)
+        if not found:
+            return Observed(image=bool(images), agent=agent)
+        summary = found[0]
+        networks = (summary.get("NetworkSettings") or {}).get("Networks") or {}
+        here = networks.get(self._desired.network or "") or {}
+        return Observed(
+            container=summary["Id"],
+            ours=LABEL in (summary.get("Labels") or {}),
+            running_on=tuple(networks) if summary.get("State") == "running" else (),
+            address=here.get("IPAddress", ""),
+            image=bool(images),
+            agent=agent,
+        )
+
+    def plan(self, observed: Observed) -> Plan:
+        """See plan_probe."""
+        return plan_probe(self._desired, observed, self._agent)
+
+    def perform(self, step: Step) -> None:
+        """One step, told to Docker or to the file system."""
+        actions: dict[str, Callable[[], None]] = {
+            "write_agent": lambda: write_text(AGENT, self._agent),
+            "remove_agent": _remove_agent,
+            "make_image": self._make_image,
+            "remove_image": lambda: self._docker.remove_image(f"{IMAGE}:{TAG}", force=True),
+            "start_container": self._start_container,
+            "remove_container": lambda: self._docker.remove_container(self._desired.name, force=True, v=True),
+        }
+        actions[step.action]()
+
+    def _make_image(self) -> None:
+        self._docker.import_image_from_data(empty_image(userland()[0]), repository=IMAGE, tag=TAG)
+
+    def _start_container(self) -> None:
+        _links, folders = userland()
+        folders += python_folders((sys.prefix, sys.base_prefix), folders)
+        cache = ["/etc/ld.so.cache"] if os.path.exists("/etc/ld.so.cache") else []
+        network = self._desired.network
+        container = self._docker.create_container(
+            f"{IMAGE}:{TAG}",
+            command=[sys.executable, "-I", f"{INSIDE}/agent.py", "serve"],
+            name=self._desired.name,
+            labels={LABEL: "true"},
+            user=NOBODY,
+            host_config=self._docker.create_host_config(
+                network_mode=network,
+                binds=[f"{FOLDER}:{INSIDE}:ro", *(f"{path}:{path}:ro" for path in [*folders, *cache])],
+                read_only=True,
+                cap_drop=["ALL"],
+                security_opt=["no-new-privileges", "label=disable"],
+                pids_limit=64,
+            ),
+            networking_config=self._docker.create_networking_config({network: self._docker.create_endpoint_config()}),
+        )
+        before = self._missing()
+        try:
+            self._start(container["Id"])
+        except OversshError:
+            self._docker.remove_container(container["Id"], force=True, v=True)
+            raise
+        if before:
+            after = self._missing()
+            self._answer["restored"] = [rule for rule in before if rule not in after]
+            self._answer["missing"] = after
+
+    def _start(self, container: str) -> None:
+        """Until the swarm attaches it; managers may be busy, or the engine still letting go of the one before."""
+        patiently(lambda: self._docker.start(container), _passes, self._timeout or 0)
+
+    def wait(self) -> None:
+        """Until the container runs and has an address on the network."""
+        if self._desired.network is None or self._timeout is None:
+            return
+
+        def settled() -> bool:
+            found = self.observe()
+            if not found.running_on:
+                words = self._docker.logs(self._desired.name, tail=3).decode(errors="replace").strip()
+                raise OversshError(f"the container {self._desired.name} ended: {words or 'it said nothing'}")
+            return bool(found.address)
+
+        wait_until(settled, self._timeout, f"{self._desired.name} getting an address on {self._desired.network}")
+
+    def in_effect(self, observed: Observed) -> bool:
+        """Whether the container has its address, or is gone."""
+        return self._desired.network is None or self._timeout is None or bool(observed.address)
+
+    def result(self, observed: Observed) -> dict[str, Any]:
+        """The container and its address."""
+        return {"container": self._desired.name, "address": observed.address, **self._answer}
+
+
+def _passes(refusal: str) -> bool:
+    return all(words in refusal for words in NOT_ATTACHED) or bool(NETWORK_GOES.search(refusal))
+
+
+def _remove_agent() -> None:
+    remove(AGENT)
+    remove_empty_folder(FOLDER)
+    remove_empty_folder(os.path.dirname(FOLDER))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The checks' results by the peer's name, and whether all of these peers are done with this host's probe, too."""
+
+    peers: Mapping[str, Any]
+    done: bool
+
+
+def measure(docker: Any, name: str, peers: Sequence[Mapping[str, str]], timeout: float, linger: float = 0) -> Measured:
+    """Have the probe of this host check its peers.
+
+    peers: name, host (the peer's container) and address of each; timeout: seconds per check; linger: seconds to wait
+    for the peers to be done. Raises OversshError where the probe itself can't be asked.
+    """
+    order = json.dumps({"peers": [dict(peer) for peer in peers], "timeout": timeout, "linger": linger})
+    asked = docker.exec_create(name, [sys.executable, "-I", f"{INSIDE}/agent.py", "measure", order])["Id"]
+    stdout, stderr = docker.exec_start(asked, demux=True)
+    status = docker.exec_inspect(asked)["ExitCode"]
+    if status != 0:
+        raise OversshError(f"the probe in {name} failed: {(stderr or b'').decode(errors='replace').strip()[-400:]}")
+    return Measured(**json.loads(stdout))

@@ -1,0 +1,496 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A node's part in a swarm: found one, join one, stay in it, leave it."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from .._core.command import Runner
+from .._core.engine import Engine
+from .._core.errors import OversshError
+from .._core.plan import Plan, Step
+from .._core.wait import WaitError, wait_until
+from .._docker import gossip
+from .._docker.client import NOT_FOUND, Docker, DockerError, patiently, stuck_manager
+from .._linux.devices import carriers, read_devices, read_routes
+from .model import Desired, Observed, believed, endpoint, forgotten
+from .observe import BRIDGE, BRIDGE_LABELS, BRIDGE_OPTIONS, observe_node
+from .plan import listen_addr, plan_node, says
+
+# What the engine takes where a pool is given without a size of its networks, or the other way round.
+DEFAULT_POOL = ("10.0.0.0/8",)
+DEFAULT_SUBNET_SIZE = 24
+PROBE_SECONDS = 3
+BRIDGE_SECONDS = 10
+# An engine's last word to its peers takes at most one second; to a single peer it takes almost that long.
+GOSSIP_SECONDS = 5
+# The engine answers so when its part of the swarm has not stopped in time (daemon/cluster/noderunner.go).
+NOT_STOPPED = "context deadline exceeded"
+# And so when it goes on joining by itself.
+STILL_JOINING = "will continue in the background"
+DOUBTED = (
+    "the engine on this host calls its part in the swarm 'error'{words}, but the managers list it as ready and it "
+    "works; the word goes when Docker is restarted, with 'systemctl restart docker' when the containers "
+    "here may be interrupted"
+)
+# Words of the engine when a join fails, and what they mean to the operator.
+JOIN_TROUBLE = (
+    ("invalid join token", "the join token is none; take it from 'docker swarm join-token' on a manager"),
+    ("valid join token is necessary", "the manager refuses the join token; it was rotated, so take the present one"),
+    ("does not match fingerprint", "the join token belongs to another swarm than the manager at that address"),
+    (
+        "using its advertised address",
+        "the manager can't reach this node at its listen_addr, so open that port on this host; its entry stays in the "
+        "managers' list until state: removed clears it",
+    ),
+    ("connection refused", "no manager listens there; see 'docker info' on it"),
+)
+
+
+class SwarmNode(Engine[Observed]):
+    """This node, through its own engine. needs_token: False where nothing is going to be done (check mode)."""
+
+    def __init__(
+        self, docker: Docker, run: Runner, desired: Desired, timeout: float, wait: bool = True, needs_token: bool = True
+    ) -> None:
+        self._docker = docker
+        self._run = run
+        self._desired = desired
+        self._timeout = timeout
+        self._wait = wait
+        self._needs_token = needs_token
+        self._entered = False
+        self.warnings: list[str] = []
+
+    def observe(self) -> Observed:
+        """The node when it has settled: a starting engine says "pending" for a moment."""
+        with self._docker.at_most(self._timeout):
+            try:
+                found = wait_until(self._settled, self._timeout if self._wait else 0, "the swarm's start")
+            except WaitError:
+                found = self._look()
+        stuck = stuck_manager() if found.error and self._desired.state != "left" else ""
+        if stuck:
+            raise OversshError(f"{stuck}{says(found)}")
+        return found
+
+    def plan(self, observed: Observed) -> Plan:
+        """See plan_node; a join without a token is refused here, before anything is done."""
+        plan = plan_node(self._desired, observed)
+        if self._needs_token and not self._desired.join_token and any(step.action == "join" for step in plan.steps):
+            raise OversshError(
+                "this node has to join a swarm, and there is no join token; name a manager of the inventory "
+                "in the option manager, or give join_token",
+                join_token_missing=True,
+            )
+        return plan
+
+    def perform(self, step: Step) -> None:
+        """One change; the engine itself keeps no half of an init or a join that it refused."""
+        args = step.args
+        actions: dict[str, Callable[[], None]] = {
+            "init": self._init,
+            "join": self._join,
+            "demote": self._demote,
+            "promote": lambda: _impossible(f"run 'docker node promote {args['node_id']}' on another manager"),
+            "set_availability": lambda: self._update_self("Availability", args["availability"]),
+            "leave": lambda: self._leave(args["force"], args["comes_back"]),
+            "leave_again": self._leave_again,
+            "go_back": lambda: _impossible("Docker keeps nothing of a swarm that it has left"),
+            "make_bridge": self._make_bridge,
+            "remove_bridge": self._remove_bridge,
+        }
+        actions[step.action]()
+        if step.action in ("init", "join"):
+            # It is a new node from now on, which nobody can have listed before.
+            self._entered, self._desired = True, replace(self._desired, members={})
+
+    def wait(self) -> None:
+        """Active, and a manager reachable for the others; what was joined has to be the swarm that was meant."""
+        if self._desired.state == "left":
+            return
+        if self._wait:
+            self._wait_until_part_of_it()
+            self._wait_for_gossip()
+        if self._entered:
+            self.plan(self.observe())
+
+    def in_effect(self, observed: Observed) -> bool:
+        """Whether the node is out, or takes part and gossips."""
+        if self._desired.state == "left" or not self._wait:
+            return True
+        return takes_part(observed) and gossip.listens(observed.node_address)
+
+    def result(self, observed: Observed) -> dict[str, Any]:
+        """See node_result; with what the operator should know besides."""
+        said = [*self.warnings, *([DOUBTED.format(words=says(observed))] if observed.doubted else [])]
+        warnings = {"warnings": said} if said else {}
+        return {**node_result(observed), "nodes": nodes_result(observed), **warnings}
+
+    def _look(self) -> Observed:
+        return believed(observe_node(self._docker, self._run), self._desired.members)
+
+    def _settled(self) -> Observed | None:
+        """A node that was removed by its managers may wait for them for ever."""
+        found = self._look()
+        return found if found.settled or forgotten(found, self._desired.members) else None
+
+    def _init(self) -> None:
+        desired = self._desired
+        self._require_addresses()
+        self._require_free_gossip_port()
+        self._require_free_pool()
+        body: dict[str, Any] = {
+            **self._addresses(),
+            "DataPathPort": desired.data_path_port or 0,
+            "ForceNewCluster": False,
+            "Spec": {},
+        }
+        if desired.availability:
+            body["Availability"] = desired.availability
+        if desired.default_addr_pool or desired.subnet_size:
+            body["DefaultAddrPool"] = list(desired.default_addr_pool or DEFAULT_POOL)
+            body["SubnetSize"] = desired.subnet_size or DEFAULT_SUBNET_SIZE
+        self._docker.post("/swarm/init", body)
+
+    def _join(self) -> None:
+        self._require_addresses()
+        self._require_free_gossip_port()
+        manager = self._reachable_manager()
+        # The engine tries the first address only, so it is given one that answers.
+        body: dict[str, Any] = {
+            **self._addresses(),
+            "RemoteAddrs": [manager],
+            "JoinToken": self._desired.join_token,
+        }
+        if self._desired.availability:
+            body["Availability"] = self._desired.availability
+        try:
+            self._docker.post("/swarm/join", body)
+        except DockerError as error:
+            if STILL_JOINING not in str(error):
+                raise OversshError(_join_trouble(manager, str(error))) from error
+            self._finish_join(manager)
+
+    def _finish_join(self, manager: str) -> None:
+        """The engine gave up waiting for itself, but not joining: wait on, or call it off."""
+        try:
+            wait_until(lambda: self._local_state() == "active", self._timeout, f"the join at {manager}")
+        except WaitError as error:
+            found = observe_node(self._docker, self._run)
+            words = says(found)
+            if found.node_id and self._desired.state == "manager":
+                # The managers may count it already: without it they might have no majority.
+                raise OversshError(f"{error}{words}; it goes on in the background, see 'docker info'") from error
+            self._out(force=True)
+            raise OversshError(f"{error}{words}; it was called off") from error
+
+    def _leave(self, force: bool, comes_back: bool) -> None:
+        if comes_back:
+            self._require_addresses()
+            if not self._desired.founds:
+                self._reachable_manager()
+        address = self._node_address()
+        try:
+            self._out(force)
+        except DockerError as error:
+            hint = "" if force or "force" not in str(error) else "; set force: true to agree"
+            raise OversshError(f"Docker says: {error}{hint}") from error
+        self._let_go_of_gossip(address)
+
+    def _out(self, force: bool) -> None:
+        """The engine waits 15 s for its own part of the swarm to stop; asked again, it waits on."""
+        patiently(lambda: self._docker.leave_swarm(force=force), lambda said: NOT_STOPPED in said, self._timeout)
+
+    def _let_go_of_gossip(self, address: str) -> None:
+        """Until the engine has closed its gossip's port; where it never will, it is restarted if nobody notices."""
+        with contextlib.suppress(WaitError):
+            wait_until(lambda: not gossip.listens(address), GOSSIP_SECONDS, "the end of the gossip")
+            return
+        kept = f"Docker kept port {gossip.PORT} of the swarm that it left, by a fault of its own"
+        affected = self._restart_unnoticed(kept)
+        if affected:
+            self.warnings.append(f"{kept}, and can't join another until it is restarted; {_restart_later(affected)}")
+
+    def _restart_unnoticed(self, kept: str) -> list[str]:
+        """Restart the engine where no container is touched, and say so; otherwise the containers' names.
+
+        kept: a sentence on what the restart is for.
+        """
+        affected = containers_that_a_restart_touches(self._docker)
+        if not affected:
+            self._run(["systemctl", "restart", "docker"])
+            wait_until(self._answers, self._timeout, "Docker's restart")
+            self.warnings.append(f"{kept}, and was restarted; no container was running")
+        return affected
+
+    def _answers(self) -> bool:
+        try:
+            self._docker.info()
+        except DockerError:
+            return False
+        return True
+
+    def _demote(self) -> None:
+        try:
+            self._update_self("Role", "worker")
+        except OversshError:
+            # Where all managers leave at once, nobody is left to agree; with force, the leave does without.
+            if not (self._desired.force and self._desired.state == "left"):
+                raise
+
+    def _leave_again(self) -> None:
+        """Out of a swarm that this run brought the node into, with nothing of it left."""
+        found = observe_node(self._docker, self._run)
+        if found.role == "manager" and not self._desired.founds:
+            self._update_self("Role", "worker")
+        self._out(force=self._desired.founds)
+        self._let_go_of_gossip(found.node_address)
+
+    def _make_bridge(self) -> None:
+        """The bridge as the engine itself would make it, with a label that tells whose it is when the node leaves."""
+        subnet = self._desired.bridge_subnet
+        ipam = {"Driver": "default", "Config": [{"Subnet": subnet}]} if subnet else None
+        self._docker.create_network(BRIDGE, driver="bridge", options=BRIDGE_OPTIONS, labels=BRIDGE_LABELS, ipam=ipam)
+
+    def _remove_bridge(self) -> None:
+        """Once the swarm's own sandbox has let go of it; a container of the host that stays on it keeps it."""
+        if self._bridge_is_removed() or observe_node(self._docker, self._run).bridge_used:
+            return
+        kept = f"Docker kept the bridge {BRIDGE} for a swarm that it has forgotten, by a fault of its own"
+        affected = self._restart_unnoticed(kept)
+        if affected:
+            raise OversshError(f"{kept}, until it is restarted; {_restart_later(affected)}")
+        state = self._settled_state()
+        if state != "inactive":
+            if not self._desired.force:
+                raise OversshError(
+                    f"Docker was restarted, as it kept the bridge {BRIDGE} for a swarm that it had forgotten, and "
+                    f"knows that swarm again, as {state}; set force: true to leave it"
+                )
+            self._out(force=True)
+        if not self._bridge_is_removed():
+            raise OversshError(
+                f"{kept}, also after its restart; see 'docker network inspect {BRIDGE}' for who is on it"
+            )
+
+    def _settled_state(self) -> str:
+        """The engine's word for its part in a swarm, once it has started."""
+        with contextlib.suppress(WaitError):
+            wait_until(lambda: self._local_state() != "pending", self._timeout, "the swarm's start")
+        return self._local_state()
+
+    def _bridge_is_removed(self) -> bool:
+        """Whether the bridge is gone, at the latest when the engine has had the time to let it go."""
+
+        def removed() -> bool:
+            try:
+                self._docker.remove_network(BRIDGE)
+            except DockerError as error:
+                if error.status == NOT_FOUND:
+                    return True
+                if "active endpoints" not in str(error):
+                    raise
+                return False
+            return True
+
+        with contextlib.suppress(WaitError):
+            return wait_until(removed, BRIDGE_SECONDS, f"the release of the bridge {BRIDGE}")
+        return False
+
+    def _update_self(self, field: str, value: str) -> None:
+        """Change this node's own entry, through this node as a manager, and wait until it holds."""
+        node_id = self._docker.info()["Swarm"]["NodeID"]
+
+        def asked() -> bool:
+            node = self._docker.inspect_node(node_id)
+            try:
+                self._docker.update_node(node_id, node["Version"]["Index"], {**node["Spec"], field: value})
+            except DockerError as error:
+                if "update out of sequence" in str(error):
+                    return False  # somebody else changed the entry in between: look again
+                raise
+            return True
+
+        wait_until(asked, self._timeout, f"the change of this node's {field.lower()} to {value}")
+        if field == "Role":
+            wait_until(self._is_worker, self._timeout, "this node's change from manager to worker")
+
+    def _is_worker(self) -> bool:
+        found = observe_node(self._docker, self._run)
+        return found.settled and found.role == "worker"
+
+    def _node_address(self) -> str:
+        return str((self._docker.info().get("Swarm") or {}).get("NodeAddr") or "")
+
+    def _require_free_gossip_port(self) -> None:
+        address = str(self._desired.advertise_addr)
+        if gossip.listens(address):
+            raise OversshError(
+                f"something on this host listens on {address} port {gossip.PORT} already, which the swarm's gossip "
+                f"needs; an engine that has left a swarm sometimes keeps it, then {gossip.WAY_OUT}"
+            )
+
+    def _wait_for_gossip(self) -> None:
+        try:
+            address = self._node_address()
+            wait_until(lambda: gossip.listens(address), self._timeout, "the start of the swarm's gossip")
+        except WaitError as error:
+            raise OversshError(
+                f"{error}: nothing listens on {address} port {gossip.PORT}, and containers here would reach nobody; "
+                "see 'journalctl -u docker' for 'agentInit'"
+            ) from error
+
+    def _local_state(self) -> str:
+        return str((self._docker.info().get("Swarm") or {}).get("LocalNodeState"))
+
+    def _wait_until_part_of_it(self) -> None:
+        last: list[Observed] = []
+
+        def ready() -> bool:
+            last[:] = [self._look()]
+            return takes_part(last[0])
+
+        try:
+            wait_until(ready, self._timeout, f"this node's part as {self._desired.state} of the swarm")
+        except WaitError as error:
+            words = says(last[0])
+            stuck = stuck_manager()
+            words += f"; {stuck}" if stuck else ""
+            raise OversshError(f"{error}; its engine calls itself {last[0].local_state}{words}") from error
+
+    def _addresses(self) -> dict[str, Any]:
+        desired = self._desired
+        return {
+            "AdvertiseAddr": desired.advertise_addr,
+            "ListenAddr": listen_addr(desired),
+            "DataPathAddr": desired.data_path_addr or desired.advertise_addr,
+        }
+
+    def _require_addresses(self) -> None:
+        """The engine joins with an address that the host does not have, and then nothing works."""
+        devices = read_devices(self._run)
+        desired = self._desired
+        listen = endpoint(listen_addr(desired))[0]
+        for option, address in (
+            ("advertise_addr", desired.advertise_addr),
+            ("listen_addr", None if ipaddress.ip_address(listen).is_unspecified else listen),
+            ("data_path_addr", desired.data_path_addr),
+        ):
+            if address and not carriers(devices, address):
+                raise OversshError(
+                    f"{option} is {address}, and no device of this host has that address; bring the tunnel up first"
+                )
+
+    def _require_free_pool(self) -> None:
+        """Networks out of the pool must not hide what the host itself talks to."""
+        routes = read_routes(self._run)
+        for pool in self._desired.default_addr_pool or ():
+            network = ipaddress.ip_network(pool)
+            for route in routes:
+                if network.version == route.destination.version and network.overlaps(route.destination):
+                    raise OversshError(
+                        f"default_addr_pool {pool} overlaps the route {route.destination} of this host "
+                        f"(device {route.device}); choose another pool"
+                    )
+
+    def _reachable_manager(self) -> str:
+        managers = self._desired.remote_managers
+        what = f"an answer from a manager at {' or '.join(managers)}"
+        try:
+            return wait_until(lambda: next(filter(reaches, managers), None), self._timeout if self._wait else 0, what)
+        except WaitError as error:
+            raise OversshError(f"{error}; see that the tunnel is up and that the port is open there") from error
+
+
+def takes_part(observed: Observed) -> bool:
+    """Whether the node is active in its swarm; a manager has to be reachable for the others too."""
+    if observed.local_state != "active" or observed.role is None:
+        return False
+    own = observed.own
+    return observed.role == "worker" or (own is not None and own.status == "ready" and own.reachability == "reachable")
+
+
+def containers_that_a_restart_touches(docker: Docker) -> list[str]:
+    """Names of the containers that run, and of those that a start of the engine would start."""
+    found = []
+    for container in docker.containers(all=True):
+        policy = (docker.inspect_container(container["Id"])["HostConfig"].get("RestartPolicy") or {}).get("Name")
+        if container.get("State") == "running" or policy == "always":
+            found.append(str(container["Names"][0]).lstrip("/"))
+    return found
+
+
+def _restart_later(affected: list[str]) -> str:
+    """What to do about an engine that has to be restarted, where containers run."""
+    return (
+        "do that with 'systemctl restart docker' when the containers on this host may be interrupted: "
+        f"{', '.join(affected)}"
+    )
+
+
+def reaches(address: str) -> bool:
+    """Whether something takes a TCP connection there."""
+    try:
+        with socket.create_connection(endpoint(address), timeout=PROBE_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def node_result(observed: Observed) -> dict[str, Any]:
+    """A node's part in its swarm as return values; join tokens and keys are not even asked for."""
+    own = observed.own
+    return {
+        "active": observed.local_state == "active",
+        "local_state": "error" if observed.doubted else observed.local_state,
+        "error": observed.error,
+        "role": observed.role,
+        "node_id": observed.node_id,
+        "node_address": observed.node_address,
+        "hostname": observed.hostname,
+        "cluster_id": observed.cluster_id or "",
+        "managers": list(observed.managers),
+        "leader": bool(own and own.leader),
+        "availability": own.availability if own else None,
+        "listen_addr": observed.listen_addr,
+        "data_path_addr": observed.data_path_addr,
+        "data_path_port": observed.data_path_port,
+        "default_addr_pool": list(observed.default_addr_pool or ()),
+        "subnet_size": observed.subnet_size,
+        "underlay_mtu": observed.underlay_mtu,
+    }
+
+
+def nodes_result(observed: Observed) -> list[dict[str, Any]]:
+    """The swarm's nodes as a manager lists them."""
+    return [
+        {
+            "node_id": node.node_id,
+            "hostname": node.hostname,
+            "role": node.role,
+            "availability": node.availability,
+            "status": node.status,
+            "address": node.address,
+            "reachability": node.reachability,
+            "leader": node.leader,
+        }
+        for node in observed.nodes
+    ]
+
+
+def _join_trouble(manager: str, words: str) -> str:
+    for known, meaning in JOIN_TROUBLE:
+        if known in words:
+            return f"{meaning} (at {manager} Docker says: {words})"
+    return f"at {manager} Docker says: {words}"
+
+
+def _impossible(what: str) -> None:
+    raise OversshError(what)

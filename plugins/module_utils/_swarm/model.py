@@ -1,0 +1,229 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A node's part in a swarm: as it shall be, and as it is."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .._core.errors import OversshError
+
+DEFAULT_PORT = 2377
+BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
+# swarmkit prints a SHA-256 in base 36 and fills it up to this length.
+DIGEST_LENGTH = 50
+
+
+@dataclass(frozen=True)
+class Desired:
+    """What the operator wants of this node; None where the operator does not care.
+
+    members: what a manager of that swarm lists, each node's status by its ID; empty where no manager was asked.
+    """
+
+    state: str
+    advertise_addr: str | None = None
+    listen_addr: str | None = None
+    data_path_addr: str | None = None
+    data_path_port: int | None = None
+    default_addr_pool: tuple[str, ...] | None = None
+    subnet_size: int | None = None
+    bridge_subnet: str | None = None
+    remote_managers: tuple[str, ...] = ()
+    join_token: str | None = field(default=None, repr=False)
+    cluster_id: str | None = None
+    availability: str | None = None
+    force: bool = False
+    on_change: str = "fail"
+    members: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def founds(self) -> bool:
+        """Whether this node makes the swarm itself: a manager that has nobody to join."""
+        return self.state == "manager" and not self.remote_managers
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A node as the managers list it. reachability is empty for a worker."""
+
+    node_id: str
+    hostname: str
+    role: str
+    availability: str
+    status: str
+    address: str
+    reachability: str = ""
+    manager_address: str = ""
+    leader: bool = False
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The node as found.
+
+    local_state: the engine's word (inactive, pending, active, error, locked). role, cluster_id and the swarm's own
+    settings are known where the engine tells them, most of them on managers only; cluster_id and certificate_role also
+    stand in the node's certificate. listen_addr and data_path_addr are what the engine was started with, None where it
+    keeps that from us. bridge: the bridge that overlays need is there; bridge_own: we made it; bridge_used: containers
+    are on it. doubted: the engine's word is "error", and local_state is what the managers say; see believed().
+    """
+
+    local_state: str
+    error: str = ""
+    node_id: str = ""
+    node_address: str = ""
+    role: str | None = None
+    certificate_role: str | None = None
+    hostname: str = ""
+    cluster_id: str | None = None
+    root_ca_digest: str | None = None
+    listen_addr: str | None = None
+    data_path_addr: str | None = None
+    data_path_port: int | None = None
+    default_addr_pool: tuple[str, ...] | None = None
+    subnet_size: int | None = None
+    managers: tuple[str, ...] = ()
+    nodes: tuple[Entry, ...] = ()
+    underlay_mtu: int | None = None
+    bridge: bool = False
+    bridge_own: bool = False
+    bridge_used: bool = False
+    doubted: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether it stays so by itself: the engine starts, or a certificate follows a change of role, in seconds.
+
+        A manager that was made a worker and starts again with its old certificate would enter the managers' consensus
+        again, and take their majority away when it notices.
+        """
+        changing = self.local_state == "active" and self.role == "worker" and self.certificate_role == "manager"
+        return self.local_state != "pending" and not changing
+
+    @property
+    def leftover_bridge(self) -> bool:
+        """Whether the bridge goes with the swarm: it is ours, and serves nobody once the node has left."""
+        return self.bridge_own and (self.local_state != "inactive" or not self.bridge_used)
+
+    @property
+    def own(self) -> Entry | None:
+        """This node in the managers' list; None on a worker."""
+        return next((node for node in self.nodes if node.node_id == self.node_id), None)
+
+
+def standing(node: Entry) -> str:
+    """A node's status in one word: "ready" only where a manager is reachable for the others, too."""
+    return node.status if node.reachability in ("", "reachable") else node.reachability
+
+
+def believed(observed: Observed, members: Mapping[str, str]) -> Observed:
+    """The node as its managers see it: they count one as ready that its own engine calls broken for good.
+
+    An engine whose first attempt at being a manager failed says "error" until it is restarted, and works meanwhile.
+    """
+    word = standing(observed.own) if observed.own else members.get(observed.node_id)
+    works = observed.local_state == "error" and word == "ready"
+    return replace(observed, local_state="active", doubted=True) if works else observed
+
+
+def forgotten(observed: Observed, members: Mapping[str, str]) -> bool:
+    """Whether the managers have removed the node: its own engine is not told, and goes on believing in its part."""
+    return bool(members and observed.node_id) and observed.node_id not in members
+
+
+def desired_of(params: Mapping[str, Any]) -> Desired:
+    """The module's options, with addresses in one spelling; OversshError names what is no address."""
+    listen, pool = params.get("listen_addr"), params.get("default_addr_pool")
+    return Desired(
+        state=params["state"],
+        advertise_addr=_address("advertise_addr", params.get("advertise_addr")),
+        listen_addr=_endpoint("listen_addr", listen) if listen else None,
+        data_path_addr=_address("data_path_addr", params.get("data_path_addr")),
+        data_path_port=params.get("data_path_port"),
+        default_addr_pool=_pool(pool) if pool else None,
+        subnet_size=params.get("subnet_size"),
+        bridge_subnet=_subnet(params.get("bridge_subnet")),
+        remote_managers=tuple(_endpoint("remote_managers", one) for one in params.get("remote_managers") or ()),
+        join_token=params.get("join_token"),
+        cluster_id=params.get("cluster_id"),
+        availability=params.get("availability"),
+        force=bool(params.get("force")),
+        on_change=params.get("on_change") or "fail",
+        members={str(node): str(word) for node, word in (params.get("members") or {}).items()},
+    )
+
+
+def _subnet(text: str | None) -> str | None:
+    try:
+        return str(ipaddress.IPv4Network(text)) if text else None
+    except ValueError as error:
+        raise OversshError(f"bridge_subnet takes a network such as 172.18.0.0/16: {error}") from error
+
+
+def endpoint(text: str) -> tuple[str, int]:
+    """Host and port of ADDRESS, ADDRESS:PORT, or [ADDRESS]:PORT; the swarm's port where none is given."""
+    if text.startswith("["):
+        host, _bracket, rest = text[1:].partition("]")
+        return host, int(rest[1:]) if rest.startswith(":") else DEFAULT_PORT
+    if text.count(":") == 1:
+        host, port = text.split(":")
+        return host, int(port)
+    return text, DEFAULT_PORT
+
+
+def joined(host: str, port: int) -> str:
+    """ADDRESS:PORT, with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def root_ca_digest(certificate: str) -> str:
+    """What a join token says of the swarm's root certificate: the SHA-256 of its PEM text, in base 36."""
+    number = int(hashlib.sha256(certificate.encode()).hexdigest(), 16)
+    digits = ""
+    while number:
+        number, digit = divmod(number, len(BASE36))
+        digits = BASE36[digit] + digits
+    return digits.rjust(DIGEST_LENGTH, "0")
+
+
+def token_digest(token: str | None) -> str | None:
+    """The root certificate's digest in a join token, SWMTKN-1-DIGEST-SECRET or SWMTKN-2-FIPS-DIGEST-SECRET."""
+    parts = (token or "").split("-")
+    if parts[0] != "SWMTKN" or len(parts) not in (4, 5):
+        return None
+    return parts[-2]
+
+
+def _address(option: str, text: str | None) -> str | None:
+    if not text:
+        return None
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError as error:
+        raise OversshError(
+            f"{option} is {text}, which is no IP address; the swarm needs the address itself, because it can't follow "
+            "a device or a name whose address changes"
+        ) from error
+
+
+def _endpoint(option: str, text: str) -> str:
+    try:
+        host, port = endpoint(text)
+        address = str(ipaddress.ip_address(host))
+        if not 0 < port < 65536:
+            raise ValueError(f"{port} is no port")
+    except ValueError as error:
+        raise OversshError(f"{option} is {text}; it takes an IP address with a port such as 172.30.0.1:2377") from error
+    return joined(address, port)
+
+
+def _pool(pool: Iterable[str]) -> tuple[str, ...]:
+    try:
+        return tuple(str(ipaddress.ip_network(one)) for one in pool)
+    except ValueError as error:
+        raise OversshError(f"default_addr_pool takes networks such as 10.201.0.0/16: {error}") from error

@@ -1,0 +1,120 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How far a traced packet came, put together from what the kernel tells of it; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .._nftables.ruleset import ChainKey
+from .netlink import Header, Message
+from .table import ENTRIES, IN, OUT, TABLE_PREFIX
+
+# Behind these a packet has come through: to a program of this host, or out of it.
+ENDS = ("input", "postrouting")
+# Verdicts after which somebody else has the packet, who may give it back.
+GIVEN_AWAY = ("queue", "stolen")
+
+
+@dataclass(frozen=True)
+class Hop:
+    """A rule that the packet met, or a base chain's policy; header: the packet as that base chain began to see it."""
+
+    key: ChainKey
+    kind: str
+    verdict: str
+    handle: int
+    header: Header | None
+
+
+@dataclass(frozen=True)
+class Way:
+    """The way of one packet.
+
+    hops: through the host's own chains, in order; entered, left: the last hook that it came into, and out of; path:
+    the last one of input, forward and output that it came into, "" where none;
+    first, last: the packet as first and as last seen.
+    """
+
+    hops: tuple[Hop, ...] = ()
+    entered: str = ""
+    left: str = ""
+    path: str = ""
+    first: Header | None = None
+    last: Header | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether it came through every chain."""
+        return self.left in ENDS
+
+    @property
+    def dropped(self) -> bool:
+        """Whether its last hop ended it."""
+        return bool(self.hops) and self.hops[-1].verdict == "drop"
+
+    @property
+    def decided(self) -> bool:
+        """Whether its last hop ended it, or gave it to somebody else."""
+        return self.dropped or (not self.passed and bool(self.hops) and self.hops[-1].verdict in GIVEN_AWAY)
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing more to be told of it."""
+        return self.passed or self.dropped
+
+
+class Ways:
+    """The packets that our own table of this name marked; others' traces are none of ours."""
+
+    def __init__(self, table: str) -> None:
+        self._table = table
+        self._seen: dict[int, list[Message]] = {}
+        self._over: set[int] = set()
+
+    def add(self, told: Iterable[Message]) -> None:
+        """Take in what the kernel told."""
+        for message in told:
+            known = self._seen.get(message.packet)
+            if known is None:
+                if message.key.table == self._table:
+                    self._seen[message.packet] = [message]
+            # The kernel may number a later packet of the same connection like this one.
+            elif (message.key, message.handle) == (known[0].key, known[0].handle):
+                self._over.add(message.packet)
+            elif message.packet not in self._over:
+                known.append(message)
+
+    def forget(self) -> None:
+        """After an overrun, what is known of these packets has holes."""
+        self._seen.clear()
+        self._over.clear()
+
+    def __bool__(self) -> bool:
+        return bool(self._seen)
+
+    def best(self) -> Way:
+        """The first packet whose way has ended; else the first one."""
+        ways = [way_of(told, self._table) for told in self._seen.values()]
+        return next((way for way in ways if way.ended), ways[0] if ways else Way())
+
+
+def way_of(told: Iterable[Message], table: str) -> Way:
+    """The way that the messages about one packet tell."""
+    hops: list[Hop] = []
+    entered = left = path = ""
+    first = last = None
+    for message in told:
+        if message.header is not None:
+            first, last = first or message.header, message.header
+        if message.key.table == table:
+            # Each base chain of ours ends with its policy, once.
+            if message.kind == "policy":
+                name = message.key.chain
+                entered = name[: -len(IN)] if name.endswith(IN) else entered
+                path = entered if entered in ENTRIES else path
+                left = name[: -len(OUT)] if name.endswith(OUT) else left
+        elif not message.key.table.startswith(TABLE_PREFIX) and (message.kind == "policy" or message.handle):
+            hops.append(Hop(message.key, message.kind, message.verdict, message.handle, last))
+    return Way(tuple(hops), entered, left, path, first, last)

@@ -1,0 +1,320 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine of tun_interface: persistent tun devices with addresses and routes, there again after a reboot."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import grp
+import os
+import pwd
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from .._core.engine import Engine
+from .._core.errors import OversshError
+from .._core.files import Lock, lock_folder, read_text, write_or_remove
+from .._core.plan import Plan, Step
+from .._core.several import Several
+from .._linux import tun_ioctl
+from .._linux.systemd import UNIT_FOLDER, Systemd
+from .._watcher import unit as watcher_unit
+from .._watcher.unit import Watch
+from . import routing
+from .managers import MANAGERS, Manager, Managers
+from .model import Address, Desired, Device, Observed, Route, device_result, plan_tun, steps_to
+from .observe import netlink, read_named, sys_path
+from .unit import unit_name, unit_text
+
+with contextlib.suppress(ImportError):  # netlink() tells of it
+    from pyroute2.netlink.exceptions import NetlinkError
+
+# Numbers of linux/rtnetlink.h and linux/if_addr.h.
+RTPROT_STATIC = 4
+RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_NOWHERE = 0, 253, 255
+# Whoever made a route and however far it reaches: what the kernel takes for "any" when it removes one.
+ANY_ORIGIN = {"proto": 0, "scope": RT_SCOPE_NOWHERE}
+IFA_F_NODAD = 0x02
+
+
+# See stage().
+STAGES = {
+    "write_network": -1,
+    "write_unit": 1,
+    "watch_program": 1,
+    "watch_unit": 1,
+    "enable_unit": 2,
+    "watch_enable": 2,
+    "restart_unit": 3,
+    "watch_restart": 3,
+}
+
+
+class TunEngine(Engine[Observed]):
+    """One device of this host; ip: where the program lies that the unit runs."""
+
+    def __init__(self, systemd: Systemd, desired: Desired, ip: str, managers: Managers) -> None:
+        self._systemd = systemd
+        self._managers = managers
+        self._desired = desired
+        self._unit = unit_name(desired.name)
+        self._unit_text = unit_text(desired, ip)
+        self._found: Observed | None = None
+
+    def observe(self) -> Observed:
+        """The device and its unit as they stand; looked at again only where something was done since."""
+        if self._found is None:
+            (self._found,) = observe_all([self._desired.name], self._systemd)
+        return self._found
+
+    def plan(self, observed: Observed) -> Plan:
+        """See plan_tun."""
+        told = {name: manager.told(self._desired.name) for name, manager in MANAGERS.items()}
+        return plan_tun(self._desired, observed, self._unit, self._unit_text, told)
+
+    def result(self, observed: Observed) -> dict[str, Any]:
+        """The device as it is, and its unit."""
+        device = device_result(observed.device) if observed.device else None
+        return {"device": device, "unit": self._unit if observed.unit.text is not None else None}
+
+    def perform(self, step: Step) -> None:
+        """One step."""
+        self._found = None
+        kind, _underline, what = step.action.partition("_")
+        if what == "network":
+            self._on_network(MANAGERS[step.args["manager"]], step.args["text"])
+            return
+        self._managers.tell()
+        if what == "unit":
+            self._on_unit(kind, step)
+        elif what == "device":
+            self._on_device(kind, step)
+        elif what in ("address", "route"):
+            self._on_list(kind, what, step.args[what])
+        elif step.action == "clear_offload":
+            tun_ioctl.clear_offload(self._desired.name)
+        else:
+            self._set(what, step.args["value"])
+
+    def wait(self) -> None:
+        """See Managers; where there was no other step."""
+        self._managers.tell()
+
+    def _on_network(self, manager: Manager, text: str | None) -> None:
+        write_or_remove(manager.path(self._desired.name), text)
+        if text is not None:
+            self._managers.written(manager, self._desired.name)
+
+    def _on_unit(self, kind: str, step: Step) -> None:
+        actions: dict[str, Callable[[], None]] = {
+            "write": lambda: self._systemd.write(self._unit, step.args["text"]),
+            "delete": lambda: self._systemd.delete(self._unit),
+            "enable": lambda: self._systemd.enable(self._unit),
+            "disable": lambda: self._systemd.disable(self._unit),
+            "restart": lambda: self._systemd.restart(self._unit),
+            "stop": lambda: self._systemd.stop(self._unit),
+        }
+        actions[kind]()
+
+    def _on_device(self, kind: str, step: Step) -> None:
+        if kind == "create":
+            owner, group = _uid(step.args["owner"]), _gid(step.args["group"])
+            tun_ioctl.create(self._desired.name, owner, group, step.args["multi_queue"])
+        elif kind == "restore":
+            self._restore(step.args["device"])
+        else:
+            with netlink() as kernel:
+                kernel.link("del", index=self._index(kernel))
+                routing.set_incoming_table(kernel, self._desired.name, None)
+
+    def _restore(self, device: Device) -> None:
+        if not (device.ours and device.is_tun):
+            raise OversshError("only the program that made it can make it again")
+        for step in steps_to(device):
+            self.perform(step)
+
+    def _on_list(self, kind: str, what: str, item: Any) -> None:
+        """Add or remove an address or a route; what is already gone is fine, a route goes with its address."""
+        with netlink() as kernel:
+            index = self._index(kernel)
+            try:
+                if what == "address":
+                    kernel.addr("add" if kind == "add" else "del", index=index, **_address_arguments(item))
+                elif kind == "add":
+                    kernel.route("replace", oif=index, **_route_arguments(item), **_route_origin(item))
+                else:
+                    kernel.route("del", oif=index, **_route_arguments(item), **ANY_ORIGIN)
+            except NetlinkError as error:
+                if kind == "add" or error.code not in (errno.ESRCH, errno.EADDRNOTAVAIL):
+                    raise
+
+    def _set(self, what: str, value: Any) -> None:
+        name = self._desired.name
+        if what == "owner":
+            tun_ioctl.set_owner(name, _uid(value))
+        elif what == "group":
+            tun_ioctl.set_group(name, _gid(value))
+        elif what == "forwarding":
+            routing.set_forwarding(name, value)
+        elif what == "forwarding6":
+            routing.set_forwarding_6(name, value)
+        elif what == "failover":
+            routing.set_failover(name, value)
+        elif what == "incoming_table":
+            with netlink() as kernel:
+                routing.set_incoming_table(kernel, name, value)
+        else:
+            key, wanted = {
+                "alias": ("IFLA_IFALIAS", value),
+                "mtu": ("mtu", value),
+                "txqueuelen": ("txqlen", value),
+                "up": ("state", "up" if value else "down"),
+            }[what]
+            with netlink() as kernel:
+                kernel.link("set", index=self._index(kernel), **{key: wanted})
+
+    def _index(self, kernel: Any) -> int:
+        found = kernel.link_lookup(ifname=self._desired.name)
+        if not found:
+            raise OversshError(f"{self._desired.name} is gone; another program removed it meanwhile")
+        return int(found[0])
+
+
+class TunEngines(Several[Observed]):
+    """Several devices of this host, by name."""
+
+    def __init__(self, systemd: Systemd, wanted: Mapping[str, Desired], ip: str, managers: Managers) -> None:
+        super().__init__({name: TunEngine(systemd, desired, ip, managers) for name, desired in wanted.items()}, stage)
+        self._systemd = systemd
+
+    def _look(self) -> tuple[Observed, ...]:
+        return observe_all(list(self._parts), self._systemd)
+
+    def result(self, observed: tuple[Observed, ...]) -> dict[str, Any]:
+        """Those of them that are there, each with its unit."""
+        found = super().result(observed)["of_each"]
+        return {"devices": [{**each["device"], "unit": each["unit"]} for each in found if each["device"] is not None]}
+
+
+class Watched(Engine[tuple[Any, Watch]]):
+    """Devices together with the watcher that puts back what others change of them.
+
+    engine: of the devices; wanted: what is asked for of each, by name. The watcher does nothing while this changes the
+    devices, as this holds the lock of changes on this host.
+    """
+
+    def __init__(
+        self, engine: Engine[Any], systemd: Systemd, wanted: Mapping[str, Desired], managers: Managers
+    ) -> None:
+        self._engine = engine
+        self._systemd = systemd
+        self._wanted = wanted
+        self._managers = managers
+        self._lock: Lock | None = None
+
+    def observe(self) -> tuple[Any, Watch]:
+        """The devices and the watcher."""
+        return self._engine.observe(), watcher_unit.observe(self._systemd)
+
+    def plan(self, observed: tuple[Any, Watch]) -> Plan:
+        """The devices' plan together with the watcher's."""
+        of_devices = self._engine.plan(observed[0])
+        lasting = any(desired.present and desired.persist for desired in self._wanted.values())
+        others = observed[1].devices - set(self._wanted)
+        of_watcher = watcher_unit.plan_watch(lasting or bool(others) or observed[1].rules, observed[1])
+        return Plan(
+            {**of_devices.before, **of_watcher.before},
+            {**of_devices.after, **of_watcher.after},
+            tuple(sorted((*of_devices.steps, *of_watcher.steps), key=stage)),
+        )
+
+    def perform(self, step: Step) -> None:
+        """One step."""
+        self._lock = self._lock or lock_folder(UNIT_FOLDER)
+        if step.action.startswith("watch_"):
+            watcher_unit.perform(self._systemd, step)
+        else:
+            self._engine.perform(step)
+
+    def result(self, observed: tuple[Any, Watch]) -> dict[str, Any]:
+        """The devices'."""
+        return {**self._engine.result(observed[0]), "warnings": self._managers.warnings}
+
+    def wait(self) -> None:
+        """See the devices' engine."""
+        self._engine.wait()
+
+    def close(self) -> None:
+        """See Engine."""
+        if self._lock:
+            self._lock.release()
+        self._engine.close()
+
+
+def observe_all(names: Sequence[str], systemd: Systemd) -> tuple[Observed, ...]:
+    """The devices of these names and their units as they stand."""
+    with netlink() as kernel:
+        found = read_named(kernel, names)
+    for name in names:
+        if name not in found and os.path.exists(sys_path(name, "")):
+            raise OversshError(f"{name} exists and is no tun device; take another number")
+    units = systemd.observe_all([unit_name(name) for name in names])
+    here = [manager for manager in MANAGERS.values() if os.path.isdir(manager.folder)]
+    return tuple(
+        Observed(found.get(name), unit, {manager.name: read_text(manager.path(name)) for manager in here})
+        for name, unit in zip(names, units)
+    )
+
+
+def stage(step: Step) -> int:
+    """What managers of the network are told comes before all devices, so that they read it once.
+
+    Units come after all devices, so that systemd reads them once, and are started at the very end.
+    """
+    return STAGES.get(step.action, 0)
+
+
+def _address_arguments(item: Address) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"address": item.address, "prefixlen": item.prefix}
+    if item.peer:
+        arguments.update(local=item.address, address=item.peer)
+    if ":" in item.address:
+        # On a tunnel there is nobody else who could have it, and until the check is over it can't be used.
+        arguments["flags"] = IFA_F_NODAD
+    return arguments
+
+
+def _route_arguments(item: Route) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"dst": item.destination, "table": item.table}
+    if item.source:
+        arguments["prefsrc"] = item.source
+    if item.metric:
+        arguments["priority"] = item.metric
+    if item.via:
+        arguments["gateway"] = item.via
+    return arguments
+
+
+def _route_origin(item: Route) -> dict[str, int]:
+    beyond = item.via or ":" in item.destination
+    return {"proto": RTPROT_STATIC, "scope": RT_SCOPE_UNIVERSE if beyond else RT_SCOPE_LINK}
+
+
+def _uid(owner: str | None) -> int:
+    return _number(owner, lambda name: pwd.getpwnam(name).pw_uid, "account")
+
+
+def _gid(group: str | None) -> int:
+    return _number(group, lambda name: grp.getgrnam(name).gr_gid, "group")
+
+
+def _number(name: str | None, number_of: Callable[[str], int], what: str) -> int:
+    if name is None:
+        return tun_ioctl.NOBODY_IN_PARTICULAR
+    if name.isdigit():
+        return int(name)
+    try:
+        return number_of(name)
+    except KeyError as error:
+        raise OversshError(f"there is no {what} {name} on this host; make it first") from error

@@ -1,0 +1,134 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a host routes what concerns a tun device: the kernel's settings of the device, and the rules that name it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from .._core.errors import OversshError
+from .._core.files import read_text
+
+FORWARDING = "net/ipv4/conf/{}/forwarding"
+# From Linux 6.17 on; before, and for what comes in over other devices, there is one switch for the whole host.
+FORWARDING_6 = "net/ipv6/conf/{}/force_forwarding"
+HOST_FORWARDING_6 = "net/ipv6/conf/all/forwarding"
+# A route through a device without carrier is passed over, and a packet may come from where its answer would not go.
+IGNORE_LINKDOWN = "net/ipv4/conf/{}/ignore_routes_with_linkdown"
+IGNORE_LINKDOWN_6 = "net/ipv6/conf/{}/ignore_routes_with_linkdown"
+SOURCE_CHECK = "net/ipv4/conf/{}/rp_filter"
+LOOSE = "2"
+
+AF_INET, AF_INET6 = 2, 10
+FAMILIES = (AF_INET, AF_INET6)
+# Numbers of linux/fib_rules.h, and the places of our rules: before those of the host's own tables.
+FR_ACT_TO_TBL, FR_ACT_UNREACHABLE = 1, 7
+LOOKUP_PRIORITY, REFUSE_PRIORITY = 7946, 7947
+
+
+def proc_path(setting: str, device: str) -> str:
+    """Where the kernel shows one of the settings above."""
+    return f"/proc/sys/{setting.format(device)}"
+
+
+def failover_values(wanted: bool, default_check: str) -> dict[str, str]:
+    """What failover sets; default_check: the source check that the host gives to new devices."""
+    number = str(int(wanted))
+    return {IGNORE_LINKDOWN: number, SOURCE_CHECK: LOOSE if wanted else default_check, IGNORE_LINKDOWN_6: number}
+
+
+def forwarding(device: str) -> bool:
+    """Whether IPv4 packets that come in over the device are passed on."""
+    return _read(FORWARDING, device) == "1"
+
+
+def set_forwarding(device: str, wanted: bool) -> None:
+    """Have them passed on, or not."""
+    _write(FORWARDING, device, str(int(wanted)))
+
+
+def forwarding_6(device: str) -> bool:
+    """Whether IPv6 packets that come in over the device are passed on."""
+    return _read(FORWARDING_6 if _forwards_by_device(device) else HOST_FORWARDING_6, device) == "1"
+
+
+def set_forwarding_6(device: str, wanted: bool) -> None:
+    """Have them passed on, or not; OversshError where the kernel knows the whole host only, which is not ours."""
+    if not _forwards_by_device(device):
+        if forwarding_6(device) == wanted:
+            return
+        raise OversshError(
+            f"forwarding6 of {device} can't be set to {str(wanted).lower()}: this kernel is older than 6.17 and "
+            "forwards IPv6 for the whole host or not at all; it goes by net.ipv6.conf.all.forwarding, which is yours "
+            "to set, with accept_ra=2 on devices that take their addresses from a router"
+        )
+    _write(FORWARDING_6, device, str(int(wanted)))
+
+
+def _forwards_by_device(device: str) -> bool:
+    return os.path.exists(proc_path(FORWARDING_6, device))
+
+
+def failover(device: str) -> bool:
+    """Whether routes through the device give way while nothing runs over it."""
+    return _read(IGNORE_LINKDOWN, device) == "1" and _read(SOURCE_CHECK, device) == LOOSE
+
+
+def set_failover(device: str, wanted: bool) -> None:
+    """Have them give way, or not."""
+    for setting, value in failover_values(wanted, _read(SOURCE_CHECK, "default")).items():
+        # A host without IPv6 has no setting for it.
+        if setting != IGNORE_LINKDOWN_6 or os.path.exists(proc_path(setting, device)):
+            _write(setting, device, value)
+
+
+def incoming_tables(kernel: Any) -> dict[str, int]:
+    """By device, the table that alone routes what comes in over it; without those that have none, or not for all."""
+    found: dict[str, dict[tuple[int, int], int | None]] = {}
+    for family, rule in _rules(kernel):
+        of_device = found.setdefault(rule.get_attr("FRA_IIFNAME"), {})
+        of_device[family, rule["action"]] = rule.get_attr("FRA_TABLE")
+    tables = {}
+    for device, rules in found.items():
+        named = {table for (_family, action), table in rules.items() if action == FR_ACT_TO_TBL}
+        if len(rules) == len(FAMILIES) * 2 and len(named) == 1:
+            tables[device] = int(named.pop() or 0)
+    return tables
+
+
+def set_incoming_table(kernel: Any, device: str, table: int | None) -> None:
+    """Have it routed by this table alone, or as the host does."""
+    for family, rule in list(_rules(kernel)):
+        if rule.get_attr("FRA_IIFNAME") == device:
+            kernel.rule("del", family=family, iifname=device, priority=rule.get_attr("FRA_PRIORITY"))
+    if table is None:
+        return
+    for family in FAMILIES:
+        kernel.rule("add", family=family, iifname=device, priority=LOOKUP_PRIORITY, table=table)
+        kernel.rule("add", family=family, iifname=device, priority=REFUSE_PRIORITY, action=FR_ACT_UNREACHABLE)
+
+
+def _rules(kernel: Any) -> Iterator[tuple[int, Any]]:
+    """The rules of ours; they stay when the device that they name is removed."""
+    for family in FAMILIES:
+        for rule in kernel.get_rules(family=family):
+            if rule.get_attr("FRA_PRIORITY") in (LOOKUP_PRIORITY, REFUSE_PRIORITY) and rule.get_attr("FRA_IIFNAME"):
+                yield family, rule
+
+
+def _read(setting: str, device: str) -> str:
+    with contextlib.suppress(OversshError):
+        return (read_text(proc_path(setting, device)) or "").strip()
+    return ""
+
+
+def _write(setting: str, device: str, value: str) -> None:
+    path = proc_path(setting, device)
+    try:
+        with open(path, "w", encoding="ascii") as opened:
+            opened.write(value)
+    except OSError as error:
+        raise OversshError(f"can't write {value} to {path}: {error.strerror}") from error

@@ -1,0 +1,76 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The program that carries a stream at this host's end: whether it can be run at all, and which one it is."""
+
+from __future__ import annotations
+
+import hashlib
+import pwd
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from .._core.command import Answer, Runner
+from .._core.errors import OversshError
+
+# In check mode a helper may be missing: the same run is going to install it.
+NOT_YET = "(the helper is yet to be installed)"
+TOO_OLD = re.compile(r"it takes Python (?P<least>\S+) or later, and (?P<python>\S+) is (?P<version>\S+)")
+CANT_OPEN = re.compile(r"can't open file '?(?P<path>[^':]+)'?: \[Errno (?P<number>\d+)\] (?P<why>.+)")
+# Why Python itself gives up: an exception, or Python 2, which does not know -I.
+CANT_GO_ON = re.compile(r"^([\w.]+(Error|Exception)\b|Unknown option: -I).*", re.MULTILINE)
+CANT_START = re.compile(r"failed to execute (?P<program>\S+): (?P<why>.+)")
+
+
+@dataclass(frozen=True)
+class Helper:
+    """The program, the Python that runs it, and the account that it runs as."""
+
+    path: str
+    python: str
+    run_as: str
+
+
+def digest_of(helper: Helper, run: Runner, check_mode: bool) -> str:
+    """The helper's SHA-256, or OversshError where the account can't run it."""
+    try:
+        content = Path(helper.path).read_bytes()
+    except FileNotFoundError as error:
+        if check_mode:
+            return NOT_YET
+        raise OversshError(f"there is no helper {helper.path} on this host; the role tunnel installs it") from error
+    except OSError as error:
+        raise OversshError(f"can't read the helper {helper.path} on this host ({error.strerror})") from error
+    try:
+        account = pwd.getpwnam(helper.run_as)
+    except KeyError as error:
+        if not check_mode:
+            raise OversshError(f"the account {helper.run_as} does not exist on this host; make it first") from error
+    else:
+        as_it = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--init-groups"]
+        answer = run([*as_it, helper.python, "-I", helper.path, "version"], check=False)
+        if answer.rc != 0:
+            raise OversshError(_cant_run(helper, answer))
+    return hashlib.sha256(content).hexdigest()
+
+
+def too_old(found: re.Match[str], where: str) -> str:
+    """What is wrong with a Python that the helper has found too old."""
+    return f"the helper takes Python {found['least']} or later, and {found['python']} {where} is {found['version']}"
+
+
+def _cant_run(helper: Helper, answer: Answer) -> str:
+    words = answer.stderr.strip() or answer.stdout.strip() or f"exit status {answer.rc}"
+    old, closed, absent = TOO_OLD.search(words), CANT_OPEN.search(words), CANT_START.search(words)
+    if old:
+        return f"{too_old(old, 'on this host')}; name a later one in python"
+    if closed:
+        return (
+            f"{helper.run_as} can't read the helper {helper.path} on this host ({closed['why']}); it takes mode 0644, "
+            "and 0755 above it"
+        )
+    if absent:
+        return f"python is {helper.python}, which can't be run on this host ({absent['why']}); name another one"
+    given_up = CANT_GO_ON.search(words)
+    last = given_up[0] if given_up else words.splitlines()[-1].rstrip(".")
+    return f"{helper.python} can't run the helper {helper.path} on this host ({last}); it takes Python 3.9 or later"

@@ -1,0 +1,130 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What has to be done for a link, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from .._core.plan import Plan, Step
+from .._linux.systemd import UnitState
+from .config import Texts, conf_path, known_hosts_path, unit_of
+
+RUNNING = ("active", "activating", "reloading")
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A link as found on the host.
+
+    astray: what runs does not have its device. ssh stays connected for ever when the device under it was removed.
+    refusals: how often in a row the peer refused this host, which is dialled ever more seldom then.
+    """
+
+    conf: str | None
+    known_hosts: str | None
+    unit: UnitState
+    astray: bool = False
+    refusals: int = 0
+
+    @property
+    def running(self) -> bool:
+        """Whether systemd keeps the link up, or is trying to."""
+        return self.unit.active in RUNNING
+
+    @property
+    def pausing(self) -> bool:
+        """Whether the next attempt is put off because the last one was refused."""
+        return self.unit.active == "activating" and self.refusals > 0
+
+    @property
+    def texts(self) -> Texts:
+        """Its files."""
+        return Texts(self.conf, self.known_hosts, self.unit.text)
+
+
+def plan_link(name: str, state: str, texts: Texts | None, observed: Observed) -> Plan:
+    """The way from observed to state ("started", "restarted", "stopped" or "absent"); texts: the first two's files."""
+    if texts is not None:
+        after = _picture(texts, enabled=True, running=True)
+        steps = tuple(_up(name, texts, observed, state == "restarted"))
+    elif state == "stopped":
+        after = _picture(observed.texts, enabled=False, running=False)
+        steps = tuple(_down(name, observed))
+    else:
+        after = _picture(Texts(None, None, None), enabled=False, running=False)
+        steps = (*_down(name, observed), *_gone(name, observed))
+    return Plan(_picture(observed.texts, observed.unit.enabled, observed.running), after, steps)
+
+
+def _picture(texts: Texts, enabled: bool, running: bool) -> dict[str, Any]:
+    return {
+        "configuration": texts.conf,
+        "known_hosts": texts.known_hosts,
+        "unit": texts.unit,
+        "enabled": enabled,
+        "running": running,
+    }
+
+
+def _up(name: str, texts: Texts, observed: Observed, restart: bool) -> Iterator[Step]:
+    files = [
+        *_file("ssh's configuration", conf_path(name), texts.conf, observed.conf),
+        *_file("the host keys", known_hosts_path(name), texts.known_hosts, observed.known_hosts),
+        *_unit(name, texts.unit, observed.unit.text),
+    ]
+    again = observed.running and (restart or observed.astray or observed.pausing or bool(files))
+    # Stop and start instead of a restart: taken back last one first, the old files are there before the old start.
+    if again:
+        yield _stop(name)
+    yield from files
+    if not observed.unit.enabled:
+        yield _enable(name)
+    if again or not observed.running:
+        yield _start(name)
+
+
+def _down(name: str, observed: Observed) -> Iterator[Step]:
+    if observed.running:
+        yield _stop(name)
+    if observed.unit.enabled:
+        yield Step(
+            "disable", f"don't start {unit_of(name)} at boot any more", inverse=_bare("enable", "enable it again")
+        )
+
+
+def _gone(name: str, observed: Observed) -> Iterator[Step]:
+    yield from _unit(name, None, observed.unit.text)
+    yield from _file("the host keys", known_hosts_path(name), None, observed.known_hosts)
+    yield from _file("ssh's configuration", conf_path(name), None, observed.conf)
+
+
+def _file(what: str, path: str, text: str | None, old: str | None) -> Iterator[Step]:
+    if text != old:
+        back = Step("file", f"restore {path}", {"path": path, "text": old})
+        verb = "remove" if text is None else "write"
+        yield Step("file", f"{verb} {what} {path}", {"path": path, "text": text}, back)
+
+
+def _unit(name: str, text: str | None, old: str | None) -> Iterator[Step]:
+    if text != old:
+        back = Step("unit", f"restore {unit_of(name)}", {"text": old})
+        yield Step("unit", f"{'remove' if text is None else 'write'} {unit_of(name)}", {"text": text}, back)
+
+
+def _enable(name: str) -> Step:
+    return Step("enable", f"start {unit_of(name)} at boot", inverse=_bare("disable", "disable it again"))
+
+
+def _start(name: str) -> Step:
+    return Step("start", f"start the link to {name}", inverse=_bare("stop", f"stop the link to {name}"))
+
+
+def _stop(name: str) -> Step:
+    return Step("stop", f"stop the link to {name}", inverse=_bare("start", f"start the link to {name} again"))
+
+
+def _bare(action: str, label: str) -> Step:
+    return Step(action, label)

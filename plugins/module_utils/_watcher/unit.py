@@ -1,0 +1,204 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The watcher on a host: there as long as there is a device or a firewall rule of ours that it looks after."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .._core.files import read_text, remove_empty_folder, remove_empty_tree, write_or_remove
+from .._core.plan import Plan, Step
+from .._core.source import name_of, path_of, program_files
+from .._linux.systemd import NO_UNIT, UNIT_FOLDER, Systemd, UnitState
+from .._nftables.rules_file import FOLDER as RULES_FOLDER
+from .._nftables.rules_file import RULES_FILE
+from . import devices as watcher_devices
+from . import program as watcher_program
+from .rules import SUBJECT as FIREWALL
+
+PROGRAM_FOLDER, UNIT = "/etc/overssh/watch", "overssh-watch.service"
+RUNTIME = "overssh-watch"
+LEFT_ALONE = f"/run/{RUNTIME}/left_alone.json"
+# The program and what it imports, which Ansible packs along with it.
+PROGRAM = (
+    name_of(watcher_program),
+    "_linux.netlink",
+    *(f"_watcher.{part}" for part in ("devices", "fights", "host", "kernel", "rules")),
+)
+PATHS = tuple(f"{PROGRAM_FOLDER}/{path_of(name)}" for name in PROGRAM)
+
+UNIT_TEXT = """\
+# Written by overssh.swarm.
+[Unit]
+Description=Devices and firewall rules of overssh, put back when somebody changes them
+After=network.target overssh-nft-early.service
+StartLimitIntervalSec=0
+
+[Service]
+ExecStart={command}
+Restart=always
+RestartSec=1
+RuntimeDirectory={runtime}
+SyslogIdentifier={runtime}
+CapabilityBoundingSet=CAP_NET_ADMIN
+NoNewPrivileges=yes
+PrivateDevices=yes
+PrivateTmp=yes
+ProtectControlGroups=yes
+ProtectHome=read-only
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectSystem=strict
+ReadWritePaths=/etc/overssh
+RestrictAddressFamilies=AF_UNIX AF_NETLINK
+RestrictNamespaces=yes
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """The watcher as found.
+
+    program: the texts of its files, those that are there; devices: the names of those that it looks after; rules:
+    whether there are firewall rules that it looks after.
+    """
+
+    program: Mapping[str, str] = field(default_factory=dict)
+    unit: UnitState = NO_UNIT
+    devices: frozenset[str] = frozenset()
+    rules: bool = False
+
+
+def command(folder: str, units: str, runtime: str, rules: str) -> list[str]:
+    """What starts the program in this folder, with the Python that runs this; the rest: see its main."""
+    parent, package = os.path.split(folder)
+    start = (
+        f"import sys; sys.path.insert(0, {parent!r}); from {package}._watcher.program import main; main(*sys.argv[1:])"
+    )
+    return [sys.executable, "-I", "-B", "-c", start, units, runtime, rules]
+
+
+def unit_text() -> str:
+    """The watcher's unit."""
+    words = command(PROGRAM_FOLDER, UNIT_FOLDER, f"/run/{RUNTIME}", RULES_FOLDER)
+    return UNIT_TEXT.format(command=" ".join(map(_quoted, words)), runtime=RUNTIME)
+
+
+def _quoted(word: str) -> str:
+    return word if shlex.quote(word) == word else f'"{word}"'
+
+
+def observe(systemd: Systemd) -> Watch:
+    """The watcher as it stands."""
+    return look(systemd.observe(UNIT))
+
+
+def look(unit: UnitState) -> Watch:
+    """The watcher, whose unit was looked at already."""
+    program = {path: text for path in PATHS if (text := read_text(path)) is not None}
+    return Watch(program, unit, frozenset(watcher_devices.names_in(UNIT_FOLDER)), os.path.exists(RULES_FILE))
+
+
+def plan_watch(wanted: bool, found: Watch) -> Plan:
+    """The way to a watcher that runs, or to none where there is nothing to watch."""
+    program, unit = (program_files(PROGRAM_FOLDER, PROGRAM), unit_text()) if wanted else ({}, None)
+    steps = tuple(_write(found, program, unit) if unit is not None else _remove(found))
+    if not steps:
+        return Plan({}, {})
+    before = _picture(found.program, found.unit.text, found.unit.enabled, found.unit.active == "active")
+    return Plan({UNIT: before}, {UNIT: _picture(program, unit, wanted, wanted)}, steps)
+
+
+def _picture(program: Mapping[str, str], unit: str | None, enabled: bool, running: bool) -> dict[str, Any]:
+    """The watcher in a diff; of its program the SHA-256, as nobody reads that there."""
+    digest = hashlib.sha256(json.dumps(program, sort_keys=True).encode()).hexdigest() if program else None
+    return {"program": digest, "unit": unit, "enabled": enabled, "running": running}
+
+
+def _remove(found: Watch) -> Iterator[Step]:
+    if found.unit.active != "inactive":
+        yield Step("watch_stop", f"stop {UNIT}", inverse=Step("watch_restart", f"start {UNIT} again"))
+    if found.unit.enabled:
+        yield Step("watch_disable", f"disable {UNIT}", inverse=Step("watch_enable", f"enable {UNIT} again"))
+    yield from _unit(found.unit.text, None)
+    yield from _program(found.program, {})
+
+
+def _write(found: Watch, program: Mapping[str, str], unit: str) -> Iterator[Step]:
+    files = [*_program(found.program, program), *_unit(found.unit.text, unit)]
+    running = found.unit.active == "active"
+    # Stop and start instead of a restart: taken back last one first, the old files are there before the old start.
+    if files and running:
+        yield Step("watch_stop", f"stop {UNIT}", inverse=Step("watch_restart", f"start {UNIT} again"))
+    yield from files
+    if not found.unit.enabled:
+        yield Step("watch_enable", f"enable {UNIT}", inverse=Step("watch_disable", f"disable {UNIT}"))
+    if files or not running:
+        yield Step("watch_restart", f"start {UNIT}", inverse=Step("watch_stop", f"stop {UNIT}"))
+
+
+def _unit(old: str | None, new: str | None) -> Iterator[Step]:
+    if new != old:
+        back = Step("watch_unit", f"restore {UNIT}", {"text": old})
+        yield Step("watch_unit", f"{'remove' if new is None else 'write'} {UNIT}", {"text": new}, back)
+
+
+def _program(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Step]:
+    """All files as one step: they are of use together only."""
+    if new != old:
+        back = Step("watch_program", f"restore {PROGRAM_FOLDER}", {"files": dict(old)})
+        yield Step("watch_program", f"{'write' if new else 'remove'} {PROGRAM_FOLDER}", {"files": dict(new)}, back)
+
+
+def perform(systemd: Systemd, step: Step) -> None:
+    """One step of the plan."""
+    what = step.action.partition("_")[2]
+    if what == "program":
+        _write_program(step.args["files"])
+    elif what == "unit" and step.args["text"] is None:
+        systemd.delete(UNIT)
+    elif what == "unit":
+        systemd.write(UNIT, step.args["text"])
+    else:
+        {
+            "enable": systemd.enable,
+            "disable": systemd.disable,
+            "restart": systemd.restart,
+            "stop": systemd.stop,
+        }[what](UNIT)
+
+
+def _write_program(files: Mapping[str, str]) -> None:
+    for path in PATHS:
+        write_or_remove(path, files.get(path))
+    remove_empty_tree(PROGRAM_FOLDER)
+    remove_empty_folder(os.path.dirname(PROGRAM_FOLDER))
+
+
+def devices_left_alone() -> list[dict[str, Any]]:
+    """What of devices it leaves alone, as somebody undoes it again and again: of each device, what, and by whom."""
+    return [
+        {"device": each["subject"], "what": each["what"], "by": each["by"]}
+        for each in _left_alone()
+        if each["subject"] != FIREWALL
+    ]
+
+
+def rules_left_alone() -> list[str]:
+    """Who removes firewall rules again and again, so that it leaves them alone."""
+    return [each["by"] for each in _left_alone() if each["subject"] == FIREWALL]
+
+
+def _left_alone() -> list[dict[str, Any]]:
+    text = read_text(LEFT_ALONE)
+    return list(json.loads(text)) if text else []

@@ -1,0 +1,527 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The fleet's settings as the operator wrote them in the inventory, checked one by one.
+
+Every variable is declared here once, with its default and its check; whatever is wrong is told as a sentence that names
+the host and the variable, and all of them are told at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.lanes import AUTO, LANES_MAX
+
+PREFIX = "overssh_"
+# OpenSSH's channel drops itself in silence above this packet size (CHAN_RBUF - 4).
+LARGEST_TUN_MTU = 16380
+SMALLEST_MTU, LARGEST_MTU = 576, 65535
+# What a link gets where nobody says anything else: the fastest there, by the benchmark.
+BEST_MTU = {"stream": 65000, "tun": 9000}
+NETWORK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
+# It becomes a word of a shell's command and of a unit's.
+PROGRAM = re.compile(r"/[A-Za-z0-9_.+/-]+\Z")
+
+
+class SettingError(ValueError):
+    """What a value has to be, to be put behind "HOST: VARIABLE is VALUE; it takes"."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One variable: its default, its check, what it is, and whether it belongs to one host or to the whole fleet."""
+
+    name: str
+    default: Any
+    check: Callable[[Any], Any]
+    description: str
+    per_host: bool = False
+
+
+def boolean(value: Any) -> bool:
+    """true or false, also in the words that YAML and the command line have for them."""
+    if isinstance(value, bool):
+        return value
+    word = str(value).strip().lower()
+    if word in ("true", "yes", "on", "1"):
+        return True
+    if word in ("false", "no", "off", "0"):
+        return False
+    raise SettingError("true or false")
+
+
+def whole_number(low: int, high: int) -> Callable[[Any], int]:
+    """A check for a whole number from low to high."""
+
+    def check(value: Any) -> int:
+        try:
+            number = int(str(value))
+        except ValueError:
+            number = low - 1
+        if isinstance(value, bool) or not low <= number <= high:
+            raise SettingError(f"a whole number from {low} to {high}")
+        return number
+
+    return check
+
+
+def one_of(*words: str) -> Callable[[Any], str]:
+    """A check for one of some words."""
+
+    def check(value: Any) -> str:
+        if value not in words:
+            raise SettingError(" or ".join(words))
+        return str(value)
+
+    return check
+
+
+def network(value: Any) -> str:
+    """An IPv4 network in CIDR form, its host bits zero."""
+    try:
+        if "/" not in str(value):
+            raise ValueError
+        return str(ipaddress.IPv4Network(str(value)))
+    except ValueError as error:
+        raise SettingError("an IPv4 network such as 172.30.0.0/16") from error
+
+
+def network6(value: Any) -> str:
+    """An IPv6 network of 64 bits that hosts may have addresses of."""
+    try:
+        found = ipaddress.IPv6Network(str(value))
+    except ValueError as error:
+        raise SettingError("an IPv6 network such as fd8a:91c4:6e27::/64") from error
+    if found.prefixlen != 64 or found.is_link_local or found.is_multicast or found.is_unspecified:
+        raise SettingError(
+            "an IPv6 network of unique local addresses with the prefix length 64, such as fd8a:91c4:6e27::/64"
+        )
+    return str(found)
+
+
+def address(value: Any) -> str:
+    """An IPv4 address."""
+    try:
+        return str(ipaddress.IPv4Address(str(value)))
+    except ValueError as error:
+        raise SettingError("an IPv4 address such as 172.30.0.7") from error
+
+
+def text(value: Any) -> str:
+    """A string that is not empty and has no white space."""
+    word = "" if value is None or isinstance(value, (list, tuple, Mapping)) else str(value)
+    if word.split() != [word]:
+        raise SettingError("a name or an address, without white space")
+    return word
+
+
+def program(value: Any) -> str:
+    """Where a program lies."""
+    if not isinstance(value, str) or not PROGRAM.match(value):
+        raise SettingError("an absolute path such as /usr/bin/python3, of letters, digits, '/', '_', '.', '+' and '-'")
+    return value
+
+
+def optional_text(value: Any) -> str:
+    """A string, which may be empty."""
+    if isinstance(value, (list, tuple, Mapping)):
+        raise SettingError("text, which may be empty")
+    return "" if value is None else str(value)
+
+
+def optional(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A check that lets a variable be unset."""
+    return lambda value: None if value is None else check(value)
+
+
+def listed(value: Any, takes: str) -> Sequence[Any]:
+    """A list, or a text that YAML reads as one: answers of an AWX survey and values of -e KEY=VALUE come as texts."""
+    if isinstance(value, str):
+        try:
+            value = yaml.safe_load(value)
+        except yaml.YAMLError:
+            value = None
+        if not isinstance(value, list):
+            raise SettingError(f"{takes}; this is a text, and no such list in YAML")
+    if not isinstance(value, (list, tuple)):
+        raise SettingError(takes)
+    return value
+
+
+def networks(value: Any) -> list[str]:
+    """A list of IPv4 networks."""
+    takes = "a list of IPv4 networks such as [10.201.0.0/16]"
+    found = [network(item) for item in listed(value, takes)]
+    if not found:
+        raise SettingError(takes)
+    return found
+
+
+def auto_or(low: int, high: int) -> Callable[[Any], str | int]:
+    """A check for the word auto, or a number within bounds."""
+    number = whole_number(low, high)
+
+    def check(value: Any) -> str | int:
+        if value == "auto":
+            return "auto"
+        try:
+            return number(value)
+        except SettingError as error:
+            raise SettingError(f"auto, or {error}") from error
+
+    return check
+
+
+mtu_or_auto = auto_or(SMALLEST_MTU, LARGEST_MTU)
+
+
+def labels(value: Any) -> dict[str, str]:
+    """A mapping of label to value."""
+    if not isinstance(value, Mapping):
+        raise SettingError("a mapping of label to value")
+    return {str(key): str(item) for key, item in value.items()}
+
+
+def names(value: Any) -> list[str]:
+    """Names of hosts, one or a list of them."""
+    if isinstance(value, str) and not value.lstrip().startswith(("[", "- ")):
+        return [text(value)]
+    takes = "a list of inventory names such as [cloud1, cloud2]"
+    found = [text(item) for item in listed(value, takes)]
+    if not found:
+        raise SettingError(takes)
+    return found
+
+
+LINK_OPTIONS = {"peer": text, "host": text, "port": whole_number(1, 65535)}
+
+
+def links(value: Any) -> list[dict[str, Any]]:
+    """Links that a node dials, each with a peer, and where to dial it unless as everybody does."""
+    takes = "a list of links, each with a peer, and if need be with host and port"
+    found = []
+    for item in listed(value, takes):
+        if not isinstance(item, Mapping) or not item.get("peer") or set(item) - set(LINK_OPTIONS):
+            raise SettingError(takes)
+        found.append({key: LINK_OPTIONS[key](given) for key, given in item.items()})
+    return found
+
+
+def subnet(value: Any) -> str:
+    """An overlay network's subnet. Docker's overlay driver is never told of an IPv6 one (moby 52469, up to 29.4)."""
+    try:
+        return network(value)
+    except SettingError as error:
+        if ":" in str(value):
+            raise SettingError(f"{error} (no version of Docker carries IPv6 inside overlay networks)") from error
+        raise
+
+
+OVERLAY_OPTIONS = (
+    Setting("name", None, text, "The network's name, as containers and services ask for it."),
+    Setting("subnet", None, subnet, "Its addresses; they must overlap neither the underlay nor a route of any host."),
+    Setting("gateway", "", lambda value: address(value) if value else "", "Its gateway; left out, Docker takes one."),
+    Setting("attachable", True, boolean, "Whether single containers may attach to it, and not services only."),
+    Setting("internal", False, boolean, "Whether its containers are kept from everything outside of it."),
+    Setting("encrypted", False, boolean, "Whether Docker encrypts its traffic once more, with IPsec."),
+    Setting("mtu", "auto", mtu_or_auto, "The largest packet in bytes; auto is what fits through the underlay."),
+    Setting("labels", {}, labels, "Labels for the network."),
+)
+
+
+def overlays(value: Any) -> list[dict[str, Any]]:
+    """The overlay networks, each with every option filled in."""
+    return [_overlay(item) for item in listed(value, "a list of overlay networks, each with name and subnet")]
+
+
+def _overlay(item: Any) -> dict[str, Any]:
+    if not isinstance(item, Mapping):
+        raise SettingError("a list of overlay networks, each with name and subnet")
+    known = [option.name for option in OVERLAY_OPTIONS]
+    for key in item:
+        if key not in known:
+            raise SettingError(f"networks with the options {', '.join(known)}, not '{key}'")
+    for key in ("name", "subnet"):
+        if not item.get(key):
+            raise SettingError(f"networks that all have a {key}")
+    found = {}
+    for option in OVERLAY_OPTIONS:
+        try:
+            found[option.name] = option.check(item.get(option.name, option.default))
+        except SettingError as error:
+            raise SettingError(f"{error} as {option.name} of the network '{item.get('name')}'") from error
+    if not NETWORK_NAME.match(found["name"]):
+        raise SettingError(f"networks named with letters, digits, '_', '.' and '-', not '{found['name']}'")
+    return found
+
+
+SETTINGS = (
+    Setting("group", "overssh", text, "The inventory group of the fleet's hosts; said on the command line, with -e."),
+    Setting(
+        "underlay",
+        "172.30.0.0/16",
+        network,
+        "The network of tunnel addresses; every node gets one of it, for life, and no host may have a route into it.",
+    ),
+    Setting(
+        "underlay6",
+        None,
+        optional(network6),
+        "An IPv6 network of 64 bits to have beside it, best of random unique local addresses (RFC 4193); every node "
+        "gets the address of it with the same number as its own in the underlay. Unset, the tunnels carry IPv4 only.",
+    ),
+    Setting(
+        "tun_base",
+        1000,
+        whole_number(0, 1_000_000),
+        "The tunnel device to a node is called tun and this number plus the node's place in the underlay.",
+    ),
+    Setting("user", "overssh", text, "The system account that tunnels run as and log in to."),
+    Setting("keepalive_interval", 1, whole_number(1, 60), "Seconds between two keepalives on a tunnel, on both ends."),
+    Setting(
+        "keepalive_count",
+        3,
+        whole_number(1, 60),
+        "How many keepalives in a row may be missed before a tunnel is given up and dialled again.",
+    ),
+    Setting("wait_timeout", 60, whole_number(1, 3600), "Seconds to wait at most for each thing that takes its time."),
+    Setting(
+        "swarm_family",
+        "ipv4",
+        one_of("ipv4", "ipv6"),
+        "Which underlay the swarm runs on, its containers' traffic included; fixed when the swarm starts. ipv6 takes "
+        "overssh_underlay6 and Docker 25 or later on every node; containers have IPv4 addresses all the same.",
+    ),
+    Setting("swarm_port", 2377, whole_number(1, 65535), "The managers' TCP port for the cluster's management."),
+    Setting("data_path_port", 4789, whole_number(1024, 49151), "The UDP port of VXLAN; fixed when the swarm starts."),
+    Setting(
+        "swarm_pool",
+        ["10.201.0.0/16"],
+        networks,
+        "Where Docker takes the subnets of networks from that name none; fixed when the swarm starts.",
+    ),
+    Setting("swarm_pool_prefix", 24, whole_number(9, 29), "The prefix length of those subnets, in bits."),
+    Setting(
+        "overlays",
+        [{"name": "overssh", "subnet": "10.200.0.0/24"}],
+        overlays,
+        "The overlay networks to have; the table below lists the options of each.",
+    ),
+    Setting(
+        "firewall_restrict",
+        False,
+        boolean,
+        "Whether the swarm's ports are closed to everything but the tunnels, on hosts that would let others in.",
+    ),
+    Setting(
+        "confirm",
+        "auto",
+        one_of("auto", "manual", "none"),
+        "How changes of firewalls and of sshd are confirmed, which a host takes back by itself otherwise: auto is by "
+        "connecting to it anew, manual is by you, with the playbook confirm. none is for hosts whose consoles are at "
+        "hand: nothing is taken back there.",
+    ),
+    Setting(
+        "rollback_timeout",
+        60,
+        whole_number(5, 86400),
+        "Seconds after which a host takes such a change back that is not confirmed.",
+    ),
+    Setting(
+        "report",
+        "reports/verify.json",
+        optional_text,
+        "Where verify writes its report on the controller, relative to where the play was started; empty for nowhere.",
+    ),
+    Setting(
+        "node",
+        "",
+        optional_text,
+        "The node that the playbook remove_node takes out of the fleet; said on the command line, with -e.",
+    ),
+    Setting(
+        "hub",
+        False,
+        boolean,
+        "Whether the others can dial this node, and have it pass their packets on. A fleet has one hub or several, and "
+        "hubs have links with each other; if one is lost, the others take over.",
+        per_host=True,
+    ),
+    Setting(
+        "manager",
+        None,
+        optional(boolean),
+        "Whether this node is a swarm manager; unset, hubs are, as far as that makes an odd number of managers.",
+        per_host=True,
+    ),
+    Setting(
+        "address",
+        None,
+        optional(address),
+        "This node's underlay address; unset, it keeps the one it has, or gets the lowest free one.",
+        per_host=True,
+    ),
+    Setting(
+        "dial_host",
+        None,
+        optional(text),
+        "The name or address at which the others dial this node; unset, ansible_host.",
+        per_host=True,
+    ),
+    Setting(
+        "dial_port",
+        None,
+        optional(whole_number(1, 65535)),
+        "The TCP port at which the others dial this node; unset, ansible_port, or 22.",
+        per_host=True,
+    ),
+    Setting(
+        "hubs",
+        None,
+        optional(names),
+        "The hubs that this node dials, the one to prefer first; unset, all of the fleet in inventory order.",
+        per_host=True,
+    ),
+    Setting(
+        "site",
+        None,
+        optional(text),
+        "Where this node is; nodes of the same site have links with each other, and their packets stay there.",
+        per_host=True,
+    ),
+    Setting(
+        "site_host",
+        None,
+        optional(text),
+        "The name or address at which nodes of the same site dial this node; unset, as all others do.",
+        per_host=True,
+    ),
+    Setting(
+        "site_port",
+        None,
+        optional(whole_number(1, 65535)),
+        "The TCP port that goes with overssh_site_host; unset, ansible_port, or 22.",
+        per_host=True,
+    ),
+    Setting(
+        "jump",
+        None,
+        optional(text),
+        "The node of the fleet through whose sshd the others dial this node, which they can't reach otherwise.",
+        per_host=True,
+    ),
+    Setting(
+        "links",
+        [],
+        links,
+        "Nodes that this node dials in any case, hubs or not, each with peer, and host and port where others than that "
+        "node's own are to be dialled.",
+        per_host=True,
+    ),
+    Setting(
+        "transport",
+        "stream",
+        one_of("stream", "tun"),
+        "How packets cross the links that this node dials (the other end takes what comes): stream is "
+        "the fast way, by a helper on both ends that needs Python there; tun is `ssh -w`, which needs none.",
+        per_host=True,
+    ),
+    Setting(
+        "firewall_owner",
+        "auto",
+        one_of("auto", "nftables", "iptables", "firewalld"),
+        "Whose this host's firewall is, and so in whose way the accepts are made; auto is as its ruleset shows.",
+        per_host=True,
+    ),
+    Setting(
+        "lanes",
+        AUTO,
+        auto_or(1, LANES_MAX),
+        "How many ssh connections each link that this node dials consists of. auto begins with one, opens more where "
+        "the window of an ssh session is what limits the link, as on long and fast lines, and closes them again when "
+        "they are of no use. A number above 1 has as many all the time, each with a process of its own at either end, "
+        "so that they use more cores. tun has one, and auto is that.",
+        per_host=True,
+    ),
+    Setting(
+        "mtu",
+        "auto",
+        mtu_or_auto,
+        "The largest packet on the links that this node dials, in bytes, and the largest on any that it is dialled "
+        f"on. auto is the fastest: {BEST_MTU['stream']} for stream and {BEST_MTU['tun']} for tun, which takes up to "
+        f"{LARGEST_TUN_MTU}. Set 1500 on a node whose uplink is slower than about 20 Mbit/s: one packet of 65000 bytes "
+        "occupies such a line for 26 ms and more, and every other packet waits for it. Overlay networks with the MTU "
+        "auto follow the smallest link of the fleet.",
+        per_host=True,
+    ),
+    Setting(
+        "python",
+        "/usr/bin/python3",
+        program,
+        "The Python, 3.9 or later, that the helper of stream runs with on this node; every account has to be allowed "
+        "to run it.",
+        per_host=True,
+    ),
+)
+
+
+def read(hosts: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, dict[str, Any]], list[str]]:
+    """The fleet's settings, each host's own, and what is wrong with them.
+
+    hosts: the variables of every host by inventory name, in inventory order. A value that is wrong is reported and
+    stands in as its default, so that the rest can be looked at too.
+    """
+    problems: list[str] = []
+    for host, variables in hosts.items():
+        problems += _unknown(host, variables)
+    fleet = {setting.name: _fleet_wide(setting, hosts, problems) for setting in SETTINGS if not setting.per_host}
+    own = {
+        host: {setting.name: _value(setting, host, variables, problems) for setting in SETTINGS if setting.per_host}
+        for host, variables in hosts.items()
+    }
+    return fleet, own, problems
+
+
+def _unknown(host: str, variables: Mapping[str, Any]) -> list[str]:
+    known = [PREFIX + setting.name for setting in SETTINGS]
+    found = []
+    for name in sorted(variables):
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "docs/settings.md lists all of them."
+            found.append(f"{host}: there is no variable {name}; {hint}")
+    return found
+
+
+def _fleet_wide(setting: Setting, hosts: Mapping[str, Mapping[str, Any]], problems: list[str]) -> Any:
+    """The value that every host has to agree on."""
+    variable = PREFIX + setting.name
+    first: tuple[str, Any] | None = None
+    for host, variables in hosts.items():
+        here = variables.get(variable, setting.default)
+        if first is None:
+            first = (host, here)
+        elif here != first[1]:
+            problems.append(
+                f"{host}: {variable} is {here!r}, but {first[1]!r} on {first[0]}; set it once for the whole group."
+            )
+            break
+    if first is None:
+        return setting.check(setting.default)
+    return _value(setting, first[0], {variable: first[1]}, problems)
+
+
+def _value(setting: Setting, host: str, variables: Mapping[str, Any], problems: list[str]) -> Any:
+    variable = PREFIX + setting.name
+    value = variables.get(variable, setting.default)
+    try:
+        return setting.check(value)
+    except SettingError as error:
+        problems.append(f"{host}: {variable} is {value!r}; it takes {error}.")
+        return setting.check(setting.default)
