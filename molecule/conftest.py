@@ -12,7 +12,7 @@ import os
 import pytest
 import testinfra
 
-from tests.scenarios import lab
+from tests.support import lab
 
 pytest_plugins = ["tests.suite.plugin"]
 

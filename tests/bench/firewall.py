@@ -95,7 +95,7 @@ def _namespace() -> Iterator[None]:
 def _load(name: str) -> int:
     """Put the ruleset in the place of what is there, and count its rules."""
     _in_namespace("nft", "flush", "ruleset")
-    rulesets = ROOT / "tests" / "netns" / "rulesets"
+    rulesets = ROOT / "tests" / "rulesets"
     usual = [(rulesets / file).read_text() for file in ("iptables_docker.v4", "cloud_reject_last.nft")]
     iptables, nft = usual if name == "usual" else (ruleset.iptables(), ruleset.nft())
     _in_namespace("iptables-nft-restore", data=iptables)

@@ -14,7 +14,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._firewall import per
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import plan as firewall_plan
 from ansible_collections.overssh.swarm.plugins.module_utils._nftables import rules_file
 
-RULESETS = Path(__file__).parent / "rulesets"
+RULESETS = Path(__file__).resolve().parents[1] / "rulesets"
 
 SWARM = [
     {"name": "swarm/tcp", "protocol": "tcp", "ports": ["2377", "7946"], "in_interfaces": ["tun1002", "tun1003"]},

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Record how this machine's nft tells each ruleset, for the unit tests.
 
-As root: python3 tests/netns/record.py tests/netns/rulesets tests/unit/nft
+As root: python3 tests/netns/record.py tests/rulesets tests/recorded/nft
 """
 
 from __future__ import annotations

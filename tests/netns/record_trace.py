@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Record what this kernel tells of some traced packets, for the unit tests.
 
-As root: unshare --net .venv/bin/python -m tests.netns.record_trace tests/unit/nft/trace.json
+As root: unshare --net .venv/bin/python -m tests.netns.record_trace tests/recorded/nft/trace.json
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from tests.netns.firewall import RULESETS, task
-from tests.scenarios import answering, probe
+from tests.support import answering, probe
 
 DOCKERS = "iptables_docker.v4"
 ALL = sorted(path.name for path in RULESETS.iterdir() if path.name != DOCKERS)

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from tests.scenarios import lab, snapshot
+from tests.support import lab, snapshot
 
 PLACES = [
     "overssh.swarm.firewall : Let pass",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios import lab, probe
+from tests.support import lab, probe
 
 PROGRAM = Path(probe.__file__)
 PORTS = ["2377/tcp", "7946/tcp", "7946/udp", "4789/udp"]

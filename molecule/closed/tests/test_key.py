@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.scenarios import lab
+from tests.support import lab
 
 SSH = "timeout 15 ssh -F /etc/overssh/links/cloud1.conf"
 LET_IN = "Authenticated to"

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.scenarios import lab
-from tests.scenarios.traffic import between
+from tests.support import lab
+from tests.support.traffic import between
 
 pytestmark = pytest.mark.turns
 

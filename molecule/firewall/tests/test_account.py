@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.scenarios import lab
+from tests.support import lab
 
 NODE = "edge1"
 DROP_IN = "/etc/ssh/sshd_config.d/overssh.conf"

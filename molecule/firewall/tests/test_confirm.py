@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.scenarios import lab, snapshot
+from tests.support import lab, snapshot
 
 NODE = "edge1"
 # A chain of ours, before those of the host.

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.scenarios import lab, snapshot
+from tests.support import lab, snapshot
 
 NODE = "edge1"
 RULE = {"chain": "inet overssh early", "hook": "input", "name": "kept", "verdict": "drop", "protocol": "tcp"}

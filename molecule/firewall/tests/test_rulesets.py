@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios import answering, lab, probe, rulesets, snapshot, traffic, traffic_agent
+from tests.support import answering, lab, probe, rulesets, snapshot, traffic, traffic_agent
 
 HUB, SPOKES = "cloud1", ("edge1", "edge2")
 UNDERLAY = {"cloud1": "172.30.0.1", "edge1": "172.30.0.2", "edge2": "172.30.0.3"}

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from tests.scenarios import lab, snapshot
+from tests.support import lab, snapshot
 
 # Two nodes of one network; edge2 drops what it has not asked for.
 NODE, PEER = "edge2", "edge1"

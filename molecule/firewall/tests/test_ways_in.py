@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.scenarios import lab, snapshot
+from tests.support import lab, snapshot
 
 HUB, SPOKE = lab.hub(), "edge1"
 EARLY = {"chain": "inet overssh early", "hook": "input", "priority": -200, "verdict": "drop", "protocol": "tcp"}

@@ -7,7 +7,7 @@ from __future__ import annotations
 import itertools
 import json
 
-from tests.scenarios import lab
+from tests.support import lab
 
 HUBS = lab.hubs()
 UNDERLAY = {name: f"172.30.0.{place}" for place, name in enumerate(lab.hosts(), start=1)}

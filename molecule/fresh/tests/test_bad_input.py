@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios import lab
+from tests.support import lab
 
 
 def refused(playbook: str, *arguments: str, inventory: Path = lab.INVENTORY) -> str:

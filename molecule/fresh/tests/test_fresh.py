@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.scenarios import lab, snapshot
+from tests.support import lab, snapshot
 
 
 def test_preflight_finds_nothing_in_the_way():

@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from tests.scenarios import lab
-from tests.scenarios.traffic import between
+from tests.support import lab
+from tests.support.traffic import between
 
 NODES = list(lab.hosts())
 HUBS = lab.hubs()

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from tests.scenarios import lab, snapshot
+from tests.support import lab, snapshot
 
 UNDERLAY6 = "fd8a:91c4:6e27::/64"
 PREFIX = UNDERLAY6.removesuffix("/64")

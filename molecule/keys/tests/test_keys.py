@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.scenarios import lab
-from tests.scenarios.traffic import between
+from tests.support import lab
+from tests.support.traffic import between
 
 pytestmark = pytest.mark.turns
 

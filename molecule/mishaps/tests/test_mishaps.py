@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.scenarios import lab
+from tests.support import lab
 
 # Seconds that each check of a broken pair may take.
 PATIENCE = ("--extra-vars", '{"verify_timeout": 5}')

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.scenarios import lab
+from tests.support import lab
 
 OVERLAY = "overssh.swarm.overlay"
 CONSENT = ("--extra-vars", "overlay_on_change=recreate")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.scenarios import lab
+from tests.support import lab
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import json
 
 import pytest
 
-from tests.scenarios import lab
-from tests.scenarios.traffic import between
+from tests.support import lab
+from tests.support.traffic import between
 
 NODES = list(lab.hosts())
 HUB, SPOKE = lab.hub(), "edge4"

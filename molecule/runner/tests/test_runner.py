@@ -13,7 +13,7 @@ import sys
 import pytest
 import yaml
 
-from tests.scenarios import lab
+from tests.support import lab
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from tests.scenarios import lab
+from tests.support import lab
 
 MTU = "com.docker.network.driver.mtu"
 

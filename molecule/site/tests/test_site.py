@@ -10,7 +10,7 @@ import re
 
 import pytest
 
-from tests.scenarios import lab, snapshot
+from tests.support import lab, snapshot
 
 UNDERLAY = {name: f"172.30.0.{place}" for place, name in enumerate(lab.hosts(), start=1)}
 HUB = lab.hub()

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from tests.scenarios import lab
+from tests.support import lab
 
 HUB, SPOKE, OTHER = list(lab.hosts())[:3]
 MANAGER = {"protocol": "tcp", "port": 2377}

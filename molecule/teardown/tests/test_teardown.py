@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.scenarios import snapshot
+from tests.support import snapshot
 
 
 @pytest.mark.parametrize("aspect", snapshot.SCRIPTS)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.scenarios import lab
+from tests.support import lab
 
 HUBS = lab.hubs()
 JUMP, BEHIND = HUBS

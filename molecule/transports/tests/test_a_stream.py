@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.scenarios import faults, lab
-from tests.scenarios.faults import LONGEST, MAY_END, Fault
+from tests.support import faults, lab
+from tests.support.faults import LONGEST, MAY_END, Fault
 
 UNIT = "overssh-link-cloud1.service"
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.scenarios import faults, lab
-from tests.scenarios.faults import LONGEST, MAY_END, Fault
-from tests.scenarios.lab import changed_to
+from tests.support import faults, lab
+from tests.support.faults import LONGEST, MAY_END, Fault
+from tests.support.lab import changed_to
 
 EDGES = [node for node in lab.hosts() if node != lab.hub()]
 HELPER = "test -e /usr/local/lib/overssh/stream.py && echo there || true"

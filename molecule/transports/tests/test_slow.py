@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from tests.scenarios import lab
+from tests.support import lab
 
 TOLD = "{node}: the line to cloud1 is slow: it carried about"
 
