@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ansible_collections.overssh.swarm.plugins.module_utils._core.source import program_files
+from ansible_collections.overssh.swarm.plugins.module_utils._core.program import program_files
 from ansible_collections.overssh.swarm.plugins.module_utils._watcher import unit as watcher_unit
 
 

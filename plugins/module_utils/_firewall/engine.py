@@ -21,11 +21,10 @@ from .._core.files import (
     read_text,
     remove,
     remove_empty_folder,
-    remove_empty_tree,
-    write_or_remove,
     write_text,
 )
 from .._core.plan import Plan, Step
+from .._core.program import install, installed
 from .._linux import proc
 from .._linux.ssh_session import Session, session
 from .._linux.systemd import Systemd, unit_path
@@ -44,7 +43,7 @@ from . import firewalld as firewall_firewalld
 from . import rollback_script, saved
 from .firewalld_model import ours, text_of
 from .firewalld_plan import FILES, LEFT
-from .persistence import LOCK, PROGRAM_FILES, PROGRAM_FOLDER, SCRIPT_FILE, SCRIPTS, UNITS
+from .persistence import LOCK, PROGRAM_FOLDER, SCRIPT_FILE, UNITS
 from .plan import (
     Command,
     Decision,
@@ -368,9 +367,7 @@ def _perform_files(step: Step) -> None:
         remove_empty_folder(FOLDER)
         remove_empty_folder(FOLDER.rpartition("/")[0])
     else:
-        for path in PROGRAM_FILES:
-            write_or_remove(path, args["files"].get(path))
-        remove_empty_tree(PROGRAM_FOLDER)
+        install(PROGRAM_FOLDER, args["files"])
 
 
 def told_lost(lost: docker_chains.Lost) -> dict[str, Any]:
@@ -389,7 +386,7 @@ def keep(run: Runner, task: Options, force: bool) -> None:
 
 def observe_firewall(nft: Nft, systemd: Systemd, persist: bool) -> Firewall:
     """The ruleset and what is kept of ours; systemd is asked only where something is, or shall be, kept."""
-    scripts = {path: read_text(path) for path in SCRIPTS}
+    scripts = {SCRIPT_FILE: read_text(SCRIPT_FILE), **installed(PROGRAM_FOLDER)}
     stopped = {path: text for path in (*FILES, *LEFT) if (text := read_text(path)) is not None}
     found = Firewall(
         nft.ruleset(),

@@ -7,7 +7,7 @@ from __future__ import annotations
 import shlex
 import sys
 
-from .._core.source import name_of, program_files
+from .._core.program import name_of, program_files
 from .._linux.systemd import UNIT_FOLDER
 from .._nftables.rules_file import FOLDER
 from . import restore

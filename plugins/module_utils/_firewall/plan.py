@@ -29,7 +29,7 @@ from .._watcher.unit import Watch, plan_watch
 from .firewalld_model import Firewalld, lines_of, ours, text_of, zone_of
 from .firewalld_plan import Calls, calls
 from .lockout import lockout
-from .persistence import PROGRAM_FILES, PROGRAM_FOLDER, SCRIPTS, UNITS
+from .persistence import PROGRAM_FILES, PROGRAM_FOLDER, SCRIPT, SCRIPT_FILE, UNITS
 
 # What comes after all that is written or stopped, and in which order.
 STAGES = {"enable": 1, "watch_enable": 1, "start": 2, "watch_restart": 2}
@@ -113,7 +113,7 @@ class Firewall:
     written: the fixed rules as nft tells them; session: the ssh connection that the run came by; firewalld: None where
     it does not own the firewall; of_firewalld: the files of our zone, which are there also while it does not run;
     legacy: what iptables-legacy holds beside; record: of what was placed here; placed_text: its file's text;
-    docker: that of the host, None where none runs.
+    docker: that of the host, None where none runs; scripts: the script that puts rules back and its program's files.
     """
 
     ruleset: Ruleset
@@ -124,7 +124,7 @@ class Firewall:
     legacy: Legacy = field(default_factory=Legacy)
     written: Mapping[str, tuple[Written, ...]] = field(default_factory=dict)
     kept_text: str | None = None
-    scripts: Mapping[str, str | None] = field(default_factory=lambda: dict.fromkeys(SCRIPTS))
+    scripts: Mapping[str, str | None] = field(default_factory=dict)
     firewalld: Firewalld | None = None
     of_firewalld: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, UnitState] = field(default_factory=lambda: dict.fromkeys(UNITS, NO_UNIT))
@@ -425,12 +425,9 @@ def _keeping_steps(lines: Sequence[Line], observed: Firewall) -> list[Step]:
     steps = []
     if observed.kept_text != file_text(lines):
         steps.append(_write(RULES_FILE, file_text(lines), observed.kept_text))
-    steps += [
-        _write(path, text, observed.scripts[path])
-        for path, text in SCRIPTS.items()
-        if path not in PROGRAM_FILES and observed.scripts[path] != text
-    ]
-    before = {path: text for path in PROGRAM_FILES if (text := observed.scripts[path]) is not None}
+    if (script := observed.scripts.get(SCRIPT_FILE)) != SCRIPT:
+        steps.append(_write(SCRIPT_FILE, SCRIPT, script))
+    before = _program(observed)
     if before != PROGRAM_FILES:
         steps.append(_program_step(PROGRAM_FILES, before))
     # All are written before any is enabled or started, so that systemd reads them once.
@@ -460,14 +457,18 @@ def _forgetting_steps(observed: Firewall) -> list[Step]:
             steps.append(Step("disable", f"disable {unit}", args, Step("enable", f"enable {unit}", args)))
         if found.text is not None:
             steps.append(Step("delete_unit", f"remove {unit_path(unit)}", args, _unit_text_step(unit, found.text)))
-    before = {path: text for path in PROGRAM_FILES if (text := observed.scripts[path]) is not None}
+    before = _program(observed)
     if before:
         steps.append(_program_step({}, before))
-    scripts = [(path, text) for path, text in observed.scripts.items() if path not in PROGRAM_FILES]
-    for path, text in (*scripts, (RULES_FILE, observed.kept_text)):
+    for path, text in ((SCRIPT_FILE, observed.scripts.get(SCRIPT_FILE)), (RULES_FILE, observed.kept_text)):
         if text is not None:
             steps.append(_remove(path, text))
     return steps
+
+
+def _program(observed: Firewall) -> dict[str, str]:
+    """The files of the program as found, by their paths."""
+    return {path: text for path, text in observed.scripts.items() if path != SCRIPT_FILE and text is not None}
 
 
 def _program_step(after: Mapping[str, str], before: Mapping[str, str]) -> Step:

@@ -22,7 +22,7 @@ from .._core.engine import Engine
 from .._core.errors import OversshError
 from .._core.files import read_text, remove, remove_empty_folder, write_text
 from .._core.plan import Plan, Step
-from .._core.source import source_of
+from .._core.program import source_of
 from .._core.wait import wait_until
 from .._docker.client import patiently
 from . import agent as probe_agent

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._core.files import read_text, remove_empty_folder, remove_empty_tree, write_or_remove
+from .._core.files import read_text, remove_empty_folder
 from .._core.plan import Plan, Step
-from .._core.source import name_of, path_of, program_files
+from .._core.program import install, installed, name_of, program_files
 from .._linux.systemd import NO_UNIT, UNIT_FOLDER, Systemd, UnitState
 from .._nftables.rules_file import FOLDER as RULES_FOLDER
 from .._nftables.rules_file import RULES_FILE
@@ -32,7 +32,6 @@ PROGRAM = (
     "_linux.netlink",
     *(f"_watcher.{part}" for part in ("devices", "fights", "host", "kernel", "rules")),
 )
-PATHS = tuple(f"{PROGRAM_FOLDER}/{path_of(name)}" for name in PROGRAM)
 
 UNIT_TEXT = """\
 # Written by overssh.swarm.
@@ -105,8 +104,9 @@ def observe(systemd: Systemd) -> Watch:
 
 def look(unit: UnitState) -> Watch:
     """The watcher, whose unit was looked at already."""
-    program = {path: text for path in PATHS if (text := read_text(path)) is not None}
-    return Watch(program, unit, frozenset(watcher_devices.names_in(UNIT_FOLDER)), os.path.exists(RULES_FILE))
+    return Watch(
+        installed(PROGRAM_FOLDER), unit, frozenset(watcher_devices.names_in(UNIT_FOLDER)), os.path.exists(RULES_FILE)
+    )
 
 
 def plan_watch(wanted: bool, found: Watch) -> Plan:
@@ -179,9 +179,7 @@ def perform(systemd: Systemd, step: Step) -> None:
 
 
 def _write_program(files: Mapping[str, str]) -> None:
-    for path in PATHS:
-        write_or_remove(path, files.get(path))
-    remove_empty_tree(PROGRAM_FOLDER)
+    install(PROGRAM_FOLDER, files)
     remove_empty_folder(os.path.dirname(PROGRAM_FOLDER))
 
 

@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import Answer, CommandError
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._core.files import lock_folder
-from ansible_collections.overssh.swarm.plugins.module_utils._core.source import program_files
+from ansible_collections.overssh.swarm.plugins.module_utils._core.program import program_files
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import engine as firewall_engine
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import persistence, restore, rollback_script
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import plan as firewall_plan

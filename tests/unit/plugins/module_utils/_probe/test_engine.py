@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._core.plan import Step
-from ansible_collections.overssh.swarm.plugins.module_utils._core.source import source_of
+from ansible_collections.overssh.swarm.plugins.module_utils._core.program import source_of
 from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import DockerError
 from ansible_collections.overssh.swarm.plugins.module_utils._probe import agent
 from ansible_collections.overssh.swarm.plugins.module_utils._probe import engine as probe_engine

@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
-import ast
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._core.source import program_files
+from ansible_collections.overssh.swarm.plugins.module_utils._core.program import program_files
 from ansible_collections.overssh.swarm.plugins.module_utils._linux.systemd import NO_UNIT, UnitState
 from ansible_collections.overssh.swarm.plugins.module_utils._watcher import unit as watcher_unit
 from ansible_collections.overssh.swarm.plugins.module_utils._watcher.unit import Watch, plan_watch, unit_text
@@ -46,14 +45,6 @@ def test_a_change_of_the_watcher_is_taken_back_in_the_order_that_starts_the_old_
     plan = plan_watch(True, replace(FINISHED, program=OTHER_PROGRAM))
     assert [step.action for step in plan.inverse] == ["watch_stop", "watch_program", "watch_restart"]
     assert plan.inverse[1].args["files"] == OTHER_PROGRAM
-
-
-def test_its_program_needs_nothing_but_python_and_what_comes_along() -> None:
-    for path, text in PROGRAM.items():
-        room = Path(path).parent.name
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.ImportFrom) and node.level:
-                assert (f"{room}.{node.module}" if node.level == 1 else node.module) in watcher_unit.PROGRAM
 
 
 def test_what_it_leaves_alone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,16 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The text of modules of ours that run on a host as programs of their own."""
+"""Modules of ours that run on a host as a program of its own, in a folder that holds nothing else."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
 
 from .errors import OversshError
+from .files import read_text, remove, remove_empty_tree, write_text
 
 
 def program_files(folder: str, names: Iterable[str]) -> dict[str, str]:
@@ -37,3 +39,26 @@ def source_of(name: str) -> str:
     if not text:
         raise OversshError(f"the source of {name} can't be read; install the collection again")
     return text
+
+
+def installed(folder: str) -> dict[str, str]:
+    """The texts of the program in a folder by their paths, also those that another version of it left there."""
+    texts = ((path, read_text(path)) for path in sorted(_below(folder)) if path.endswith(".py"))
+    return {path: text for path, text in texts if text is not None}
+
+
+def install(folder: str, files: Mapping[str, str]) -> None:
+    """Have these files in the folder and no others; without any, the folder goes.
+
+    What is left of another version is not harmless: Python prefers a module to a folder of the same name.
+    """
+    for path in set(_below(folder)) - set(files):
+        remove(path)
+    for path, text in files.items():
+        write_text(path, text)
+    remove_empty_tree(folder)
+
+
+def _below(folder: str) -> Iterator[str]:
+    for parent, _folders, names in os.walk(folder):
+        yield from (os.path.join(parent, name) for name in names)
