@@ -33,15 +33,16 @@ from .._nftables import legacy as nftables_legacy
 from .._nftables import ours as nftables_ours
 from .._nftables import record as nftables_record
 from .._nftables.chain_rule import FixedArrangement
+from .._nftables.firewalld import ours, text_of
 from .._nftables.owner import firewalld_owns, owners
 from .._nftables.placement import Arranger
+from .._nftables.result import address, result_of, result_of_firewalld
 from .._nftables.rules_file import FOLDER, RULES_FILE, read_lines
 from .._nftables.ruleset import ChainKey, Ruleset, name_of
 from .._watcher import unit as watcher_unit
 from .._watcher.rules import left_alone
 from . import firewalld as firewall_firewalld
 from . import rollback_script, saved
-from .firewalld_model import ours, text_of
 from .firewalld_plan import FILES, LEFT
 from .persistence import LOCK, PROGRAM_FOLDER, SCRIPT_FILE, UNITS
 from .plan import (
@@ -49,12 +50,9 @@ from .plan import (
     Decision,
     Firewall,
     Wish,
-    address,
     decide,
     plan_decided,
     rule_steps,
-    told,
-    told_by_firewalld,
     wish_from,
 )
 
@@ -327,8 +325,12 @@ class NftEngine(Engine[Firewall]):
                 "name": arrangement.accept.name,
                 "needed": arrangement.needed or observed.firewalld is not None,
                 "placements": [
-                    *(told(placement) for placement in arrangement.placements),
-                    *(told_by_firewalld(line) for line in ours(decision.lines) if line.name == arrangement.accept.name),
+                    *(result_of(placement) for placement in arrangement.placements),
+                    *(
+                        result_of_firewalld(line)
+                        for line in ours(decision.lines)
+                        if line.name == arrangement.accept.name
+                    ),
                 ],
             }
             for arrangement in decision.arrangements

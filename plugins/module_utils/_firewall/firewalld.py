@@ -12,7 +12,7 @@ from .._core.command import CommandError, Runner, checked
 from .._core.errors import OversshError
 from .._core.files import remove
 from .._core.plan import Step
-from .firewalld_model import POLICY, ZONE, Firewalld, Listing, Zone, differences, read_listing, zone_from
+from .._nftables.firewalld import POLICY, ZONE, Firewalld, Listing, Zone, differences, read_listing, zone_from
 from .firewalld_plan import LEFT, PERMANENT, UNMAKE
 
 ZONES, POLICIES = "--list-all-zones", "--list-all-policies"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from .._core.errors import OversshError
 from .._core.plan import Step
 from .._linux.ssh_session import Session
-from .firewalld_model import POLICY, ZONE, Firewalld, Zone
+from .._nftables.firewalld import POLICY, ZONE, Firewalld, Zone
 
 Call = tuple[str, ...]
 

@@ -18,15 +18,16 @@ from .._nftables import record as nftables_record
 from .._nftables.accept import PATHS, PROTOCOLS, Accept, accept_from, rule_name
 from .._nftables.chain_rule import Base, Fixed, FixedArrangement, Written, fixed_from, uncounted
 from .._nftables.docker_chains import Docker
+from .._nftables.firewalld import Firewalld, lines_of, ours, zone_of
 from .._nftables.legacy import Legacy
 from .._nftables.owner import OWNERS
 from .._nftables.placement import Arrangement, Arranger, Placement
 from .._nftables.record import Placed, Record, interim
+from .._nftables.result import address
 from .._nftables.rules_file import RULES_FILE, Line, chain_line, file_text, read_lines
 from .._nftables.ruleset import OWN_TABLE, ChainKey, Rule, Ruleset, Statement
 from .._nftables.traversal import Reader
 from .._watcher.unit import Watch, plan_watch
-from .firewalld_model import Firewalld, lines_of, ours, text_of, zone_of
 from .firewalld_plan import Calls, calls
 from .lockout import lockout
 from .persistence import PROGRAM_FILES, PROGRAM_FOLDER, SCRIPT, SCRIPT_FILE, UNITS
@@ -519,27 +520,6 @@ def _state(observed: Firewall, decision: Decision | None) -> dict[str, Any]:
         "rules_until_boot": [rule for rule in running if rule not in kept],
         "kept_for_boot": [rule for rule in kept if rule not in running],
     }
-
-
-def address(key: ChainKey, handle: int | None) -> dict[str, Any]:
-    """What names a rule on a host; it has no handle before it is there."""
-    return {"family": key.family, "table": key.table, "chain": key.chain, "handle": handle}
-
-
-def told(placement: Placement) -> dict[str, Any]:
-    """A rule in its place, for the user."""
-    decider = placement.decider
-    return {
-        **address(placement.key, placement.handle),
-        "rule": placement.text,
-        "before": placement.before,
-        "decided_by": None if decider is None else {**address(decider.key, decider.handle), "rule": decider.text},
-    }
-
-
-def told_by_firewalld(line: Line) -> dict[str, Any]:
-    """A rule that firewalld keeps, likewise: it has no handle, and nothing that it stands before."""
-    return {**address(line.key, None), "rule": text_of(line), "before": None, "decided_by": None}
 
 
 def _insertion(key: ChainKey, before: int | None, statements: Sequence[Statement], comment: str) -> Command:

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._core.errors import OversshError
-from .._firewall.firewalld_model import lines_of
-from .._firewall.plan import address, told, told_by_firewalld
 from .._nftables.accept import PATHS, accept_from, network_text
 from .._nftables.chain_rule import fixed_from
+from .._nftables.firewalld import lines_of
 from .._nftables.owner import firewalld_owns
 from .._nftables.placement import Arranger
+from .._nftables.result import address, result_of, result_of_firewalld
 from .._nftables.ruleset import Rule, Ruleset
 from .netlink import Header
 from .path import Hop, Way
@@ -168,9 +168,9 @@ def _placed(wish: dict[str, Any], seen: Seen) -> tuple[dict[str, Any], list[dict
         wish["in_interfaces"] = sorted({*wish.get("in_interfaces", ()), *wish.pop("out_interfaces")})
     accept = accept_from(wish)
     arrangement = Arranger(seen.ruleset, stays=lambda _name: True).arrange(accept)
-    placements = [told(placement) for placement in arrangement.placements]
+    placements = [result_of(placement) for placement in arrangement.placements]
     for line in lines_of(accept, persist=True) if firewalld else ():
-        placements.append(told_by_firewalld(line))
+        placements.append(result_of_firewalld(line))
     return wish, placements
 
 

@@ -8,10 +8,11 @@ import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import Answer
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._core.plan import Step
-from ansible_collections.overssh.swarm.plugins.module_utils._firewall import firewalld, firewalld_model, firewalld_plan
-from ansible_collections.overssh.swarm.plugins.module_utils._firewall.firewalld_model import Firewalld, Zone
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall import firewalld, firewalld_plan
 from ansible_collections.overssh.swarm.plugins.module_utils._linux.ssh_session import Session
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables import firewalld as firewalld_model
 from ansible_collections.overssh.swarm.plugins.module_utils._nftables.accept import accept_from
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables.firewalld import Firewalld, Zone
 
 # As firewalld 2.3 prints them.
 LISTING = """\

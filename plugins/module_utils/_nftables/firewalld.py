@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from .._core.errors import OversshError
-from .._nftables.accept import KERNEL_PROTOCOL, Accept, network_text, of_family, span_text
-from .._nftables.rules_file import Line
-from .._nftables.ruleset import FIREWALLD, ChainKey
+from .accept import KERNEL_PROTOCOL, Accept, network_text, of_family, span_text
+from .rules_file import Line
+from .ruleset import FIREWALLD, ChainKey
 
 ZONE, POLICY = "overssh", "overssh-transit"
 KEYS = {"input": ChainKey(FIREWALLD, ZONE, "input"), "forward": ChainKey(FIREWALLD, POLICY, "forward")}
