@@ -6,21 +6,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils._action.checkpointed import Trial
+from ansible_collections.overssh.swarm.plugins.plugin_utils._action.checkpointed import Checkpointed
 
 
-class ActionModule(Trial):
+class ActionModule(Checkpointed):
     """The host works out once more what it keeps, as others may have changed its firewall meanwhile."""
 
     MODULE = "overssh.swarm.nft_rule"
     SUBJECT = "firewall"
 
     def keep(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """See Trial."""
-        return self._module({**arguments, "phase": "keep"})
+        """See Checkpointed."""
+        return self._module({**arguments, "phase": "commit"})
 
-    def answer(self, tried: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
-        """See Trial."""
-        merged = {**kept, "changed": True, "steps": [*tried.get("steps", []), *kept.get("steps", [])], "pending": False}
+    def answer(self, staged: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
+        """See Checkpointed."""
+        merged = {
+            **kept,
+            "changed": True,
+            "steps": [*staged.get("steps", []), *kept.get("steps", [])],
+            "pending": False,
+        }
         # That the rules are kept for the next boot is a step, and no other change of them.
-        return {**merged, "diff": tried["diff"]} if "diff" in tried else merged
+        return {**merged, "diff": staged["diff"]} if "diff" in staged else merged

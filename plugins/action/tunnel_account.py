@@ -6,19 +6,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils._action.checkpointed import Trial
+from ansible_collections.overssh.swarm.plugins.plugin_utils._action.checkpointed import Checkpointed
 
 
-class ActionModule(Trial):
-    """All of the change is in effect when it is tried, so nothing but its guard is left to be kept."""
+class ActionModule(Checkpointed):
+    """All of the change is in effect when it is staged, so nothing but its checkpoint is left to be confirmed."""
 
     MODULE = "overssh.swarm.tunnel_account"
     SUBJECT = "sshd"
 
     def keep(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """See Trial."""
-        return self._guarded("confirmed")
+        """See Checkpointed."""
+        return self._bring_checkpoint("confirmed")
 
-    def answer(self, tried: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
-        """See Trial."""
-        return {**tried, "pending": False, "guard": ""}
+    def answer(self, staged: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
+        """See Checkpointed."""
+        return {**staged, "pending": False, "checkpoint": ""}

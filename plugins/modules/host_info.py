@@ -254,15 +254,15 @@ host:
       description: >-
         What stands there of what the role P(overssh.swarm.tunnel#role) puts on a host - the account O(user), empty
         where there is none; owner, mode and checksum of files and folders; our block in sshd's own file; whether a
-        change of sshd is guarded, see M(overssh.swarm.guard); and, where sshd has something of ours, what of it holds
-        for O(user), as C(sshd -T) prints it.
+        change of sshd is pending, see M(overssh.swarm.checkpoint); and, where sshd has something of ours, what of it
+        holds for O(user), as C(sshd -T) prints it.
       type: dict
       sample:
         account: {"comment": "overssh tunnels", "home": "/etc/overssh", "shell": "/bin/sh"}
         files:
           /etc/overssh: {"uid": 0, "gid": 0, "mode": "0755", "kind": "d", "sha256": ""}
         block: ""
-        guarded: false
+        pending: false
         effective: ["permittunnel no"]
 """
 

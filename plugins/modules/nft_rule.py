@@ -189,7 +189,7 @@ options:
     description:
       - Rules of ours whose names start with this and that the task doesn't describe are removed.
       - With an empty list of O(rules), or with O(state=absent), all of them are.
-      - Several of them may be given. A change is guarded under the name of the first.
+      - Several of them may be given. A change has its checkpoint under the name of the first.
     type: list
     elements: str
   all:
@@ -232,10 +232,10 @@ options:
         when it is rebooted meanwhile.
       - With V(auto) the controller hangs up, connects anew, tries what O(probe) names, and only then has the timer
         stopped and the rules kept. The host itself sees whether that connection began after the change; where it did
-        not, or can't be seen, as with the connection plugin C(local), the change is taken back.
-      - With V(manual) the change is taken back unless the playbook C(overssh.swarm.confirm) runs in time, or
-        M(overssh.swarm.guard) confirms it; either keeps the rules.
-      - With V(none) there is no guard.
+        not, or can't be seen, as with the connection plugin C(local), the change is rolled back.
+      - With V(manual) the change is rolled back unless the playbook C(overssh.swarm.confirm) runs in time, or
+        M(overssh.swarm.checkpoint) confirms it; either keeps the rules.
+      - With V(none) there is no checkpoint.
       - Rules that find their places by themselves only accept. Where all of a change is that such rules come, it can
         cut nobody off, and V(auto) keeps it at once, unless there is a O(probe) or firewalld has to be told.
     type: str
@@ -243,7 +243,7 @@ options:
     default: auto
   rollback_timeout:
     description:
-      - Seconds after which the host takes a change back that is not confirmed, from 5 to 86400.
+      - Seconds after which the host rolls a change back that is not confirmed, from 5 to 86400.
     type: int
     default: 60
   probe:
@@ -255,19 +255,19 @@ options:
   force_lockout:
     description:
       - A change that would drop packets of the very ssh connection that the task comes by is refused, unless this is
-        set. Then it is tried under guard.
+        set. Then it gets a checkpoint.
     type: bool
     default: false
   phase:
     description:
-      - Set by the controller's half of this module. V(try) makes a change under guard and keeps nothing of it, V(keep)
-        confirms it and keeps it.
+      - Set by the controller's half of this module. V(stage) makes a change with a checkpoint and keeps nothing of it,
+        V(commit) confirms it and keeps it.
     type: str
-    choices: [whole, try, keep]
-    default: whole
+    choices: [apply, stage, commit]
+    default: apply
 seealso:
   - module: overssh.swarm.nft_rule_info
-  - module: overssh.swarm.guard
+  - module: overssh.swarm.checkpoint
 notes:
   - Describe packets by their networks too, where these are known. Docker's C(raw) table, for one, drops packets by
     their destination, and an accept that is for any destination has to stand before that.
@@ -464,8 +464,8 @@ pending:
   returned: success
   type: bool
   sample: false
-guard:
-  description: The name under which M(overssh.swarm.guard) confirms it; empty where there is nothing to confirm.
+checkpoint:
+  description: The name under which M(overssh.swarm.checkpoint) confirms it; empty where there is nothing to confirm.
   returned: success
   type: str
   sample: ""
@@ -491,13 +491,13 @@ from ansible_collections.overssh.swarm.plugins.module_utils._firewall.plan impor
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, **CONSTRAINTS)
-    phase = "whole" if module.check_mode else module.params["phase"]
+    phase = "apply" if module.check_mode else module.params["phase"]
     try:
         engine = NftEngine(
             wish_from(module.params), runner(module), phase, module.params["rollback_timeout"], module.params
         )
-        if not module.check_mode and phase != "keep" and module.params["confirm"] != "manual":
-            engine.take_back_left()
+        if not module.check_mode and phase != "commit" and module.params["confirm"] != "manual":
+            engine.roll_back_left()
     except OversshError as error:
         module.fail_json(msg=f"{error}.")
     run(module, engine)

@@ -19,7 +19,7 @@ description:
     block after all else in its own file.
   - What C(sshd) would make of it is tried out beforehand with a copy of its configuration. A configuration that it does
     not take, or that another C(Match) block overrules, is refused before anything is changed.
-  - A change of what C(sshd) reads is taken back by the host itself, unless the controller reaches it anew; see
+  - A change of what C(sshd) reads is rolled back by the host itself, unless the controller reaches it anew; see
     O(confirm).
   - An account of that name that was not made by this module is left alone.
 extends_documentation_fragment:
@@ -77,26 +77,26 @@ options:
         inverse of it, so that a host that nobody reaches any more puts itself back, also where it reboots meanwhile.
       - With V(auto) the controller hangs up, connects anew, and only then has the timer stopped. The host itself sees
         whether that connection began after the change, as for M(overssh.swarm.nft_rule).
-      - With V(manual) the change is taken back unless the playbook C(overssh.swarm.confirm) runs in time, or
-        M(overssh.swarm.guard) confirms it.
-      - With V(none) there is no guard.
+      - With V(manual) the change is rolled back unless the playbook C(overssh.swarm.confirm) runs in time, or
+        M(overssh.swarm.checkpoint) confirms it.
+      - With V(none) there is no checkpoint.
     type: str
     choices: [auto, manual, none]
     default: auto
   rollback_timeout:
     description:
-      - Seconds after which the host takes a change back that is not confirmed, from 5 to 86400.
+      - Seconds after which the host rolls a change back that is not confirmed, from 5 to 86400.
     type: int
     default: 60
   phase:
     description:
-      - Set by the controller's half of this module. V(try) makes a change of what C(sshd) reads under guard.
+      - Set by the controller's half of this module. V(stage) makes a change of what C(sshd) reads with a checkpoint.
     type: str
-    choices: [whole, try]
-    default: whole
+    choices: [apply, stage]
+    default: apply
 seealso:
   - module: overssh.swarm.ssh_tunnel
-  - module: overssh.swarm.guard
+  - module: overssh.swarm.checkpoint
 """
 
 EXAMPLES = r"""
@@ -148,8 +148,8 @@ pending:
   returned: success
   type: bool
   sample: false
-guard:
-  description: The name under which M(overssh.swarm.guard) confirms it; empty where there is nothing to confirm.
+checkpoint:
+  description: The name under which M(overssh.swarm.checkpoint) confirms it; empty where there is nothing to confirm.
   returned: success
   type: str
   sample: ""
@@ -177,7 +177,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "effective": {"type": "list", "elements": "str", "default": []},
     "confirm": {"type": "str", "choices": ["auto", "manual", "none"], "default": "auto"},
     "rollback_timeout": {"type": "int", "default": 60},
-    "phase": {"type": "str", "choices": ["whole", "try"], "default": "whole"},
+    "phase": {"type": "str", "choices": ["apply", "stage"], "default": "apply"},
 }
 
 
@@ -203,11 +203,11 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     options = module.params
     try:
-        engine = Account(desired_of(options), runner(module), options["phase"] == "try", options["rollback_timeout"])
+        engine = Account(desired_of(options), runner(module), options["phase"] == "stage", options["rollback_timeout"])
         if not module.check_mode and options["sshd_config"] is not None and options["confirm"] != "manual":
-            engine.take_back_left()
+            engine.roll_back_left()
         if not module.check_mode and options["state"] == "absent":
-            engine.forget_left()
+            engine.discard_left()
     except OversshError as error:
         module.fail_json(msg=f"{error}.")
     run(module, engine)

@@ -68,8 +68,8 @@ effective:
   type: list
   elements: str
   sample: ["permittty no", "maxsessions 1"]
-guarded:
-  description: Whether a change of what C(sshd) reads is on trial.
+pending:
+  description: Whether a change of what C(sshd) reads waits to be confirmed, or was rolled back and nobody has asked.
   returned: success
   type: bool
   sample: false

@@ -263,7 +263,7 @@ def test_a_device_of_several_queues_in_use_keeps_its_owner_and_its_flags(there: 
 def test_a_replacement_of_ours_that_fails_brings_the_old_device_back(there: Namespace) -> None:
     old = there.tun(addresses=PAIR, routes=BEHIND, mtu=9000, owner="nobody")
     found = there.tun(owner="no-such-account", multi_queue=True)
-    assert "everything done before was taken back" in found["error"], found
+    assert "everything done before was rolled back" in found["error"], found
     again = there.tun(addresses=PAIR, routes=BEHIND, mtu=9000, owner="nobody")
     assert again["done"] == []
     assert again["device"] == old["device"]
@@ -292,7 +292,7 @@ def test_an_unknown_owner_leaves_no_device(there: Namespace) -> None:
 def test_a_step_that_fails_takes_the_device_away_again(there: Namespace) -> None:
     found = there.tun(addresses=PAIR, routes=[{"destination": "10.8.0.0/16", "via": "192.0.2.1"}])
     assert "could not add the route 10.8.0.0/16 via 192.0.2.1 to tun1001" in found["error"]
-    assert "everything done before was taken back" in found["error"]
+    assert "everything done before was rolled back" in found["error"]
     assert "tun1001" not in there.run("ip", "link")
 
 
@@ -445,7 +445,7 @@ def test_several_devices_come_and_go_in_one_plan(there: Namespace) -> None:
 def test_one_of_several_devices_that_can_not_come_takes_all_back(there: Namespace) -> None:
     found = there.several({"name": "tun1001", "addresses": PAIR}, {"name": "tun1002", "owner": "no-such-account"})
     assert "there is no account no-such-account" in found["error"]
-    assert "(everything done before was taken back)" in found["error"]
+    assert "(everything done before was rolled back)" in found["error"]
     assert "tun" not in there.run("ip", "-brief", "link")
 
 

@@ -14,11 +14,11 @@ NODE = "edge1"
 DROP_IN = "/etc/ssh/sshd_config.d/overssh.conf"
 MAIN = "/etc/ssh/sshd_config"
 BLOCK = "Match User overssh\n    PermitTTY no\n    AuthorizedKeysFile /etc/overssh/authorized_keys\n"
-# Everything that the module could change, and what is left of a guard.
+# Everything that the module could change, and what is left of a checkpoint.
 STATE = (
     f"set +e; sha256sum {MAIN}; stat -c '%a %u %g' {MAIN}; ls /etc/ssh/sshd_config.d; getent passwd overssh; "
     "ls -A /etc/overssh /usr/local/lib/overssh /var/lib/overssh 2>/dev/null; "
-    "systemctl list-unit-files --no-legend 'overssh-guard*'; true"
+    "systemctl list-unit-files --no-legend 'overssh-checkpoint*'; true"
 )
 # Keywords in lower case, which sshd prints as the manual spells them from 10.4 on.
 HELD = "sshd -T -C user=overssh,host=localhost,addr=127.0.0.1 | tr A-Z a-z"
@@ -45,7 +45,7 @@ def test_who_is_locked_out_is_let_in_again(before):
     began = time.monotonic()
     lost = let_in(f"{BLOCK}Match all\n    DenyUsers *\n", rollback_timeout=8)
     assert lost["failed"]
-    assert "the change sshd was taken back at" in lost["msg"]
+    assert "the change sshd was rolled back at" in lost["msg"]
     assert "What was in the way: " in lost["msg"]
     assert time.monotonic() - began > 8, "it was cut off until then"
     assert lab.inside(NODE, f"test ! -e {DROP_IN} && {HELD} | grep -c denyusers || true").strip() == "0"
@@ -54,12 +54,12 @@ def test_who_is_locked_out_is_let_in_again(before):
 def test_a_change_after_which_the_host_is_reached_stays(before):
     done = let_in(effective=["permittty no"], rollback_timeout=8)
     came = time.monotonic()
-    assert (done["changed"], done["pending"], done["guard"]) == (True, False, "")
+    assert (done["changed"], done["pending"], done["checkpoint"]) == (True, False, "")
     assert let_in(effective=["permittty no"])["changed"] is False
     time.sleep(max(0.0, came + 9.5 - time.monotonic()))
     assert "permittty no" in lab.inside(NODE, HELD)
     found = lab.task(NODE, "overssh.swarm.tunnel_account_info")
-    assert (found["guarded"], "permittty no" in found["effective"], found["block"]) == (False, True, "")
+    assert (found["pending"], "permittty no" in found["effective"], found["block"]) == (False, True, "")
 
 
 @pytest.mark.parametrize(
@@ -97,18 +97,18 @@ def test_a_host_whose_sshd_reads_one_file_gets_a_block_at_its_end_and_has_its_fi
 def test_a_change_that_waits_for_a_persons_word_goes_without_it(before):
     assert let_in(confirm="manual", rollback_timeout=600)["pending"]
     again = let_in(confirm="manual")
-    assert (again["changed"], again["pending"], again["guard"]) == (False, True, "sshd")
+    assert (again["changed"], again["pending"], again["checkpoint"]) == (False, True, "sshd")
     second = let_in(f"{BLOCK}    X11Forwarding no\n", confirm="manual")
     assert "the change sshd before this one is not confirmed yet" in second["msg"]
-    assert lab.task(NODE, "overssh.swarm.guard", name="sshd", state="taken_back")["changed"]
+    assert lab.task(NODE, "overssh.swarm.checkpoint", name="sshd", state="rolled_back")["changed"]
     lab.inside(NODE, f"test ! -e {DROP_IN}")
     assert let_in(confirm="manual", rollback_timeout=600)["pending"]
-    assert lab.task(NODE, "overssh.swarm.guard", name="sshd", state="confirmed")["changed"]
+    assert lab.task(NODE, "overssh.swarm.checkpoint", name="sshd", state="confirmed")["changed"]
     assert let_in(confirm="manual")["pending"] is False
 
 
 def test_what_a_run_that_was_broken_off_left_on_trial_does_not_go_from_under_the_next_one(before):
-    assert let_in(confirm="none", phase="try", rollback_timeout=8)["pending"]
+    assert let_in(confirm="none", phase="stage", rollback_timeout=8)["pending"]
     came = time.monotonic()
     done = let_in()
     assert (done["changed"], done["pending"]) == (True, False)
@@ -149,7 +149,7 @@ def test_an_sshd_that_has_its_port_from_systemd_reads_its_configuration_anew(bef
         assert "permittty no" in lab.inside(NODE, HELD)
         lab.inside(NODE, "systemctl is-active --quiet ssh.socket")
         lost = let_in(f"{BLOCK}Match all\n    DenyUsers *\n", rollback_timeout=8)
-        assert "the change sshd was taken back at" in lost["msg"], "the sshd of before is in force again"
+        assert "the change sshd was rolled back at" in lost["msg"], "the sshd of before is in force again"
         assert lab.inside(NODE, f"cat {DROP_IN}") == BLOCK
         assert account(state="absent")["changed"]
     finally:

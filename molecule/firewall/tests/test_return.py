@@ -103,7 +103,7 @@ def test_once_after_iptables_saved_and_restored_it():
         lab.inside(NODE, f"nft delete chain {chain}")
 
 
-def test_not_while_its_removal_is_on_trial():
+def test_not_while_its_removal_waits_to_be_confirmed():
     nft_rule(name="kept", state="absent", confirm="manual", rollback_timeout=8)
     time.sleep(3)
     lab.inside(NODE, f"! {PRESENT}")

@@ -314,8 +314,8 @@ def test_firewalld_also_when_it_is_reloaded(firewalld):
     assert opened() == before | ON_TUNNELS
     assert nft_rule(rules=RULES[:1], exclusive_prefix="fleet-", confirm="manual", rollback_timeout=8)["pending"]
     lab.wait_for(HUB, "firewall-cmd --policy=overssh-transit --list-rich-rules | grep -q accept", 30)
-    lab.wait_for(HUB, "test -e /var/lib/overssh/guard/firewall-fleet/taken_back", 30)
-    lab.task(HUB, "overssh.swarm.guard", name="firewall-fleet", state="absent")
+    lab.wait_for(HUB, "test -e /var/lib/overssh/checkpoint/firewall-fleet/rolled_back", 30)
+    lab.task(HUB, "overssh.swarm.checkpoint", name="firewall-fleet", state="absent")
     assert nft_rule(rules=RULES)["steps"] == [], "the host has taken it back"
     assert nft_rule(state="absent", all=True)["changed"]
     assert opened() == before

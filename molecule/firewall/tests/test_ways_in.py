@@ -50,7 +50,7 @@ def reached(node: str, **variables: Any) -> Iterator[Any]:
                 there, node, f"overssh.swarm.{module}", **arguments
             )
         finally:
-            lab.task(node, "overssh.swarm.guard", name="firewall", state="absent")
+            lab.task(node, "overssh.swarm.checkpoint", name="firewall", state="absent")
             lab.task(node, "overssh.swarm.nft_rule", state="absent", all=True, confirm="none")
     assert rules(node) == before
 
@@ -178,19 +178,19 @@ def test_a_command_that_the_service_manager_runs():
 
 
 def test_a_persons_word_is_proved_too(folder):
-    """With the guard's own task, as the playbook confirm has it."""
+    """With the checkpoint's own task, as the playbook confirm has it."""
     with reached(SPOKE, ansible_ssh_executable=wrapper(folder, shared(folder))) as change:
         assert change(**HARMLESS, confirm="manual", rollback_timeout=600)["pending"]
-        said = change("guard", name="firewall", state="confirmed")
+        said = change("checkpoint", name="firewall", state="confirmed")
         assert said["failed"]
         assert OLD in said["msg"], said["msg"]
-        assert change("guard_info")["changes"][0]["pending"]
-        assert change("guard", name="firewall", state="confirmed", force=True)["changed"]
+        assert change("checkpoint_info")["changes"][0]["pending"]
+        assert change("checkpoint", name="firewall", state="confirmed", force=True)["changed"]
         assert any("overssh:harmless" in line for line in rules(SPOKE))
 
 
 def test_a_persons_word_comes_by_a_new_connection_where_ansible_shares_its_own():
     with reached(SPOKE) as change:
         assert change(**HARMLESS, confirm="manual", rollback_timeout=600)["pending"]
-        assert change("guard", name="firewall", state="confirmed")["changed"]
+        assert change("checkpoint", name="firewall", state="confirmed")["changed"]
         assert any("overssh:harmless" in line for line in rules(SPOKE))

@@ -13,7 +13,7 @@ import shutil
 import stat
 from typing import Any
 
-from .._checkpoint import engine as checkpoint
+from .._checkpoint import checkpoint
 from .._core.command import Runner
 from .._core.engine import Engine
 from .._core.errors import OversshError
@@ -25,10 +25,10 @@ from .._sshd import facts as sshd_facts
 from .info import public_key
 from .model import (
     AUTHORIZED_KEYS,
+    CHECKPOINT,
     COMMENT,
     FILE_MODE,
     FOLDER_MODE,
-    GUARD,
     HOME,
     KEY,
     KEY_MODE,
@@ -50,15 +50,15 @@ ENDING_SECONDS = 15.0
 class Account(Engine[Observed]):
     """One account on this host."""
 
-    def __init__(self, desired: Desired, run: Runner, tries: bool = False, rollback_timeout: int = 60) -> None:
-        """tries: have the host take a change of sshd back after rollback_timeout seconds, unless it is confirmed."""
+    def __init__(self, desired: Desired, run: Runner, stages: bool = False, rollback_timeout: int = 60) -> None:
+        """stages: have the host roll a change of sshd back after rollback_timeout seconds, unless it is confirmed."""
         self._desired = desired
         self._run = run
-        self._tries = tries
+        self._stages = stages
         self._rollback_timeout = rollback_timeout
-        self._guarded = False
-        # Whether a change of before is on trial.
-        self._waits = False
+        self._created = False
+        # Whether a change of before waits to be confirmed.
+        self._pending = False
         self._systemd = Systemd(run)
 
     @functools.cached_property
@@ -66,19 +66,19 @@ class Account(Engine[Observed]):
         """sshd's; all processes are gone through for it, so it is looked for once, before the first change."""
         return sshd_facts.service()
 
-    def take_back_left(self) -> None:
-        """Take back what a run that was broken off has left on trial: it would go later, from under this one."""
-        checkpoint.take_back(self._systemd, GUARD)
+    def roll_back_left(self) -> None:
+        """Roll back what a run that was broken off has left: it would go later, from under this one."""
+        checkpoint.roll_back(self._systemd, CHECKPOINT)
 
-    def forget_left(self) -> None:
-        """Have what is on trial stay as it is: all of it is going to be removed anyway."""
-        checkpoint.forget(self._systemd, GUARD)
+    def discard_left(self) -> None:
+        """Have what waits to be confirmed stay as it is: all of it is going to be removed anyway."""
+        checkpoint.discard(self._systemd, CHECKPOINT)
 
     def observe(self) -> Observed:
         """The account, all files of ours around it, and what sshd holds of it, where that is asked for."""
         wanted = self._desired
-        waiting = checkpoint.find(GUARD)
-        self._waits = waiting is not None and waiting.taken_back is None
+        waiting = checkpoint.find(CHECKPOINT)
+        self._pending = waiting is not None and waiting.pending
         asked = not wanted.present or wanted.sshd_config is not None
         main = (read_text(sshd_facts.MAIN) or "") if asked else ""
         rehearsed: list[str] = []
@@ -135,22 +135,22 @@ class Account(Engine[Observed]):
         """The public half of the key, and what waits to be confirmed."""
         return {
             "public_key": observed.public_key,
-            "pending": self._waits,
-            "guard": GUARD if self._waits else "",
+            "pending": self._pending,
+            "checkpoint": CHECKPOINT if self._pending else "",
         }
 
     def _tell_sshd(self, texts: dict[str, str | None]) -> None:
         """Change what sshd reads, and have it read that; or nothing of it."""
-        if self._tries and not self._guarded:
+        if self._stages and not self._created:
             files = tuple(os.path.realpath(path) for path in texts)
-            wanted = checkpoint.Wanted(files, tuple(filter(None, [self._unit])), self._rollback_timeout)
-            checkpoint.bring_about(self._systemd, GUARD, "armed", wanted, rehearsal=False)
-            self._guarded = True
+            desired = checkpoint.Desired(files, tuple(filter(None, [self._unit])), self._rollback_timeout)
+            checkpoint.create_for_files(self._systemd, CHECKPOINT, desired)
+            self._created = True
             self._change_sshd(texts)
-            checkpoint.changed(GUARD)
+            checkpoint.changed(CHECKPOINT)
         else:
             self._change_sshd(texts)
-            self._unguard()
+            self._discard()
 
     def _change_sshd(self, texts: dict[str, str | None]) -> None:
         before = {path: read_text(path) for path in texts}
@@ -162,7 +162,7 @@ class Account(Engine[Observed]):
             for path, text in before.items():
                 _write(path, text)
             self._reload()
-            self._unguard()
+            self._discard()
             raise
 
     def _reload(self) -> None:
@@ -172,10 +172,10 @@ class Account(Engine[Observed]):
         if self._unit:
             sshd_facts.reload(self._systemd, self._unit)
 
-    def _unguard(self) -> None:
-        if self._guarded:
-            checkpoint.forget(self._systemd, GUARD)
-            self._guarded = False
+    def _discard(self) -> None:
+        if self._created:
+            checkpoint.discard(self._systemd, CHECKPOINT)
+            self._created = False
 
     def _make(self, name: str, shell: str) -> None:
         """With "*" for a password nobody can log in with one, and sshd does not call the account locked."""

@@ -11,11 +11,11 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from .._checkpoint import engine as checkpoint
+from .._checkpoint import checkpoint
 from .._core.command import CommandError, Runner
 from .._core.files import read_text
 from .._sshd import facts as sshd_facts
-from .model import AUTHORIZED_KEYS, GUARD, HOME, KEY, PROGRAMS
+from .model import AUTHORIZED_KEYS, CHECKPOINT, HOME, KEY, PROGRAMS
 
 PATHS = (HOME, AUTHORIZED_KEYS, PROGRAMS, f"{PROGRAMS}/stream.py", f"{PROGRAMS}/watch.py", sshd_facts.OUR_DROP_IN)
 
@@ -30,7 +30,7 @@ def look(run: Runner, user: str, sshd: bool) -> dict[str, Any]:
         "public_key": public_key(),
         "files": files,
         "block": "" if block is None else sshd_facts.inside(block[0]),
-        "guarded": checkpoint.find(GUARD) is not None,
+        "pending": checkpoint.find(CHECKPOINT) is not None,
         "effective": _effective(run, user) if sshd and ours else [],
     }
 

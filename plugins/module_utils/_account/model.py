@@ -22,8 +22,8 @@ AUTHORIZED_KEYS = f"{HOME}/authorized_keys"
 KEYS = f"{HOME}/keys"
 KEY = f"{KEYS}/id_ed25519"
 PROGRAMS = "/usr/local/lib/overssh"
-# What a change of sshd's configuration is on trial as.
-GUARD = "sshd"
+# The name of the checkpoint of a change of sshd's configuration.
+CHECKPOINT = "sshd"
 FOLDER_MODE, FILE_MODE, KEYS_MODE, KEY_MODE = 0o755, 0o644, 0o700, 0o600
 
 

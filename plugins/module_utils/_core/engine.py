@@ -43,7 +43,7 @@ class Engine(ABC, Generic[Observed]):
         return False
 
     def settle(self) -> None:
-        """The change was read back, so what held it on trial can go; OversshError takes the change back."""
+        """The change was read back, so what would roll it back can go; OversshError rolls the change back."""
 
     def close(self) -> None:
         """Let go of what the engine holds beyond its run, such as a lock; called once, whatever came of it."""

@@ -87,4 +87,4 @@ def undo(done: Sequence[Step], perform: Callable[[Step], None]) -> str:
             left.append(f"could not {step.label}: {error}")
     if left:
         return f" (left behind: {'; '.join(left)})"
-    return " (everything done before was taken back)"
+    return " (everything done before was rolled back)"

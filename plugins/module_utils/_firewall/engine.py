@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .._checkpoint import engine as checkpoint
+from .._checkpoint import checkpoint
 from .._core.command import CommandError, Runner
-from .._core.engine import Engine, carry_through
+from .._core.engine import Engine
 from .._core.errors import OversshError
 from .._core.files import (
     Lock,
@@ -53,12 +53,11 @@ from .plan import (
     decide,
     plan_decided,
     rule_steps,
-    wish_from,
 )
 
 Options = Mapping[str, Any]
 # Seconds that a change gets until it is kept, once somebody has confirmed it, and how many are enough.
-KEEPING, ENOUGH = 120, 45
+COMMITTING, ENOUGH = 120, 45
 
 
 class Nft:
@@ -116,24 +115,21 @@ class NftEngine(Engine[Firewall]):
         self,
         wish: Wish,
         run: Runner,
-        phase: str = "whole",
+        phase: str = "apply",
         rollback_timeout: int = 60,
         task: Options | None = None,
-        force: bool = False,
     ) -> None:
-        """phase: try has the host take the change back after rollback_timeout seconds, unless keep comes before.
+        """phase: stage has the host roll the change back after rollback_timeout seconds, unless commit comes before.
 
-        task: the options that the wish was made of, for whoever confirms the change later. force: have it kept without
-        the proof that the host can still be reached.
+        task: the options that the wish was made of, for whoever confirms the change later.
         """
-        self._force = force
         self._wish = wish
         self._task = task
         self._phase = phase
         self._rollback_timeout = rollback_timeout
-        self._guarded = False
-        # Whether a change of before is on trial, and whether this run has begun to keep one.
-        self._waits, self._keeping = False, False
+        self._created = False
+        # Whether a change of before waits to be confirmed, and whether this run has begun to commit one.
+        self._pending, self._committing = False, False
         self._run = run
         self._nft = Nft(run)
         self._systemd = Systemd(run)
@@ -143,18 +139,18 @@ class NftEngine(Engine[Firewall]):
         self._lock: Lock | None = None
         self._found: Firewall | None = None
 
-    def take_back_left(self) -> None:
-        """Take back what a run that was broken off has left on trial: it would go later, from under this one.
+    def roll_back_left(self) -> None:
+        """Roll back what a run that was broken off has left: it would go later, from under this one.
 
         What waits for a person's word is no leftover.
         """
         self._lock = self._lock or lock_folder(LOCK)
         for name in rollback_script.names_of(self._wish):
-            if (checkpoint.task_of(name) or {}).get("confirm") != "manual":
-                checkpoint.take_back(self._systemd, name)
+            if (checkpoint.commit_of(name) or {}).get("confirm") != "manual":
+                checkpoint.roll_back(self._systemd, name)
 
     @property
-    def _guard_name(self) -> str:
+    def _checkpoint_name(self) -> str:
         return rollback_script.names_of(self._wish)[0]
 
     @functools.cached_property
@@ -175,16 +171,16 @@ class NftEngine(Engine[Firewall]):
             self._lock.release()
 
     def _look(self) -> Firewall:
-        if self._phase == "keep":
-            # What was taken back is not to come again, without anybody to take it back; nor to go while it is kept.
-            checkpoint.refuse_gone(self._systemd, self._guard_name)
-            if not self._keeping:
-                if not self._force:
-                    checkpoint.require_proof(self._guard_name)
-                self._keeping = True
-                checkpoint.prolong(self._systemd, self._guard_name, ENOUGH, KEEPING)
-        waiting = checkpoint.find(self._guard_name) if self._phase == "try" else None
-        self._waits = waiting is not None and waiting.taken_back is None
+        if self._phase == "commit":
+            # What was rolled back is not to come again, without anybody to roll it back; nor to go while it is kept.
+            checkpoint.refuse_rolled_back(self._systemd, self._checkpoint_name)
+            if not self._committing:
+                checkpoint.require_proof(self._checkpoint_name)
+                checkpoint.prove(self._checkpoint_name)
+                self._committing = True
+                checkpoint.prolong(self._systemd, self._checkpoint_name, ENOUGH, COMMITTING)
+        waiting = checkpoint.find(self._checkpoint_name) if self._phase == "stage" else None
+        self._pending = waiting is not None and waiting.pending
         found = observe_firewall(self._nft, self._systemd, self._wish.persist)
         written = normalize.written(self._run, found.ruleset, self._wish.fixed, self._wish.owner)
         firewalld = None
@@ -196,10 +192,10 @@ class NftEngine(Engine[Firewall]):
         return replace(found, written=written, session=self._session, firewalld=firewalld, legacy=legacy)
 
     def plan(self, observed: Firewall) -> Plan:
-        """See plan_rules; while a change is tried, nothing is kept of it."""
+        """See plan_rules; while a change is staged, nothing is kept of it."""
         decision = self._decide(observed)
-        tries = self._phase == "try" and (self._to_prove(decision) or self._guarded or self._waits)
-        return plan_decided(decision, observed, keeps=not tries)
+        stages = self._phase == "stage" and (self._to_prove(decision) or self._created or self._pending)
+        return plan_decided(decision, observed, keeps=not stages)
 
     def _to_prove(self, decision: Decision) -> bool:
         """Whether the host is to be reached anew before the change is kept."""
@@ -219,20 +215,20 @@ class NftEngine(Engine[Firewall]):
         args = step.args
         if step.action in {"change", "firewalld"}:
             try:
-                self._guard(step)
+                self._create_checkpoint(step)
                 self._change_running(step)
-                if self._guarded:
-                    checkpoint.changed(self._guard_name)
+                if self._created:
+                    checkpoint.changed(self._checkpoint_name)
             except OversshError:
-                self._unguard()
+                self._discard()
                 raise
         elif step.action == "take_back":
-            self._unguard()
+            self._discard()
             back = self._back or args
             deletions = [{"delete": {"rule": address(key, handle)}} for key, handle in self._added]
             self._nft.apply([*deletions, *back["chains"], *back["commands"]])
         elif step.action == "firewalld_back":
-            self._unguard()
+            self._discard()
             firewall_firewalld.perform(self._run, step)
         elif step.action in {"write", "remove", "program"}:
             _perform_files(step)
@@ -251,33 +247,32 @@ class NftEngine(Engine[Firewall]):
             }[step.action](args["unit"])
 
     def settle(self) -> None:
-        """A change that was tried before is confirmed by this run having come here, and having kept it."""
-        if self._phase == "keep":
-            # It was proved before any of it was kept.
-            checkpoint.confirm(self._systemd, self._guard_name, force=True)
+        """A change that was staged before is confirmed by this run having come here, and having kept it."""
+        if self._phase == "commit":
+            checkpoint.confirm(self._systemd, self._checkpoint_name)
             if read_text(SCRIPT_FILE) is not None:
                 # What others removed meanwhile was left alone until now.
                 self._run(["sh", SCRIPT_FILE], check=False)
 
-    def _guard(self, step: Step) -> None:
+    def _create_checkpoint(self, step: Step) -> None:
         if self._decided is None:
             return
         observed, decision = self._decided
         kept = step.action == "firewalld" and step not in decision.firewalld.running
-        if self._phase == "keep" and not kept and checkpoint.find(self._guard_name) is None:
-            raise OversshError("the change was taken back meanwhile; run again")
-        if self._phase == "try" and not kept and not self._guarded and self._to_prove(decision):
+        if self._phase == "commit" and not kept and checkpoint.find(self._checkpoint_name) is None:
+            raise OversshError("the change was rolled back meanwhile; run again")
+        if self._phase == "stage" and not kept and not self._created and self._to_prove(decision):
             for name in rollback_script.names_of(self._wish):
                 checkpoint.refuse_second(name)
             boot = (read_text(proc.BOOT_ID) or "").strip()
-            undo = rollback_script.undo_script(decision, observed.ruleset, boot, observed.placed_text)
-            checkpoint.arm(self._systemd, self._guard_name, undo, self._rollback_timeout, self._task)
-            self._guarded = True
+            rollback = rollback_script.rollback_commands(decision, observed.ruleset, boot, observed.placed_text)
+            checkpoint.create(self._systemd, self._checkpoint_name, rollback, self._rollback_timeout, _said(self._task))
+            self._created = True
 
-    def _unguard(self) -> None:
-        if self._guarded:
-            checkpoint.forget(self._systemd, self._guard_name)
-            self._guarded = False
+    def _discard(self) -> None:
+        if self._created:
+            checkpoint.discard(self._systemd, self._checkpoint_name)
+            self._created = False
 
     def _change_running(self, step: Step) -> None:
         """What is not kept for the next boot."""
@@ -298,14 +293,14 @@ class NftEngine(Engine[Firewall]):
         if self._decided is None:
             return
         written = normalize.written(self._run, found, self._wish.fixed, self._wish.owner)
-        self._unguard()
+        self._discard()
         proved = self._to_prove(self._decided[1])
         decision = self._decide(replace(self._decided[0], ruleset=found, written=written))
         if self._phase == "try" and self._to_prove(decision) and not proved:
             raise OversshError("another program has changed this host's ruleset meanwhile; run again when it is done")
         steps = rule_steps(decision, found)
         for step in steps:
-            self._guard(step)
+            self._create_checkpoint(step)
             self._back = None if step.inverse is None else step.inverse.args
             try:
                 self._added = self._nft.apply(step.args["commands"])
@@ -354,9 +349,16 @@ class NftEngine(Engine[Firewall]):
             "warnings": list(beyond),
             "docker_lost": [told_lost(each) for each in self._lost(observed)],
             "owners": sorted({*owners(observed.ruleset), *observed.legacy.owners}),
-            "pending": self._guarded or self._waits,
-            "guard": self._guard_name if self._guarded or self._waits else "",
+            "pending": self._created or self._pending,
+            "checkpoint": self._checkpoint_name if self._created or self._pending else "",
         }
+
+
+def _said(options: Any) -> Any:
+    """What a user has said of a task's options; those left out are None, and Ansible takes that for a word, too."""
+    if isinstance(options, Mapping):
+        return {name: _said(value) for name, value in options.items() if value is not None}
+    return [_said(value) for value in options] if isinstance(options, list) else options
 
 
 def _perform_files(step: Step) -> None:
@@ -375,15 +377,6 @@ def _perform_files(step: Step) -> None:
 def told_lost(lost: docker_chains.Lost) -> dict[str, Any]:
     """What Docker has lost, for the user."""
     return {"what": lost.what, "device": lost.device, "sentence": lost.sentence}
-
-
-def keep(run: Runner, task: Options, force: bool) -> None:
-    """Keep a change of rules that was tried under guard, and confirm it.
-
-    task: what it was armed with; force: without the proof that the host can still be reached.
-    """
-    engine = NftEngine(wish_from(task), run, "keep", force=force)
-    carry_through(engine, engine.plan(engine.observe()))
 
 
 def observe_firewall(nft: Nft, systemd: Systemd, persist: bool) -> Firewall:

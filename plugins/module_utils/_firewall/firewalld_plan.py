@@ -35,7 +35,7 @@ LEFT = tuple(f"{path}.old" for path in FILES)
 
 @dataclass(frozen=True)
 class Calls:
-    """Steps for the running firewall, which can be tried, and those that keep them."""
+    """Steps for the running firewall, which can be staged, and those that keep them."""
 
     running: tuple[Step, ...] = ()
     kept: tuple[Step, ...] = ()
@@ -125,7 +125,7 @@ def _step(label: str, forth: Sequence[Call], back: Sequence[Call]) -> Step:
     return Step("firewalld", label, {"calls": forth}, inverse)
 
 
-def undo_script(steps: Sequence[Step]) -> str:
+def rollback_commands(steps: Sequence[Step]) -> str:
     """Shell commands that take these steps back; at boot firewalld does not run yet, and has only what is kept."""
     lines = [
         shlex.join(("firewall-cmd", "--quiet", *call))

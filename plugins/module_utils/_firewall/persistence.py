@@ -16,8 +16,8 @@ SCRIPT_FILE = f"{FOLDER}/restore"
 UNIT, EARLY_UNIT = "overssh-nft.service", "overssh-nft-early.service"
 # A folder that is always there: whoever changes rules of ours holds it meanwhile.
 LOCK = UNIT_FOLDER
-# Each change of rules that waits to be confirmed has a guard whose name begins so.
-GUARD = "firewall"
+# Each change of rules that waits to be confirmed has a checkpoint whose name begins so.
+CHECKPOINT = "firewall"
 
 # The program that looks for places and what it imports, which Ansible packs along with it; it runs from a folder of its
 # own.

@@ -64,7 +64,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "rollback_timeout": {"type": "int", "default": 60},
     "probe": {"type": "list", "elements": "str", "default": []},
     "force_lockout": {"type": "bool", "default": False},
-    "phase": {"type": "str", "choices": ["whole", "try", "keep"], "default": "whole"},
+    "phase": {"type": "str", "choices": ["apply", "stage", "commit"], "default": "apply"},
 }
 
 CONSTRAINTS: dict[str, Any] = {
@@ -298,7 +298,7 @@ def _refuse_lockout(decision: Decision, ruleset: Ruleset, session: Session, read
     if what is not None:
         raise OversshError(
             f"{what} would drop the packets of the ssh connection that this run comes by, from {session.client} to "
-            f"port {session.port}; narrow the rule, or set force_lockout: true, and the change is tried under guard"
+            f"port {session.port}; narrow the rule, or set force_lockout: true, and the change gets a checkpoint"
         )
 
 

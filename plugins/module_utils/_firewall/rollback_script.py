@@ -17,7 +17,7 @@ from .._nftables import record as nftables_record
 from .._nftables.rules_file import FOLDER, RULES_FILE
 from .._nftables.ruleset import Ruleset
 from . import firewalld_plan
-from .persistence import GUARD, SCRIPT_FILE
+from .persistence import CHECKPOINT, SCRIPT_FILE
 from .plan import Command, Decision, Wish, rule_steps
 
 LONGEST_NAME = 31
@@ -54,7 +54,7 @@ fi
 
 
 def names_of(wish: Wish) -> list[str]:
-    """What the guards of changes to these rules are known by: each group that goes by a prefix has its own.
+    """What the checkpoints of changes to these rules are known by: each group that goes by a prefix has its own.
 
     A task for several groups has its change under the first one's.
     """
@@ -63,10 +63,10 @@ def names_of(wish: Wish) -> list[str]:
 
 def _name(prefix: str) -> str:
     words = re.findall(r"[a-z0-9]+", prefix.lower())
-    return "-".join([GUARD, *words])[:LONGEST_NAME].rstrip("-")
+    return "-".join([CHECKPOINT, *words])[:LONGEST_NAME].rstrip("-")
 
 
-def undo_script(decision: Decision, ruleset: Ruleset, boot: str, placed_text: str | None = None) -> str:
+def rollback_commands(decision: Decision, ruleset: Ruleset, boot: str, placed_text: str | None = None) -> str:
     """Shell commands that take the decision back, as it changes the running firewall.
 
     boot: _linux.proc.BOOT_ID's text; placed_text: of the record before the change.
@@ -76,7 +76,7 @@ def undo_script(decision: Decision, ruleset: Ruleset, boot: str, placed_text: st
         for step in rule_steps(decision, ruleset)
         if step.inverse is not None
     ]
-    return "\n".join([firewalld_plan.undo_script(decision.firewalld.running), *changes]).strip()
+    return "\n".join([firewalld_plan.rollback_commands(decision.firewalld.running), *changes]).strip()
 
 
 def _undo_rules(

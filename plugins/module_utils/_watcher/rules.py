@@ -29,7 +29,7 @@ SUBJECT, WHAT = "firewall", "rules"
 # What the script says of something that it has done.
 DEEDS = ("put back ", "placed in ")
 # A change that waits to be confirmed has a folder, and in it a deadline.
-TRIALS = "/var/lib/overssh/guard/firewall*"
+CHECKPOINTS = "/var/lib/overssh/checkpoint/firewall*"
 
 
 class Rules:
@@ -64,11 +64,11 @@ class Rules:
                 self._removers[_program(message.body)] += 1
 
     def look(self) -> None:
-        """Put back what is missing, unless somebody fights over it or a change is on trial."""
+        """Put back what is missing, unless somebody fights over it or a change waits to be confirmed."""
         self.waits = False
         removers, self._removers = self._removers, Counter()
         now = time.monotonic()
-        if not os.path.exists(f"{self._folder}/rules") or on_trial() or self._fights.is_left(SUBJECT, WHAT, now):
+        if not os.path.exists(f"{self._folder}/rules") or unconfirmed() or self._fights.is_left(SUBJECT, WHAT, now):
             return
         done = self._run(["sh", f"{self._folder}/restore", f"{self._folder}/rules"])
         lines = [*done.stdout.splitlines(), *done.stderr.splitlines()]
@@ -93,10 +93,11 @@ def left_alone(by: str) -> str:
     )
 
 
-def on_trial() -> bool:
+def unconfirmed() -> bool:
     """Whether a change waits to be confirmed; it is not to be completed, nor is what it has removed to come back."""
     return any(
-        os.path.exists(f"{trial}/deadline") and not os.path.exists(f"{trial}/taken_back") for trial in glob.glob(TRIALS)
+        os.path.exists(f"{each}/deadline") and not os.path.exists(f"{each}/rolled_back")
+        for each in glob.glob(CHECKPOINTS)
     )
 
 

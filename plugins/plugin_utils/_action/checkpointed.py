@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The controller's half of a change on trial: it stays only where the host can be reached anew after it."""
+"""The controller's half of a change with a checkpoint: it stays only where the host can be reached anew after it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible_collections.overssh.swarm.plugins.plugin_utils._action.reconnect import hang_up, share_nothing
 
-# Seconds: between two attempts, for one probe, and what a host that has taken a change back needs to be there again.
+# Seconds: between two attempts, for one probe, and what a host that has rolled a change back needs to be there again.
 PAUSE = 1.0
 PATIENCE = 5.0
 RECOVERY = 60.0
@@ -23,8 +23,8 @@ class ProbeError(OSError):
     """Something besides the host itself could not be reached."""
 
 
-class Trial(ActionBase):  # type: ignore[misc]
-    """Has the host try the change under guard, connects to it anew, and has it kept.
+class Checkpointed(ActionBase):  # type: ignore[misc]
+    """Has the host stage the change, connects to it anew, and has it committed.
 
     MODULE: the module that does both, told which by its option phase. SUBJECT: what of the host changes, in words.
     """
@@ -40,29 +40,29 @@ class Trial(ActionBase):  # type: ignore[misc]
         confirm = arguments.get("confirm", "auto")
         if self._play_context.check_mode or confirm == "none":
             return self._module(arguments)
-        tried = self._module({**arguments, "phase": "try"})
-        if tried.get("failed") or not tried.get("pending"):
-            return tried
-        self._guard = tried["guard"]
+        staged = self._module({**arguments, "phase": "stage"})
+        if staged.get("failed") or not staged.get("pending"):
+            return staged
+        self._checkpoint = staged["checkpoint"]
         seconds = int(arguments.get("rollback_timeout") or 60)
         if confirm == "manual":
             words = (
-                f"This host takes the change of its {self.SUBJECT} back in {seconds} s, unless overssh.swarm.confirm "
+                f"This host rolls the change of its {self.SUBJECT} back in {seconds} s, unless overssh.swarm.confirm "
                 "runs."
             )
-            return {**tried, "warnings": [*tried.get("warnings", []), words]}
-        return self._kept(arguments, tried, seconds)
+            return {**staged, "warnings": [*staged.get("warnings", []), words]}
+        return self._kept(arguments, staged, seconds)
 
     @abstractmethod
     def keep(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Have the host keep the change, and its answer."""
 
     @abstractmethod
-    def answer(self, tried: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
+    def answer(self, staged: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
         """One answer of the two halves."""
 
-    def _kept(self, arguments: dict[str, Any], tried: dict[str, Any], seconds: int) -> dict[str, Any]:
-        """What came of the change; the host itself says so where it has taken it back."""
+    def _kept(self, arguments: dict[str, Any], staged: dict[str, Any], seconds: int) -> dict[str, Any]:
+        """What came of the change; the host itself says so where it has rolled it back."""
         began, trouble, probe_failed, shares = time.monotonic(), "", False, True
         hang_up(self._connection)
         while time.monotonic() < began + seconds + RECOVERY:
@@ -85,28 +85,28 @@ class Trial(ActionBase):  # type: ignore[misc]
                 if share_nothing(self._connection):
                     continue
             if kept.get("failed"):
-                self._take_back()
-                back = "It was taken back." if unproved else ""
+                self._roll_back()
+                back = "It was rolled back." if unproved else ""
                 return {**kept, "msg": " ".join(filter(None, [kept["msg"], back, _told(trouble)]))}
-            return self.answer(tried, kept)
+            return self.answer(staged, kept)
         return {
             "failed": True,
-            "msg": f"The host could not be reached again after the change of its {self.SUBJECT}; it takes that back by "
+            "msg": f"The host could not be reached again after the change of its {self.SUBJECT}; it rolls that back by "
             f"itself, {seconds} s after it was made. {_told(trouble)}".strip(),
         }
 
     def _failed_probe(self, trouble: str) -> dict[str, Any]:
         """What to say where the host can be reached, and something else that has to be can't."""
-        self._take_back()
-        return {"failed": True, "msg": f"The change of the {self.SUBJECT} was taken back. {_told(trouble)}"}
+        self._roll_back()
+        return {"failed": True, "msg": f"The change of the {self.SUBJECT} was rolled back. {_told(trouble)}"}
 
-    def _take_back(self) -> None:
+    def _roll_back(self) -> None:
         """At once, where the host has not done so."""
-        self._guarded("taken_back")
+        self._bring_checkpoint("rolled_back")
 
-    def _guarded(self, state: str) -> dict[str, Any]:
-        """Bring the guard of the change into that state."""
-        return self._module({"name": self._guard, "state": state}, "overssh.swarm.guard")
+    def _bring_checkpoint(self, state: str) -> dict[str, Any]:
+        """Bring the checkpoint of the change into that state."""
+        return self._module({"name": self._checkpoint, "state": state}, "overssh.swarm.checkpoint")
 
     def _module(self, arguments: dict[str, Any], name: str = "") -> dict[str, Any]:
         answer: dict[str, Any] = self._execute_module(

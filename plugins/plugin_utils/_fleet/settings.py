@@ -331,7 +331,7 @@ SETTINGS = (
         "rollback_timeout",
         60,
         whole_number(5, 86400),
-        "Seconds after which a host takes such a change back that is not confirmed.",
+        "Seconds after which a host rolls such a change back that is not confirmed.",
     ),
     Setting(
         "report",

@@ -42,7 +42,7 @@ def prepared(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
     found: what host_info tells of it. wanted: account, as there; folders: their paths; texts: those of files by path,
     none for a file that has to be absent; block: the text of ours in sshd's own file, None where that does not matter;
-    effective: lines that sshd has to print; guarded: whether a guarded change is let be; keys: that have to exist.
+    effective: lines that sshd has to print; pending: whether a pending change is let be; keys: that have to exist.
     """
     files = {**dict.fromkeys(wanted["folders"], _folder()), **{path: _file(of) for path, of in wanted["texts"].items()}}
     return (
@@ -50,7 +50,7 @@ def prepared(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
         and all(found["files"].get(path) == file for path, file in files.items())
         and wanted["block"] in (None, found["block"])
         and set(wanted["effective"]) <= set(found["effective"])
-        and (wanted["guarded"] or not found["guarded"])
+        and (wanted["pending"] or not found["pending"])
         and all(wanted["keys"])
     )
 

@@ -41,7 +41,7 @@ def test_steps_are_done_in_order() -> None:
 
 def test_a_step_that_fails_takes_back_those_before_it_last_one_first() -> None:
     host = Host("c")
-    with pytest.raises(OversshError, match=r"could not do c: c is refused \(everything done before was taken back\)"):
+    with pytest.raises(OversshError, match=r"could not do c: c is refused \(everything done before was rolled back\)"):
         apply(Plan({}, {}, (step("a"), step("b"), step("c"))), host.perform)
     assert host.done == ["a", "b", "unb", "una"]
 
@@ -54,7 +54,7 @@ def test_what_can_not_be_taken_back_is_said() -> None:
 
 def test_steps_without_an_inverse_are_passed_over() -> None:
     host = Host()
-    assert undo([step("a"), step("b", invertible=False)], host.perform) == " (everything done before was taken back)"
+    assert undo([step("a"), step("b", invertible=False)], host.perform) == " (everything done before was rolled back)"
     assert host.done == ["una"]
 
 

@@ -305,7 +305,7 @@ def test_one_run_of_ours_at_a_time(tmp_path):
     assert lock_folder(str(tmp_path / "nowhere")) is None
 
 
-def test_each_group_of_rules_has_a_guard_and_a_task_for_several_takes_the_first_ones():
+def test_each_group_of_rules_has_a_checkpoint_and_a_task_for_several_takes_the_first_ones():
     assert rollback_script.names_of(wish(name="x", protocol="tcp")) == ["firewall"]
     assert rollback_script.names_of(wish(rules=[], exclusive_prefix=["fleet-", "closed-"])) == [
         "firewall-fleet",

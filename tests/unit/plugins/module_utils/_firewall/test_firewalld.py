@@ -169,11 +169,11 @@ def test_the_way_in_is_not_cut():
 
 
 def test_the_undoing_is_a_shell_script():
-    script = firewalld_plan.undo_script(firewalld_plan.calls(Firewalld(), WANTED, None).running).splitlines()
+    script = firewalld_plan.rollback_commands(firewalld_plan.calls(Firewalld(), WANTED, None).running).splitlines()
     assert script[0] == "firewall-cmd --quiet --zone=overssh --remove-interface=tun1002 --remove-interface=tun1003"
     assert script[-2] == "firewall-cmd --quiet --permanent --delete-zone=overssh"
     assert script[-1].startswith("firewall-cmd --quiet --state || rm -f /etc/firewalld/policies/overssh-transit.xml")
-    assert firewalld_plan.undo_script(()) == ""
+    assert firewalld_plan.rollback_commands(()) == ""
 
 
 def test_calls_before_one_that_fails_are_taken_back():

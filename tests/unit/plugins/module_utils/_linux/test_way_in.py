@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._checkpoint import engine as checkpoint
+from ansible_collections.overssh.swarm.plugins.module_utils._checkpoint import checkpoint
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._linux import proc
 from ansible_collections.overssh.swarm.plugins.module_utils._linux import way_in as linux_way_in
@@ -91,7 +91,7 @@ def test_the_kernel_is_read_as_it_is() -> None:
 
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A change under guard that was made 500 seconds after the boot."""
+    """A change with a checkpoint that was made 500 seconds after the boot."""
     monkeypatch.setattr(checkpoint, "FOLDER", str(tmp_path))
     folder = tmp_path / "firewall"
     folder.mkdir()

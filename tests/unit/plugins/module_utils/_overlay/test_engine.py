@@ -388,7 +388,7 @@ def test_a_network_is_there_and_stays_as_it_is():
     assert (result["subnet"], result["mtu"], result["container_mtu"]) == ("10.200.0.0/24", 1400, 1350)
     assert result["managed"] is True
     assert not engine.plan(engine.observe()).changed
-    assert undo(plan.steps, engine.perform) == " (everything done before was taken back)"
+    assert undo(plan.steps, engine.perform) == " (everything done before was rolled back)"
     assert docker.found == []
 
 
@@ -510,7 +510,7 @@ def test_one_that_fails_takes_those_before_it_back():
 
     docker = Full()
     engine = together(docker, WANTED, BESIDE)
-    with pytest.raises(OversshError, match=r"could not make the overlay network o2.*everything done before was taken"):
+    with pytest.raises(OversshError, match=r"could not make the overlay network o2.*everything done before was rolled"):
         apply(engine.plan(engine.observe()), engine.perform)
     assert docker.found == []
 

@@ -364,7 +364,7 @@ def test_a_new_one_that_is_refused_brings_the_old_one_back_to_every_node():
             super().post(path, body)
 
     docker = Refuses()
-    with pytest.raises(OversshError, match=r"could not make .* no \(everything done before was taken back\)"):
+    with pytest.raises(OversshError, match=r"could not make .* no \(everything done before was rolled back\)"):
         carry_out(docker)
     assert docker.found[0]["IPAM"] | {"Options": None} == NEW["IPAM"]
     assert docker.found[0]["Options"] == {VXLAN: "4098"}
@@ -374,7 +374,7 @@ def test_a_new_one_that_is_refused_brings_the_old_one_back_to_every_node():
 def test_it_can_be_taken_back():
     docker = Swarm()
     engine, plan = carry_out(docker)
-    assert undo(plan.steps, engine.perform) == " (everything done before was taken back)"
+    assert undo(plan.steps, engine.perform) == " (everything done before was rolled back)"
     assert docker.found[0]["Options"] == {VXLAN: "4098"}
 
 

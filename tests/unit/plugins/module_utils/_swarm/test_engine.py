@@ -373,7 +373,7 @@ def test_another_swarm_than_meant_is_left_again():
     apply(plan, engine.perform)
     with pytest.raises(OversshError, match=f"in another swarm, {SWARM_ID}, not in other"):
         engine.wait()
-    assert undo(plan.steps, engine.perform) == " (everything done before was taken back)"
+    assert undo(plan.steps, engine.perform) == " (everything done before was rolled back)"
     done = [call[0] for call in docker.calls]
     assert done == ["create_network", "/swarm/join", "update_node", "leave", "remove_network"]
     assert ("leave", False) in docker.calls

@@ -51,7 +51,7 @@ WANTED: dict[str, Any] = {
     "texts": {"/etc/overssh/authorized_keys": "key\n", "/etc/ssh/sshd_config.d/overssh.conf": None},
     "block": "",
     "effective": ["permittty no"],
-    "guarded": False,
+    "pending": False,
     "keys": ["ssh-ed25519 AAAA"],
 }
 
@@ -71,7 +71,7 @@ def found(tmp_path) -> dict[str, Any]:
         assert each is not None
         each.update(uid=0, gid=0)
     effective = ["permittty no", "maxsessions 1"]
-    return {"account": ACCOUNT, "files": files, "block": "", "guarded": False, "effective": effective}
+    return {"account": ACCOUNT, "files": files, "block": "", "pending": False, "effective": effective}
 
 
 def test_a_host_that_has_all_that_is_wanted_is_prepared(found: dict[str, Any]) -> None:
@@ -85,7 +85,7 @@ def test_a_host_that_has_all_that_is_wanted_is_prepared(found: dict[str, Any]) -
         {"account": {**ACCOUNT, "shell": "/bin/bash"}},
         {"files": {}},
         {"block": "Match User overssh"},
-        {"guarded": True},
+        {"pending": True},
         {"effective": ["permittty yes"]},
     ],
 )
@@ -117,7 +117,7 @@ def test_a_peer_whose_key_is_yet_to_be_made_has_to_be_let_in_later(found: dict[s
 
 
 def test_a_change_that_waits_for_a_persons_word_is_let_be(found: dict[str, Any]) -> None:
-    assert prepared({**found, "guarded": True}, {**WANTED, "guarded": True})
+    assert prepared({**found, "pending": True}, {**WANTED, "pending": True})
 
 
 def test_sshds_own_file_does_not_matter_where_it_reads_others(found: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ def refused(parts: bool = True, **arguments: Any) -> str:
         "Make the overlay networks, and make the swarm's own for published ports fit",
         "Start a throwaway container on the network",
         "Drain it",
-        "Confirm it",
+        "Confirm these changes",
     ],
 )
 def test_a_task_that_needs_what_comes_before_it_is_no_beginning(start: str) -> None:

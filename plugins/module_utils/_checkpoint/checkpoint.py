@@ -1,0 +1,330 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A change that the host rolls back by itself, unless it is confirmed in time.
+
+The rollback lies on the host as a shell script before the change is made. A timer of systemd runs it, outside of any
+session; so does the next boot, where the host goes down before anybody could confirm.
+
+It is confirmed by a command that reaches the host by a connection which began after the change. That is the proof that
+the host can still be reached; an older connection gets through where no new one does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .._core.command import CommandError
+from .._core.errors import OversshError
+from .._core.files import read_text, remove, remove_empty_folder, write_text
+from .._linux import way_in
+from .._linux.systemd import Systemd, unit_path
+
+FOLDER = "/var/lib/overssh/checkpoint"
+NAME = re.compile(r"[a-z][a-z0-9-]{0,30}\Z")
+SHORTEST, LONGEST = 5, 86400
+
+SCRIPT = """\
+#!/bin/sh
+# Rolls back a change that nobody confirmed. Written by overssh.swarm.
+{body}
+rm -f {units} /etc/systemd/system/*.wants/{service}
+systemctl daemon-reload
+date +%s >{folder}/rolled_back
+"""
+SERVICE = """\
+# Written by overssh.swarm; gone as soon as the change is confirmed or rolled back.
+[Unit]
+Description=Rolls back the change {name}, which nobody confirmed
+# After a reboot nobody can confirm it any more.
+After=local-fs.target
+Before=ssh.service sshd.service docker.service
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh {folder}/rollback
+
+[Install]
+WantedBy=multi-user.target
+"""
+TIMER = """\
+# Written by overssh.swarm; gone as soon as the change is confirmed or rolled back.
+[Unit]
+Description=Rolls back the change {name} unless it is confirmed
+
+[Timer]
+OnActiveSec={seconds}
+AccuracySec=100ms
+"""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A change that waits to be confirmed, or did.
+
+    deadline: seconds of the epoch; rolled_back: when that was, None where it was not.
+    """
+
+    name: str
+    deadline: float
+    rolled_back: float | None
+
+    @property
+    def pending(self) -> bool:
+        """Whether it is still to be confirmed."""
+        return self.rolled_back is None
+
+
+@dataclass(frozen=True)
+class Desired:
+    """What a change is about: the files that it changes, the units that read them, and how many seconds it has."""
+
+    files: tuple[str, ...] = ()
+    reload: tuple[str, ...] = ()
+    seconds: int = 60
+
+
+def check(name: str, seconds: int) -> None:
+    """OversshError for what no checkpoint can be."""
+    if not NAME.match(name):
+        raise OversshError(f"{name!r} can't name a checkpoint: use small letters, digits and -, up to 31 of them")
+    if not SHORTEST <= seconds <= LONGEST:
+        raise OversshError(f"a checkpoint waits for {SHORTEST} to {LONGEST} seconds, not for {seconds}")
+
+
+def restoring_files(systemd: Systemd, name: str, files: Sequence[str], reload: Sequence[str]) -> str:
+    """Shell commands that put files back as they are now and have units read them again; keeps copies of the files."""
+    lines = []
+    for number, path in enumerate(files):
+        copy = f"{_folder(name)}/files/{number}"
+        there = shlex.quote(path)
+        if os.path.exists(path):
+            _copy(path, copy)
+            lines.append(f"cp -a {copy} {there}.overssh && mv -f {there}.overssh {there}")
+        else:
+            lines.append(f"rm -f {there}")
+    # They come after the service that this runs in, so it can't wait for them.
+    lines += [f"systemctl --no-block {systemd.reloading(unit)} {shlex.quote(unit)}" for unit in reload]
+    return "\n".join(lines)
+
+
+def _copy(path: str, copy: str) -> None:
+    """A copy with owner, mode and times, which nobody else may read."""
+    try:
+        os.makedirs(os.path.dirname(copy), mode=0o700, exist_ok=True)
+        shutil.copy2(path, copy)
+        found = os.stat(path)
+        os.chown(copy, found.st_uid, found.st_gid)
+    except OSError as error:
+        raise OversshError(f"can't keep a copy of {path}: {error}") from error
+
+
+def refuse_second(name: str) -> None:
+    """OversshError where a change of that name waits to be confirmed already."""
+    found = find(name)
+    if found is not None and found.pending:
+        raise OversshError(
+            f"the change {name} before this one is not confirmed yet, and is rolled back {_at(found.deadline)}; "
+            "confirm it with overssh.swarm.confirm, or wait until then"
+        )
+
+
+def create(systemd: Systemd, name: str, rollback: str, seconds: int, commit: Mapping[str, Any] | None = None) -> None:
+    """Have the host run these shell commands after so many seconds; they have to be right whenever they run.
+
+    commit: the options of the module that keeps the change once it is confirmed, for commit_of.
+    """
+    check(name, seconds)
+    make_room(systemd, name)
+    if commit is not None:
+        write_text(f"{_folder(name)}/commit", json.dumps(commit), 0o600)
+    _start(systemd, name, rollback, seconds)
+
+
+def create_for_files(systemd: Systemd, name: str, desired: Desired) -> None:
+    """Have the host put files back as they are now, and have units read them again."""
+    check(name, desired.seconds)
+    make_room(systemd, name)
+    discard(systemd, name)
+    _start(systemd, name, restoring_files(systemd, name, desired.files, desired.reload), desired.seconds)
+
+
+def commit_of(name: str) -> dict[str, Any] | None:
+    """The options of the module that keeps the change of that name, None where it is kept by being confirmed."""
+    text = read_text(f"{_folder(name)}/commit")
+    return None if text is None else dict(json.loads(text))
+
+
+def make_room(systemd: Systemd, name: str) -> None:
+    """Wait for the end of a rollback that runs; OversshError where a change of that name waits to be confirmed."""
+    _await_end(systemd, name)
+    refuse_second(name)
+
+
+def _start(systemd: Systemd, name: str, rollback: str, seconds: int) -> None:
+    folder, service, timer = _folder(name), _unit(name, "service"), _unit(name, "timer")
+    script = SCRIPT.format(
+        body=rollback.rstrip(), folder=folder, units=f"{unit_path(service)} {unit_path(timer)}", service=service
+    )
+    remove(f"{folder}/rolled_back")
+    try:
+        write_text(f"{folder}/rollback", script, 0o700)
+        write_text(unit_path(service), SERVICE.format(name=name, folder=folder))
+        systemd.write(timer, TIMER.format(name=name, seconds=seconds))
+        systemd.enable(service)
+        changed(name)
+        write_text(f"{folder}/deadline", f"{time.time() + seconds:.3f}\n")
+        # One that has run off before counts as started.
+        systemd.restart(timer)
+    except OversshError:
+        discard(systemd, name)
+        raise
+
+
+def changed(name: str) -> None:
+    """The change has been made now; it is confirmed by what begins from here on."""
+    remove(f"{_folder(name)}/proved")
+    write_text(f"{_folder(name)}/changed", f"{way_in.now():.3f}\n")
+
+
+def require_proof(name: str) -> None:
+    """OversshError, with unproved as its answer, unless this command came by a way that was opened after the change."""
+    if find(name) is None or os.path.exists(f"{_folder(name)}/proved"):
+        return
+    since = float(read_text(f"{_folder(name)}/changed") or "inf")
+    way = way_in.found()
+    if way is None:
+        raise OversshError(
+            f"the change {name} was not confirmed: this command came by no connection that the host can see, so that "
+            "it does not show whether the host can still be reached; confirm it from a new login over the network, or "
+            "say with force: true of overssh.swarm.checkpoint that you know",
+            unproved=True,
+        )
+    if way.since <= since:
+        older = since - way.since
+        raise OversshError(
+            f"the change {name} was not confirmed: this command came by a connection that had begun {older:.0f} s "
+            "before the change, and the host may not be reached by a new one; something keeps connections open, such "
+            "as ControlMaster in an ssh configuration or a program in the place of ssh",
+            unproved=True,
+        )
+
+
+def prolong(systemd: Systemd, name: str, enough: int, seconds: int) -> None:
+    """Give a change that has not enough seconds left so many from now; OversshError where it is too late.
+
+    To be given time takes time itself, so that one with enough left is not.
+    """
+    found = find(name)
+    if found is None or (found.pending and found.deadline - time.time() >= enough):
+        return
+    timer = _unit(name, "timer")
+    systemd.write(timer, TIMER.format(name=name, seconds=seconds))
+    write_text(f"{_folder(name)}/deadline", f"{time.time() + seconds:.3f}\n")
+    systemd.restart(timer)
+    # The timer may have been faster.
+    refuse_rolled_back(systemd, name)
+
+
+def prove(name: str) -> None:
+    """It is known by now that the host can still be reached; what keeps the change need not prove it again."""
+    if find(name) is not None:
+        write_text(f"{_folder(name)}/proved", "")
+
+
+def confirm(systemd: Systemd, name: str) -> None:
+    """Have the change stay; OversshError where it was rolled back before, or without the proof."""
+    found = find(name)
+    if found is None:
+        return
+    if found.pending:
+        require_proof(name)
+        systemd.stop(_unit(name, "timer"))
+    # The timer may have been faster.
+    refuse_rolled_back(systemd, name)
+    discard(systemd, name)
+
+
+def refuse_rolled_back(systemd: Systemd, name: str) -> None:
+    """OversshError where the change of that name was rolled back, or is just being; then it is forgotten."""
+    _await_end(systemd, name)
+    found = find(name)
+    if found is not None and found.rolled_back is not None:
+        discard(systemd, name)
+        raise OversshError(rolled_back_words(name, found.rolled_back))
+
+
+def rolled_back_words(name: str, moment: float) -> str:
+    """What became of a change that nobody confirmed; moment: seconds of the epoch."""
+    return (
+        f"the change {name} was rolled back {_at(moment)}, because nobody confirmed it in time; the host is as it was "
+        "before"
+    )
+
+
+def _await_end(systemd: Systemd, name: str) -> None:
+    """Wait for a running rollback to finish."""
+    service = _unit(name, "service")
+    if systemd.observe(service).active == "activating":
+        with contextlib.suppress(CommandError):  # it removes itself
+            systemd.start(service)
+
+
+def roll_back(systemd: Systemd, name: str) -> None:
+    """Roll the change back at once, where one waits to be confirmed."""
+    found = find(name)
+    if found is None:
+        return
+    if found.pending:
+        systemd.stop(_unit(name, "timer"))
+        systemd.start(_unit(name, "service"))
+    discard(systemd, name)
+
+
+def discard(systemd: Systemd, name: str) -> None:
+    """Remove all that is left of a checkpoint, whatever became of it; the change stays as it is."""
+    timer, service, folder = _unit(name, "timer"), _unit(name, "service"), _folder(name)
+    if read_text(unit_path(timer)) is not None:
+        systemd.stop(timer)
+        systemd.remove([service, timer])
+    for file in ("rollback", "deadline", "rolled_back", "commit", "changed", "proved"):
+        remove(f"{folder}/{file}")
+    shutil.rmtree(f"{folder}/files", ignore_errors=True)
+    for path in (folder, FOLDER, os.path.dirname(FOLDER)):
+        remove_empty_folder(path)
+
+
+def find(name: str) -> Checkpoint | None:
+    """The change of that name, None where there is none."""
+    deadline, rolled_back = (read_text(f"{_folder(name)}/{file}") for file in ("deadline", "rolled_back"))
+    if deadline is None:
+        return None
+    return Checkpoint(name, float(deadline), None if rolled_back is None else float(rolled_back))
+
+
+def find_all() -> Iterator[Checkpoint]:
+    """Every change that waits to be confirmed, and those that were rolled back and nobody has asked for since."""
+    for name in sorted(os.listdir(FOLDER)) if os.path.isdir(FOLDER) else ():
+        found = find(name)
+        if found is not None:
+            yield found
+
+
+def _folder(name: str) -> str:
+    return f"{FOLDER}/{name}"
+
+
+def _unit(name: str, kind: str) -> str:
+    return f"overssh-checkpoint-{name}.{kind}"
+
+
+def _at(moment: float) -> str:
+    return time.strftime("at %H:%M:%S (UTC)", time.gmtime(moment))

@@ -1,0 +1,22 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The changes of this host that wait to be confirmed, and those that it has rolled back; only looks."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from . import checkpoint
+
+
+def info() -> list[dict[str, Any]]:
+    """Each as checkpoint_info returns it: name, pending, and the seconds that are left until it is rolled back."""
+    return [
+        {
+            "name": found.name,
+            "pending": found.pending,
+            "seconds": max(0, round(found.deadline - time.time())) if found.pending else 0,
+        }
+        for found in checkpoint.find_all()
+    ]

@@ -1,0 +1,143 @@
+#!/usr/bin/python
+# Copyright: overssh.swarm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""checkpoint: documentation and main."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: checkpoint
+short_description: A change that the host rolls back by itself unless it is confirmed
+version_added: 0.1.0
+author: overssh.swarm contributors (@overssh)
+description:
+  - Starts a timer of the host's systemd, outside of any session, before files of it are changed. Unless the change is
+    confirmed in time, the host puts the files back as they were and has services read them again; so it does at its
+    next boot, where it goes down before.
+  - So a host that nobody reaches any more after a change comes back by itself.
+  - M(overssh.swarm.nft_rule) and M(overssh.swarm.tunnel_account) make checkpoints of their own changes, which this
+    module confirms too. That of the firewall has the name C(firewall), with the first of the task's
+    O(overssh.swarm.nft_rule#module:exclusive_prefix) behind it where it has one, that of sshd the name C(sshd).
+extends_documentation_fragment:
+  - overssh.swarm.attributes
+options:
+  name:
+    description:
+      - What the change is known by, small letters, digits and C(-).
+    type: str
+    required: true
+  state:
+    description:
+      - V(created) keeps a copy of O(files) and starts the timer. A change of that name which still waits is an error.
+      - V(confirmed) stops the timer, and has M(overssh.swarm.nft_rule) keep its rules for the next boot. It takes a
+        connection that began after the change, of which the host convinces itself; the controller closes its own and
+        connects anew where need be. Where the change was rolled back before, that is an error, which says when.
+      - V(rolled_back) rolls the change back now.
+      - V(absent) forgets it, whatever has become of it; nothing is rolled back.
+    type: str
+    required: true
+    choices: [created, confirmed, rolled_back, absent]
+  files:
+    description:
+      - The files that are going to be changed; one that is not there yet is removed again.
+    type: list
+    elements: path
+    default: []
+  reload:
+    description:
+      - Units that are reloaded, or restarted where they can't be, once the files are back.
+    type: list
+    elements: str
+    default: []
+  rollback_timeout:
+    description:
+      - Seconds after which the change is rolled back, from 5 to 86400.
+    type: int
+    default: 60
+  force:
+    description:
+      - Confirms without the proof that the host is reached by a new connection, as from its console.
+      - Only with O(state=confirmed).
+    type: bool
+    default: false
+seealso:
+  - module: overssh.swarm.checkpoint_info
+  - module: overssh.swarm.nft_rule
+  - module: overssh.swarm.tunnel_account
+"""
+
+EXAMPLES = r"""
+- name: Have sshd's configuration come back by itself
+  overssh.swarm.checkpoint:
+    name: sshd
+    state: created
+    files: [/etc/ssh/sshd_config.d/10-hardened.conf]
+    reload: [ssh]
+    rollback_timeout: 90
+
+- name: Change sshd's configuration
+  ansible.builtin.copy:
+    src: 10-hardened.conf
+    dest: /etc/ssh/sshd_config.d/10-hardened.conf
+    mode: "0644"
+    validate: /usr/sbin/sshd -t -f %s
+  notify: Reload sshd
+
+- name: Have sshd read it now
+  ansible.builtin.meta: flush_handlers
+
+- name: Confirm the change, as the host is reached by a connection that begins now
+  overssh.swarm.checkpoint:
+    name: sshd
+    state: confirmed
+"""
+
+RETURN = r"""
+pending:
+  description: Whether the change is still to be confirmed.
+  returned: success
+  type: bool
+  sample: true
+steps:
+  description: What was done, or is to be done under C(--check).
+  returned: success
+  type: list
+  elements: str
+  sample: ["have /etc/ssh/sshd_config.d/10-hardened.conf put back in 90 s unless it is confirmed"]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.overssh.swarm.plugins.module_utils._checkpoint.checkpoint import Desired
+from ansible_collections.overssh.swarm.plugins.module_utils._checkpoint.engine import CheckpointEngine
+from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run
+from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.systemd import Systemd
+
+ARGUMENTS = {
+    "name": {"type": "str", "required": True},
+    "state": {"type": "str", "required": True, "choices": ["created", "confirmed", "rolled_back", "absent"]},
+    "files": {"type": "list", "elements": "path", "default": []},
+    "reload": {"type": "list", "elements": "str", "default": []},
+    "rollback_timeout": {"type": "int", "default": 60},
+    "force": {"type": "bool", "default": False},
+}
+
+
+def main() -> None:
+    """Wire the arguments to the engine."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    options = module.params
+    desired = Desired(tuple(options["files"]), tuple(options["reload"]), options["rollback_timeout"])
+    try:
+        engine = CheckpointEngine(
+            Systemd(runner(module)), options["name"], options["state"], desired, options["force"], module.check_mode
+        )
+    except OversshError as error:
+        module.fail_json(msg=f"{error}.")
+    run(module, engine)
+
+
+if __name__ == "__main__":
+    main()
