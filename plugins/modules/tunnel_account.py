@@ -52,7 +52,9 @@ options:
     type: str
   programs:
     description:
-      - The texts of programs by the names of their files. Others that are there stay.
+      - The texts of programs by the names of their files. A program may be a folder, whose files have its name and a
+        slash before theirs; C(__main__.py) is written last, and what else lies in that folder is removed.
+      - Other programs that are there stay.
     type: dict
     default: {}
   authorized_keys:
@@ -104,15 +106,17 @@ EXAMPLES = r"""
   overssh.swarm.tunnel_account:
     shell: /bin/sh
     key_comment: "overssh:{{ inventory_hostname }}"
-    programs:
-      stream.py: "{{ lookup('ansible.builtin.file', 'stream.py', rstrip=false) }}"
+    programs: "{{ dict(names | zip(query('ansible.builtin.file', *names, rstrip=false))) }}"
+  vars:
+    rooms: "{{ query('ansible.builtin.fileglob', 'stream/*.py') | map('basename') }}"
+    names: "{{ rooms | map('regex_replace', '^', 'stream/') }}"
   register: account
 
 - name: Let one key in, for one link
   overssh.swarm.tunnel_account:
     shell: /bin/sh
     authorized_keys: |
-      restrict,command="exec python3 -I /usr/local/lib/overssh/stream.py serve --device tun1002 --lanes auto" {{ key }}
+      restrict,command="exec python3 -I -B /usr/local/lib/overssh/stream serve --device tun1002 --lanes auto" {{ key }}
     sshd_config: |
       Match User overssh
           DisableForwarding yes
@@ -155,6 +159,7 @@ checkpoint:
   sample: ""
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -180,12 +185,23 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "phase": {"type": "str", "choices": ["apply", "stage"], "default": "apply"},
 }
 
+# A file, or a file in a folder; neither is hidden, nor a way out of it.
+PROGRAM = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
+
 
 def desired_of(params: Mapping[str, Any]) -> Desired:
     """The module's options."""
     for name, text in params["programs"].items():
-        if not isinstance(text, str) or "/" in name or name.startswith("."):
-            raise OversshError(f"programs: {name!r} has to be the plain name of a file, and its value a text")
+        folder, _slash, _rest = name.partition("/")
+        if (
+            not isinstance(text, str)
+            or not PROGRAM.fullmatch(name)
+            or (folder != name and folder in params["programs"])
+        ):
+            raise OversshError(
+                f"programs: {name!r} has to be the plain name of a file, or of a folder and a file in it, and its "
+                "value a text"
+            )
     return Desired(
         name=params["name"],
         present=params["state"] == "present",

@@ -11,13 +11,14 @@ import os
 import pwd
 import shutil
 import stat
+from collections.abc import Callable
 from typing import Any
 
 from .._checkpoint import checkpoint
 from .._core.command import Runner
 from .._core.engine import Engine
 from .._core.errors import OversshError
-from .._core.files import read_text, remove, remove_empty_folder, write_text
+from .._core.files import read_text, readable, remove, remove_empty_folder, write_text
 from .._core.plan import Plan, Step
 from .._core.wait import WaitError, wait_until
 from .._linux.systemd import Systemd
@@ -85,8 +86,10 @@ class Account(Engine[Observed]):
         if wanted.present and wanted.sshd_config:
             rehearsed = sshd_facts.rehearse(self._run, main, wanted.sshd_config, wanted.name)
         names = [AUTHORIZED_KEYS, sshd_facts.OUR_DROP_IN, *(f"{PROGRAMS}/{name}" for name in wanted.programs)]
-        found = {path: _path(path) for path in (HOME, KEYS, PROGRAMS, *names)}
-        found[KEY] = _path(KEY, reads=False)
+        inside = [path for folder in wanted.folders for path in _inside(folder) if path not in names]
+        found = {path: _path(path) for path in (HOME, KEYS, PROGRAMS, *wanted.folders, *names)}
+        found.update({path: _path(path, read=readable) for path in inside})
+        found[KEY] = _path(KEY, read=None)
         return Observed(
             entry=_entry(wanted.name),
             paths={path: each for path, each in found.items() if each is not None},
@@ -114,6 +117,8 @@ class Account(Engine[Observed]):
         elif step.action == "rmtree":
             _rmtree(args["path"])
             remove_empty_folder(os.path.dirname(args["path"]))
+        elif step.action == "clear":
+            _clear(args["path"])
         elif step.action == "make":
             self._make(args["name"], args["shell"])
         elif step.action == "shell":
@@ -230,16 +235,32 @@ def _has_group(name: str) -> bool:
     return False
 
 
-def _path(path: str, reads: bool = True) -> Path | None:
-    """A file or folder; reads: whether its text is wanted."""
+def _path(path: str, read: Callable[[str], str | None] | None = read_text) -> Path | None:
+    """A file or folder; read: what its text is found with, where it is wanted."""
     try:
         found = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     text = None
     if stat.S_ISREG(found.st_mode):
-        text = (read_text(path) or "") if reads else ""
+        text = (read(path) or "") if read else ""
     return Path(text, found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode))
+
+
+def _inside(folder: str) -> list[str]:
+    """What lies in a folder, where there is one."""
+    try:
+        return [f"{folder}/{name}" for name in os.listdir(folder)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _clear(path: str) -> None:
+    """Remove a file, or a folder with all that is in it."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        _rmtree(path)
+    else:
+        remove(path)
 
 
 def _write(path: str, text: str | None) -> None:

@@ -32,8 +32,8 @@ class Desired:
     """What is wanted of an account.
 
     key: the comment of the one that it dials with, empty where it needs none. programs: texts of files in PROGRAMS by
-    name. authorized_keys, sshd_config: the text of each, empty for none, None where it is not asked for. effective:
-    lines that `sshd -T` has to print for the account.
+    name, which may have a folder before it. authorized_keys, sshd_config: the text of each, empty for none, None where
+    it is not asked for. effective: lines that `sshd -T` has to print for the account.
     """
 
     name: str
@@ -44,6 +44,11 @@ class Desired:
     authorized_keys: str | None = None
     sshd_config: str | None = None
     effective: tuple[str, ...] = ()
+
+    @property
+    def folders(self) -> list[str]:
+        """Programs that are folders; nothing else is to be in one."""
+        return sorted({f"{PROGRAMS}/{name.partition('/')[0]}" for name in self.programs if "/" in name})
 
 
 @dataclass(frozen=True)
@@ -111,9 +116,7 @@ def _present(desired: Desired, observed: Observed) -> Iterator[Step]:
     if desired.key:
         yield from _key(desired, observed)
     if desired.programs:
-        yield from _folder(PROGRAMS, observed)
-    for name, text in desired.programs.items():
-        yield from file_steps(f"{PROGRAMS}/{name}", text, observed)
+        yield from _programs(desired, observed)
     # Whoever is let in finds its key there as soon as sshd knows; nobody is let in by a key that is to go.
     if desired.sshd_config:
         yield from file_steps(AUTHORIZED_KEYS, desired.authorized_keys, observed)
@@ -121,6 +124,24 @@ def _present(desired: Desired, observed: Observed) -> Iterator[Step]:
     else:
         yield from sshd_steps(desired, observed)
         yield from file_steps(AUTHORIZED_KEYS, desired.authorized_keys, observed)
+
+
+def _programs(desired: Desired, observed: Observed) -> Iterator[Step]:
+    """A folder is started by its __main__.py, which comes after all that it needs, and before what it does not goes."""
+    for folder in (PROGRAMS, *desired.folders):
+        yield from _folder(folder, observed)
+    for name in sorted(desired.programs, key=lambda name: name.endswith("/__main__.py")):
+        yield from file_steps(f"{PROGRAMS}/{name}", desired.programs[name], observed)
+    for path in _strays(desired, observed):
+        text = _text(observed, path)
+        back = Step("file", f"put {path} back", {"path": path, "text": text}) if text else None
+        yield Step("clear", f"remove {path}", {"path": path}, back)
+
+
+def _strays(desired: Desired, observed: Observed) -> list[str]:
+    """What lies in a program's folder and is no part of it."""
+    wanted = {f"{PROGRAMS}/{name}" for name in desired.programs}
+    return sorted(path for path in observed.paths if path.rpartition("/")[0] in desired.folders and path not in wanted)
 
 
 def _absent(desired: Desired, observed: Observed) -> Iterator[Step]:
@@ -239,9 +260,8 @@ def _told(observed: Observed, desired: Desired) -> dict[str, Any]:
     entry = observed.entry
     told: dict[str, Any] = {"account": {} if entry is None else {"name": desired.name, "shell": entry.shell}}
     told["key"] = KEY in observed.paths
-    told["programs"] = {
-        name: _digest(_text(observed, f"{PROGRAMS}/{name}")) for name in desired.programs if desired.present
-    }
+    names = [*desired.programs, *(path[len(PROGRAMS) + 1 :] for path in _strays(desired, observed))]
+    told["programs"] = {name: _digest(_text(observed, f"{PROGRAMS}/{name}")) for name in names if desired.present}
     told["authorized_keys"] = _lines(_text(observed, AUTHORIZED_KEYS))
     block = sshd_facts.OUR_BLOCK.search(observed.main)
     told["sshd"] = _lines(_text(observed, sshd_facts.OUR_DROP_IN) or (sshd_facts.inside(block[0]) if block else None))

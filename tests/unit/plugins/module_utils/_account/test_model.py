@@ -34,15 +34,16 @@ MAIN = "Include /etc/ssh/sshd_config.d/*.conf\nPort 22\n"
 NO_DROP_INS = "Port 22\n"
 BLOCK = "Match User overssh\n    PermitTTY no\n"
 FRESH = Observed(None, {}, main=MAIN, rehearsed=("permittty no",))
+STREAM = {"stream/__main__.py": "program", "stream/wire.py": "part"}
 HUB = Desired(
     "overssh",
     login_shell="/bin/sh",
-    programs={"stream.py": "program"},
+    programs=STREAM,
     authorized_keys="key\n",
     sshd_config=BLOCK,
     effective=("permittty no",),
 )
-EDGE = Desired("overssh", login_shell="/bin/sh", key="overssh:edge1", programs={"stream.py": "program"})
+EDGE = Desired("overssh", login_shell="/bin/sh", key="overssh:edge1", programs=STREAM)
 
 
 def file(text: str, uid: int = 0, mode: int = FILE_MODE) -> Path:
@@ -54,7 +55,8 @@ STANDING = Observed(
     {
         HOME: Path(None, 0, 0, FOLDER_MODE),
         PROGRAMS: Path(None, 0, 0, FOLDER_MODE),
-        f"{PROGRAMS}/stream.py": file("program"),
+        f"{PROGRAMS}/stream": Path(None, 0, 0, FOLDER_MODE),
+        **{f"{PROGRAMS}/{name}": file(text) for name, text in STREAM.items()},
         AUTHORIZED_KEYS: file("key\n"),
         sshd_facts.OUR_DROP_IN: file(BLOCK),
         KEYS: Path(None, 990, 990, KEYS_MODE),
@@ -75,7 +77,9 @@ def test_a_dialled_host_lets_keys_in_before_sshd_is_told() -> None:
         "make the folder /etc/overssh",
         "make the account overssh",
         "make the folder /usr/local/lib/overssh",
-        "write /usr/local/lib/overssh/stream.py",
+        "make the folder /usr/local/lib/overssh/stream",
+        "write /usr/local/lib/overssh/stream/wire.py",
+        "write /usr/local/lib/overssh/stream/__main__.py",
         "write /etc/overssh/authorized_keys",
         "tell sshd about overssh",
     ]
@@ -87,7 +91,9 @@ def test_a_dialling_host_has_a_key_and_sshd_is_left_alone() -> None:
         "make the account overssh",
         "make a key for overssh",
         "make the folder /usr/local/lib/overssh",
-        "write /usr/local/lib/overssh/stream.py",
+        "make the folder /usr/local/lib/overssh/stream",
+        "write /usr/local/lib/overssh/stream/wire.py",
+        "write /usr/local/lib/overssh/stream/__main__.py",
     ]
 
 
@@ -142,8 +148,15 @@ def test_another_shell_is_given_and_given_back() -> None:
     [
         (HOME, Path(None, 990, 990, FOLDER_MODE), "make the folder /etc/overssh"),
         (PROGRAMS, Path(None, 0, 0, 0o777), "make the folder /usr/local/lib/overssh"),
-        (f"{PROGRAMS}/stream.py", file("another"), "write /usr/local/lib/overssh/stream.py"),
-        (f"{PROGRAMS}/stream.py", file("program", 990), "write /usr/local/lib/overssh/stream.py"),
+        (f"{PROGRAMS}/stream", Path(None, 0, 0, 0o700), "make the folder /usr/local/lib/overssh/stream"),
+        (f"{PROGRAMS}/stream/wire.py", file("another"), "write /usr/local/lib/overssh/stream/wire.py"),
+        (f"{PROGRAMS}/stream/wire.py", file("part", 990), "write /usr/local/lib/overssh/stream/wire.py"),
+        (f"{PROGRAMS}/stream/json.py", file("stray"), "remove /usr/local/lib/overssh/stream/json.py"),
+        (
+            f"{PROGRAMS}/stream/__pycache__",
+            Path(None, 0, 0, FOLDER_MODE),
+            "remove /usr/local/lib/overssh/stream/__pycache__",
+        ),
         (AUTHORIZED_KEYS, file("key\n", mode=0o666), "write /etc/overssh/authorized_keys"),
         (sshd_facts.OUR_DROP_IN, file(BLOCK, mode=0o666), "tell sshd about overssh"),
         (sshd_facts.OUR_DROP_IN, file(f"{BLOCK}    PermitTTY yes\n"), "tell sshd about overssh"),
@@ -200,7 +213,38 @@ def test_options_that_are_left_out_are_not_asked_for() -> None:
     assert (found.authorized_keys, found.sshd_config, found.key, found.present) == (None, None, "", True)
 
 
-@pytest.mark.parametrize("programs", [{"../x": "text"}, {".hidden": "text"}, {"x/y": "text"}, {"x.py": 1}])
+def test_a_part_that_is_no_more_goes_after_all_else_and_comes_back() -> None:
+    newer = replace(HUB, programs={"stream/__main__.py": "other program", "stream/frames.py": "part"})
+    plan = plan_account(newer, STANDING)
+    assert plan.labels == [
+        "write /usr/local/lib/overssh/stream/frames.py",
+        "write /usr/local/lib/overssh/stream/__main__.py",
+        "remove /usr/local/lib/overssh/stream/wire.py",
+    ]
+    inverse = plan.steps[-1].inverse
+    assert inverse is not None
+    assert inverse.args == {"path": "/usr/local/lib/overssh/stream/wire.py", "text": "part"}
+    assert set(plan.before["programs"]) ^ set(plan.after["programs"]) == {"stream/wire.py"}
+
+
+@pytest.mark.parametrize(
+    "programs",
+    [
+        {"../x": "text"},
+        {"x/..": "text"},
+        {"x/../../y": "text"},
+        {"/x": "text"},
+        {"x/": "text"},
+        {"x//y": "text"},
+        {"x/y/z": "text"},
+        {".hidden": "text"},
+        {"x/.hidden": "text"},
+        {"x y": "text"},
+        {"x\n": "text"},
+        {"x": "text", "x/y": "text"},
+        {"x.py": 1},
+    ],
+)
 def test_a_program_is_a_text_under_a_plain_name(programs: dict[str, Any]) -> None:
     with pytest.raises(OversshError, match="has to be the plain name of a file"):
         desired_of(params(programs=programs))
