@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from .causes import Cause, Context, busy, no_control, no_device, not_ours, not_plain
 from .device import wrong_kind
-from .helper import CANT_GO_ON, CANT_OPEN, TOO_OLD, too_old
+from .helper import CANT_FIND, CANT_GO_ON, CANT_OPEN, CANT_READ, TOO_OLD, too_old
 from .journal import Attempt, Verdict
 
 ENOENT = "2"
@@ -97,10 +97,16 @@ def no_helper_there(attempt: Attempt, context: Context) -> Cause | None:
     if _unanswered(attempt) is None:
         return None
     for line in reversed(attempt.spoken):
-        closed = CANT_OPEN.search(line)
-        if closed and closed["number"] == ENOENT:
+        missing, unseen = CANT_OPEN.search(line), CANT_FIND.search(line)
+        closed = missing or CANT_READ.search(line)
+        if missing and missing["number"] == ENOENT:
             sentence = (
-                f"there is no helper {closed['path']} at {context.peer}; run the role tunnel on it, which installs it"
+                f"there is no helper {missing['path']} at {context.peer}; run the role tunnel on it, which installs it"
+            )
+        elif unseen:
+            sentence = (
+                f"{context.user} can't read the helper {unseen['path']} at {context.peer}, or it is not complete; run "
+                "the role tunnel on it, which installs it"
             )
         elif closed:
             sentence = (
@@ -112,7 +118,7 @@ def no_helper_there(attempt: Attempt, context: Context) -> Cause | None:
         elif CANT_GO_ON.match(line):
             sentence = (
                 f"Python at {context.peer} can't run the helper ({line}); it takes Python 3.9 or later with the whole "
-                "standard library"
+                "standard library, and all files of the helper, which the role tunnel installs"
             )
         else:
             continue
@@ -123,12 +129,15 @@ def no_helper_there(attempt: Attempt, context: Context) -> Cause | None:
 def no_helper_here(attempt: Attempt, context: Context) -> Cause | None:
     """What this host's Python says where it can't read the helper, although it was there before the start."""
     closed = CANT_OPEN.search(attempt.having("can't open file") or "")
-    if attempt.verdict is not None or closed is None:
+    closed = closed or CANT_READ.search(attempt.having("PermissionError: ") or "")
+    unseen = CANT_FIND.search(attempt.having("can't find '__main__' module") or "")
+    if attempt.verdict is not None or not (closed or unseen):
         return None
+    why = f" ({closed['why']})" if closed else ""
     return Cause(
         "no helper here",
-        f"the unit can't read the helper {context.helper} on this host ({closed['why']}); it can't see what lies in "
-        "homes and in /tmp",
+        f"the unit can't read the helper {context.helper} on this host{why}; it can't see what lies in homes "
+        "and in /tmp",
         True,
     )
 

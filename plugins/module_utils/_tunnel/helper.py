@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pwd
 import re
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from .._core.errors import OversshError
 NOT_YET = "(the helper is yet to be installed)"
 TOO_OLD = re.compile(r"it takes Python (?P<least>\S+) or later, and (?P<python>\S+) is (?P<version>\S+)")
 CANT_OPEN = re.compile(r"can't open file '?(?P<path>[^':]+)'?: \[Errno (?P<number>\d+)\] (?P<why>.+)")
+# A folder without a __main__.py, or one that it can't look into.
+CANT_FIND = re.compile(r"can't find '__main__' module in '(?P<path>[^']+)'")
+CANT_READ = re.compile(r"^PermissionError: \[Errno \d+\] (?P<why>[^:]+): '(?P<path>[^']+\.py)'", re.MULTILINE)
 # Why Python itself gives up: an exception, or Python 2, which does not know -I.
 CANT_GO_ON = re.compile(r"^([\w.]+(Error|Exception)\b|Unknown option: -I).*", re.MULTILINE)
 CANT_START = re.compile(r"failed to execute (?P<program>\S+): (?P<why>.+)")
@@ -34,7 +38,7 @@ class Helper:
 def digest_of(helper: Helper, run: Runner, check_mode: bool) -> str:
     """The helper's SHA-256, or OversshError where the account can't run it."""
     try:
-        content = Path(helper.path).read_bytes()
+        digest = _digest(helper.path)
     except FileNotFoundError as error:
         if check_mode:
             return NOT_YET
@@ -48,10 +52,23 @@ def digest_of(helper: Helper, run: Runner, check_mode: bool) -> str:
             raise OversshError(f"the account {helper.run_as} does not exist on this host; make it first") from error
     else:
         as_it = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--init-groups"]
-        answer = run([*as_it, helper.python, "-I", helper.path, "version"], check=False)
+        answer = run([*as_it, helper.python, "-I", "-B", helper.path, "version"], check=False)
         if answer.rc != 0:
             raise OversshError(_cant_run(helper, answer))
-    return hashlib.sha256(content).hexdigest()
+    return digest
+
+
+def _digest(path: str) -> str:
+    """Of a file, or of all files of a folder, each with its name."""
+    if not os.path.isdir(path):
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    whole = hashlib.sha256()
+    # Without this one a folder is no program; others may be bytecode.
+    names = {"__main__.py", *(entry.name for entry in os.scandir(path) if entry.is_file())}
+    for name in sorted(names):
+        content = Path(path, name).read_bytes()
+        whole.update(f"{name} {len(content)}\n".encode() + content)
+    return whole.hexdigest()
 
 
 def too_old(found: re.Match[str], where: str) -> str:
@@ -61,13 +78,15 @@ def too_old(found: re.Match[str], where: str) -> str:
 
 def _cant_run(helper: Helper, answer: Answer) -> str:
     words = answer.stderr.strip() or answer.stdout.strip() or f"exit status {answer.rc}"
-    old, closed, absent = TOO_OLD.search(words), CANT_OPEN.search(words), CANT_START.search(words)
+    old, absent = TOO_OLD.search(words), CANT_START.search(words)
+    closed, unseen = CANT_OPEN.search(words) or CANT_READ.search(words), CANT_FIND.search(words)
     if old:
         return f"{too_old(old, 'on this host')}; name a later one in python"
-    if closed:
+    if closed or unseen:
+        why = f" ({closed['why']})" if closed else ""
         return (
-            f"{helper.run_as} can't read the helper {helper.path} on this host ({closed['why']}); it takes mode 0644, "
-            "and 0755 above it"
+            f"{helper.run_as} can't read the helper {helper.path} on this host{why}; it takes mode 0644, and 0755 "
+            "above it"
         )
     if absent:
         return f"python is {helper.python}, which can't be run on this host ({absent['why']}); name another one"

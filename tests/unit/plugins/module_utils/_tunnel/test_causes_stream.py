@@ -26,7 +26,9 @@ SERVED = f"{REMOTE}/etc/overssh/authorized_keys:1: key options: command"
 UNBOUND = f"{REMOTE}/etc/overssh/authorized_keys:1: key options:"
 LOGGED_IN = [*CONNECTED, SERVED]
 PEER = "cloud1 (192.0.2.1 port 2222)"
-PYTHON = "/usr/bin/python3: can't open file '/usr/local/lib/overssh/stream.py': [Errno {}] {}"
+PYTHON = "/usr/bin/python3: can't open file '/usr/local/lib/overssh/stream': [Errno {}] {}"
+NO_MAIN = "/usr/bin/python3: can't find '__main__' module in '{}'"
+NO_ROOM = "PermissionError: [Errno 13] Permission denied: '{}/wire.py'"
 
 
 def refused(words: str) -> list[str]:
@@ -45,12 +47,28 @@ def refused(words: str) -> list[str]:
         # the far end has no helper to speak
         (
             [*LOGGED_IN, PYTHON.format(2, "No such file or directory"), NO_ANSWER.format(2)],
-            f"there is no helper /usr/local/lib/overssh/stream.py at {PEER}; run the role tunnel on it",
+            f"there is no helper /usr/local/lib/overssh/stream at {PEER}; run the role tunnel on it",
             True,
         ),
         (
             [*LOGGED_IN, PYTHON.format(13, "Permission denied"), NO_ANSWER.format(2)],
-            f"overssh can't read the helper /usr/local/lib/overssh/stream.py at {PEER} (Permission denied)",
+            f"overssh can't read the helper /usr/local/lib/overssh/stream at {PEER} (Permission denied)",
+            True,
+        ),
+        (
+            [*LOGGED_IN, NO_MAIN.format("/usr/local/lib/overssh/stream"), NO_ANSWER.format(1)],
+            f"overssh can't read the helper /usr/local/lib/overssh/stream at {PEER}, or it is not complete; run the",
+            True,
+        ),
+        (
+            [
+                *LOGGED_IN,
+                "Traceback (most recent call last):",
+                'File "<frozen importlib._bootstrap_external>", line 1130, in get_data',
+                NO_ROOM.format("/usr/local/lib/overssh/stream"),
+                NO_ANSWER.format(1),
+            ],
+            f"overssh can't read the helper /usr/local/lib/overssh/stream/wire.py at {PEER} (Permission denied)",
             True,
         ),
         (
@@ -72,7 +90,7 @@ def refused(words: str) -> list[str]:
             [
                 *LOGGED_IN,
                 "Traceback (most recent call last):",
-                'File "/usr/local/lib/overssh/stream.py", line 24, in <module>',
+                'File "/usr/local/lib/overssh/stream/hello.py", line 5, in <module>',
                 "ModuleNotFoundError: No module named 'json'",
                 NO_ANSWER.format(1),
             ],
@@ -217,8 +235,18 @@ def refused(words: str) -> list[str]:
             True,
         ),
         (
-            ["/usr/bin/python3: can't open file '/home/me/stream.py': [Errno 13] Permission denied"],
-            "the unit can't read the helper /usr/local/lib/overssh/stream.py on this host (Permission denied)",
+            ["/usr/bin/python3: can't open file '/home/me/stream': [Errno 13] Permission denied"],
+            "the unit can't read the helper /usr/local/lib/overssh/stream on this host (Permission denied)",
+            True,
+        ),
+        (
+            [NO_MAIN.format("/home/me/stream")],
+            "the unit can't read the helper /usr/local/lib/overssh/stream on this host; it can't see what lies",
+            True,
+        ),
+        (
+            ["Traceback (most recent call last):", NO_ROOM.format("/home/me/stream")],
+            "the unit can't read the helper /usr/local/lib/overssh/stream on this host (Permission denied)",
             True,
         ),
         # a session ended

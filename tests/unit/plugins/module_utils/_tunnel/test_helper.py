@@ -34,8 +34,17 @@ class Host:
 
 @pytest.fixture
 def helper(tmp_path: Path) -> Helper:
-    path = tmp_path / "stream.py"
+    path = tmp_path / "watch.py"
     path.write_text("print(1)\n")
+    return Helper(str(path), "/usr/bin/python3", ME.pw_name)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Helper:
+    path = tmp_path / "stream"
+    path.mkdir()
+    (path / "__main__.py").write_text("import b\n")
+    (path / "b.py").write_text("print(1)\n")
     return Helper(str(path), "/usr/bin/python3", ME.pw_name)
 
 
@@ -44,13 +53,36 @@ def test_it_is_run_as_the_account_and_known_by_its_digest(helper: Helper, check_
     host = Host()
     assert digest_of(helper, host, check_mode) == hashlib.sha256(b"print(1)\n").hexdigest()
     as_it = ["setpriv", f"--reuid={ME.pw_uid}", f"--regid={ME.pw_gid}", "--init-groups"]
-    assert host.asked == [[*as_it, "/usr/bin/python3", "-I", helper.path, "version"]]
+    assert host.asked == [[*as_it, "/usr/bin/python3", "-I", "-B", helper.path, "version"]]
+
+
+def test_a_folder_is_known_by_all_its_files(folder: Helper) -> None:
+    path = Path(folder.path)
+    whole = digest_of(folder, Host(), False)
+    (path / "__pycache__").mkdir()
+    (path / "__pycache__" / "b.cpython-311.pyc").write_bytes(b"\0")
+    assert digest_of(folder, Host(), False) == whole
+    seen = {whole}
+    (path / "b.py").write_text("print(2)\n")
+    seen.add(digest_of(folder, Host(), False))
+    (path / "b.py").rename(path / "c.py")
+    seen.add(digest_of(folder, Host(), False))
+    (path / "b.py").write_text("print(2)\n")
+    seen.add(digest_of(folder, Host(), False))
+    assert len(seen) == 4
+
+
+def test_a_folder_that_nothing_starts_is_no_helper(folder: Helper) -> None:
+    Path(folder.path, "__main__.py").unlink()
+    with pytest.raises(OversshError, match=r"there is no helper .*/stream on this host; the role tunnel installs it"):
+        digest_of(folder, Host(), False)
+    assert digest_of(folder, Host(), True) == NOT_YET
 
 
 def test_one_that_is_missing_is_named_and_in_check_mode_expected() -> None:
-    missing = Helper("/nowhere/stream.py", "/usr/bin/python3", ME.pw_name)
+    missing = Helper("/nowhere/stream", "/usr/bin/python3", ME.pw_name)
     host = Host()
-    with pytest.raises(OversshError, match=r"there is no helper /nowhere/stream\.py on this host; the role tunnel"):
+    with pytest.raises(OversshError, match=r"there is no helper /nowhere/stream on this host; the role tunnel"):
         digest_of(missing, host, False)
     assert digest_of(missing, host, True) == NOT_YET
     assert host.asked == []
@@ -65,9 +97,9 @@ def test_an_account_that_is_missing_is_named_and_in_check_mode_expected(helper: 
     assert host.asked == []
 
 
-def test_a_path_that_is_no_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(OversshError, match=r"can't read the helper .* on this host \(Is a directory\)"):
-        digest_of(Helper(str(tmp_path), "/usr/bin/python3", ME.pw_name), Host(), False)
+def test_a_path_that_is_neither_file_nor_folder_is_named(helper: Helper) -> None:
+    with pytest.raises(OversshError, match=r"can't read the helper .* on this host \(Not a directory\)"):
+        digest_of(Helper(f"{helper.path}/stream", "/usr/bin/python3", ME.pw_name), Host(), False)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +110,20 @@ def test_a_path_that_is_no_file_is_named(tmp_path: Path) -> None:
             "python is /usr/bin/python3, which can't be run on this host (No such file or directory); name another one",
         ),
         (
-            Answer(2, "", "/usr/bin/python3: can't open file '/x/stream.py': [Errno 13] Permission denied\n"),
+            Answer(2, "", "/usr/bin/python3: can't open file '/x/stream': [Errno 13] Permission denied\n"),
+            "can't read the helper PATH on this host (Permission denied); it takes mode 0644, and 0755 above it",
+        ),
+        (
+            Answer(1, "", "/usr/bin/python3: can't find '__main__' module in '/x/stream'\n"),
+            "can't read the helper PATH on this host; it takes mode 0644, and 0755 above it",
+        ),
+        (
+            Answer(
+                1,
+                "",
+                'Traceback (most recent call last):\n  File "<frozen importlib._bootstrap_external>", line 1130, in '
+                "get_data\nPermissionError: [Errno 13] Permission denied: '/x/stream/wire.py'\n",
+            ),
             "can't read the helper PATH on this host (Permission denied); it takes mode 0644, and 0755 above it",
         ),
         (
@@ -86,7 +131,7 @@ def test_a_path_that_is_no_file_is_named(tmp_path: Path) -> None:
             "the helper takes Python 3.9 or later, and /usr/bin/python3 on this host is 3.7; name a later one",
         ),
         (
-            Answer(1, "", '  File "/x/stream.py", line 9\n    f"x"\n       ^\nSyntaxError: invalid syntax\n'),
+            Answer(1, "", '  File "/x/stream/wire.py", line 9\n    f"x"\n       ^\nSyntaxError: invalid syntax\n'),
             "/usr/bin/python3 can't run the helper PATH on this host (SyntaxError: invalid syntax); it takes Python",
         ),
         (
