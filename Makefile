@@ -58,7 +58,8 @@ style: $(READY)
 
 types: $(READY)
 	MYPYPATH=$(COLLECTIONS) mypy --package ansible_collections.overssh.swarm.plugins
-	mypy tests molecule docs roles/tunnel/files
+	mypy tests molecule docs roles/tunnel/files/watch.py
+	MYPYPATH=roles/tunnel/files/stream mypy roles/tunnel/files/stream
 
 # Without a lab there is no host for a play to match, and its syntax is looked at all the same.
 playbook-lint: $(READY)

@@ -129,7 +129,7 @@ options:
       - V(stream) runs O(helper) at both ends of an ordinary ssh session, which carries whole packets between the device
         and that session, many at once. It is several times as fast as V(tun), and takes packets of any size.
       - The peer needs sshd and Python, and no C(PermitTunnel). Its account needs a shell such as C(/bin/sh), and the
-        authorized key the command C(python3 -I /usr/local/lib/overssh/stream.py serve --device tunN --lanes auto),
+        authorized key the command C(python3 -I -B /usr/local/lib/overssh/stream serve --device tunN --lanes auto),
         with the O(lanes) of this host.
       - V(tun) is C(ssh -w), which needs no more than sshd at the peer, with C(PermitTunnel point-to-point). A device
         with an MTU above 16380 is refused, as every packet from the first one of more bytes on would be lost in
@@ -160,7 +160,7 @@ options:
         restarted.
       - In check mode it may be missing, as the same run may be going to install it.
     type: path
-    default: /usr/local/lib/overssh/stream.py
+    default: /usr/local/lib/overssh/stream
   watchdog:
     description:
       - Whether a tunnel of O(transport=tun) is ended, and with that started anew, when packets have crossed it and do
@@ -459,7 +459,7 @@ LINK: dict[str, dict[str, Any]] = {
     "transport": {"type": "str", "choices": ["stream", "tun"], "default": "stream"},
     "lanes": {"type": "str", "default": AUTO},
     "python": {"type": "path", "default": "/usr/bin/python3"},
-    "helper": {"type": "path", "default": "/usr/local/lib/overssh/stream.py"},
+    "helper": {"type": "path", "default": "/usr/local/lib/overssh/stream"},
     "watchdog": {"type": "bool", "default": True},
     "keepalive_interval": {"type": "int", "default": 1, "no_log": False},
     "keepalive_count": {"type": "int", "default": 3, "no_log": False},

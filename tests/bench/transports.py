@@ -23,7 +23,7 @@ from .soak import soak
 from .window import tunnels, window
 
 LAB = "bench-link"
-HELPER = "/usr/local/lib/overssh/stream.py"
+HELPER = "/usr/local/lib/overssh/stream"
 PARTS = ("transports", "soak", "window")
 
 

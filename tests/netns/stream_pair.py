@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-HELPER = Path(__file__).resolve().parents[2] / "roles" / "tunnel" / "files" / "stream.py"
+HELPER = Path(__file__).resolve().parents[2] / "roles" / "tunnel" / "files" / "stream"
 PYTHON = [sys.executable, "-I"]
 SILENCE = 2.5
 

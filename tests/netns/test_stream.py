@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -291,10 +292,11 @@ def test_what_an_account_may_not_open_is_named(pair, tmp_path, mode, sentence):
 
 def test_another_version_at_the_far_end_is_named(pair, tmp_path):
     pair.make_devices()
-    other = tmp_path / "stream.py"
-    text = HELPER.read_text(encoding="utf-8").replace('\nVERSION = "1"\n', '\nVERSION = "0"\n')
-    assert text != HELPER.read_text(encoding="utf-8")
-    other.write_text(text, encoding="utf-8")
+    other = shutil.copytree(HELPER, tmp_path / "stream", ignore=shutil.ignore_patterns("__pycache__"))
+    wire = other / "wire.py"
+    text = wire.read_text(encoding="utf-8").replace('\nVERSION = "1"\n', '\nVERSION = "0"\n')
+    assert text != wire.read_text(encoding="utf-8")
+    wire.write_text(text, encoding="utf-8")
     serving = [str(other) if word == str(HELPER) else word for word in pair.far.serving()]
     assert "the helper at the dialling end has version '1' and this one '0'" in refusal(pair, command=serving)
 

@@ -19,15 +19,18 @@ from .stream_pair import HELPER, Dialling, Pair, pair_of, until
 
 LANES = 4
 TOLD = f"""
-import importlib.util, sys
-spec = importlib.util.spec_from_file_location("stream", {str(HELPER)!r})
-stream = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(stream)
-stream.LONG_PATH, stream.SESSION_WINDOW, stream.LANES_MOST = 0, 1 << 20, {LANES}
-stream.IDLE_SECONDS, stream.LANE_SECONDS = 3.0, 0.5
-stream.Link.round_trip = property(lambda link: 0.1)
-stream.Outbound.starved = property(lambda outbound: outbound.sent > 1 << 20 and outbound._rate > 1 << 20)
-sys.exit(stream.main())
+import importlib, pathlib, runpy, sys
+folder = pathlib.Path({str(HELPER)!r})
+sys.path.insert(0, str(folder))
+told = dict(LONG_PATH=0, SESSION_WINDOW=1 << 20, LANES_MOST={LANES}, IDLE_SECONDS=3.0, LANE_SECONDS=0.5)
+for path in folder.glob("[a-z]*.py"):
+    room = vars(importlib.import_module(path.stem))
+    room.update({{name: value for name, value in told.items() if name in room}})
+from link import Link
+from outbound import Outbound
+Link.round_trip = property(lambda link: 0.1)
+Outbound.starved = property(lambda outbound: outbound.sent > 1 << 20 and outbound._rate > 1 << 20)
+runpy.run_path(str(folder), run_name="__main__")
 """
 
 

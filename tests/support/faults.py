@@ -113,7 +113,7 @@ def attempts(faults: Sequence[Fault], real: Mapping[str, Any], link: Mapping[str
             "peer": f"{name} ({real['host']} port {real['port']})",
             "key": f"{KEYS}/mishap_{number}",
             "keys": KEYS,
-            "helper": f"/run/mishap/{name}.py",
+            "helper": f"/run/mishap/{name}",
         }
         own = {key: value.format(**words) if isinstance(value, str) else value for key, value in link.items()}
         found.append(Attempt(fault, name, words, own))

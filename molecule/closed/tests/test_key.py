@@ -10,7 +10,7 @@ from tests.support import lab
 
 SSH = "timeout 15 ssh -F /etc/overssh/links/cloud1.conf"
 LET_IN = "Authenticated to"
-SERVE = "/usr/bin/python3 -I /usr/local/lib/overssh/stream.py serve"
+SERVE = "/usr/bin/python3 -I -B /usr/local/lib/overssh/stream serve"
 
 
 def attempt(command: str, typed: str = "") -> tuple[int, str, str]:

@@ -20,7 +20,7 @@ def link(node: str) -> dict:
 
 def helper_of(device: str) -> str:
     """The serving helper's process on the hub."""
-    return lab.inside(lab.hub(), f"pgrep -f '^/usr/bin/python3 .*stream.py serve --device {device}'").strip()
+    return lab.inside(lab.hub(), f"pgrep -f '^/usr/bin/python3 .*/stream serve --device {device}'").strip()
 
 
 # Holds a device as one end of a link would.
@@ -33,28 +33,38 @@ time.sleep(600)' {device}
 for try in $(seq 100); do test $(cat /sys/class/net/{device}/carrier) = 0 || exit 0; sleep 0.1; done
 exit 1
 """
-SERVED = 'restrict,command="exec /usr/bin/python3 -I {helper} serve --device {device} --lanes auto"'
+SERVED = 'restrict,command="exec /usr/bin/python3 -I -B {helper} serve --device {device} --lanes auto"'
 # What can be wrong with a stream besides what can be wrong with any link (test_changes.py).
 FAULTS = [
     Fault(
         "the helpers differ",
         "the helper at {peer} has version '0' and this host's has version '1'",
-        there="sed -i 's/^VERSION = .*/VERSION = \"0\"/' {helper}",
+        there="sed -i 's/^VERSION = .*/VERSION = \"0\"/' {helper}/wire.py",
     ),
     Fault(
         "the helper is missing there",
         "there is no helper {helper} at {peer}; run the role tunnel on it",
-        there="rm {helper}",
+        there="rm -r {helper}",
+    ),
+    Fault(
+        "a file of the helper is missing there",
+        "can't run the helper (ModuleNotFoundError: No module named 'wire')",
+        there="rm {helper}/wire.py",
     ),
     Fault(
         "the helper can't be read there",
-        "overssh can't read the helper {helper} at {peer} (Permission denied)",
-        there="chmod 0600 {helper}",
+        "overssh can't read the helper {helper} at {peer}, or it is not complete; run the role tunnel on it",
+        there="chmod 0700 {helper}",
+    ),
+    Fault(
+        "a file of the helper can't be read there",
+        "overssh can't read the helper {helper}/wire.py at {peer} (Permission denied)",
+        there="chmod 0600 {helper}/wire.py",
     ),
     Fault(
         "Python is too old there",
         "the helper takes Python 3.99 or later",
-        there="sed -i 's/^OLDEST_PYTHON = .*/OLDEST_PYTHON = (3, 99)/' {helper}",
+        there="sed -i 's/^OLDEST_PYTHON = .*/OLDEST_PYTHON = (3, 99)/' {helper}/__main__.py",
     ),
     Fault(
         "Python is missing there",
@@ -128,7 +138,7 @@ chown overssh {key}
 ip tuntap add dev {device} mode tun user overssh
 """
 MADE_THERE = """\
-install -m 0755 /usr/local/lib/overssh/stream.py {helper}
+cp -a /usr/local/lib/overssh/stream {helper}
 ip tuntap add dev {device} mode tun user overssh
 """
 CLEAN = """\
@@ -226,7 +236,7 @@ def test_a_helper_that_dies_is_back_at_once():
 def test_a_helper_that_changed_is_installed_and_taken_into_use_at_both_ends():
     """An operator's fleet gets a newer helper by site alone, also when the two ends could not speak meanwhile."""
     for node in lab.hosts():
-        lab.inside(node, "sed -i 's/^VERSION = .*/VERSION = \"0\"/' /usr/local/lib/overssh/stream.py")
+        lab.inside(node, "sed -i 's/^VERSION = .*/VERSION = \"0\"/' /usr/local/lib/overssh/stream/wire.py")
     lab.inside("edge1", f"systemctl restart {UNIT}")
     lab.wait_for("edge1", "ping -c1 -W1 172.30.0.1", 20)
     done = lab.play("overssh.swarm.site")

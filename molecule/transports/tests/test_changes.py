@@ -11,7 +11,7 @@ from tests.support.faults import LONGEST, MAY_END, Fault
 from tests.support.lab import changed_to
 
 EDGES = [node for node in lab.hosts() if node != lab.hub()]
-HELPER = "test -e /usr/local/lib/overssh/stream.py && echo there || true"
+HELPER = "test -e /usr/local/lib/overssh/stream && echo there || true"
 EFFECTIVE = "/usr/sbin/sshd -T -C user=overssh,host=localhost,addr=127.0.0.1"
 
 

@@ -38,7 +38,7 @@ START_WATCHED = """\
 SuccessExitStatus=255
 """
 START_STREAM = """\
-{python} -I {program} dial --device {device} --lanes {lanes} --silence {silence:g} --peer {name} -- \
+{python} -I -B {program} dial --device {device} --lanes {lanes} --silence {silence:g} --peer {name} -- \
 /usr/bin/ssh -F {conf} -T {name}
 # With another helper the link is started anew. This one's SHA-256: {digest}
 """

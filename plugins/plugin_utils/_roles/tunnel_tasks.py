@@ -8,7 +8,11 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.overssh.swarm.plugins.module_utils._account.model import PROGRAMS
+
 Options = dict[str, Any]
+# Programs of ours: the helper, a folder that was a file once, and the watchdog.
+OURS = ("stream", "stream.py", "watch.py")
 
 
 def interfaces(
@@ -41,18 +45,26 @@ def prepared(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Whether a host has all that its links need besides themselves.
 
     found: what host_info tells of it. wanted: account, as there; folders: their paths; texts: those of files by path,
-    none for a file that has to be absent; block: the text of ours in sshd's own file, None where that does not matter;
-    effective: lines that sshd has to print; pending: whether a pending change is let be; keys: that have to exist.
+    none for a file that has to be absent; programs: their texts by name, and no other one of ours may be there; block:
+    the text of ours in sshd's own file, None where that does not matter; effective: lines that sshd has to print;
+    pending: whether a pending change is let be; keys: that have to exist.
     """
-    files = {**dict.fromkeys(wanted["folders"], _folder()), **{path: _file(of) for path, of in wanted["texts"].items()}}
+    texts = {**wanted["texts"], **{f"{PROGRAMS}/{name}": text for name, text in wanted["programs"].items()}}
+    files = {**dict.fromkeys(wanted["folders"], _folder()), **{path: _file(of) for path, of in texts.items()}}
     return (
         found.get("account") == wanted["account"]
         and all(found["files"].get(path) == file for path, file in files.items())
+        and all(path in files for path in found["files"] if _is_ours(path))
         and wanted["block"] in (None, found["block"])
         and set(wanted["effective"]) <= set(found["effective"])
         and (wanted["pending"] or not found["pending"])
         and all(wanted["keys"])
     )
+
+
+def _is_ours(path: str) -> bool:
+    """Whether it is a program of ours, or lies in one."""
+    return path.startswith(f"{PROGRAMS}/") and path[len(PROGRAMS) :].split("/")[1] in OURS
 
 
 def _folder() -> Options:

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import tarfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -28,7 +30,11 @@ from .lines import LINES, SLOW_TIMES, Line
 
 LAB = "bench-wan"
 AVAILABLE = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
-HELPER = "roles/tunnel/files/stream.py"
+# Where it is in a checkout, a folder; and where it was when it was a file.
+HELPER, FORMER = "roles/tunnel/files/stream", "roles/tunnel/files/stream.py"
+INSTALLED = "/usr/local/lib/overssh/stream"
+# The texts of its files by their names.
+Helper = dict[str, str]
 CASES = (RAW, PIPE, RECIPE, TUN, OPENVPN, WIREGUARD, STREAM, STREAM_AUTO)
 # The stream with the helper of another revision.
 BEFORE = "stream-before"
@@ -194,10 +200,17 @@ def ways(case: Case, line: Line, amounts: Amounts) -> list[tuple[int, bool]]:
     return [*few, (1, True), *many]
 
 
-def _with_helper(pair: Pair, text: str) -> None:
+def _with_helper(pair: Pair, helper: Helper) -> None:
     """Both ends run this helper from their next start on."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as files:
+        for name, text in helper.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(text.encode()), 0o644
+            files.addfile(entry, io.BytesIO(text.encode()))
+    unpack = f"rm -rf {INSTALLED} && mkdir -m 0755 {INSTALLED} && tar -x -C {INSTALLED}"
     for node in pair.both:
-        docker("exec", "-i", node.container, "tee", "/usr/local/lib/overssh/stream.py", stdin=text.encode())
+        docker("exec", "-i", node.container, "sh", "-c", unpack, stdin=packed.getvalue())
 
 
 def _checked(pair: Pair, wan: Emulator, line: Line) -> Iterator[dict[str, Any]]:
@@ -212,13 +225,13 @@ def _over(
     pair: Pair,
     wan: Emulator,
     amounts: Amounts,
-    before: str | None,
+    before: Helper | None,
     control: str | None,
     checked: list[dict[str, Any]],
 ) -> Iterator[Sample]:
     """checked: takes what each line was found to be."""
-    now = (ROOT / HELPER).read_text(encoding="utf-8")
-    compared: list[tuple[Case, str]] = [(case, now) for case in CASES]
+    now = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / HELPER).glob("*.py")}
+    compared: list[tuple[Case, Helper]] = [(case, now) for case in CASES]
     if before is not None:
         compared.append((replace(STREAM, name=BEFORE, label="stream before"), before))
     for line in (line for line in LINES if line.name in amounts.lines):
@@ -237,12 +250,20 @@ def _over(
                 yield sample
 
 
-def helper_of(revision: Revision) -> str:
-    """The helper's text in another revision."""
-    done = run_program(["git", "show", f"{revision.commit}:{HELPER}"], 60, revision.repository)
-    if done.returncode:
-        raise BenchError(f"{revision.word} has no {HELPER}: {done.stderr.strip().splitlines()[-1]}")
-    return done.stdout
+def helper_of(revision: Revision) -> Helper:
+    """The helper in another revision, in which it may be the one file that it was."""
+
+    def asked(*words: str) -> str:
+        done = run_program(["git", *words], 60, revision.repository)
+        if done.returncode:
+            raise BenchError(f"{revision.word} has no {HELPER}: {done.stderr.strip().splitlines()[-1]}")
+        return done.stdout
+
+    names = asked("ls-tree", "--name-only", f"{revision.commit}:roles/tunnel/files").split()
+    if Path(FORMER).name in names:
+        return {"__main__.py": asked("show", f"{revision.commit}:{FORMER}")}
+    rooms = asked("ls-tree", "--name-only", f"{revision.commit}:{HELPER}").split()
+    return {name: asked("show", f"{revision.commit}:{HELPER}/{name}") for name in rooms}
 
 
 def check_control(name: str) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The stream helper as a module, and what stands for a device and a session around it.
+"""The stream helper's rooms as one module, and what stands for a device and a session around it.
 
 It lies among the files of a role, where nothing can be imported from.
 """
@@ -11,20 +11,45 @@ import contextlib
 import importlib.util
 import os
 import socket
+import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-HELPER = Path(__file__).resolve().parents[4] / "roles" / "tunnel" / "files" / "stream.py"
+HELPER = Path(__file__).resolve().parents[4] / "roles" / "tunnel" / "files" / "stream"
+MAIN = HELPER / "__main__.py"
+ROOMS = sorted(path for path in HELPER.glob("*.py") if path != MAIN)
 
 
-def load() -> ModuleType:
+class Rooms(ModuleType):
+    """All that the rooms have; another value for a name is one for each room that has it."""
+
+    def __init__(self, rooms: list[ModuleType]) -> None:
+        super().__init__("overssh_stream")
+        vars(self)["_places"] = [vars(self), *map(vars, rooms)]
+        for room in rooms:
+            vars(self).update(vars(room))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        for place in self._places:
+            if name in place:
+                place[name] = value
+
+
+def load() -> Rooms:
     """The helper, read anew."""
-    spec = importlib.util.spec_from_file_location("overssh_stream", HELPER)
+    spec = importlib.util.spec_from_file_location("overssh_stream", MAIN)
     assert spec is not None
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    main = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(HELPER))
+    try:
+        spec.loader.exec_module(main)
+        return Rooms([main, *(importlib.import_module(path.stem) for path in ROOMS)])
+    finally:
+        sys.path.remove(str(HELPER))
+        for path in ROOMS:
+            sys.modules.pop(path.stem, None)
 
 
 def frame(packet: bytes) -> bytes:

@@ -8,11 +8,13 @@ import ast
 import contextlib
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
+from graphlib import TopologicalSorter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,7 +25,9 @@ from hypothesis import strategies as st
 from tests.unit.roles.tunnel.stream_helper import (
     BEAT,
     HELPER,
+    MAIN,
     QUESTION,
+    ROOMS,
     UNASKED,
     Device,
     Pipe,
@@ -677,16 +681,46 @@ def test_a_device_that_is_not_there_is_not_made():
 
 
 def test_it_can_be_read_by_a_python_that_is_too_old_and_says_so_there(monkeypatch, capsys):
-    ast.parse(HELPER.read_text(encoding="utf-8"), feature_version=(3, 6))
+    for path in (MAIN, HELPER / "words.py"):
+        ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 6))
     old = load()
-    monkeypatch.setattr(old, "sys", SimpleNamespace(**{**vars(sys), "version_info": (3, 6, 8), "argv": ["stream.py"]}))
+    monkeypatch.setattr(old, "sys", SimpleNamespace(**{**vars(sys), "version_info": (3, 6, 8), "argv": ["stream"]}))
     assert old.main() == 2
     assert "overssh-stream: refused: it takes Python 3.9 or later" in capsys.readouterr().err
 
 
-def test_annotations_are_not_looked_at_when_it_is_read():
-    """`list[int]` and `int | None` would end an old Python before it could say what it needs."""
-    for node in ast.walk(ast.parse(HELPER.read_text(encoding="utf-8"))):
+def test_before_it_can_say_what_it_needs_it_reads_nothing_else_of_its_own():
+    assert imports_of(MAIN) & {path.stem for path in ROOMS} == {"words"}
+    assert imports_of(HELPER / "words.py") <= sys.stdlib_module_names
+
+
+def imports_of(path: Path) -> set[str]:
+    """The modules that a room takes as soon as it is read."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            found.add(str(node.module))
+        elif isinstance(node, ast.Import):
+            found.update(name.name for name in node.names)
+    return {name.partition(".")[0] for name in found}
+
+
+def test_rooms_need_the_standard_library_and_each_other_one_way_only():
+    names = {path.stem for path in ROOMS}
+    assert not names & sys.stdlib_module_names, "whoever asks for that part of the library would get the room"
+    graph = {path.stem: imports_of(path) - sys.stdlib_module_names for path in ROOMS}
+    assert set().union(*graph.values()) <= names
+    assert set(TopologicalSorter(graph).static_order()) == names
+
+
+@pytest.mark.parametrize("path", [MAIN, *ROOMS], ids=lambda path: path.stem)
+def test_annotations_are_not_looked_at_when_it_is_read(path):
+    """`int | None` would end Python 3.9, and `list[int]` an older one before it could say what it needs."""
+    if "__future__" in imports_of(path):
+        return
+    assert path.stem in ("__main__", "words")
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         annotations = []
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             annotations = [node.returns, *(argument.annotation for argument in node.args.args)]
@@ -695,13 +729,19 @@ def test_annotations_are_not_looked_at_when_it_is_read():
 
 
 def helper(*words: str, **options) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-I", str(HELPER), *words]
+    argv = [sys.executable, "-I", "-B", str(HELPER), *words]
     return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, **options)
 
 
 def test_it_says_its_version():
     done = helper("version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{stream.VERSION}\n", "")
+
+
+def test_run_as_links_run_it_leaves_no_bytecode(tmp_path):
+    shutil.copytree(HELPER, tmp_path / "stream", ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run([sys.executable, "-I", "-B", str(tmp_path / "stream"), "version"], check=True, capture_output=True)
+    assert sorted((tmp_path / "stream").iterdir()) == sorted(tmp_path / "stream" / path.name for path in [MAIN, *ROOMS])
 
 
 def test_a_dialling_end_without_its_device_says_so():

@@ -41,7 +41,7 @@ PARAMS: dict[str, Any] = {
     "transport": "stream",
     "lanes": "1",
     "python": "/usr/bin/python3",
-    "helper": "/usr/local/lib/overssh/stream.py",
+    "helper": "/usr/local/lib/overssh/stream",
     "keepalive_interval": 1,
     "keepalive_count": 3,
     "connect_timeout": 10,
@@ -236,7 +236,7 @@ def test_the_unit_waits_for_its_device_and_never_gives_up() -> None:
 def test_a_streams_unit_runs_the_helper_that_runs_ssh(lanes: str) -> None:
     stream = unit_text(link(lanes=lanes, python="/opt/py/bin/python3.12"), "0123abc").splitlines()
     assert (
-        f"/opt/py/bin/python3.12 -I /usr/local/lib/overssh/stream.py dial --device tun1001 --lanes {lanes} "
+        f"/opt/py/bin/python3.12 -I -B /usr/local/lib/overssh/stream dial --device tun1001 --lanes {lanes} "
         "--silence 2 --peer cloud1 -- /usr/bin/ssh -F /etc/overssh/links/cloud1.conf -T cloud1"
     ) in stream
     # What passes on ssh's last words would be killed with it otherwise.
@@ -315,7 +315,7 @@ def test_a_watched_tunnel_is_still_an_ssh_that_its_unit_runs() -> None:
 @pytest.mark.parametrize(
     ("change", "program"),
     [
-        ({"transport": "stream", "watchdog": True}, "/usr/local/lib/overssh/stream.py"),
+        ({"transport": "stream", "watchdog": True}, "/usr/local/lib/overssh/stream"),
         ({"transport": "tun", "watchdog": True}, "/usr/local/lib/overssh/watch.py"),
         ({"transport": "tun", "watchdog": False}, ""),
     ],

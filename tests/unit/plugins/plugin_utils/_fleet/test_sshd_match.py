@@ -15,7 +15,7 @@ from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet import sshd_m
 from jinja2.nativetypes import NativeEnvironment
 
 ROLE = Path(__file__).resolve().parents[5] / "roles" / "tunnel"
-SERVE = "-I /usr/local/lib/overssh/stream.py serve"
+SERVE = "-I -B /usr/local/lib/overssh/stream serve"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
 PEER = {
     "tunnel_account": {"public_key": f"{KEY} its comment"},
@@ -56,7 +56,7 @@ def variables(*links: str) -> dict[str, Any]:
     found: dict[str, Any] = {
         "tunnel_accepts": accepts,
         "tunnel_forwards": forwards,
-        "tunnel_helper": "/usr/local/lib/overssh/stream.py",
+        "tunnel_helper": "/usr/local/lib/overssh/stream",
         "tunnel_links": [],
         "tunnel_user": "overssh",
         "tunnel_keepalive_interval": 1,

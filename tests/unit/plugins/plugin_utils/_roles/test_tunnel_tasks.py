@@ -49,6 +49,7 @@ WANTED: dict[str, Any] = {
     "account": ACCOUNT,
     "folders": ["/etc/overssh"],
     "texts": {"/etc/overssh/authorized_keys": "key\n", "/etc/ssh/sshd_config.d/overssh.conf": None},
+    "programs": {},
     "block": "",
     "effective": ["permittty no"],
     "pending": False,
@@ -110,6 +111,29 @@ def test_keys_that_somebody_has_changed_are_seen(found: dict[str, Any], change: 
 def test_a_file_that_has_to_be_absent_is_seen(found: dict[str, Any]) -> None:
     found["files"]["/etc/ssh/sshd_config.d/overssh.conf"] = found["files"]["/etc/overssh/authorized_keys"]
     assert not prepared(found, WANTED)
+
+
+@pytest.mark.parametrize(
+    ("path", "ours"),
+    [
+        ("stream.py", True),
+        ("stream", True),
+        ("stream/wire.py", True),
+        ("stream/__pycache__/wire.cpython-311.pyc", True),
+        ("streams", False),
+        ("somebody/wire.py", False),
+    ],
+)
+def test_no_other_program_of_ours_may_be_there(found: dict[str, Any], path: str, ours: bool) -> None:
+    found["files"][f"/usr/local/lib/overssh/{path}"] = found["files"]["/etc/overssh/authorized_keys"]
+    assert prepared(found, WANTED) is not ours
+
+
+def test_each_file_of_a_program_has_to_be_there(found: dict[str, Any]) -> None:
+    wanted = {**WANTED, "programs": {"stream/wire.py": "key\n"}}
+    assert not prepared(found, wanted)
+    found["files"]["/usr/local/lib/overssh/stream/wire.py"] = found["files"]["/etc/overssh/authorized_keys"]
+    assert prepared(found, wanted)
 
 
 def test_a_peer_whose_key_is_yet_to_be_made_has_to_be_let_in_later(found: dict[str, Any]) -> None:
