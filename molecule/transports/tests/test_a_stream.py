@@ -235,10 +235,18 @@ def test_a_helper_that_dies_is_back_at_once():
 
 def test_a_helper_that_changed_is_installed_and_taken_into_use_at_both_ends():
     """An operator's fleet gets a newer helper by site alone, also when the two ends could not speak meanwhile."""
+
+    def installed() -> dict[str, str]:
+        return {node: lab.inside(node, "find /usr/local/lib/overssh | sort") for node in lab.hosts()}
+
+    whole = installed()
     for node in lab.hosts():
         lab.inside(node, "sed -i 's/^VERSION = .*/VERSION = \"0\"/' /usr/local/lib/overssh/stream/wire.py")
+        # The file that it once was, a part that it has no more, and what root leaves who runs it by hand.
+        lab.inside(node, "cd /usr/local/lib/overssh; touch stream.py stream/former.py; python3 -I stream version")
     lab.inside("edge1", f"systemctl restart {UNIT}")
     lab.wait_for("edge1", "ping -c1 -W1 172.30.0.1", 20)
     done = lab.play("overssh.swarm.site")
     assert done.status == 0
+    assert installed() == whole
     assert lab.play("overssh.swarm.site").total("changed") == 0
