@@ -49,8 +49,8 @@ lab-down: $(READY) ## Remove the lab
 unit: $(READY) ## Test everything pure, in seconds
 	pytest tests/unit
 
-.PHONY: lint style types playbook-lint sanity
-lint: style types playbook-lint sanity ## Check style, types, playbooks, and with Ansible's own tests the plugins
+.PHONY: lint style types playbook-lint docs-lint changelog-lint sanity
+lint: style types playbook-lint docs-lint changelog-lint sanity ## Check style, types, playbooks, documentation, and with Ansible's own tests the plugins
 
 style: $(READY)
 	ruff check
@@ -64,6 +64,13 @@ types: $(READY)
 # Without a lab there is no host for a play to match, and its syntax is looked at all the same.
 playbook-lint: $(READY)
 	ANSIBLE_HOST_PATTERN_MISMATCH=warning ansible-lint
+
+# Options, markup and references of plugins and roles, and what a documentation site would make of them.
+docs-lint: $(READY)
+	antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs all --disallow-unknown-collection-refs .
+
+changelog-lint: $(READY)
+	antsibull-changelog lint
 
 sanity: $(READY)
 	python tests/sanity/run.py

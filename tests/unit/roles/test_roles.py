@@ -32,8 +32,10 @@ def declared(role: str) -> dict:
 @pytest.mark.parametrize("role", ROLES)
 def test_every_default_of_a_role_is_declared_and_the_other_way_round(role):
     defaults = load(PROJECT / "roles" / role / "defaults" / "main.yml") or {}
-    options = {name: option.get("default") for name, option in declared(role).items() if not option.get("required")}
-    assert options == defaults
+    assert {name for name, option in declared(role).items() if not option.get("required")} == set(defaults)
+    # What documents roles takes a default for a value of the option's type, which an expression is not.
+    values = {name: value for name, value in defaults.items() if not str(value).startswith("{{")}
+    assert {name: option["default"] for name, option in declared(role).items() if "default" in option} == values
 
 
 @pytest.mark.parametrize("role", ROLES)
