@@ -49,8 +49,8 @@ lab-down: $(READY) ## Remove the lab
 unit: $(READY) ## Test everything pure, in seconds
 	pytest tests/unit
 
-.PHONY: lint style types playbook-lint docs-lint changelog-lint sanity
-lint: style types playbook-lint docs-lint changelog-lint sanity ## Check style, types, playbooks, documentation, and with Ansible's own tests the plugins
+.PHONY: lint style types shell playbook-lint docs-lint changelog-lint sanity
+lint: style types shell playbook-lint docs-lint changelog-lint sanity ## Check style, types, shell files, playbooks, documentation, and with Ansible's own tests the plugins
 
 style: $(READY)
 	ruff check
@@ -60,6 +60,10 @@ types: $(READY)
 	MYPYPATH=$(COLLECTIONS) mypy --package ansible_collections.overssh.swarm.plugins
 	mypy tests molecule docs roles/tunnel/files/watch.py
 	MYPYPATH=roles/tunnel/files/stream mypy roles/tunnel/files/stream
+
+# Shell that stands in Python is looked at by tests/unit/test_shell.py.
+shell: $(READY)
+	git grep --untracked -lE '^#! ?/(usr/)?bin/(env )?(ba)?sh' -- ':!*.py' | xargs shellcheck
 
 # Without a lab there is no host for a play to match, and its syntax is looked at all the same.
 playbook-lint: $(READY)

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # What:      ansible-core 2.19.14, connection plugin ssh, `meta: reset_connection`

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # What:      OpenSSH 9.2p1 (Debian 1:9.2p1-2+deb12u10), sshd, a session without a terminal
@@ -20,7 +21,8 @@ chmod 755 "$folder"
 cd "$folder"
 apt-get download -qq openssh-server=1:9.2p1-2+deb12u10 openssh-client=1:9.2p1-2+deb12u10 libwrap0=7.6.q-32 2>/dev/null
 for package in *.deb; do dpkg-deb -x "$package" root; done
-export LD_LIBRARY_PATH="$folder/root/usr/lib/$(uname -m)-linux-gnu"
+machine=$(uname -m)
+export LD_LIBRARY_PATH="$folder/root/usr/lib/$machine-linux-gnu"
 
 # sshd wants an account of its own; it sees one in a file that nobody else sees.
 { cat /etc/passwd; grep -q '^sshd:' /etc/passwd || echo 'sshd:x:64999:65534::/nonexistent:/usr/sbin/nologin'; } >passwd
@@ -74,11 +76,12 @@ run() {
     words="python3 $folder/command.py $1 $folder/door"
     ssh=(ssh -F /dev/null -i user -p 42022 -o "UserKnownHostsFile=$folder/known" -o StrictHostKeyChecking=accept-new)
     # What the client says next waits for what it reads.
-    { echo first; until grep -q next read 2>/dev/null; do sleep 0.05; done; sleep 1; echo second; sleep 2; } |
-        timeout 20 "${ssh[@]}" -T 127.0.0.1 "$words" >read 2>/dev/null || true
+    # shellcheck disable=SC2094 # the file that is waited for is the one that is written, and that is meant
+    { echo first; until grep -q next heard_back 2>/dev/null; do sleep 0.05; done; sleep 1; echo second; sleep 2; } |
+        timeout 20 "${ssh[@]}" -T 127.0.0.1 "$words" >heard_back 2>/dev/null || true
     wait "$other"
-    echo "$(grep heard heard | paste -sd, | sed 's/,/, /g'), the client read \"$(grep -o answer read || echo nothing)\""
-    rm -f read
+    echo "$(grep heard heard | paste -sd, | sed 's/,/, /g'), the client read \"$(grep -o answer heard_back || echo nothing)\""
+    rm -f heard_back
 }
 
 stays=$(run stays)

@@ -1,3 +1,5 @@
+#!/bin/sh
+# SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Run by mmdebstrap as a customize hook once the packages are there; $1 is the tree.
 set -eu
