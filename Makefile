@@ -61,7 +61,7 @@ types: $(READY)
 	mypy tests molecule docs roles/tunnel/files/watch.py
 	MYPYPATH=roles/tunnel/files/stream mypy roles/tunnel/files/stream
 
-# Shell that stands in Python is looked at by tests/unit/test_shell.py.
+# Shell that stands in Python is looked at by the unit tests (test_shell.py).
 shell: $(READY)
 	git grep --untracked -lE '^#! ?/(usr/)?bin/(env )?(ba)?sh' -- ':!*.py' | xargs shellcheck
 

@@ -65,7 +65,7 @@ flock 9
 # The program also knows where a rule takes effect. What follows does without it, and without Python.
 if [ -d "${rules%/*}/program" ]; then
     cache=${RUNTIME_DIRECTORY:+-Xpycache_prefix=$RUNTIME_DIRECTORY}
-    "$python" -I ${cache:--B} -c 'import sys; sys.path.insert(0, sys.argv[1])
+    "$python" -I "${cache:--B}" -c 'import sys; sys.path.insert(0, sys.argv[1])
 from program._firewall.restore import main
 sys.exit(main(sys.argv[2:]))' "${rules%/*}" "$rules"
     case $? in 0) exit 0 ;; 3) exit 1 ;; esac

@@ -73,9 +73,9 @@ RuntimeDirectoryPreserve=restart
 TimeoutStartSec=10min
 ExecStartPre=/bin/sh -c '\\
 refused=$$RUNTIME_DIRECTORY/refused; \\
-test -s $$refused || exit 0; \\
-times=$$(wc -l <$$refused); pause={first_pause}; count=1; \\
-while test $$count -lt $$times && test $$pause -lt {longest_pause}; \\
+test -s "$$refused" || exit 0; \\
+times=$$(wc -l <"$$refused"); pause={first_pause}; count=1; \\
+while test $$count -lt "$$times" && test $$pause -lt {longest_pause}; \\
 do pause=$$((pause * 2)); count=$$((count + 1)); done; \\
 test $$pause -lt {longest_pause} || pause={longest_pause}; \\
 pause=$$((pause + pause * ($$$$ %% 25) / 100)); \\
@@ -88,7 +88,7 @@ wait $$sleeper'
 SyslogIdentifier=overssh-link
 ExecStart=/bin/sh -c '\\
 refused=$$RUNTIME_DIRECTORY/refused; said=$$RUNTIME_DIRECTORY/said; \\
-rm -f $$said; mkfifo $$said || exit 1; \\
+rm -f "$$said"; mkfifo "$$said" || exit 1; \\
 ( trap "" TERM; last=; up=; \\
 while IFS= read -r line; do \\
 printf "%%s\\n" "$$line"; \\
@@ -97,8 +97,8 @@ case $$line in \\
 "overssh-stream: connected to "*) last=; up=yes ;; \\
 "Authenticated to "*) last= ;; \\
 esac; done; \\
-if test "$$last"; then echo >>$$refused; else rm -f $$refused; fi ) <$$said >&2 & \\
-exec "$$@" 2>$$said' sh \\
+if test "$$last"; then echo >>"$$refused"; else rm -f "$$refused"; fi ) <"$$said" >&2 & \\
+exec "$$@" 2>"$$said"' sh \\
 {start}\
 # ssh runs a ProxyCommand with this shell; the account's own may be /bin/false.
 Environment=SHELL=/bin/sh
