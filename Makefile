@@ -49,8 +49,8 @@ lab-down: $(READY) ## Remove the lab
 unit: $(READY) ## Test everything pure, in seconds
 	pytest tests/unit
 
-.PHONY: lint style types shell playbook-lint docs-lint changelog-lint sanity
-lint: style types shell playbook-lint docs-lint changelog-lint sanity ## Check style, types, shell files, playbooks, documentation, and with Ansible's own tests the plugins
+.PHONY: lint style types shell playbook-lint docs-lint changelog-lint licenses sanity
+lint: style types shell playbook-lint docs-lint changelog-lint licenses sanity ## Check style, types, shell files, playbooks, documentation, licenses, and with Ansible's own tests the plugins
 
 style: $(READY)
 	ruff check
@@ -75,6 +75,10 @@ docs-lint: $(READY)
 
 changelog-lint: $(READY)
 	antsibull-changelog lint
+
+# REUSE.toml speaks for files that don't say themselves who holds the rights in them.
+licenses: $(READY)
+	reuse lint --lines
 
 sanity: $(READY)
 	python tests/sanity/run.py

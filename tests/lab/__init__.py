@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A lab of real nodes: system containers with systemd, sshd, dockerd, nftables and tun.
 

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Find a Docker engine, or on a Debian-family machine of our own install and start one."""
 

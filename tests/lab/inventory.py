@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What Ansible needs to reach the nodes: a key, their host keys, and an inventory."""
 

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The lab as a whole: bring it up, say how it is, take it down."""
 

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Two networks that the engine keeps apart: the cloud's, and the one behind the edges' NAT."""
 

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One node: a system container that is as much of a machine as a container can be."""
 

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which Debian the lab `older` of the tests has: the one before today's, or the one after it."""
 

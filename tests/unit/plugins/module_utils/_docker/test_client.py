@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The engine's client: which sentence an operator gets for which trouble, against real sockets."""
 

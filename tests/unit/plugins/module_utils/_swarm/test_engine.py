@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A node's engine against a Docker engine that remembers: what is asked of it, and what is taken back."""
 

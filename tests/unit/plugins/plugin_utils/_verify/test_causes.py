@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Why pairs are broken: which cause explains which pair, and what is read from hosts."""
 
