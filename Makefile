@@ -185,8 +185,9 @@ timings: $(READY) ## Say what the last make test or make check took, job by job,
 	@python -m tests.suite show
 
 .PHONY: docs
-docs: $(READY) ## Write docs/settings.md from the settings' declarations, and the figures of docs/ from docs/bench*.json
+docs: $(READY) ## Write docs/settings.md and the roles' README.md from what they declare, and the figures of docs/ from docs/bench*.json
 	@python docs/make_settings.py
+	@python docs/make_role_readmes.py
 	@python -m tests.bench.page
 
 .PHONY: clean

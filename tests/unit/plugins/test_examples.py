@@ -28,7 +28,11 @@ PLUGINS = {
 }
 MODULES = PLUGINS["modules"]
 SHOWN = [f"{kind}/{name}" for kind in ("modules", "filter") for name in PLUGINS[kind]]
-PAGES = sorted(path.relative_to(PROJECT).as_posix() for path in (*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md")))
+PAGES = sorted(
+    path.relative_to(PROJECT).as_posix()
+    for pattern in ("*.md", "docs/*.md", "roles/*/README.md")
+    for path in PROJECT.glob(pattern)
+)
 TASKS = sorted(
     path.relative_to(PROJECT).as_posix()
     for folder in ("roles", "playbooks", "molecule", "tests")

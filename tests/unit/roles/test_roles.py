@@ -121,3 +121,9 @@ def test_every_module_but_a_query_has_its_query():
 def test_the_page_of_settings_is_what_make_docs_writes():
     written = (PROJECT / "docs" / "settings.md").read_text(encoding="utf-8")
     assert written == runpy.run_path(str(PROJECT / "docs" / "make_settings.py"))["page"]()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_readme_of_a_role_is_what_make_docs_writes(role):
+    written = (PROJECT / "roles" / role / "README.md").read_text(encoding="utf-8")
+    assert written == runpy.run_path(str(PROJECT / "docs" / "make_role_readmes.py"))["page"](role)
