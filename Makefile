@@ -88,6 +88,15 @@ netns: $(READY) ## Test the engines against this kernel, in network namespaces o
 	@tests/packages.sh ip=iproute2 nft=nftables iptables-nft=iptables ping=iputils-ping sysctl=procps
 	pytest tests/netns
 
+# Guards nothing: what fails here because coverage takes time as well passes without it.
+.PHONY: coverage
+coverage: $(READY) ## Say which share of each folder the unit tests run, and as root those of netns too
+	@rm -rf reports/coverage; mkdir -p reports/coverage
+	@[ "$$(id -u)" != 0 ] || tests/packages.sh ip=iproute2 nft=nftables iptables-nft=iptables ping=iputils-ping sysctl=procps
+	@for folder in unit $$([ "$$(id -u)" != 0 ] || echo netns); do coverage run --append -m pytest --quiet tests/$$folder || :; done
+	@coverage json --quiet -o reports/coverage/files.json
+	@python -m tests.suite covered reports/coverage/files.json
+
 # Each lab of the tests is one group of scenarios, which stand in an order in which one leaves what the next begins with.
 # They have labs of their own, unless LAB_NAME names one; that of `make demo` stays.
 TEST_LAB ?= $(if $(filter file,$(origin LAB_NAME)),overssh-test,$(LAB_NAME))

@@ -1,12 +1,18 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`run NAME COMMAND…` runs one job, `all COMMAND…` one that runs several, and `show` says what all of them took."""
+"""`run NAME COMMAND…` runs one job, `all COMMAND…` one that runs several, and `show` says what all of them took.
+
+`covered FILE` says what coverage found, folder by folder.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from pathlib import Path
 
+from . import covered
 from .job import FOLDER, SuiteError, run, run_all
 from .summary import closing, page, read
 
@@ -31,8 +37,13 @@ def main() -> int:
     several = commands.add_parser("all", help="run a command that runs jobs, and show what they took")
     several.add_argument("words", nargs=argparse.REMAINDER)
     commands.add_parser("show", help="what the last run took")
+    of_coverage = commands.add_parser("covered", help="what coverage found, out of its report as JSON")
+    of_coverage.add_argument("file", type=Path)
     arguments = parser.parse_args()
     try:
+        if arguments.command == "covered":
+            print(covered.page(json.loads(arguments.file.read_text(encoding="utf-8"))))
+            return 0
         if arguments.command == "run":
             return run(arguments.name, arguments.words, arguments.alongside)
         status = run_all(arguments.words) if arguments.command == "all" else 0
