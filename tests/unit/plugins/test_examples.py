@@ -230,9 +230,9 @@ BROKEN = """
       overssh.swarm.ssh_tunnel:
       args: "{{ link }}"
     - name: See what waits
-      overssh.swarm.guard_info:
+      overssh.swarm.checkpoint_info:
     - name: Confirm
-      overssh.swarm.guard:
+      overssh.swarm.checkpoint:
       args:
         name: firewall
         state: confirmed
@@ -254,9 +254,9 @@ BROKEN = """
         ),
         ("{address: 172.30.0.2/32, peer", "{peer", "tun_interface, addresses needs address"),
         ('ssh_tunnel: "{{ link }}"', "ssh_tunnel: name=x", "ssh_tunnel has 'name=x' for its options"),
-        ("args:\n        name: firewall", "args:\n        nam: firewall", "guard has no option nam"),
-        ("        state: confirmed\n", "", "guard needs state"),
-        ("state: confirmed", "state: conformed", "guard, state takes no 'conformed'"),
+        ("args:\n        name: firewall", "args:\n        nam: firewall", "checkpoint has no option nam"),
+        ("        state: confirmed\n", "", "checkpoint needs state"),
+        ("state: confirmed", "state: conformed", "checkpoint, state takes no 'conformed'"),
     ],
 )
 def test_a_broken_copy_is_told_from_a_sound_one(right: str, wrong: str, fault: str | None) -> None:

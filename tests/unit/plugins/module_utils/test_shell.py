@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._checkpoint import engine as checkpoint
+from ansible_collections.overssh.swarm.plugins.module_utils._checkpoint import checkpoint
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import (
     firewalld_plan,
     persistence,
@@ -65,33 +65,33 @@ def of_unit(text: str) -> Iterator[str]:
         yield script.replace("\\n", "\n").replace("$$", "$").replace("%%", "%")
 
 
-def undo_of_rules(placed_text: str | None) -> str:
+def rollback_of_rules(placed_text: str | None) -> str:
     """What takes back an accept that a firewall of ours got."""
     as_json, words = (RECORDED / f"cloud_reject_last.{kind}" for kind in ("json", "txt"))
     firewall = plan.Firewall(parse(as_json.read_text(encoding="utf-8"), words.read_text(encoding="utf-8")))
     defaults = {name: option.get("default") for name, option in plan.ARGUMENTS.items()}
     decision = plan.decide(plan.wish_from({**defaults, "rules": [RULE]}), firewall)
-    return rollback_script.undo_script(decision, firewall.ruleset, "f3b1", placed_text)
+    return rollback_script.rollback_commands(decision, firewall.ruleset, "f3b1", placed_text)
 
 
-def undo_of_firewalld() -> str:
+def rollback_of_firewalld() -> str:
     """The same for a zone of firewalld."""
     zone = Zone(frozenset({"tun1"}), frozenset({'rule protocol value="esp" accept'}))
-    return firewalld_plan.undo_script(firewalld_plan.calls(Firewalld(), zone, None).running)
+    return firewalld_plan.rollback_commands(firewalld_plan.calls(Firewalld(), zone, None).running)
 
 
-def undo_of_files(folder: Path) -> str:
+def rollback_of_files(folder: Path) -> str:
     """The same for a file that was there and one that was not, which a service reads."""
     (folder / "there").write_text("", encoding="utf-8")
     systemd = Systemd(lambda _argv, _data=None, _check=True: pytest.fail("nothing is asked"))
-    return checkpoint.restoring(systemd, "sshd", [str(folder / "there"), str(folder / "missing")], [])
+    return checkpoint.restoring_files(systemd, "sshd", [str(folder / "there"), str(folder / "missing")], [])
 
 
-def guarded(undo: str) -> str:
+def checkpointed(rollback: str) -> str:
     """The script that lies on a host while a change waits to be confirmed."""
     service, timer = "overssh-guard-x.service", "overssh-guard-x.timer"
     return checkpoint.SCRIPT.format(
-        body=undo, folder=f"{checkpoint.FOLDER}/x", units=f"{service} {timer}", service=service
+        body=rollback, folder=f"{checkpoint.FOLDER}/x", units=f"{service} {timer}", service=service
     )
 
 
@@ -101,9 +101,9 @@ def guarded(undo: str) -> str:
         pytest.param(f"#!/bin/sh\n{listing.BOTH}", id="the ruleset twice"),
         pytest.param(f"#!/bin/sh\n{normalize.SCRIPT}", id="rules on trial"),
         pytest.param(f"#!/bin/sh\n{listing.PATH}iptables-nft-restore && {normalize.LISTING}", id="iptables-legacy"),
-        pytest.param(guarded(undo_of_rules(None)), id="rules that are taken back"),
-        pytest.param(guarded(undo_of_rules("a record\n")), id="rules and a record that are taken back"),
-        pytest.param(guarded(undo_of_firewalld()), id="a zone of firewalld that is taken back"),
+        pytest.param(checkpointed(rollback_of_rules(None)), id="rules that are rolled back"),
+        pytest.param(checkpointed(rollback_of_rules("a record\n")), id="rules and a record that are rolled back"),
+        pytest.param(checkpointed(rollback_of_firewalld()), id="a zone of firewalld that is rolled back"),
     ],
 )
 def test_programs(text: str) -> None:
@@ -115,8 +115,8 @@ def test_the_program_that_puts_rules_back() -> None:
 
 
 def test_files_that_are_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "FOLDER", str(tmp_path / "guard"))
-    assert found_in(guarded(undo_of_files(tmp_path))) == []
+    monkeypatch.setattr(checkpoint, "FOLDER", str(tmp_path / "checkpoint"))
+    assert found_in(checkpointed(rollback_of_files(tmp_path))) == []
 
 
 @pytest.mark.parametrize(
