@@ -24,7 +24,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Dial
+- name: Dial the hubs
   overssh.swarm.ssh_tunnel:
     links: "{{ preflight_plan.nodes[inventory_hostname].links | overssh.swarm.ssh_links(shared) }}"
   vars:

@@ -75,7 +75,7 @@ EXAMPLES = r"""
   overssh.swarm.host_info:
   register: found
 
-- name: Say what it lacks
+- name: Say what the host lacks
   ansible.builtin.debug:
     var: found.host.problems
 """

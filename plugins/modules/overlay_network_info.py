@@ -40,7 +40,7 @@ EXAMPLES = r"""
     managed: true
   register: found
 
-- name: Name what uses them
+- name: Name what uses the networks
   ansible.builtin.debug:
     msg: "{{ item.name }}: {{ item.endpoints | map(attribute='container') }}"
   loop: "{{ found.networks }}"

@@ -75,13 +75,13 @@ EXAMPLES = r"""
     name: overssh-verify-{{ inventory_hostname }}
     network: overssh
 
-- name: Reach all others from it, and take it away
+- name: Reach all other containers from it, and take it away
   overssh.swarm.overlay_probe:
     name: overssh-verify-{{ inventory_hostname }}
     state: absent
     peers: "{{ ansible_play_hosts_all | overssh.swarm.verify_peers(hostvars, inventory_hostname) }}"
 
-- name: Take it away in any case
+- name: Take the container away in any case
   overssh.swarm.overlay_probe:
     name: overssh-verify-{{ inventory_hostname }}
     state: absent

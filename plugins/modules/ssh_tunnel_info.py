@@ -30,7 +30,7 @@ EXAMPLES = r"""
   overssh.swarm.ssh_tunnel_info:
   register: tunnels
 
-- name: Name those that nothing crosses
+- name: Name the links that nothing crosses
   ansible.builtin.debug:
     msg: "{{ tunnels.links | selectattr('rtt_ms', 'none') | map(attribute='name') }}"
 """

@@ -162,7 +162,7 @@ EXAMPLES = r"""
   register: founded
   when: inventory_hostname == 'cloud1'
 
-- name: Let the others in
+- name: Let the other hosts in
   overssh.swarm.swarm_node:
     state: worker
     manager: cloud1
@@ -175,7 +175,7 @@ EXAMPLES = r"""
   overssh.swarm.swarm_node:
     state: left
 
-- name: Clear its entry
+- name: Clear the entry of a host that has left
   overssh.swarm.swarm_node:
     state: removed
     node: edge2

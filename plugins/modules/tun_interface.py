@@ -263,7 +263,7 @@ EXAMPLES = r"""
       - name: tun1004
         state: absent
 
-- name: Away with it
+- name: Remove a device
   overssh.swarm.tun_interface:
     name: tun1002
     state: absent

@@ -30,7 +30,7 @@ EXAMPLES = r"""
   overssh.swarm.tunnel_account_info:
   register: found
 
-- name: Say what sshd holds for it
+- name: Say what sshd holds for the account
   ansible.builtin.debug:
     var: found.effective
 """

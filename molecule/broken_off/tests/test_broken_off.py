@@ -15,7 +15,7 @@ from tests.support import lab, snapshot
 PLACES = [
     "overssh.swarm.firewall : Let pass",
     "overssh.swarm.tunnel : Make the tunnel devices",
-    "overssh.swarm.tunnel : Dial",
+    "overssh.swarm.tunnel : Dial the peers of these links",
     "overssh.swarm.swarm : Join the swarm",
     "overssh.swarm.verify : Reach every other container",
 ]

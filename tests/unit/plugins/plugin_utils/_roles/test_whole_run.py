@@ -26,7 +26,7 @@ def refused(parts: bool = True, **arguments: Any) -> str:
         "Plan the fleet",
         "Make the overlay networks, and make the swarm's own for published ports fit",
         "Start a throwaway container on the network",
-        "Drain it",
+        "Drain the node that goes",
         "Confirm these changes",
     ],
 )
