@@ -171,7 +171,7 @@ def test_a_reboot_takes_back_what_is_not_confirmed(before):
 
 def test_sshds_configuration_comes_back_by_itself():
     there = "/etc/ssh/sshd_config.d/99-test.conf"
-    arguments = {"name": "sshd", "files": [there], "reload": ["ssh"], "timeout": 6}
+    arguments = {"name": "sshd", "files": [there], "reload": ["ssh"], "rollback_timeout": 6}
     assert lab.task(NODE, "overssh.swarm.checkpoint", state="created", **arguments)["pending"]
     lab.inside(NODE, f"echo 'Port 2200' >{there}; systemctl reload ssh")
     lab.wait_for(NODE, "ss -H -lnt 'sport = :2200' | grep -q 2200", 5)

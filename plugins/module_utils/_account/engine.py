@@ -16,10 +16,10 @@ from typing import Any
 
 from .._checkpoint import checkpoint
 from .._core.command import Runner
-from .._core.engine import Engine
+from .._core.engine import Engine, performs
 from .._core.errors import OversshError
 from .._core.files import read_text, readable, remove, remove_empty_folder, write_text
-from .._core.plan import Plan, Step
+from .._core.plan import Plan
 from .._core.wait import WaitError, wait_until
 from .._linux.systemd import Systemd
 from .._sshd import facts as sshd_facts
@@ -103,34 +103,38 @@ class Account(Engine[Observed]):
         """See plan_account."""
         return plan_account(self._desired, observed)
 
-    def perform(self, step: Step) -> None:
-        """Do one step."""
-        args = step.args
-        if step.action == "sshd":
-            self._tell_sshd(args["texts"])
-        elif step.action == "file":
-            _write(args["path"], args["text"])
-        elif step.action == "mkdir":
-            _own_folder(args["path"], 0, 0, FOLDER_MODE)
-        elif step.action == "rmdir":
-            remove_empty_folder(args["path"])
-        elif step.action == "rmtree":
-            _rmtree(args["path"])
-            remove_empty_folder(os.path.dirname(args["path"]))
-        elif step.action == "clear":
-            _clear(args["path"])
-        elif step.action == "make":
-            self._make(args["name"], args["shell"])
-        elif step.action == "shell":
-            self._run(["usermod", "--shell", args["shell"], args["name"]])
-        elif step.action == "unmake":
-            self._unmake(args["name"])
-        elif step.action == "key":
-            self._make_key(args["name"], args["comment"])
-        elif step.action == "own_key":
-            _own_key(args["name"])
-        else:
-            _rmtree(KEYS)
+    @performs("file")
+    def _write_file(self, path: str, text: str | None) -> None:
+        _write(path, text)
+
+    @performs("mkdir")
+    def _make_folder(self, path: str) -> None:
+        _own_folder(path, 0, 0, FOLDER_MODE)
+
+    @performs("rmdir")
+    def _remove_folder(self, path: str) -> None:
+        remove_empty_folder(path)
+
+    @performs("rmtree")
+    def _remove_tree(self, path: str) -> None:
+        _rmtree(path)
+        remove_empty_folder(os.path.dirname(path))
+
+    @performs("clear")
+    def _clear_away(self, path: str) -> None:
+        _clear(path)
+
+    @performs("shell")
+    def _give_shell(self, name: str, shell: str) -> None:
+        self._run(["usermod", "--shell", shell, name])
+
+    @performs("own_key")
+    def _give_key(self, name: str) -> None:
+        _own_key(name)
+
+    @performs("unkey")
+    def _remove_key(self) -> None:
+        _rmtree(KEYS)
 
     def in_effect(self, observed: Observed) -> bool:
         """Nothing is waited for."""
@@ -144,6 +148,7 @@ class Account(Engine[Observed]):
             "checkpoint": CHECKPOINT if self._pending else "",
         }
 
+    @performs("sshd")
     def _tell_sshd(self, texts: dict[str, str | None]) -> None:
         """Change what sshd reads, and have it read that; or nothing of it."""
         if self._stages and not self._created:
@@ -182,12 +187,14 @@ class Account(Engine[Observed]):
             checkpoint.discard(self._systemd, CHECKPOINT)
             self._created = False
 
+    @performs("make")
     def _make(self, name: str, shell: str) -> None:
         """With "*" for a password nobody can log in with one, and sshd does not call the account locked."""
         group = ["--gid", name] if _has_group(name) else ["--user-group"]
         about = ["--comment", COMMENT, "--home-dir", HOME, "--no-create-home", "--shell", shell, "--password", "*"]
         self._run(["useradd", "--system", *group, *about, name])
 
+    @performs("unmake")
     def _unmake(self, name: str) -> None:
         """End its sessions, and wait for that: logind keeps a session's service manager for some seconds longer."""
         # Hosts without logind, and without a session, say that there is nothing to end.
@@ -205,6 +212,7 @@ class Account(Engine[Observed]):
             raise OversshError(f"userdel {name}: {answer.stderr.strip() or answer.rc}")
         return answer.rc != IN_USE
 
+    @performs("key")
     def _make_key(self, name: str, comment: str) -> None:
         """The public half first: where there is a key, there are both."""
         entry = pwd.getpwnam(name)

@@ -150,7 +150,7 @@ def _absent(desired: Desired, observed: Observed) -> Iterator[Step]:
     if observed.entry is not None and ours(observed.entry):
         args = {"name": desired.name, "shell": observed.entry.shell}
         again = Step("make", f"make the account {desired.name} again", args)
-        yield Step("unmake", f"remove the account {desired.name}", args, again)
+        yield Step("unmake", f"remove the account {desired.name}", {"name": desired.name}, again)
     for folder in (KEYS, PROGRAMS):
         if folder in observed.paths:
             yield Step("rmtree", f"remove {folder}", {"path": folder})
@@ -159,7 +159,7 @@ def _absent(desired: Desired, observed: Observed) -> Iterator[Step]:
 def _entry(desired: Desired, observed: Observed) -> Iterator[Step]:
     args = {"name": desired.name, "shell": desired.login_shell}
     if observed.entry is None:
-        unmake = Step("unmake", f"remove the account {desired.name}", args)
+        unmake = Step("unmake", f"remove the account {desired.name}", {"name": desired.name})
         yield Step("make", f"make the account {desired.name}", args, unmake)
     elif observed.entry.shell != desired.login_shell:
         back = Step(
@@ -172,7 +172,7 @@ def _key(desired: Desired, observed: Observed) -> Iterator[Step]:
     args = {"name": desired.name, "comment": desired.key}
     found = observed.paths.get(KEY)
     if found is None:
-        yield Step("key", f"make a key for {desired.name}", args, Step("unkey", "remove the key", args))
+        yield Step("key", f"make a key for {desired.name}", args, Step("unkey", "remove the key"))
         return
     owner = observed.entry.uid if observed.entry is not None else None
     folder = observed.paths.get(KEYS)
@@ -181,7 +181,7 @@ def _key(desired: Desired, observed: Observed) -> Iterator[Step]:
         or folder is None
         or (folder.uid, folder.mode) != (owner, KEYS_MODE)
     ):
-        yield Step("own_key", f"give the key to {desired.name} alone", args)
+        yield Step("own_key", f"give the key to {desired.name} alone", {"name": desired.name})
 
 
 def _folder(path: str, observed: Observed) -> Iterator[Step]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .._core.engine import Engine
+from .._core.engine import Engine, performs
 from .._core.errors import OversshError
 from .._core.plan import Plan, Step
 from .._linux.systemd import Systemd
@@ -87,19 +87,27 @@ class CheckpointEngine(Engine[Observed]):
         """See plan_checkpoint; what was created or handed on by this run is as desired."""
         return Plan({}, {}) if self._done else plan_checkpoint(self._name, self._state, self._desired, observed)
 
-    def perform(self, step: Step) -> None:
-        """The one step that there is."""
-        if step.action == "create":
-            checkpoint.create_for_files(self._systemd, self._name, self._desired)
-        elif step.action == "confirm":
-            checkpoint.prove(self._name)
-            # What is left to be done to keep the change is another module's, which confirms it then.
-            if checkpoint.commit_of(self._name) is None:
-                checkpoint.confirm(self._systemd, self._name)
-        elif step.action == "roll_back":
-            checkpoint.roll_back(self._systemd, self._name)
-        else:
-            checkpoint.discard(self._systemd, self._name)
+    @performs("create")
+    def _create(self) -> None:
+        checkpoint.create_for_files(self._systemd, self._name, self._desired)
+        self._done = True
+
+    @performs("confirm")
+    def _confirm(self) -> None:
+        """What is left to be done to keep the change is another module's, which confirms it then."""
+        checkpoint.prove(self._name)
+        if checkpoint.commit_of(self._name) is None:
+            checkpoint.confirm(self._systemd, self._name)
+        self._done = True
+
+    @performs("roll_back")
+    def _roll_back(self) -> None:
+        checkpoint.roll_back(self._systemd, self._name)
+        self._done = True
+
+    @performs("discard")
+    def _discard(self) -> None:
+        checkpoint.discard(self._systemd, self._name)
         self._done = True
 
     def close(self) -> None:

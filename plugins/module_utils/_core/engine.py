@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from .errors import OversshError
 from .plan import Plan, Step, apply, undo
@@ -14,10 +15,33 @@ if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 Observed = TypeVar("Observed")
+Method = TypeVar("Method", bound=Callable[..., None])
+# Where a method keeps the actions that it performs.
+ACTIONS = "_performed_actions"
+
+
+def performs(*actions: str) -> Callable[[Method], Method]:
+    """Register a method of an engine for the steps of these actions; it takes the args of a step by their names."""
+
+    def register(method: Method) -> Method:
+        setattr(method, ACTIONS, actions)
+        return method
+
+    return register
 
 
 class Engine(ABC, Generic[Observed]):
-    """One subject of the host. plan() is pure: it hands its desired state and the observed one to a pure function."""
+    """One subject of the host. plan() is pure: it hands its desired state and the observed one to a pure function.
+
+    performers: the name of the method that performs a step, by the step's action.
+    """
+
+    performers: ClassVar[Mapping[str, str]] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        members = [(name, member) for base in reversed(cls.__mro__) for name, member in vars(base).items()]
+        cls.performers = {action: name for name, member in members for action in getattr(member, ACTIONS, ())}
 
     @abstractmethod
     def observe(self) -> Observed:
@@ -27,9 +51,13 @@ class Engine(ABC, Generic[Observed]):
     def plan(self, observed: Observed) -> Plan:
         """What has to be done, as data."""
 
-    @abstractmethod
+    def begin(self, action: str) -> None:
+        """A step of this action begins, so what was observed before it is not so any more."""
+
     def perform(self, step: Step) -> None:
-        """Do one step, whole or not at all; OversshError says why not."""
+        """Do one step by the method registered for it, whole or not at all; OversshError says why not."""
+        self.begin(step.action)
+        getattr(self, self.performers[step.action])(**step.args)
 
     @abstractmethod
     def result(self, observed: Observed) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from .errors import OversshError
 class Step:
     """One change of the host.
 
-    action: the name that the engine's perform() knows it by.
-    args: what perform() needs, plain data.
+    action: the name that a method of the engine is registered for, see performs.
+    args: what that method takes, by name; plain data.
     label: the step in words, for the operator ("set the MTU of tun1001 to 1500").
     inverse: the step that takes it back; None where there is nothing to take back.
     """

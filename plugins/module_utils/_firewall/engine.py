@@ -4,16 +4,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from .._checkpoint import checkpoint
 from .._core.command import CommandError, Runner
-from .._core.engine import Engine
+from .._core.engine import Engine, performs
 from .._core.errors import OversshError
 from .._core.files import (
     Lock,
@@ -23,7 +24,7 @@ from .._core.files import (
     remove_empty_folder,
     write_text,
 )
-from .._core.plan import Plan, Step
+from .._core.plan import Plan
 from .._core.program import install, installed
 from .._linux import proc
 from .._linux.ssh_session import Session, session
@@ -41,9 +42,10 @@ from .._nftables.rules_file import FOLDER, RULES_FILE, read_lines
 from .._nftables.ruleset import ChainKey, Ruleset, name_of
 from .._watcher import unit as watcher_unit
 from .._watcher.rules import left_alone
+from .._watcher.unit import WatcherSteps
 from . import firewalld as firewall_firewalld
 from . import rollback_script, saved
-from .firewalld_plan import FILES, LEFT
+from .firewalld_plan import FILES, LEFT, Call
 from .persistence import LOCK, PROGRAM_FOLDER, SCRIPT_FILE, UNITS
 from .plan import (
     Command,
@@ -56,6 +58,7 @@ from .plan import (
 )
 
 Options = Mapping[str, Any]
+Phase = Literal["apply", "stage", "commit"]
 # Seconds that a change gets until it is kept, once somebody has confirmed it, and how many are enough.
 COMMITTING, ENOUGH = 120, 45
 
@@ -108,14 +111,14 @@ def _echoed(echo: str) -> list[tuple[ChainKey, int]]:
     return added
 
 
-class NftEngine(Engine[Firewall]):
+class NftEngine(WatcherSteps, Engine[Firewall]):
     """Accept rules of ours in the host's own chains."""
 
     def __init__(
         self,
         wish: Wish,
         run: Runner,
-        phase: str = "apply",
+        phase: Phase = "apply",
         rollback_timeout: int = 60,
         task: Options | None = None,
     ) -> None:
@@ -209,42 +212,89 @@ class NftEngine(Engine[Firewall]):
             self._decided = (observed, decide(self._wish, observed))
         return self._decided[1]
 
-    def perform(self, step: Step) -> None:
-        """One transaction of nft, or one change of firewalld, our files or units."""
+    def begin(self, action: str) -> None:
+        """See Engine."""
         self._found = None
-        args = step.args
-        if step.action in {"change", "firewalld"}:
+
+    @performs("change")
+    def _change(self, commands: Sequence[Command], fingerprint: str) -> None:
+        """One transaction of nft."""
+        with self._checkpointed(kept=False):
             try:
-                self._create_checkpoint(step)
-                self._change_running(step)
-                if self._created:
-                    checkpoint.changed(self._checkpoint_name)
-            except OversshError:
-                self._discard()
-                raise
-        elif step.action == "take_back":
+                self._added = self._nft.apply(commands)
+            except CommandError as error:
+                found = self._nft.ruleset()
+                if found.fingerprint == fingerprint:
+                    raise OversshError(_refusal(error, commands)) from error
+                self._change_again(found)
+
+    @performs("firewalld")
+    def _change_firewalld(self, calls: Sequence[Call], back: Sequence[Call], kept: bool) -> None:
+        with self._checkpointed(kept):
+            firewall_firewalld.call(self._run, calls, back)
+
+    @performs("take_back")
+    def _take_back(self, chains: Sequence[Command], commands: Sequence[Command]) -> None:
+        """What came goes by the handles that nft gave it."""
+        self._discard()
+        back = self._back or {"chains": chains, "commands": commands}
+        deletions = [{"delete": {"rule": address(key, handle)}} for key, handle in self._added]
+        self._nft.apply([*deletions, *back["chains"], *back["commands"]])
+
+    @performs("firewalld_back")
+    def _take_firewalld_back(self, calls: Sequence[Call]) -> None:
+        self._discard()
+        firewall_firewalld.call(self._run, calls)
+
+    @performs("write")
+    def _write(self, path: str, text: str) -> None:
+        write_text(path, text)
+
+    @performs("remove")
+    def _remove(self, path: str) -> None:
+        remove(path)
+        remove_empty_folder(FOLDER)
+        remove_empty_folder(FOLDER.rpartition("/")[0])
+
+    @performs("program")
+    def _write_program(self, files: Mapping[str, str]) -> None:
+        install(PROGRAM_FOLDER, files)
+
+    @performs("write_unit")
+    def _write_unit(self, unit: str, text: str) -> None:
+        self._systemd.write(unit, text)
+
+    @performs("delete_unit")
+    def _delete_unit(self, unit: str) -> None:
+        self._systemd.delete(unit)
+
+    @performs("enable")
+    def _enable(self, unit: str) -> None:
+        self._systemd.enable(unit)
+
+    @performs("disable")
+    def _disable(self, unit: str) -> None:
+        self._systemd.disable(unit)
+
+    @performs("start")
+    def _start(self, unit: str) -> None:
+        self._systemd.start(unit)
+
+    @performs("stop")
+    def _stop(self, unit: str) -> None:
+        self._systemd.stop(unit)
+
+    @contextlib.contextmanager
+    def _checkpointed(self, kept: bool) -> Iterator[None]:
+        """A change of the firewall within; kept: it is not about what the firewall runs."""
+        try:
+            self._create_checkpoint(kept)
+            yield
+            if self._created:
+                checkpoint.changed(self._checkpoint_name)
+        except OversshError:
             self._discard()
-            back = self._back or args
-            deletions = [{"delete": {"rule": address(key, handle)}} for key, handle in self._added]
-            self._nft.apply([*deletions, *back["chains"], *back["commands"]])
-        elif step.action == "firewalld_back":
-            self._discard()
-            firewall_firewalld.perform(self._run, step)
-        elif step.action in {"write", "remove", "program"}:
-            _perform_files(step)
-        elif step.action.startswith("watch_"):
-            watcher_unit.perform(self._systemd, step)
-        elif step.action == "write_unit":
-            self._systemd.write(args["unit"], args["text"])
-        elif step.action == "delete_unit":
-            self._systemd.delete(args["unit"])
-        else:
-            {
-                "enable": self._systemd.enable,
-                "disable": self._systemd.disable,
-                "start": self._systemd.start,
-                "stop": self._systemd.stop,
-            }[step.action](args["unit"])
+            raise
 
     def settle(self) -> None:
         """A change that was staged before is confirmed by this run having come here, and having kept it."""
@@ -254,11 +304,10 @@ class NftEngine(Engine[Firewall]):
                 # What others removed meanwhile was left alone until now.
                 self._run(["sh", SCRIPT_FILE], check=False)
 
-    def _create_checkpoint(self, step: Step) -> None:
+    def _create_checkpoint(self, kept: bool) -> None:
         if self._decided is None:
             return
         observed, decision = self._decided
-        kept = step.action == "firewalld" and step not in decision.firewalld.running
         if self._phase == "commit" and not kept and checkpoint.find(self._checkpoint_name) is None:
             raise OversshError("the change was rolled back meanwhile; run again")
         if self._phase == "stage" and not kept and not self._created and self._to_prove(decision):
@@ -274,20 +323,6 @@ class NftEngine(Engine[Firewall]):
             checkpoint.discard(self._systemd, self._checkpoint_name)
             self._created = False
 
-    def _change_running(self, step: Step) -> None:
-        """What is not kept for the next boot."""
-        if step.action == "firewalld":
-            firewall_firewalld.perform(self._run, step)
-            return
-        commands = step.args["commands"]
-        try:
-            self._added = self._nft.apply(commands)
-        except CommandError as error:
-            found = self._nft.ruleset()
-            if found.fingerprint == step.args["fingerprint"]:
-                raise OversshError(_refusal(error, commands)) from error
-            self._change_again(found)
-
     def _change_again(self, found: Ruleset) -> None:
         """Another program changed the ruleset meanwhile, so everything is worked out once more, its undoing too."""
         if self._decided is None:
@@ -296,11 +331,11 @@ class NftEngine(Engine[Firewall]):
         self._discard()
         proved = self._to_prove(self._decided[1])
         decision = self._decide(replace(self._decided[0], ruleset=found, written=written))
-        if self._phase == "try" and self._to_prove(decision) and not proved:
+        if self._phase == "stage" and self._to_prove(decision) and not proved:
             raise OversshError("another program has changed this host's ruleset meanwhile; run again when it is done")
         steps = rule_steps(decision, found)
         for step in steps:
-            self._create_checkpoint(step)
+            self._create_checkpoint(kept=False)
             self._back = None if step.inverse is None else step.inverse.args
             try:
                 self._added = self._nft.apply(step.args["commands"])
@@ -359,19 +394,6 @@ def _said(options: Any) -> Any:
     if isinstance(options, Mapping):
         return {name: _said(value) for name, value in options.items() if value is not None}
     return [_said(value) for value in options] if isinstance(options, list) else options
-
-
-def _perform_files(step: Step) -> None:
-    """Write or remove one of our files, or all of the watcher's program."""
-    args = step.args
-    if step.action == "write":
-        write_text(args["path"], args["text"])
-    elif step.action == "remove":
-        remove(args["path"])
-        remove_empty_folder(FOLDER)
-        remove_empty_folder(FOLDER.rpartition("/")[0])
-    else:
-        install(PROGRAM_FOLDER, args["files"])
 
 
 def told_lost(lost: docker_chains.Lost) -> dict[str, Any]:

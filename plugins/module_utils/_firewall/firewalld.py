@@ -5,15 +5,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from .._core.command import CommandError, Runner, checked
 from .._core.errors import OversshError
 from .._core.files import remove
-from .._core.plan import Step
 from .._nftables.firewalld import POLICY, ZONE, Firewalld, Listing, Zone, differences, read_listing, zone_from
-from .firewalld_plan import LEFT, PERMANENT, UNMAKE
+from .firewalld_plan import LEFT, PERMANENT, UNMAKE, Call
 
 ZONES, POLICIES = "--list-all-zones", "--list-all-policies"
 # firewall-cmd's status where firewalld does not run.
@@ -53,18 +52,18 @@ def _ours(listings: Mapping[str, Listing]) -> Zone | None:
     return None if zone is None or policy is None else zone_from(zone, policy)
 
 
-def perform(run: Runner, step: Step) -> None:
-    """The calls of a step; where one fails those before it are taken back."""
-    for call in step.args["calls"]:
-        argv = ["firewall-cmd", *call]
+def call(run: Runner, calls: Sequence[Call], back: Sequence[Call] = ()) -> None:
+    """Have firewalld do all of this; where one call fails, back takes away what those before it did."""
+    for each in calls:
+        argv = ["firewall-cmd", *each]
         answer = run(argv, check=False)
         try:
             checked(answer, argv, check=answer.rc != NAME_CONFLICT)
         except CommandError:
-            for back in step.inverse.args["calls"] if step.inverse is not None else ():
-                run(["firewall-cmd", *back], check=False)
+            for words in back:
+                run(["firewall-cmd", *words], check=False)
             raise
-    if UNMAKE[0] in step.args["calls"]:
+    if UNMAKE[0] in calls:
         for path in LEFT:
             remove(path)
 

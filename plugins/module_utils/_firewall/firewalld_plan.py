@@ -59,7 +59,7 @@ def calls(found: Firewalld, wanted: Zone | None, session: Session | None) -> Cal
                 "firewall-cmd --reload, then run again"
             )
         made = MAKE if found.permanent is None else ()
-        running.append(_step(f"make firewalld's zone {ZONE}", (*made, RELOAD), UNMAKE if made else ()))
+        running.append(_step(f"make firewalld's zone {ZONE}", (*made, RELOAD), UNMAKE if made else (), kept=False))
         before = found.permanent or Zone()
     running += _change("in firewalld, for now:", (), before, wanted, found.zones)
     kept = _change("in firewalld, kept:", (PERMANENT,), found.permanent or Zone(), wanted, found.kept_zones)
@@ -71,7 +71,7 @@ def _gone(found: Firewalld) -> Calls:
     if found.permanent is None:
         return Calls(running)
     back = (*MAKE, *_calls((PERMANENT,), Zone(), found.permanent, {}))
-    return Calls(running, (_step(f"remove firewalld's zone {ZONE}", UNMAKE, back),))
+    return Calls(running, (_step(f"remove firewalld's zone {ZONE}", UNMAKE, back, kept=True),))
 
 
 def _refuse_interfaces(found: Firewalld, wanted: Zone, session: Session | None) -> None:
@@ -99,7 +99,7 @@ def _change(label: str, mode: Call, before: Zone, after: Zone, zones: Mapping[st
     back = list(_calls(mode, after, before, {}))
     for name in sorted((after.interfaces - before.interfaces) & set(zones)):
         back.append((*mode, f"--zone={zones[name]}", f"--add-interface={name}"))
-    return [_step(f"{label} {', '.join(words)}", _calls(mode, before, after, zones), back)]
+    return [_step(f"{label} {', '.join(words)}", _calls(mode, before, after, zones), back, kept=PERMANENT in mode)]
 
 
 def _calls(mode: Call, before: Zone, after: Zone, zones: Mapping[str, str]) -> tuple[Call, ...]:
@@ -120,9 +120,10 @@ def _calls(mode: Call, before: Zone, after: Zone, zones: Mapping[str, str]) -> t
     )
 
 
-def _step(label: str, forth: Sequence[Call], back: Sequence[Call]) -> Step:
+def _step(label: str, forth: Sequence[Call], back: Sequence[Call], kept: bool) -> Step:
+    """kept: whether it is about what firewalld keeps, and not about what it runs."""
     inverse = Step("firewalld_back", f"take back: {label}", {"calls": back})
-    return Step("firewalld", label, {"calls": forth}, inverse)
+    return Step("firewalld", label, {"calls": forth, "back": back, "kept": kept}, inverse)
 
 
 def rollback_commands(steps: Sequence[Step]) -> str:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._core.command import Runner
-from .._core.engine import Engine
+from .._core.engine import Engine, performs
 from .._core.errors import OversshError
-from .._core.plan import Plan, Step
+from .._core.plan import Plan
 from .._core.wait import WaitError, wait_until
 from .._docker.client import NOT_FOUND, Docker, DockerError, data_path_address
 from .._linux.devices import Route, read_devices, read_routes, smallest_mtu
@@ -103,16 +103,16 @@ class Overlay(Engine[Observed]):
         """See plan_network."""
         return plan_network(self.desired, observed)
 
-    def perform(self, step: Step) -> None:
-        """Ask the engine; it makes a network whole, or refuses."""
-        if step.action == "create":
-            self._docker.post("/networks/create", step.args["body"])
-            if self.desired.ingress:
-                tell(self._docker)
-        elif step.action == "remove":
-            self._remove(step.args["name"], step.args["network_id"])
-        else:
+    @performs("create")
+    def _create(self, body: Mapping[str, Any]) -> None:
+        """Docker makes a network whole, or refuses."""
+        self._docker.post("/networks/create", dict(body))
+        if self.desired.ingress:
             tell(self._docker)
+
+    @performs("spread")
+    def _spread(self) -> None:
+        tell(self._docker)
 
     def wait(self) -> None:
         """The engine says "created" before the swarm has found a subnet for it, and never says if it finds none."""
@@ -194,6 +194,7 @@ class Overlay(Engine[Observed]):
         found = self._mine([network_of(found) for found in self._docker.networks()])
         return found if found and found.allocated else None
 
+    @performs("remove")
     def _remove(self, name: str, network_id: str | None) -> None:
         """Wait for those who use it, and then for the copy that this engine keeps while a container of its own ends.
 

@@ -200,7 +200,7 @@ def _create(wanted: OverlayNetwork) -> Step:
     return Step(
         "create",
         f"make the overlay network {name} on {subnet}",
-        {"name": name, "body": _body(wanted)},
+        {"body": _body(wanted)},
         Step("remove", f"remove the overlay network {name} again", {"name": name, "network_id": None}),
     )
 
@@ -213,7 +213,7 @@ def _remove(found: OverlayNetwork) -> Step:
         "remove",
         f"remove the overlay network {found.name}",
         {"name": found.name, "network_id": found.network_id},
-        Step("create", f"make the overlay network {found.name} again", {"name": found.name, "body": body}),
+        Step("create", f"make the overlay network {found.name} again", {"body": body}),
     )
 
 

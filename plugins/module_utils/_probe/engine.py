@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .._core.engine import Engine
+from .._core.engine import Engine, performs
 from .._core.errors import OversshError
 from .._core.files import read_text, remove, remove_empty_folder, write_text
 from .._core.plan import Plan, Step
@@ -193,21 +193,27 @@ class ProbeEngine(Engine[Observed]):
         """See plan_probe."""
         return plan_probe(self._desired, observed, self._agent)
 
-    def perform(self, step: Step) -> None:
-        """One step, told to Docker or to the file system."""
-        actions: dict[str, Callable[[], None]] = {
-            "write_agent": lambda: write_text(AGENT, self._agent),
-            "remove_agent": _remove_agent,
-            "make_image": self._make_image,
-            "remove_image": lambda: self._docker.remove_image(f"{IMAGE}:{TAG}", force=True),
-            "start_container": self._start_container,
-            "remove_container": lambda: self._docker.remove_container(self._desired.name, force=True, v=True),
-        }
-        actions[step.action]()
+    @performs("write_agent")
+    def _write_agent(self) -> None:
+        write_text(AGENT, self._agent)
 
+    @performs("remove_agent")
+    def _remove_agent(self) -> None:
+        _remove_agent()
+
+    @performs("remove_image")
+    def _remove_image(self) -> None:
+        self._docker.remove_image(f"{IMAGE}:{TAG}", force=True)
+
+    @performs("remove_container")
+    def _remove_container(self) -> None:
+        self._docker.remove_container(self._desired.name, force=True, v=True)
+
+    @performs("make_image")
     def _make_image(self) -> None:
         self._docker.import_image_from_data(empty_image(userland()[0]), repository=IMAGE, tag=TAG)
 
+    @performs("start_container")
     def _start_container(self) -> None:
         _links, folders = userland()
         folders += python_folders((sys.prefix, sys.base_prefix), folders)

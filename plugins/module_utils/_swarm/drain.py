@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._core.engine import Engine
+from .._core.engine import Engine, performs
 from .._core.errors import OversshError
 from .._core.plan import Plan, Step
 from .._core.wait import WaitError, wait_until
@@ -53,11 +53,10 @@ class SwarmDrain(Engine[ObservedEntries]):
         """See plan_drain."""
         return plan_drain(self._node, observed)
 
-    def perform(self, step: Step) -> None:
-        """One entry."""
-        node = self._docker.inspect_node(step.args["node_id"])
-        spec = {**node["Spec"], "Availability": step.args["availability"]}
-        self._docker.update_node(step.args["node_id"], node["Version"]["Index"], spec)
+    @performs("set_availability")
+    def _set_availability(self, node_id: str, availability: str) -> None:
+        node = self._docker.inspect_node(node_id)
+        self._docker.update_node(node_id, node["Version"]["Index"], {**node["Spec"], "Availability": availability})
 
     def wait(self) -> None:
         """Until no task of a service runs there any more."""

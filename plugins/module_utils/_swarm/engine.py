@@ -7,14 +7,13 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from .._core.command import Runner
-from .._core.engine import Engine
+from .._core.engine import Engine, performs
 from .._core.errors import OversshError
-from .._core.plan import Plan, Step
+from .._core.plan import Plan
 from .._core.wait import WaitError, wait_until
 from .._docker import gossip
 from .._docker.client import NOT_FOUND, Docker, DockerError, patiently, stuck_manager
@@ -91,25 +90,17 @@ class SwarmNode(Engine[Observed]):
             )
         return plan
 
-    def perform(self, step: Step) -> None:
-        """One change; the engine itself keeps no half of an init or a join that it refused."""
-        args = step.args
-        actions: dict[str, Callable[[], None]] = {
-            "init": self._init,
-            "join": self._join,
-            "demote": self._demote,
-            "promote": lambda: _impossible(f"run 'docker node promote {args['node_id']}' on another manager"),
-            "set_availability": lambda: self._update_self("Availability", args["availability"]),
-            "leave": lambda: self._leave(args["force"], args["comes_back"]),
-            "leave_again": self._leave_again,
-            "go_back": lambda: _impossible("Docker keeps nothing of a swarm that it has left"),
-            "make_bridge": self._make_bridge,
-            "remove_bridge": self._remove_bridge,
-        }
-        actions[step.action]()
-        if step.action in ("init", "join"):
-            # It is a new node from now on, which nobody can have listed before.
-            self._entered, self._desired = True, replace(self._desired, members={})
+    @performs("promote")
+    def _promote(self, node_id: str) -> None:
+        raise OversshError(f"run 'docker node promote {node_id}' on another manager")
+
+    @performs("go_back")
+    def _go_back(self) -> None:
+        raise OversshError("Docker keeps nothing of a swarm that it has left")
+
+    @performs("set_availability")
+    def _set_availability(self, availability: str) -> None:
+        self._update_self("Availability", availability)
 
     def wait(self) -> None:
         """Active, and a manager reachable for the others; what was joined has to be the swarm that was meant."""
@@ -141,6 +132,7 @@ class SwarmNode(Engine[Observed]):
         found = self._look()
         return found if found.settled or forgotten(found, self._desired.members) else None
 
+    @performs("init")
     def _init(self) -> None:
         desired = self._desired
         self._require_addresses()
@@ -158,7 +150,9 @@ class SwarmNode(Engine[Observed]):
             body["DefaultAddrPool"] = list(desired.default_addr_pool or DEFAULT_POOL)
             body["SubnetSize"] = desired.subnet_size or DEFAULT_SUBNET_SIZE
         self._docker.post("/swarm/init", body)
+        self._has_entered()
 
+    @performs("join")
     def _join(self) -> None:
         self._require_addresses()
         self._require_free_gossip_port()
@@ -177,6 +171,11 @@ class SwarmNode(Engine[Observed]):
             if STILL_JOINING not in str(error):
                 raise OversshError(_join_trouble(manager, str(error))) from error
             self._finish_join(manager)
+        self._has_entered()
+
+    def _has_entered(self) -> None:
+        """It is a new node from now on, which nobody can have listed before."""
+        self._entered, self._desired = True, replace(self._desired, members={})
 
     def _finish_join(self, manager: str) -> None:
         """The engine gave up waiting for itself, but not joining: wait on, or call it off."""
@@ -191,6 +190,7 @@ class SwarmNode(Engine[Observed]):
             self._out(force=True)
             raise OversshError(f"{error}{words}; it was called off") from error
 
+    @performs("leave")
     def _leave(self, force: bool, comes_back: bool) -> None:
         if comes_back:
             self._require_addresses()
@@ -237,6 +237,7 @@ class SwarmNode(Engine[Observed]):
             return False
         return True
 
+    @performs("demote")
     def _demote(self) -> None:
         try:
             self._update_self("Role", "worker")
@@ -245,6 +246,7 @@ class SwarmNode(Engine[Observed]):
             if not (self._desired.force and self._desired.state == "left"):
                 raise
 
+    @performs("leave_again")
     def _leave_again(self) -> None:
         """Out of a swarm that this run brought the node into, with nothing of it left."""
         found = observe_node(self._docker, self._run)
@@ -253,12 +255,14 @@ class SwarmNode(Engine[Observed]):
         self._out(force=self._desired.founds)
         self._let_go_of_gossip(found.node_address)
 
+    @performs("make_bridge")
     def _make_bridge(self) -> None:
         """The bridge as the engine itself would make it, with a label that tells whose it is when the node leaves."""
         subnet = self._desired.bridge_subnet
         ipam = {"Driver": "default", "Config": [{"Subnet": subnet}]} if subnet else None
         self._docker.create_network(BRIDGE, driver="bridge", options=BRIDGE_OPTIONS, labels=BRIDGE_LABELS, ipam=ipam)
 
+    @performs("remove_bridge")
     def _remove_bridge(self) -> None:
         """Once the swarm's own sandbox has let go of it; a container of the host that stays on it keeps it."""
         if self._bridge_is_removed() or observe_node(self._docker, self._run).bridge_used:
@@ -490,7 +494,3 @@ def _join_trouble(manager: str, words: str) -> str:
         if known in words:
             return f"{meaning} (at {manager} Docker says: {words})"
     return f"at {manager} Docker says: {words}"
-
-
-def _impossible(what: str) -> None:
-    raise OversshError(what)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .._core.engine import Engine
+from .._core.engine import Engine, performs
 from .._core.errors import OversshError
 from .._core.plan import Plan, Step
 from .._core.wait import WaitError, wait_until
@@ -46,8 +46,8 @@ def plan_removal(node: str, force: bool, observed: ObservedEntries) -> Plan:
         named = f"{found.hostname} ({found.node_id})"
         if found.node_id == observed.own_id:
             raise OversshError(f"{named} is the node this runs on; have it leave with state: left instead")
-        args = {"node_id": found.node_id, "named": named, "force": force}
-        lost = Step("restore", f"put the entry of {named} back", args)
+        args = {"node_id": found.node_id, "named": named}
+        lost = Step("restore", f"put the entry of {named} back")
         if found.role == "manager":
             back = Step("set_role", f"make {named} a manager again", {**args, "role": "manager"})
             steps.append(Step("set_role", f"make the manager {named} a worker", {**args, "role": "worker"}, back))
@@ -73,24 +73,18 @@ class SwarmEntry(Engine[ObservedEntries]):
         """See plan_removal."""
         return plan_removal(self._node, self._force, observed)
 
-    def perform(self, step: Step) -> None:
-        """One entry, one change."""
-        args = step.args
-        if step.action == "restore":
-            raise OversshError("it comes back only when the node joins again")
-        if not args["force"]:
-            self._await_down(args["node_id"], args["named"])
-        if step.action == "set_role":
-            self._set_role(args["node_id"], args["role"])
-        else:
-            self._remove(args["node_id"])
+    @performs("restore")
+    def _restore(self) -> None:
+        raise OversshError("it comes back only when the node joins again")
 
     def result(self, observed: ObservedEntries) -> dict[str, Any]:
         """What is left under that name."""
         return {"node": self._node, "entries": [one.node_id for one in observed.entries]}
 
     def _await_down(self, node_id: str, named: str) -> None:
-        """A node that has just left counts as ready for some seconds."""
+        """A node that has just left counts as ready for some seconds; with force nobody waits for that."""
+        if self._force:
+            return
         try:
             wait_until(lambda: self._is_down(node_id), self._timeout, f"the end of {named}")
         except WaitError as error:
@@ -107,7 +101,9 @@ class SwarmEntry(Engine[ObservedEntries]):
                 return True
             raise
 
-    def _set_role(self, node_id: str, role: str) -> None:
+    @performs("set_role")
+    def _set_role(self, node_id: str, named: str, role: str) -> None:
+        self._await_down(node_id, named)
         node = self._docker.inspect_node(node_id)
         self._docker.update_node(node_id, node["Version"]["Index"], {**node["Spec"], "Role": role})
         if role == "worker":
@@ -117,7 +113,9 @@ class SwarmEntry(Engine[ObservedEntries]):
                 "the managers' agreement without it",
             )
 
-    def _remove(self, node_id: str) -> None:
+    @performs("remove")
+    def _remove(self, node_id: str, named: str) -> None:
+        self._await_down(node_id, named)
         try:
             self._docker.remove_node(node_id, force=self._force)
         except DockerError as error:

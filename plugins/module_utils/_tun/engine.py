@@ -9,10 +9,10 @@ import errno
 import grp
 import os
 import pwd
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from .._core.engine import Engine
+from .._core.engine import Engine, performs
 from .._core.errors import OversshError
 from .._core.files import Lock, lock_folder, read_text, write_or_remove
 from .._core.plan import Plan, Step
@@ -20,9 +20,9 @@ from .._core.several import Several
 from .._linux import tun_ioctl
 from .._linux.systemd import UNIT_FOLDER, Systemd
 from .._watcher import unit as watcher_unit
-from .._watcher.unit import Watch
+from .._watcher.unit import Watch, WatcherSteps
 from . import routing
-from .managers import MANAGERS, Manager, Managers
+from .managers import MANAGERS, Managers
 from .model import Address, Desired, Device, Observed, Route, device_result, plan_tun, steps_to
 from .observe import netlink, read_named, sys_path
 from .unit import unit_name, unit_text
@@ -78,101 +78,133 @@ class TunEngine(Engine[Observed]):
         device = device_result(observed.device) if observed.device else None
         return {"device": device, "unit": self._unit if observed.unit.text is not None else None}
 
-    def perform(self, step: Step) -> None:
-        """One step."""
+    def begin(self, action: str) -> None:
+        """What others are told of a device they hear before anything of it changes."""
         self._found = None
-        kind, _underline, what = step.action.partition("_")
-        if what == "network":
-            self._on_network(MANAGERS[step.args["manager"]], step.args["text"])
-            return
-        self._managers.tell()
-        if what == "unit":
-            self._on_unit(kind, step)
-        elif what == "device":
-            self._on_device(kind, step)
-        elif what in ("address", "route"):
-            self._on_list(kind, what, step.args[what])
-        elif step.action == "clear_offload":
-            tun_ioctl.clear_offload(self._desired.name)
-        else:
-            self._set(what, step.args["value"])
+        if action != "write_network":
+            self._managers.tell()
 
     def wait(self) -> None:
         """See Managers; where there was no other step."""
         self._managers.tell()
 
-    def _on_network(self, manager: Manager, text: str | None) -> None:
-        write_or_remove(manager.path(self._desired.name), text)
+    @performs("write_network")
+    def _write_network(self, manager: str, text: str | None) -> None:
+        told = MANAGERS[manager]
+        write_or_remove(told.path(self._desired.name), text)
         if text is not None:
-            self._managers.written(manager, self._desired.name)
+            self._managers.written(told, self._desired.name)
 
-    def _on_unit(self, kind: str, step: Step) -> None:
-        actions: dict[str, Callable[[], None]] = {
-            "write": lambda: self._systemd.write(self._unit, step.args["text"]),
-            "delete": lambda: self._systemd.delete(self._unit),
-            "enable": lambda: self._systemd.enable(self._unit),
-            "disable": lambda: self._systemd.disable(self._unit),
-            "restart": lambda: self._systemd.restart(self._unit),
-            "stop": lambda: self._systemd.stop(self._unit),
-        }
-        actions[kind]()
+    @performs("write_unit")
+    def _write_unit(self, text: str) -> None:
+        self._systemd.write(self._unit, text)
 
-    def _on_device(self, kind: str, step: Step) -> None:
-        if kind == "create":
-            owner, group = _uid(step.args["owner"]), _gid(step.args["group"])
-            tun_ioctl.create(self._desired.name, owner, group, step.args["multi_queue"])
-        elif kind == "restore":
-            self._restore(step.args["device"])
-        else:
-            with netlink() as kernel:
-                kernel.link("del", index=self._index(kernel))
-                routing.set_incoming_table(kernel, self._desired.name, None)
+    @performs("delete_unit")
+    def _delete_unit(self) -> None:
+        self._systemd.delete(self._unit)
 
-    def _restore(self, device: Device) -> None:
+    @performs("enable_unit")
+    def _enable_unit(self) -> None:
+        self._systemd.enable(self._unit)
+
+    @performs("disable_unit")
+    def _disable_unit(self) -> None:
+        self._systemd.disable(self._unit)
+
+    @performs("restart_unit")
+    def _restart_unit(self) -> None:
+        self._systemd.restart(self._unit)
+
+    @performs("stop_unit")
+    def _stop_unit(self) -> None:
+        self._systemd.stop(self._unit)
+
+    @performs("create_device")
+    def _create_device(self, owner: str | None, group: str | None, multi_queue: bool) -> None:
+        tun_ioctl.create(self._desired.name, _uid(owner), _gid(group), multi_queue)
+
+    @performs("restore_device")
+    def _restore_device(self, device: Device) -> None:
         if not (device.ours and device.is_tun):
             raise OversshError("only the program that made it can make it again")
         for step in steps_to(device):
             self.perform(step)
 
-    def _on_list(self, kind: str, what: str, item: Any) -> None:
-        """Add or remove an address or a route; what is already gone is fine, a route goes with its address."""
+    @performs("delete_device")
+    def _delete_device(self) -> None:
         with netlink() as kernel:
-            index = self._index(kernel)
-            try:
-                if what == "address":
-                    kernel.addr("add" if kind == "add" else "del", index=index, **_address_arguments(item))
-                elif kind == "add":
-                    kernel.route("replace", oif=index, **_route_arguments(item), **_route_origin(item))
-                else:
-                    kernel.route("del", oif=index, **_route_arguments(item), **ANY_ORIGIN)
-            except NetlinkError as error:
-                if kind == "add" or error.code not in (errno.ESRCH, errno.EADDRNOTAVAIL):
-                    raise
+            kernel.link("del", index=self._index(kernel))
+            routing.set_incoming_table(kernel, self._desired.name, None)
 
-    def _set(self, what: str, value: Any) -> None:
-        name = self._desired.name
-        if what == "owner":
-            tun_ioctl.set_owner(name, _uid(value))
-        elif what == "group":
-            tun_ioctl.set_group(name, _gid(value))
-        elif what == "forwarding":
-            routing.set_forwarding(name, value)
-        elif what == "forwarding6":
-            routing.set_forwarding_6(name, value)
-        elif what == "failover":
-            routing.set_failover(name, value)
-        elif what == "incoming_table":
-            with netlink() as kernel:
-                routing.set_incoming_table(kernel, name, value)
-        else:
-            key, wanted = {
-                "alias": ("IFLA_IFALIAS", value),
-                "mtu": ("mtu", value),
-                "txqueuelen": ("txqlen", value),
-                "up": ("state", "up" if value else "down"),
-            }[what]
-            with netlink() as kernel:
-                kernel.link("set", index=self._index(kernel), **{key: wanted})
+    @performs("clear_offload")
+    def _clear_offload(self) -> None:
+        tun_ioctl.clear_offload(self._desired.name)
+
+    @performs("add_address")
+    def _add_address(self, address: Address) -> None:
+        with netlink() as kernel:
+            kernel.addr("add", index=self._index(kernel), **_address_arguments(address))
+
+    @performs("remove_address")
+    def _remove_address(self, address: Address) -> None:
+        with netlink() as kernel, _gone_is_fine():
+            kernel.addr("del", index=self._index(kernel), **_address_arguments(address))
+
+    @performs("add_route")
+    def _add_route(self, route: Route) -> None:
+        with netlink() as kernel:
+            kernel.route("replace", oif=self._index(kernel), **_route_arguments(route), **_route_origin(route))
+
+    @performs("remove_route")
+    def _remove_route(self, route: Route) -> None:
+        """It goes with its address."""
+        with netlink() as kernel, _gone_is_fine():
+            kernel.route("del", oif=self._index(kernel), **_route_arguments(route), **ANY_ORIGIN)
+
+    @performs("set_owner")
+    def _set_owner(self, value: str | None) -> None:
+        tun_ioctl.set_owner(self._desired.name, _uid(value))
+
+    @performs("set_group")
+    def _set_group(self, value: str | None) -> None:
+        tun_ioctl.set_group(self._desired.name, _gid(value))
+
+    @performs("set_forwarding")
+    def _set_forwarding(self, value: bool) -> None:
+        routing.set_forwarding(self._desired.name, value)
+
+    @performs("set_forwarding6")
+    def _set_forwarding_6(self, value: bool) -> None:
+        routing.set_forwarding_6(self._desired.name, value)
+
+    @performs("set_failover")
+    def _set_failover(self, value: bool) -> None:
+        routing.set_failover(self._desired.name, value)
+
+    @performs("set_incoming_table")
+    def _set_incoming_table(self, value: int | None) -> None:
+        with netlink() as kernel:
+            routing.set_incoming_table(kernel, self._desired.name, value)
+
+    @performs("set_alias")
+    def _set_alias(self, value: str) -> None:
+        self._set_link(IFLA_IFALIAS=value)
+
+    @performs("set_mtu")
+    def _set_mtu(self, value: int) -> None:
+        self._set_link(mtu=value)
+
+    @performs("set_txqueuelen")
+    def _set_txqueuelen(self, value: int) -> None:
+        self._set_link(txqlen=value)
+
+    @performs("set_up")
+    def _set_up(self, value: bool) -> None:
+        self._set_link(state="up" if value else "down")
+
+    def _set_link(self, **attributes: Any) -> None:
+        with netlink() as kernel:
+            kernel.link("set", index=self._index(kernel), **attributes)
 
     def _index(self, kernel: Any) -> int:
         found = kernel.link_lookup(ifname=self._desired.name)
@@ -197,7 +229,7 @@ class TunEngines(Several[Observed]):
         return {"devices": [{**each["device"], "unit": each["unit"]} for each in found if each["device"] is not None]}
 
 
-class Watched(Engine[tuple[Any, Watch]]):
+class Watched(WatcherSteps, Engine[tuple[Any, Watch]]):
     """Devices together with the watcher that puts back what others change of them.
 
     engine: of the devices; wanted: what is asked for of each, by name. The watcher does nothing while this changes the
@@ -232,8 +264,8 @@ class Watched(Engine[tuple[Any, Watch]]):
     def perform(self, step: Step) -> None:
         """One step."""
         self._lock = self._lock or lock_folder(UNIT_FOLDER)
-        if step.action.startswith("watch_"):
-            watcher_unit.perform(self._systemd, step)
+        if step.action in self.performers:
+            super().perform(step)
         else:
             self._engine.perform(step)
 
@@ -273,6 +305,16 @@ def stage(step: Step) -> int:
     Units come after all devices, so that systemd reads them once, and are started at the very end.
     """
     return STAGES.get(step.action, 0)
+
+
+@contextlib.contextmanager
+def _gone_is_fine() -> Iterator[None]:
+    """What is to be removed may be gone already."""
+    try:
+        yield
+    except NetlinkError as error:
+        if error.code not in (errno.ESRCH, errno.EADDRNOTAVAIL):
+            raise
 
 
 def _address_arguments(item: Address) -> dict[str, Any]:

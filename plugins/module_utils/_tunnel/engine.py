@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from .._core.command import Runner
-from .._core.engine import Engine
+from .._core.engine import Engine, performs
 from .._core.errors import OversshError
 from .._core.files import read_text, remove, remove_empty_folder, write_text
 from .._core.plan import Plan, Step
@@ -141,23 +141,29 @@ class SshTunnel(Engine[Observed]):
             state, observed = "started", replace(observed, refusals=0)
         return plan_link(self._desired.name, state, self._texts, observed)
 
-    def perform(self, step: Step) -> None:
-        """Do one step."""
+    def begin(self, action: str) -> None:
+        """See Engine."""
         self._found = None
-        if step.action == "file":
-            self._file(step.args["path"], step.args["text"])
-        elif step.action == "unit":
-            if step.args["text"] is None:
-                self._systemd.delete(self._unit)
-                forget(self._desired.name)
-            else:
-                self._systemd.write(self._unit, step.args["text"])
-        elif step.action == "start":
-            self._start()
+
+    @performs("unit")
+    def _write_unit(self, text: str | None) -> None:
+        if text is None:
+            self._systemd.delete(self._unit)
+            forget(self._desired.name)
         else:
-            {"stop": self._systemd.stop, "enable": self._systemd.enable, "disable": self._systemd.disable}[step.action](
-                self._unit
-            )
+            self._systemd.write(self._unit, text)
+
+    @performs("stop")
+    def _stop(self) -> None:
+        self._systemd.stop(self._unit)
+
+    @performs("enable")
+    def _enable(self) -> None:
+        self._systemd.enable(self._unit)
+
+    @performs("disable")
+    def _disable(self) -> None:
+        self._systemd.disable(self._unit)
 
     def result(self, observed: Observed) -> dict[str, Any]:
         """The link in figures."""
@@ -240,6 +246,7 @@ class SshTunnel(Engine[Observed]):
             carrier=has_carrier(link.device),
         )
 
+    @performs("file")
     def _file(self, path: str, text: str | None) -> None:
         if text is None:
             remove(path)
@@ -247,6 +254,7 @@ class SshTunnel(Engine[Observed]):
         else:
             write_text(path, text)
 
+    @performs("start")
     def _start(self) -> None:
         try:
             self._systemd.start(self._unit)

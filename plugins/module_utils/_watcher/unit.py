@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._core.engine import performs
 from .._core.files import read_text, remove_empty_folder
 from .._core.plan import Plan, Step
 from .._core.program import install, installed, name_of, program_files
@@ -160,27 +161,38 @@ def _program(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Step]:
         yield Step("watch_program", f"{'write' if new else 'remove'} {PROGRAM_FOLDER}", {"files": dict(new)}, back)
 
 
-def perform(systemd: Systemd, step: Step) -> None:
-    """One step of the plan."""
-    what = step.action.partition("_")[2]
-    if what == "program":
-        _write_program(step.args["files"])
-    elif what == "unit" and step.args["text"] is None:
-        systemd.delete(UNIT)
-    elif what == "unit":
-        systemd.write(UNIT, step.args["text"])
-    else:
-        {
-            "enable": systemd.enable,
-            "disable": systemd.disable,
-            "restart": systemd.restart,
-            "stop": systemd.stop,
-        }[what](UNIT)
+class WatcherSteps:
+    """What performs the steps of plan_watch, for engines that have it in theirs; they have a systemd."""
 
+    _systemd: Systemd
 
-def _write_program(files: Mapping[str, str]) -> None:
-    install(PROGRAM_FOLDER, files)
-    remove_empty_folder(os.path.dirname(PROGRAM_FOLDER))
+    @performs("watch_program")
+    def _watch_program(self, files: Mapping[str, str]) -> None:
+        install(PROGRAM_FOLDER, files)
+        remove_empty_folder(os.path.dirname(PROGRAM_FOLDER))
+
+    @performs("watch_unit")
+    def _watch_unit(self, text: str | None) -> None:
+        if text is None:
+            self._systemd.delete(UNIT)
+        else:
+            self._systemd.write(UNIT, text)
+
+    @performs("watch_enable")
+    def _watch_enable(self) -> None:
+        self._systemd.enable(UNIT)
+
+    @performs("watch_disable")
+    def _watch_disable(self) -> None:
+        self._systemd.disable(UNIT)
+
+    @performs("watch_restart")
+    def _watch_restart(self) -> None:
+        self._systemd.restart(UNIT)
+
+    @performs("watch_stop")
+    def _watch_stop(self) -> None:
+        self._systemd.stop(UNIT)
 
 
 def devices_left_alone() -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import Answer
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._core.plan import Step
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import firewalld, firewalld_plan
 from ansible_collections.overssh.swarm.plugins.module_utils._linux.ssh_session import Session
 from ansible_collections.overssh.swarm.plugins.module_utils._nftables import firewalld as firewalld_model
@@ -184,14 +183,8 @@ def test_calls_before_one_that_fails_are_taken_back():
         status = {"--a": 0, "--new": firewalld.NAME_CONFLICT, "--b": 112}.get(argv[1], 0)
         return Answer(status, "", "Error: INVALID_ZONE: overssh\n" if status else "")
 
-    step = Step(
-        "firewalld",
-        "do",
-        {"calls": (("--a",), ("--new",), ("--b",), ("--c",))},
-        Step("x", "y", {"calls": (("--un-a",),)}),
-    )
     with pytest.raises(OversshError, match="firewall-cmd --b: Error: INVALID_ZONE: overssh"):
-        firewalld.perform(run, step)
+        firewalld.call(run, (("--a",), ("--new",), ("--b",), ("--c",)), back=(("--un-a",),))
     assert asked == ["--a", "--new", "--b", "--un-a"]
 
 

@@ -1,0 +1,121 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whatever a plan says is to be done, some method of the engine is registered for, and takes what the step gives it."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import Engine
+from ansible_collections.overssh.swarm.plugins.module_utils._watcher.unit import WatcherSteps
+
+PLUGINS = Path(__file__).resolve().parents[3] / "plugins"
+PREFIX = "ansible_collections.overssh.swarm.plugins.module_utils"
+
+
+def engines() -> dict[str, list[type]]:
+    """The engines of each room."""
+    found: dict[str, list[type]] = {}
+    for path in sorted((PLUGINS / "module_utils").rglob("*.py")):
+        if "(Engine[" in path.read_text(encoding="utf-8").replace("WatcherSteps, Engine[", "(Engine["):
+            room = path.parent.name
+            module = importlib.import_module(f"{PREFIX}.{room}.{path.stem}")
+            own = [
+                each for each in vars(module).values() if inspect.isclass(each) and each.__module__ == module.__name__
+            ]
+            found.setdefault(room, []).extend(each for each in own if issubclass(each, Engine))
+    return found
+
+
+ROOMS = {room: found for room, found in engines().items() if room != "_core"}
+
+
+def steps(room: str) -> Iterator[tuple[str, set[str] | None, str]]:
+    """The steps that the files of a room make: action, the names of their args where they stand there, and where."""
+    for path in sorted((PLUGINS / "module_utils" / room).glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Step" and node.args:
+                action = node.args[0]
+                if isinstance(action, ast.Constant):
+                    yield str(action.value), _names(node), f"{path.name}:{node.lineno}"
+
+
+def _names(call: ast.Call) -> set[str] | None:
+    """None where the args are a name or hold one."""
+    given = call.args[2] if len(call.args) > 2 else None
+    given = next((keyword.value for keyword in call.keywords if keyword.arg == "args"), given)
+    if given is None:
+        return set()
+    if not isinstance(given, ast.Dict) or not all(isinstance(key, ast.Constant) for key in given.keys):
+        return None
+    return {str(key.value) for key in given.keys if isinstance(key, ast.Constant)}
+
+
+def methods(room: str) -> dict[str, list[inspect.Signature]]:
+    found: dict[str, list[inspect.Signature]] = {}
+    for engine in ROOMS[room]:
+        for action, name in engine.performers.items():  # type: ignore[attr-defined]
+            found.setdefault(action, []).append(inspect.signature(getattr(engine, name)))
+    return found
+
+
+def test_all_engines_are_met() -> None:
+    assert {"_firewall", "_tun", "_tunnel", "_swarm", "_overlay", "_probe", "_account", "_checkpoint"} <= set(ROOMS)
+    assert len(list(steps("_tun"))) > 10
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_step_has_a_method_that_takes_it(room: str) -> None:
+    known = methods(room)
+    for action, names, where in steps(room):
+        assert action in known, where
+        if names is not None:
+            wanted = [set(each.parameters) - {"self"} for each in known[action]]
+            assert names in wanted, f"{where}: {action} gives {sorted(names)}, and its method takes {wanted}"
+
+
+def words(room: str) -> tuple[set[str], list[str]]:
+    """What the files of a room may name an action by: their strings but those of performs, and patterns."""
+    said: set[str] = set()
+    patterns: list[str] = []
+    for path in (PLUGINS / "module_utils" / room).glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        registered = {
+            id(word)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "performs"
+            for word in node.args
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in registered:
+                said.add(node.value)
+            elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.JoinedStr):
+                parts = [
+                    re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".+"
+                    for part in node.args[0].values
+                ]
+                patterns.append("".join(parts))
+    return said, patterns
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_method_waits_for_a_step_that_no_plan_has(room: str) -> None:
+    said, patterns = words(room)
+    for action in set(methods(room)) - vars_of_watcher():
+        assert action in said or any(re.fullmatch(pattern, action) for pattern in patterns if pattern != ".+"), action
+
+
+def vars_of_watcher() -> set[str]:
+    """The steps that are not of the room itself."""
+    members = vars(WatcherSteps).values()
+    return {action for member in members for action in getattr(member, "_performed_actions", ())}
+
+
+def test_the_watchers_steps_have_their_methods() -> None:
+    assert {action for action, _names, _where in steps("_watcher")} == vars_of_watcher()
