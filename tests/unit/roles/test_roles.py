@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 from pathlib import Path
 
@@ -127,3 +128,18 @@ def test_the_page_of_settings_is_what_make_docs_writes():
 def test_the_readme_of_a_role_is_what_make_docs_writes(role):
     written = (PROJECT / "roles" / role / "README.md").read_text(encoding="utf-8")
     assert written == runpy.run_path(str(PROJECT / "docs" / "make_role_readmes.py"))["page"](role)
+
+
+def test_a_role_reads_of_another_only_what_that_one_hands_on():
+    """What the role preflight leaves is for all; other facts stand in the description of the role that leaves them."""
+    handed_on = {"preflight_plan", "preflight_found"}
+    for role in ROLES:
+        texts = load(PROJECT / "roles" / role / "meta" / "argument_specs.yml")["argument_specs"].values()
+        handed_on |= {fact for each in texts for fact in re.findall(r"the fact C\((\w+)\)", str(each["description"]))}
+    assert "swarm_underlay_mtu" in handed_on
+    for role in ROLES:
+        others = "|".join(sorted(set(ROLES) - {role}))
+        for path in (PROJECT / "roles" / role).rglob("*"):
+            if path.parent.name in {"tasks", "defaults", "vars", "templates"}:
+                text = re.sub(r"#.*|name: .*|overssh\.swarm\.\w+", "", path.read_text(encoding="utf-8"))
+                assert set(re.findall(rf"(?<![\w/.-])(?:{others})_\w+", text)) <= handed_on, path
