@@ -19,6 +19,8 @@ VXLAN_IDS = "com.docker.network.driver.overlay.vxlanid_list"
 AUTO = "auto"
 # What the overlay driver takes where a network names no MTU.
 DRIVER_MTU = 1500
+# Options of the driver that are said by an option of the module.
+OPTIONS_OF_THEIR_OWN = {MTU: "mtu", ENCRYPTED: "encrypted"}
 VXLAN_OVERHEAD = 50
 ESP_OVERHEAD = 26
 SMALLEST_MTU = 576
@@ -168,7 +170,7 @@ def desired_of(params: Mapping[str, Any]) -> Desired:
     if subnet and gateway:
         gateway = _gateway(gateway, ipaddress.IPv4Network(subnet))
     options = {key: str(value) for key, value in (params.get("options") or {}).items()}
-    for key, option in ((MTU, "mtu"), (ENCRYPTED, "encrypted")):
+    for key, option in OPTIONS_OF_THEIR_OWN.items():
         if key in options:
             raise OversshError(f"{key} among the options is said with the option {option}")
     return Desired(

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay.model import OPTIONS_OF_THEIR_OWN
 from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.lanes import AUTO, LANES_MAX
 
 PREFIX = "overssh_"
@@ -188,6 +189,16 @@ def labels(value: Any) -> dict[str, str]:
     return {str(key): str(item) for key, item in value.items()}
 
 
+def driver_options(value: Any) -> dict[str, str]:
+    """Options of Docker's overlay driver; text, as Docker takes them."""
+    if not isinstance(value, Mapping):
+        raise SettingError("a mapping of driver option to value")
+    for key, option in OPTIONS_OF_THEIR_OWN.items():
+        if key in value:
+            raise SettingError(f"a mapping of driver option to value without {key}, which is said by {option},")
+    return {str(key): str(item) for key, item in value.items()}
+
+
 def names(value: Any) -> list[str]:
     """Names of hosts, one or a list of them."""
     if isinstance(value, str) and not value.lstrip().startswith(("[", "- ")):
@@ -227,11 +238,18 @@ OVERLAY_OPTIONS = (
     Setting("name", None, text, "The network's name, as containers and services ask for it."),
     Setting("subnet", None, subnet, "Its addresses; they must overlap neither the underlay nor a route of any host."),
     Setting("gateway", "", lambda value: address(value) if value else "", "Its gateway; left out, Docker takes one."),
+    Setting(
+        "ip_range",
+        "",
+        lambda value: network(value) if value else "",
+        "The part of subnet that containers get their addresses from; left out, all of it.",
+    ),
     Setting("attachable", True, boolean, "Whether single containers may attach to it, and not services only."),
     Setting("internal", False, boolean, "Whether its containers are kept from everything outside of it."),
     Setting("encrypted", False, boolean, "Whether Docker encrypts its traffic once more, with IPsec."),
     Setting("mtu", "auto", mtu_or_auto, "The largest packet in bytes; auto is what fits through the underlay."),
     Setting("labels", {}, labels, "Labels for the network."),
+    Setting("options", {}, driver_options, "Further options of Docker's overlay driver."),
 )
 
 
@@ -258,7 +276,15 @@ def _overlay(item: Any) -> dict[str, Any]:
             raise SettingError(f"{error} as {option.name} of the network '{item.get('name')}'") from error
     if not NETWORK_NAME.match(found["name"]):
         raise SettingError(f"networks named with letters, digits, '_', '.' and '-', not '{found['name']}'")
+    if found["ip_range"] and not _within(found["ip_range"], found["subnet"]):
+        raise SettingError(
+            f"networks whose ip_range is within their subnet, and {found['ip_range']} is not within {found['subnet']}"
+        )
     return found
+
+
+def _within(part: str, whole: str) -> bool:
+    return ipaddress.IPv4Network(part).subnet_of(ipaddress.IPv4Network(whole))
 
 
 SETTINGS = (

@@ -9,6 +9,8 @@ import ipaddress
 from typing import Any
 
 import pytest
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay.model import desired_of
+from ansible_collections.overssh.swarm.plugins.modules.overlay_network import ONE
 from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet import plan as fleet_plan
 from hypothesis import given
 from hypothesis import strategies as st
@@ -372,6 +374,15 @@ def test_encrypted_networks_open_esp() -> None:
     assert "esp" in [rule["protocol"] for rule in plan["nodes"]["edge1"]["rules"]]
 
 
+def test_an_overlay_network_has_every_option_of_the_module() -> None:
+    """But those that are about all of them."""
+    listed = [{"name": "a", "subnet": "10.8.0.0/24", "ip_range": "10.8.0.128/25", "options": {"x": 4097}}]
+    (network,) = planned(three(overssh_overlays=listed))["settings"]["overlays"]
+    assert (network["ip_range"], network["options"]) == ("10.8.0.128/25", {"x": "4097"})
+    assert desired_of(network).ip_range == "10.8.0.128/25"
+    assert set(network) == {name for name in ONE if name != "ingress"} | {"name"}
+
+
 def test_a_node_keeps_the_address_it_holds_when_the_inventory_is_turned_round() -> None:
     held = {
         "edge1": host(devices=[device("tun1001", "overssh cloud1", "172.30.0.2", "172.30.0.1")]),
@@ -465,6 +476,23 @@ def test_the_founder_is_a_manager_that_has_the_swarm() -> None:
             "not 'mtuu'",
         ),
         (everywhere(overssh_overlays=[{"name": "a", "subnet": "10.8.0.0/24", "attachable": "x"}]), "as attachable of"),
+        (
+            everywhere(overssh_overlays=[{"name": "a", "subnet": "10.8.0.0/24", "ip_range": "10.9.0.0/25"}]),
+            "it takes networks whose ip_range is within their subnet, and 10.9.0.0/25 is not within 10.8.0.0/24.",
+        ),
+        (
+            everywhere(overssh_overlays=[{"name": "a", "subnet": "10.8.0.0/24", "ip_range": "10.8.0.0"}]),
+            "it takes an IPv4 network such as 172.30.0.0/16 as ip_range of the network 'a'.",
+        ),
+        (
+            everywhere(overssh_overlays=[{"name": "a", "subnet": "10.8.0.0/24", "options": {"encrypted": ""}}]),
+            "it takes a mapping of driver option to value without encrypted, which is said by encrypted, as options of "
+            "the network 'a'.",
+        ),
+        (
+            everywhere(overssh_overlays=[{"name": "a", "subnet": "10.8.0.0/24", "options": ["x"]}]),
+            "it takes a mapping of driver option to value as options of the network 'a'.",
+        ),
         ({"an edge": {}}, "an edge: an inventory name becomes the name of units"),
         ({"cloud1": {"overssh_manager": False}}, "no host of the group is a manager"),
     ],
