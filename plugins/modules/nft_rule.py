@@ -485,16 +485,16 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
 from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._firewall.engine import NftEngine, Phase
-from ansible_collections.overssh.swarm.plugins.module_utils._firewall.plan import ARGUMENTS, CONSTRAINTS, wish_from
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall.engine import NftRuleEngine, Phase
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall.plan import ARGUMENTS, CONSTRAINTS, desired_from
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, **CONSTRAINTS)
     phase: Phase = "apply" if module.check_mode else module.params["phase"]
     try:
-        engine = NftEngine(
-            wish_from(module.params), runner(module), phase, module.params["rollback_timeout"], module.params
+        engine = NftRuleEngine(
+            desired_from(module.params), runner(module), phase, module.params["rollback_timeout"], module.params
         )
         if not module.check_mode and phase != "commit" and module.params["confirm"] != "manual":
             engine.roll_back_left()

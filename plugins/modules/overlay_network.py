@@ -282,9 +282,9 @@ from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import 
 from ansible_collections.overssh.swarm.plugins.module_utils._core.several import checked
 from ansible_collections.overssh.swarm.plugins.module_utils._core.wait import WAIT_OPTIONS
 from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import connect
-from ansible_collections.overssh.swarm.plugins.module_utils._overlay.engine import Overlay
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay.engine import OverlayNetworkEngine
 from ansible_collections.overssh.swarm.plugins.module_utils._overlay.model import desired_of
-from ansible_collections.overssh.swarm.plugins.module_utils._overlay.several import Overlays
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay.several import OverlayNetworkEngines
 
 ONE: dict[str, dict[str, Any]] = {
     "ingress": {"type": "bool", "default": False},
@@ -336,10 +336,12 @@ def _engine(module: AnsibleModule, params: dict[str, Any]) -> Engine[Any]:
     desired = [desired_of(entry) for entry in ([params] if listed is None else entries)]
     docker = connect()
     engines = [
-        Overlay(docker, runner(module), one, params["wait_timeout"], params["wait"], rehearsal=module.check_mode)
+        OverlayNetworkEngine(
+            docker, runner(module), one, params["wait_timeout"], params["wait"], rehearsal=module.check_mode
+        )
         for one in desired
     ]
-    return engines[0] if listed is None else Overlays(engines)
+    return engines[0] if listed is None else OverlayNetworkEngines(engines)
 
 
 if __name__ == "__main__":

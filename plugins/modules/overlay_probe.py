@@ -143,7 +143,12 @@ from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import 
 from ansible_collections.overssh.swarm.plugins.module_utils._core.wait import WAIT_OPTIONS
 from ansible_collections.overssh.swarm.plugins.module_utils._docker import rules as docker_rules
 from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import connect
-from ansible_collections.overssh.swarm.plugins.module_utils._probe.engine import PEER, Desired, ProbeEngine, measure
+from ansible_collections.overssh.swarm.plugins.module_utils._probe.engine import (
+    PEER,
+    Desired,
+    OverlayProbeEngine,
+    measure,
+)
 
 
 def main() -> None:
@@ -175,7 +180,9 @@ def main() -> None:
                 module.exit_json(changed=False, steps=[], container=name, address="", **answer)
         wanted = Desired(name, options["network"] if present else None)
         timeout = options["wait_timeout"] if options["wait"] else None
-        engine = ProbeEngine(docker, wanted, timeout, answer, lambda: docker_rules.missing(runner(module), docker))
+        engine = OverlayProbeEngine(
+            docker, wanted, timeout, answer, lambda: docker_rules.missing(runner(module), docker)
+        )
     except OversshError as error:
         module.fail_json(msg=str(error))
     run(module, engine)

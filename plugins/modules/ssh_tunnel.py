@@ -429,8 +429,8 @@ from ansible_collections.overssh.swarm.plugins.module_utils._linux.systemd impor
 from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.engine import (
     Desired,
     Local,
-    SshTunnel,
-    SshTunnels,
+    SshTunnelEngine,
+    SshTunnelEngines,
     desired_of,
 )
 from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.info import found_names
@@ -508,7 +508,7 @@ def main() -> None:
     except OversshError as error:
         module.fail_json(msg=f"{error}.")
     name = module.params["name"]
-    run(module, SshTunnels(links, host) if name is None else SshTunnel(links[name], host, Systemd(host)))
+    run(module, SshTunnelEngines(links, host) if name is None else SshTunnelEngine(links[name], host, Systemd(host)))
 
 
 if __name__ == "__main__":

@@ -340,9 +340,9 @@ from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import 
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._core.wait import WAIT_OPTIONS
 from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import connect
-from ansible_collections.overssh.swarm.plugins.module_utils._swarm.drain import SwarmDrain
-from ansible_collections.overssh.swarm.plugins.module_utils._swarm.engine import SwarmNode
-from ansible_collections.overssh.swarm.plugins.module_utils._swarm.entry import SwarmEntry
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.drain import SwarmDrainEngine
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.engine import SwarmNodeEngine
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.entry import SwarmEntryEngine
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm.model import desired_of
 
 
@@ -388,10 +388,10 @@ def main() -> None:
 def _engine(module: AnsibleModule, params: dict[str, Any]) -> Engine[Any]:
     docker, wait, timeout = connect(params["wait_timeout"]), params["wait"], params["wait_timeout"]
     if params["state"] == "drained":
-        return SwarmDrain(docker, params["node"], timeout if wait else None)
+        return SwarmDrainEngine(docker, params["node"], timeout if wait else None)
     if params["state"] == "removed":
-        return SwarmEntry(docker, params["node"], params["force"], timeout if wait else 0)
-    return SwarmNode(docker, runner(module), desired_of(params), timeout, wait, needs_token=not module.check_mode)
+        return SwarmEntryEngine(docker, params["node"], params["force"], timeout if wait else 0)
+    return SwarmNodeEngine(docker, runner(module), desired_of(params), timeout, wait, needs_token=not module.check_mode)
 
 
 if __name__ == "__main__":

@@ -337,7 +337,11 @@ from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import 
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._core.several import checked, named_once
 from ansible_collections.overssh.swarm.plugins.module_utils._linux.systemd import Systemd
-from ansible_collections.overssh.swarm.plugins.module_utils._tun.engine import TunEngine, TunEngines, Watched
+from ansible_collections.overssh.swarm.plugins.module_utils._tun.engine import (
+    TunInterfaceEngine,
+    TunInterfaceEngines,
+    Watched,
+)
 from ansible_collections.overssh.swarm.plugins.module_utils._tun.managers import Managers
 from ansible_collections.overssh.swarm.plugins.module_utils._tun.model import Desired, address_from, route_from
 from ansible_collections.overssh.swarm.plugins.module_utils._tun.observe import our_names
@@ -413,7 +417,9 @@ def main() -> None:
         module.fail_json(msg=f"{error}.")
     name = module.params["name"]
     devices = (
-        TunEngines(systemd, wanted, ip, managers) if name is None else TunEngine(systemd, wanted[name], ip, managers)
+        TunInterfaceEngines(systemd, wanted, ip, managers)
+        if name is None
+        else TunInterfaceEngine(systemd, wanted[name], ip, managers)
     )
     run(module, Watched(devices, systemd, wanted, managers))
 

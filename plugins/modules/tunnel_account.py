@@ -164,7 +164,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.overssh.swarm.plugins.module_utils._account.engine import Account
+from ansible_collections.overssh.swarm.plugins.module_utils._account.engine import TunnelAccountEngine
 from ansible_collections.overssh.swarm.plugins.module_utils._account.model import Desired
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
 from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run
@@ -219,7 +219,9 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     options = module.params
     try:
-        engine = Account(desired_of(options), runner(module), options["phase"] == "stage", options["rollback_timeout"])
+        engine = TunnelAccountEngine(
+            desired_of(options), runner(module), options["phase"] == "stage", options["rollback_timeout"]
+        )
         if not module.check_mode and options["sshd_config"] is not None and options["confirm"] != "manual":
             engine.roll_back_left()
         if not module.check_mode and options["state"] == "absent":

@@ -26,8 +26,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._firewall.engine import NftEngine
-from ansible_collections.overssh.swarm.plugins.module_utils._firewall.plan import ARGUMENTS, CONSTRAINTS, wish_from
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall.engine import NftRuleEngine
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall.plan import ARGUMENTS, CONSTRAINTS, desired_from
 from ansible_collections.overssh.swarm.plugins.module_utils._nftables.listing import JSON, WORDS
 
 from . import process, ruleset
@@ -130,7 +130,7 @@ def look() -> dict[str, float]:
     """What it takes to observe and to plan, in this process, with the options in the file that is its argument."""
     module = AnsibleModule(argument_spec=ARGUMENTS, **CONSTRAINTS)
     run = runner(module)
-    engine = NftEngine(wish_from(module.params), run)
+    engine = NftRuleEngine(desired_from(module.params), run)
     marks = [_clocks()]
     for words in (JSON, WORDS):
         run(words)

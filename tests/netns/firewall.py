@@ -49,8 +49,8 @@ def task(net, check_mode=False, runner=None, **options):
     """
     defaults = {name: option.get("default") for name, option in firewall_plan.ARGUMENTS.items()}
     module = Module(check_mode)
-    wish = firewall_plan.wish_from({**defaults, "persist": False, "force_lockout": True, **options})
-    run(module, firewall_engine.NftEngine(wish, runner or net.run))
+    desired = firewall_plan.desired_from({**defaults, "persist": False, "force_lockout": True, **options})
+    run(module, firewall_engine.NftRuleEngine(desired, runner or net.run))
     return module.answer
 
 
@@ -70,8 +70,8 @@ def refused(net, **options):
 def keep(net, folder, rules):
     """Write what keeps these rules into a folder, as the module does on a host."""
     defaults = {name: option.get("default") for name, option in firewall_plan.ARGUMENTS.items()}
-    wish = firewall_plan.wish_from({**defaults, "rules": rules})
-    decision = firewall_plan.decide(wish, firewall_plan.Firewall(firewall_engine.Nft(net.run).ruleset()))
+    desired = firewall_plan.desired_from({**defaults, "rules": rules})
+    decision = firewall_plan.decide(desired, firewall_plan.Observed(firewall_engine.Nft(net.run).ruleset()))
     (folder / "rules").write_text(rules_file.file_text(decision.lines))
     (folder / "placed").write_text(decision.record.text)
     for path, text in persistence.SCRIPTS.items():

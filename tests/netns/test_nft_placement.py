@@ -244,8 +244,8 @@ def test_a_refused_transaction_leaves_everything(net):
             data = data.replace('"saddr"', '"nonsense"')
         return net.run(argv, data, check)
 
-    engine = firewall_engine.NftEngine(
-        firewall_plan.wish_from(
+    engine = firewall_engine.NftRuleEngine(
+        firewall_plan.desired_from(
             {
                 **{name: option.get("default") for name, option in firewall_plan.ARGUMENTS.items()},
                 "persist": False,

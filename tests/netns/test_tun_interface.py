@@ -41,7 +41,7 @@ def wanted(options):
 options = json.loads(sys.argv[1])
 if isinstance(options, list):
     devices = {each["name"]: wanted(each) for each in options}
-    engine = tun_engine.TunEngines(NoSystemd(), devices, "/sbin/ip", Managers(None))
+    engine = tun_engine.TunInterfaceEngines(NoSystemd(), devices, "/sbin/ip", Managers(None))
     try:
         plan = engine.plan(engine.observe())
         apply(plan, engine.perform)
@@ -65,7 +65,7 @@ if busy:
     if busy & 0x4000:
         fcntl.ioctl(held, tun_ioctl.TUNSETOFFLOAD, 7)
 desired = wanted(options)
-engine = tun_engine.TunEngine(NoSystemd(), desired, "/sbin/ip", Managers(None))
+engine = tun_engine.TunInterfaceEngine(NoSystemd(), desired, "/sbin/ip", Managers(None))
 try:
     plan = engine.plan(engine.observe())
     apply(plan, engine.perform)

@@ -48,7 +48,7 @@ IN_USE, UNKNOWN = 8, 6
 ENDING_SECONDS = 15.0
 
 
-class Account(Engine[Observed]):
+class TunnelAccountEngine(Engine[Observed]):
     """One account on this host."""
 
     def __init__(self, desired: Desired, run: Runner, stages: bool = False, rollback_timeout: int = 60) -> None:

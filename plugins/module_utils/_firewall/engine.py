@@ -33,7 +33,7 @@ from .._nftables import docker_chains, normalize
 from .._nftables import legacy as nftables_legacy
 from .._nftables import ours as nftables_ours
 from .._nftables import record as nftables_record
-from .._nftables.chain_rule import FixedArrangement
+from .._nftables.chain_rule import ChainRuleArrangement
 from .._nftables.firewalld import ours, text_of
 from .._nftables.owner import firewalld_owns, owners
 from .._nftables.placement import Arranger
@@ -50,8 +50,8 @@ from .persistence import LOCK, PROGRAM_FOLDER, SCRIPT_FILE, UNITS
 from .plan import (
     Command,
     Decision,
-    Firewall,
-    Wish,
+    Desired,
+    Observed,
     decide,
     plan_decided,
     rule_steps,
@@ -111,12 +111,12 @@ def _echoed(echo: str) -> list[tuple[ChainKey, int]]:
     return added
 
 
-class NftEngine(WatcherSteps, Engine[Firewall]):
+class NftRuleEngine(WatcherSteps, Engine[Observed]):
     """Accept rules of ours in the host's own chains."""
 
     def __init__(
         self,
-        wish: Wish,
+        desired: Desired,
         run: Runner,
         phase: Phase = "apply",
         rollback_timeout: int = 60,
@@ -124,9 +124,9 @@ class NftEngine(WatcherSteps, Engine[Firewall]):
     ) -> None:
         """phase: stage has the host roll the change back after rollback_timeout seconds, unless commit comes before.
 
-        task: the options that the wish was made of, for whoever confirms the change later.
+        task: the options that desired was made of, for whoever confirms the change later.
         """
-        self._wish = wish
+        self._desired = desired
         self._task = task
         self._phase = phase
         self._rollback_timeout = rollback_timeout
@@ -138,9 +138,9 @@ class NftEngine(WatcherSteps, Engine[Firewall]):
         self._systemd = Systemd(run)
         self._added: list[tuple[ChainKey, int]] = []
         self._back: Mapping[str, Any] | None = None
-        self._decided: tuple[Firewall, Decision] | None = None
+        self._decided: tuple[Observed, Decision] | None = None
         self._lock: Lock | None = None
-        self._found: Firewall | None = None
+        self._found: Observed | None = None
 
     def roll_back_left(self) -> None:
         """Roll back what a run that was broken off has left: it would go later, from under this one.
@@ -148,20 +148,20 @@ class NftEngine(WatcherSteps, Engine[Firewall]):
         What waits for a person's word is no leftover.
         """
         self._lock = self._lock or lock_folder(LOCK)
-        for name in rollback_script.names_of(self._wish):
+        for name in rollback_script.names_of(self._desired):
             if (checkpoint.commit_of(name) or {}).get("confirm") != "manual":
                 checkpoint.roll_back(self._systemd, name)
 
     @property
     def _checkpoint_name(self) -> str:
-        return rollback_script.names_of(self._wish)[0]
+        return rollback_script.names_of(self._desired)[0]
 
     @functools.cached_property
     def _session(self) -> Session | None:
         """The same for the whole run, however often the host is looked at."""
         return session(self._run)
 
-    def observe(self) -> Firewall:
+    def observe(self) -> Observed:
         """The ruleset, and our files and units; from now on to the end nobody of ours changes any."""
         self._lock = self._lock or lock_folder(LOCK)
         if self._found is None:
@@ -173,7 +173,7 @@ class NftEngine(WatcherSteps, Engine[Firewall]):
         if self._lock:
             self._lock.release()
 
-    def _look(self) -> Firewall:
+    def _look(self) -> Observed:
         if self._phase == "commit":
             # What was rolled back is not to come again, without anybody to roll it back; nor to go while it is kept.
             checkpoint.refuse_rolled_back(self._systemd, self._checkpoint_name)
@@ -184,17 +184,17 @@ class NftEngine(WatcherSteps, Engine[Firewall]):
                 checkpoint.prolong(self._systemd, self._checkpoint_name, ENOUGH, COMMITTING)
         waiting = checkpoint.find(self._checkpoint_name) if self._phase == "stage" else None
         self._pending = waiting is not None and waiting.pending
-        found = observe_firewall(self._nft, self._systemd, self._wish.persist)
-        written = normalize.written(self._run, found.ruleset, self._wish.fixed, self._wish.owner)
+        found = observe_firewall(self._nft, self._systemd, self._desired.persist)
+        written = normalize.written(self._run, found.ruleset, self._desired.fixed, self._desired.owner)
         firewalld = None
-        if self._wish.owner == "firewalld" and "firewalld" not in owners(found.ruleset):
+        if self._desired.owner == "firewalld" and "firewalld" not in owners(found.ruleset):
             raise OversshError("firewalld has no table in this host's ruleset; start it, or set owner: auto")
-        if firewalld_owns(found.ruleset, self._wish.owner):
+        if firewalld_owns(found.ruleset, self._desired.owner):
             firewalld = firewall_firewalld.observe(self._run)
         legacy = nftables_legacy.observe(self._run)
         return replace(found, written=written, session=self._session, firewalld=firewalld, legacy=legacy)
 
-    def plan(self, observed: Firewall) -> Plan:
+    def plan(self, observed: Observed) -> Plan:
         """See plan_rules; while a change is staged, nothing is kept of it."""
         decision = self._decide(observed)
         stages = self._phase == "stage" and (self._to_prove(decision) or self._created or self._pending)
@@ -206,10 +206,10 @@ class NftEngine(WatcherSteps, Engine[Firewall]):
         asked = task.get("confirm") != "auto" or bool(task.get("probe"))
         return decision.may_cut or (asked and decision.changes_rules)
 
-    def _decide(self, observed: Firewall) -> Decision:
+    def _decide(self, observed: Observed) -> Decision:
         """Decide once for each observation: in a large ruleset it takes a while."""
         if self._decided is None or self._decided[0] is not observed:
-            self._decided = (observed, decide(self._wish, observed))
+            self._decided = (observed, decide(self._desired, observed))
         return self._decided[1]
 
     def begin(self, action: str) -> None:
@@ -311,7 +311,7 @@ class NftEngine(WatcherSteps, Engine[Firewall]):
         if self._phase == "commit" and not kept and checkpoint.find(self._checkpoint_name) is None:
             raise OversshError("the change was rolled back meanwhile; run again")
         if self._phase == "stage" and not kept and not self._created and self._to_prove(decision):
-            for name in rollback_script.names_of(self._wish):
+            for name in rollback_script.names_of(self._desired):
                 checkpoint.refuse_second(name)
             boot = (read_text(proc.BOOT_ID) or "").strip()
             rollback = rollback_script.rollback_commands(decision, observed.ruleset, boot, observed.placed_text)
@@ -327,7 +327,7 @@ class NftEngine(WatcherSteps, Engine[Firewall]):
         """Another program changed the ruleset meanwhile, so everything is worked out once more, its undoing too."""
         if self._decided is None:
             return
-        written = normalize.written(self._run, found, self._wish.fixed, self._wish.owner)
+        written = normalize.written(self._run, found, self._desired.fixed, self._desired.owner)
         self._discard()
         proved = self._to_prove(self._decided[1])
         decision = self._decide(replace(self._decided[0], ruleset=found, written=written))
@@ -344,10 +344,10 @@ class NftEngine(WatcherSteps, Engine[Firewall]):
                     f"another program keeps changing this host's ruleset; run again when it is done ({second})"
                 ) from second
 
-    def _lost(self, observed: Firewall) -> list[docker_chains.Lost]:
+    def _lost(self, observed: Observed) -> list[docker_chains.Lost]:
         return docker_chains.lost(observed.docker, [observed.ruleset, observed.legacy.ruleset])
 
-    def result(self, observed: Firewall) -> dict[str, Any]:
+    def result(self, observed: Observed) -> dict[str, Any]:
         """Each rule with the places where it stands, or would stand."""
         decision = self._decide(observed)
         rules: list[dict[str, Any]] = [
@@ -365,17 +365,22 @@ class NftEngine(WatcherSteps, Engine[Firewall]):
             }
             for arrangement in decision.arrangements
         ]
-        rules += [{"name": each.fixed.name, "needed": True, "placements": _told_fixed(each)} for each in decision.fixed]
+        rules += [
+            {"name": each.fixed.name, "needed": True, "placements": _chain_rule_results(each)}
+            for each in decision.fixed
+        ]
         notes = dict.fromkeys(note for arrangement in decision.arrangements for note in arrangement.notes)
-        beyond = dict.fromkeys(nftables_legacy.notes(observed.legacy, self._wish.accepts))
+        beyond = dict.fromkeys(nftables_legacy.notes(observed.legacy, self._desired.accepts))
         beyond |= dict.fromkeys(each.sentence for each in self._lost(observed))
         beyond |= dict.fromkeys(map(left_alone, watcher_unit.rules_left_alone()))
-        beyond |= dict.fromkeys(unclaimed(observed.ruleset, self._wish.concerns))
-        if not self._wish.present:
-            beyond |= dict.fromkeys(saved.notes(self._wish.concerns))
+        beyond |= dict.fromkeys(unclaimed(observed.ruleset, self._desired.concerns))
+        if not self._desired.present:
+            beyond |= dict.fromkeys(saved.notes(self._desired.concerns))
         if observed.firewalld is not None and not decision.firewalld.running:
-            arranger = Arranger(observed.ruleset, owner=self._wish.owner)
-            beyond |= dict.fromkeys(note for each in self._wish.accepts for note in arranger.drops_of_firewalld(each))
+            arranger = Arranger(observed.ruleset, owner=self._desired.owner)
+            beyond |= dict.fromkeys(
+                note for each in self._desired.accepts for note in arranger.drops_of_firewalld(each)
+            )
         return {
             "rules": rules,
             "placements": [{"name": rule["name"], **placement} for rule in rules for placement in rule["placements"]],
@@ -401,11 +406,11 @@ def told_lost(lost: docker_chains.Lost) -> dict[str, Any]:
     return {"what": lost.what, "device": lost.device, "sentence": lost.sentence}
 
 
-def observe_firewall(nft: Nft, systemd: Systemd, persist: bool) -> Firewall:
+def observe_firewall(nft: Nft, systemd: Systemd, persist: bool) -> Observed:
     """The ruleset and what is kept of ours; systemd is asked only where something is, or shall be, kept."""
     scripts = {SCRIPT_FILE: read_text(SCRIPT_FILE), **installed(PROGRAM_FOLDER)}
     stopped = {path: text for path in (*FILES, *LEFT) if (text := read_text(path)) is not None}
-    found = Firewall(
+    found = Observed(
         nft.ruleset(),
         record=nftables_ours.record(),
         placed_text=read_text(nftables_record.PLACED_FILE),
@@ -473,7 +478,7 @@ def our_rules(ruleset: Ruleset, kept_text: str | None) -> list[dict[str, Any]]:
     return found
 
 
-def _told_fixed(arrangement: FixedArrangement) -> list[dict[str, Any]]:
+def _chain_rule_results(arrangement: ChainRuleArrangement) -> list[dict[str, Any]]:
     return [
         {
             **address(arrangement.fixed.key, getattr(rule, "handle", None)),

@@ -16,7 +16,7 @@ from .._linux.systemd import NO_UNIT, UnitState, unit_path
 from .._nftables import chain_rule
 from .._nftables import record as nftables_record
 from .._nftables.accept import PATHS, PROTOCOLS, Accept, accept_from, rule_name
-from .._nftables.chain_rule import Base, Fixed, FixedArrangement, Written, fixed_from, uncounted
+from .._nftables.chain_rule import Base, ChainRule, ChainRuleArrangement, Written, chain_rule_from, uncounted
 from .._nftables.docker_chains import Docker
 from .._nftables.firewalld import Firewalld, lines_of, ours, zone_of
 from .._nftables.legacy import Legacy
@@ -75,7 +75,7 @@ CONSTRAINTS: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Wish:
+class Desired:
     """What a task asks for: rules that are present, names that are absent, and what else of ours goes.
 
     accepts: those that find their places by themselves; fixed: those that stand where the user says; prefixes: of the
@@ -83,7 +83,7 @@ class Wish:
     """
 
     accepts: tuple[Accept, ...] = ()
-    fixed: tuple[Fixed, ...] = ()
+    fixed: tuple[ChainRule, ...] = ()
     absent: frozenset[str] = frozenset()
     prefixes: tuple[str, ...] = ()
     everything: bool = False
@@ -108,7 +108,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Firewall:
+class Observed:
     """The host's ruleset, and what is kept of ours for the next boot.
 
     written: the fixed rules as nft tells them; session: the ssh connection that the run came by; firewalld: None where
@@ -134,13 +134,13 @@ class Firewall:
 
 @dataclass(frozen=True)
 class Decision:
-    """All changes that a wish means for a host.
+    """All changes that what is desired means for a host.
 
-    record: of what is placed there in the end; placed: those rules of it that the wish is about.
+    record: of what is placed there in the end; placed: those rules of it that the task is about.
     """
 
     arrangements: tuple[Arrangement, ...]
-    fixed: tuple[FixedArrangement, ...]
+    fixed: tuple[ChainRuleArrangement, ...]
     removed: tuple[tuple[ChainKey, Rule], ...]
     lines: tuple[Line, ...]
     firewalld: Calls = field(default_factory=Calls)
@@ -174,7 +174,7 @@ class Decision:
         return bool(self.removed or self.firewalld.running or any(each.added for each in self.fixed))
 
 
-def wish_from(options: Mapping[str, Any]) -> Wish:
+def desired_from(options: Mapping[str, Any]) -> Desired:
     """The task's options in one form, whether they describe one rule or a list."""
     present = options["state"] == "present"
     described: list[Mapping[str, Any]] = list(checked(options.get("rules") or (), RULE_OPTIONS, "rules"))
@@ -196,9 +196,9 @@ def wish_from(options: Mapping[str, Any]) -> Wish:
         )
     for rule in accepts:
         _refuse_placeless(rule)
-    return Wish(
+    return Desired(
         accepts=tuple(accept_from(rule) for rule in accepts),
-        fixed=tuple(fixed_from(rule) for rule in fixed),
+        fixed=tuple(chain_rule_from(rule) for rule in fixed),
         absent=frozenset() if present else frozenset(names),
         prefixes=tuple(options.get("exclusive_prefix") or ()),
         everything=bool(options.get("all")),
@@ -218,25 +218,25 @@ def _refuse_placeless(rule: Mapping[str, Any]) -> None:
             )
 
 
-def decide(wish: Wish, observed: Firewall) -> Decision:
+def decide(desired: Desired, observed: Observed) -> Decision:
     """What has to be done with the rules, and which of them are kept for the next boot."""
     arrangements: tuple[Arrangement, ...] = ()
     arranger = None
     # What the watcher placed for as long as a place took no effect is looked for anew.
     passing = [
-        (key, rule) for key, rule in interim(observed.ruleset, observed.record) if (rule.name or "") in wish.present
+        (key, rule) for key, rule in interim(observed.ruleset, observed.record) if (rule.name or "") in desired.present
     ]
-    if wish.accepts:
+    if desired.accepts:
         ruleset = observed.ruleset.without(passing)
-        arranger = Arranger(ruleset, lambda name: not wish.concerns(name), wish.owner)
-        arrangements = tuple(arranger.arrange(accept) for accept in wish.accepts)
-    fixed = tuple(chain_rule.arrange(rule, observed.written[rule.name], observed.ruleset) for rule in wish.fixed)
+        arranger = Arranger(ruleset, lambda name: not desired.concerns(name), desired.owner)
+        arrangements = tuple(arranger.arrange(accept) for accept in desired.accepts)
+    fixed = tuple(chain_rule.arrange(rule, observed.written[rule.name], observed.ruleset) for rule in desired.fixed)
     removed = [*passing, *(gone for arrangement in arrangements for gone in arrangement.removed)]
     removed += [gone for each in fixed for gone in each.removed]
-    removed += [(key, rule) for key, rule in observed.ruleset.our_rules() if wish.unwanted(rule.name or "")]
+    removed += [(key, rule) for key, rule in observed.ruleset.our_rules() if desired.unwanted(rule.name or "")]
     kept = read_lines(observed.kept_text)
-    lines = {line for line in kept if line.name and not wish.concerns(line.name)}
-    if wish.persist:
+    lines = {line for line in kept if line.name and not desired.concerns(line.name)}
+    if desired.persist:
         for arrangement in arrangements:
             for placement in arrangement.placements:
                 lines.add(Line(placement.key, placement.piece.text, placement.anchor))
@@ -245,8 +245,8 @@ def decide(wish: Wish, observed: Firewall) -> Decision:
             if each.fixed.base is not None:
                 lines.add(chain_line(each.fixed.key, each.fixed.base.words))
     if observed.firewalld is not None:
-        for accept in wish.accepts:
-            lines.update(lines_of(accept, wish.persist))
+        for accept in desired.accepts:
+            lines.update(lines_of(accept, desired.persist))
     # A chain of ours is kept as long as a rule in it is.
     lines |= {line for line in kept if not line.name and line.key in {other.key for other in lines}}
     decision = Decision(
@@ -254,19 +254,19 @@ def decide(wish: Wish, observed: Firewall) -> Decision:
         fixed,
         tuple(removed),
         tuple(sorted(lines, key=lambda line: (line.key, line.name, str(line)))),
-        _firewalld_calls(wish, observed, lines),
-        *_recorded(wish, observed.record, arrangements, fixed),
+        _firewalld_calls(desired, observed, lines),
+        *_recorded(desired, observed.record, arrangements, fixed),
     )
-    if observed.session is not None and decision.changes_rules and not wish.force_lockout:
+    if observed.session is not None and decision.changes_rules and not desired.force_lockout:
         reader = arranger.reader if arranger else Reader(observed.ruleset)
         _refuse_lockout(decision, observed.ruleset, observed.session, reader)
     return decision
 
 
 def _recorded(
-    wish: Wish, record: Record, arrangements: Sequence[Arrangement], fixed: Sequence[FixedArrangement]
+    desired: Desired, record: Record, arrangements: Sequence[Arrangement], fixed: Sequence[ChainRuleArrangement]
 ) -> tuple[Record, tuple[Placed, ...]]:
-    """The record in the end, and those rules of it that the wish is about."""
+    """The record in the end, and those rules of it that the task is about."""
     placed = [
         Placed(placement.key, placement.piece.text, placement.piece.statements)
         for arrangement in arrangements
@@ -275,22 +275,24 @@ def _recorded(
     placed += [
         Placed(each.fixed.key, rule.text, tuple(uncounted(rule.statements))) for each in fixed for rule in each.standing
     ]
-    accepts = {name: options for name, options in record.accepts.items() if not wish.concerns(name)}
-    if wish.persist:
-        accepts |= {accept.name: {**accept.options, "owner": wish.owner} for accept in wish.accepts}
-    others = tuple(each for each in record.placed if not wish.concerns(each.name))
+    accepts = {name: options for name, options in record.accepts.items() if not desired.concerns(name)}
+    if desired.persist:
+        accepts |= {accept.name: {**accept.options, "owner": desired.owner} for accept in desired.accepts}
+    others = tuple(each for each in record.placed if not desired.concerns(each.name))
     return Record(others, accepts).with_placed(placed), tuple(placed)
 
 
-def _firewalld_calls(wish: Wish, observed: Firewall, lines: Iterable[Line]) -> Calls:
+def _firewalld_calls(desired: Desired, observed: Observed, lines: Iterable[Line]) -> Calls:
     """What firewalld is told, where the task is about any of the accepts that it has from us."""
-    concerned = wish.accepts or wish.everything
-    concerned = concerned or any(wish.concerns(line.name) for line in ours(read_lines(observed.kept_text)))
-    if observed.firewalld is None and wish.everything:
+    concerned = desired.accepts or desired.everything
+    concerned = concerned or any(desired.concerns(line.name) for line in ours(read_lines(observed.kept_text)))
+    if observed.firewalld is None and desired.everything:
         return Calls(kept=tuple(_remove(path, text) for path, text in observed.of_firewalld.items()))
     if observed.firewalld is None or not concerned:
         return Calls()
-    return calls(observed.firewalld, zone_of(sorted(lines, key=str)), None if wish.force_lockout else observed.session)
+    return calls(
+        observed.firewalld, zone_of(sorted(lines, key=str)), None if desired.force_lockout else observed.session
+    )
 
 
 def _refuse_lockout(decision: Decision, ruleset: Ruleset, session: Session, reader: Reader) -> None:
@@ -302,12 +304,12 @@ def _refuse_lockout(decision: Decision, ruleset: Ruleset, session: Session, read
         )
 
 
-def plan_rules(wish: Wish, observed: Firewall) -> Plan:
+def plan_rules(desired: Desired, observed: Observed) -> Plan:
     """The steps from the firewall as found to the one wished for."""
-    return plan_decided(decide(wish, observed), observed)
+    return plan_decided(decide(desired, observed), observed)
 
 
-def plan_decided(decision: Decision, observed: Firewall, keeps: bool = True) -> Plan:
+def plan_decided(decision: Decision, observed: Observed, keeps: bool = True) -> Plan:
     """The steps that carry a decision out; keeps: also for the next boot."""
     keeping = _keeping_steps(decision.lines, observed) if keeps else []
     kept = decision.firewalld.kept if keeps else ()
@@ -419,7 +421,7 @@ def _emptying(key: ChainKey, ruleset: Ruleset, going: Sequence[ChainKey]) -> str
     return f"delete chain {key}" if stay or not last else f"delete table {key.family} {key.table}"
 
 
-def _keeping_steps(lines: Sequence[Line], observed: Firewall) -> list[Step]:
+def _keeping_steps(lines: Sequence[Line], observed: Observed) -> list[Step]:
     """What keeps these rules for the next boot; nothing is left of it where there are none."""
     if not lines:
         return _forgetting_steps(observed)
@@ -447,7 +449,7 @@ def _unit_steps(unit: str, text: str, found: UnitState) -> Iterator[Step]:
         yield Step("start", f"start {unit}", args, Step("stop", f"stop {unit}", args))
 
 
-def _forgetting_steps(observed: Firewall) -> list[Step]:
+def _forgetting_steps(observed: Observed) -> list[Step]:
     # The watcher stays where it has devices to look after.
     steps = [] if observed.watch.devices else [*plan_watch(False, observed.watch).steps]
     for unit in reversed(UNITS):
@@ -467,7 +469,7 @@ def _forgetting_steps(observed: Firewall) -> list[Step]:
     return steps
 
 
-def _program(observed: Firewall) -> dict[str, str]:
+def _program(observed: Observed) -> dict[str, str]:
     """The files of the program as found, by their paths."""
     return {path: text for path, text in observed.scripts.items() if path != SCRIPT_FILE and text is not None}
 
@@ -501,7 +503,7 @@ def _write(path: str, text: str, before: str | None) -> Step:
     return Step("write", f"write {path}", {"path": path, "text": text}, back)
 
 
-def _state(observed: Firewall, decision: Decision | None) -> dict[str, Any]:
+def _state(observed: Observed, decision: Decision | None) -> dict[str, Any]:
     """Our rules, each once, as found or as they will be after the decision.
 
     Apart from the others stand those that the next boot does not bring back, and those that are kept and not there.

@@ -18,7 +18,7 @@ from .._nftables.rules_file import FOLDER, RULES_FILE
 from .._nftables.ruleset import Ruleset
 from . import firewalld_plan
 from .persistence import CHECKPOINT, SCRIPT_FILE
-from .plan import Command, Decision, Wish, rule_steps
+from .plan import Command, Decision, Desired, rule_steps
 
 LONGEST_NAME = 31
 
@@ -53,12 +53,12 @@ fi
 """
 
 
-def names_of(wish: Wish) -> list[str]:
+def names_of(desired: Desired) -> list[str]:
     """What the checkpoints of changes to these rules are known by: each group that goes by a prefix has its own.
 
     A task for several groups has its change under the first one's.
     """
-    return [_name(prefix) for prefix in wish.prefixes or ("",)]
+    return [_name(prefix) for prefix in desired.prefixes or ("",)]
 
 
 def _name(prefix: str) -> str:

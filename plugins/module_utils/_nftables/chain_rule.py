@@ -74,7 +74,7 @@ class Base:
 
 
 @dataclass(frozen=True)
-class Fixed:
+class ChainRule:
     """A rule as wished for, its texts without the comment, several where one text can't say it all.
 
     singles: those for a table of iptables; plain: whether iptables can show what it says.
@@ -104,7 +104,7 @@ class Written:
     text: str
 
 
-def fixed_from(options: Mapping[str, Any]) -> Fixed:
+def chain_rule_from(options: Mapping[str, Any]) -> ChainRule:
     """The rule that a task's options describe; OversshError names the option that can't be."""
     name = rule_name(options.get("name"))
     key = _key(str(options["chain"]), name)
@@ -113,7 +113,7 @@ def fixed_from(options: Mapping[str, Any]) -> Fixed:
     position, anchor = options.get("position") or "last", options.get("anchor")
     if (position in ("before", "after")) != bool(anchor):
         raise OversshError(f"rule {name}: anchor names the rule to stand before or after; it goes with those positions")
-    return Fixed(
+    return ChainRule(
         name=name,
         key=key,
         texts=_texts(wordings, single=False),
@@ -281,10 +281,10 @@ def chain_of(key: ChainKey, base: Base) -> Chain:
 
 
 @dataclass(frozen=True)
-class FixedArrangement:
+class ChainRuleArrangement:
     """A rule on a host: what stays, what comes before which rule, what goes; creates: its chain, where it has none."""
 
-    fixed: Fixed
+    fixed: ChainRule
     kept: tuple[Rule, ...]
     added: tuple[Written, ...]
     before: int | None
@@ -298,7 +298,7 @@ class FixedArrangement:
         return self.kept or self.added
 
 
-def arrange(fixed: Fixed, written: Sequence[Written], ruleset: Ruleset) -> FixedArrangement:
+def arrange(fixed: ChainRule, written: Sequence[Written], ruleset: Ruleset) -> ChainRuleArrangement:
     """What has to be done for the rule to stand where it shall; written: the rule as nft tells it."""
     chain = require_chain(fixed, ruleset)
     if chain is not None:
@@ -309,7 +309,7 @@ def arrange(fixed: Fixed, written: Sequence[Written], ruleset: Ruleset) -> Fixed
     elsewhere = [(key, rule) for key, rule in ruleset.our_rules() if rule.name == fixed.name and key != fixed.key]
     right = chain is not None and _same(own, written) and all(_stands(rule, chain.rules, others, place) for rule in own)
     follower = next((rule for rule in others[place:] if rule.name is None), None)
-    return FixedArrangement(
+    return ChainRuleArrangement(
         fixed=fixed,
         kept=tuple(own) if right else (),
         added=() if right else tuple(written),
@@ -320,7 +320,7 @@ def arrange(fixed: Fixed, written: Sequence[Written], ruleset: Ruleset) -> Fixed
     )
 
 
-def require_chain(fixed: Fixed, ruleset: Ruleset) -> Chain | None:
+def require_chain(fixed: ChainRule, ruleset: Ruleset) -> Chain | None:
     """The rule's chain, None where it is yet to be made; OversshError where there is none and shall be none."""
     chain = ruleset.chains.get(fixed.key)
     if chain is None and fixed.base is None:
@@ -330,7 +330,7 @@ def require_chain(fixed: Fixed, ruleset: Ruleset) -> Chain | None:
     return chain
 
 
-def _check_base(fixed: Fixed, chain: Chain) -> None:
+def _check_base(fixed: ChainRule, chain: Chain) -> None:
     if fixed.base is not None and fixed.base != base_of(chain):
         found = f"hook {chain.hook}, type {chain.kind}, priority {chain.priority}, policy {chain.policy}"
         raise OversshError(
@@ -339,7 +339,7 @@ def _check_base(fixed: Fixed, chain: Chain) -> None:
         )
 
 
-def _place(fixed: Fixed, others: Sequence[Rule]) -> int:
+def _place(fixed: ChainRule, others: Sequence[Rule]) -> int:
     """Before which of the chain's other rules it shall stand; rules of ours at that place count on neither side."""
     if fixed.position == "last":
         return len(others)

@@ -17,7 +17,7 @@ from typing import Any
 
 from .._core.command import CommandError, Runner
 from .._core.errors import OversshError
-from .chain_rule import Base, Fixed, Written, require_chain
+from .chain_rule import Base, ChainRule, Written, require_chain
 from .listing import PATH
 from .owner import shared_with_iptables
 from .record import Placed
@@ -31,7 +31,7 @@ SCRIPT = f'{PATH}nft -j -f "$1" && nft -f "$2" && {LISTING}'
 REFUSAL = re.compile(r"^\S*?rules:(?P<line>[0-9]+):(?P<first>[0-9]+)-(?P<last>[0-9]+): Error: (?P<words>[^/]*)")
 
 
-def written(run: Runner, ruleset: Ruleset, wanted: Sequence[Fixed], owner: str) -> dict[str, tuple[Written, ...]]:
+def written(run: Runner, ruleset: Ruleset, wanted: Sequence[ChainRule], owner: str) -> dict[str, tuple[Written, ...]]:
     """Each rule by its name, as nft tells it; ruleset: the host's; owner: see _nftables.owner."""
     if not wanted:
         return {}
@@ -79,7 +79,7 @@ def read_listing(told: str) -> Ruleset:
     return parse(listing, text)
 
 
-def texts(fixed: Fixed, shared: Collection[tuple[str, str]]) -> tuple[str, ...]:
+def texts(fixed: ChainRule, shared: Collection[tuple[str, str]]) -> tuple[str, ...]:
     """The rule's texts for its table; OversshError where iptables, with which that is shared, could not show them."""
     if fixed.key[:2] not in shared:
         return fixed.texts

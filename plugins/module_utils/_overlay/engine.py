@@ -49,7 +49,7 @@ class Surroundings:
     underlay_mtu: int | None
 
 
-class Overlay(Engine[Observed]):
+class OverlayNetworkEngine(Engine[Observed]):
     """One overlay network, by name. rehearsal: check mode, where there may be no swarm yet."""
 
     def __init__(

@@ -11,16 +11,16 @@ from typing import Any
 from .._core.errors import OversshError
 from .._core.plan import Plan
 from .._core.several import Several, step_of
-from .engine import Overlay
+from .engine import OverlayNetworkEngine
 from .model import Desired, Observed, OverlayNetwork
 
 Found = tuple[Observed, ...]
 
 
-class Overlays(Several[Observed]):
+class OverlayNetworkEngines(Several[Observed]):
     """The networks in the order in which they are made; each has an engine of its own."""
 
-    def __init__(self, networks: Sequence[Overlay]) -> None:
+    def __init__(self, networks: Sequence[OverlayNetworkEngine]) -> None:
         names = [network.desired.name for network in networks]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

@@ -147,7 +147,7 @@ def python_folders(prefixes: Sequence[str], mounted: Sequence[str]) -> list[str]
     return found
 
 
-class ProbeEngine(Engine[Observed]):
+class OverlayProbeEngine(Engine[Observed]):
     """The probe of this host."""
 
     def __init__(

@@ -37,7 +37,7 @@ def plan_drain(node: str, observed: ObservedEntries) -> Plan:
     return Plan(before, after, tuple(steps))
 
 
-class SwarmDrain(Engine[ObservedEntries]):
+class SwarmDrainEngine(Engine[ObservedEntries]):
     """All entries of one node, by host name or ID; timeout: how long its tasks may take, None: don't wait."""
 
     def __init__(self, docker: Docker, node: str, timeout: float | None) -> None:

@@ -52,7 +52,7 @@ JOIN_TROUBLE = (
 )
 
 
-class SwarmNode(Engine[Observed]):
+class SwarmNodeEngine(Engine[Observed]):
     """This node, through its own engine. needs_token: False where nothing is going to be done (check mode)."""
 
     def __init__(

@@ -56,7 +56,7 @@ def plan_removal(node: str, force: bool, observed: ObservedEntries) -> Plan:
     return Plan({node: before}, {node: []}, tuple(steps))
 
 
-class SwarmEntry(Engine[ObservedEntries]):
+class SwarmEntryEngine(Engine[ObservedEntries]):
     """All entries of one node, by host name or ID; timeout: how long a node that is leaving may take to be down."""
 
     def __init__(self, docker: Docker, node: str, force: bool, timeout: float) -> None:

@@ -25,7 +25,7 @@ from .netlink import Monitor, OverrunError
 from .path import Way, Ways
 from .sender import PAUSE, Sender
 from .table import ENTRIES, MATCHES, TABLE_PREFIX, Described, armed, single, table_text
-from .verdict import Seen, answer
+from .verdict import Observed, answer
 
 # Seconds that a packet of which something was seen has to come to its end.
 PATIENCE = 1.0
@@ -157,7 +157,7 @@ def trace(run: Runner, described: Described, inject: bool, timeout: float) -> di
     names = dict(socket.if_nameindex())
     way = ways.best()
     why = _why(run, described, way, names) if inject or way.first is not None else ""
-    return answer(Seen(described, way, ours.ruleset(run), names, lost=why, waited=timeout))
+    return answer(Observed(described, way, ours.ruleset(run), names, lost=why, waited=timeout))
 
 
 def _why(run: Runner, described: Described, way: Way, names: Mapping[int, str]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from .._core.errors import OversshError
 from .._nftables.accept import PATHS, accept_from, network_text
-from .._nftables.chain_rule import fixed_from
+from .._nftables.chain_rule import chain_rule_from
 from .._nftables.firewalld import lines_of
 from .._nftables.owner import firewalld_owns
 from .._nftables.placement import Arranger
@@ -30,7 +30,7 @@ TAKEN = {
 
 
 @dataclass(frozen=True)
-class Seen:
+class Observed:
     """What was seen of the packet described.
 
     names: of the devices by their indices; lost: where no rule dropped it and that is known, in words why it did not
@@ -45,7 +45,7 @@ class Seen:
     waited: float = 0
 
 
-def answer(seen: Seen) -> dict[str, Any]:
+def answer(seen: Observed) -> dict[str, Any]:
     """The return values of the module."""
     way, decider = seen.way, _decider(seen)
     suggestion, placements, trouble = _suggested(seen)
@@ -62,7 +62,7 @@ def answer(seen: Seen) -> dict[str, Any]:
     }
 
 
-def _verdict(seen: Seen) -> str:
+def _verdict(seen: Observed) -> str:
     way = seen.way
     if way.passed:
         return "accept"
@@ -101,7 +101,7 @@ def _text(ruleset: Ruleset, hop: Hop) -> str:
     return rule.text if rule is not None else ""
 
 
-def _hops(seen: Seen) -> list[dict[str, Any]]:
+def _hops(seen: Observed) -> list[dict[str, Any]]:
     found = []
     hook = ""
     for hop in seen.way.hops:
@@ -129,57 +129,57 @@ def _told_packet(header: Header, names: Mapping[int, str]) -> dict[str, Any]:
     }
 
 
-def _decider(seen: Seen) -> dict[str, Any] | None:
+def _decider(seen: Observed) -> dict[str, Any] | None:
     if not seen.way.decided:
         return None
     hop = seen.way.hops[-1]
     return {**address(hop.key, hop.handle or None), "rule": _text(seen.ruleset, hop)}
 
 
-def _suggested(seen: Seen) -> tuple[dict[str, Any] | None, list[dict[str, Any]], str]:
+def _suggested(seen: Observed) -> tuple[dict[str, Any] | None, list[dict[str, Any]], str]:
     """The arguments of nft_rule that let it pass, where its rules would stand, and why there are none."""
     if not seen.way.dropped:
         return None, [], ""
     # What was dropped before its path could be told had the one that was asked about.
     path = seen.way.path or seen.described.path
-    wish = _wish(seen, path)
+    suggested = _packets(seen, path)
     if _at_ingress(seen):
         words = "overssh.swarm.nft_rule leaves the chains of single devices (hook ingress) alone; change that one"
         return None, [], words
     try:
         if path in PATHS:
-            wanted, placements = _placed({**wish, "path": path}, seen)
+            wanted, placements = _placed({**suggested, "path": path}, seen)
             if placements:
                 return wanted, placements, ""
-        fixed = {**wish, **_place(seen), "verdict": "accept"}
-        fixed_from(fixed)
+        chain_rule = {**suggested, **_place(seen), "verdict": "accept"}
+        chain_rule_from(chain_rule)
     except OversshError as error:
         return None, [], str(error)
     hop = seen.way.hops[-1]
     placed = {**address(hop.key, None), "rule": "", "before": hop.handle or None, "decided_by": _decider(seen)}
-    return fixed, [placed], ""
+    return chain_rule, [placed], ""
 
 
-def _placed(wish: dict[str, Any], seen: Seen) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _placed(suggested: dict[str, Any], seen: Observed) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The accept as nft_rule takes it on this host, and the places where its rules would stand."""
     firewalld = firewalld_owns(seen.ruleset)
-    if firewalld and wish["path"] == "forward" and "out_interfaces" in wish:
+    if firewalld and suggested["path"] == "forward" and "out_interfaces" in suggested:
         # It lets packets cross among interfaces, in both directions.
-        wish["in_interfaces"] = sorted({*wish.get("in_interfaces", ()), *wish.pop("out_interfaces")})
-    accept = accept_from(wish)
+        suggested["in_interfaces"] = sorted({*suggested.get("in_interfaces", ()), *suggested.pop("out_interfaces")})
+    accept = accept_from(suggested)
     arrangement = Arranger(seen.ruleset, stays=lambda _name: True).arrange(accept)
     placements = [result_of(placement) for placement in arrangement.placements]
     for line in lines_of(accept, persist=True) if firewalld else ():
         placements.append(result_of_firewalld(line))
-    return wish, placements
+    return suggested, placements
 
 
-def _at_ingress(seen: Seen) -> bool:
+def _at_ingress(seen: Observed) -> bool:
     hooks = [_hook(seen.ruleset, hop) for hop in seen.way.hops]
     return next((hook for hook in reversed(hooks) if hook), "") == "ingress"
 
 
-def _wish(seen: Seen, path: str) -> dict[str, Any]:
+def _packets(seen: Observed, path: str) -> dict[str, Any]:
     """The packets that were asked about as nft_rule describes them, as the chain that drops them sees them."""
     described, hop, first = seen.described, seen.way.hops[-1], seen.way.first
     header = hop.header or first
@@ -188,26 +188,26 @@ def _wish(seen: Seen, path: str) -> dict[str, Any]:
     source = "" if described.source is None else network_text(described.source)
     # A name that another packet's rule hasn't.
     words = (described.protocol, str(described.port or ""), path, oif if path == "output" else iif, source)
-    wish: dict[str, Any] = {
+    suggested: dict[str, Any] = {
         "name": "-".join(UNFIT_FOR_NAMES.sub("_", word) for word in words if word),
         "protocol": described.protocol,
     }
     if port is not None and described.port is not None:
-        wish["ports"] = [str(port)]
+        suggested["ports"] = [str(port)]
     if path != "output" and iif:
-        wish["in_interfaces"] = [iif]
+        suggested["in_interfaces"] = [iif]
     if path != "input" and oif:
-        wish["out_interfaces"] = [oif]
+        suggested["out_interfaces"] = [oif]
     if source:
-        wish["source"] = [source]
+        suggested["source"] = [source]
     if header is not None and first is not None and header.destination != first.destination:
-        wish["destination"] = [header.destination]
+        suggested["destination"] = [header.destination]
     elif described.destination is not None:
-        wish["destination"] = [network_text(described.destination)]
-    return wish
+        suggested["destination"] = [network_text(described.destination)]
+    return suggested
 
 
-def _place(seen: Seen) -> dict[str, Any]:
+def _place(seen: Observed) -> dict[str, Any]:
     """Right before what drops it."""
     hop = seen.way.hops[-1]
     if hop.handle:
@@ -216,7 +216,7 @@ def _place(seen: Seen) -> dict[str, Any]:
 
 
 def _fix(
-    seen: Seen, decider: Mapping[str, Any] | None, suggestion: Mapping[str, Any] | None, trouble: str
+    seen: Observed, decider: Mapping[str, Any] | None, suggestion: Mapping[str, Any] | None, trouble: str
 ) -> str | None:
     if seen.way.passed:
         return None

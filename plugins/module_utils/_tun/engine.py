@@ -51,7 +51,7 @@ STAGES = {
 }
 
 
-class TunEngine(Engine[Observed]):
+class TunInterfaceEngine(Engine[Observed]):
     """One device of this host; ip: where the program lies that the unit runs."""
 
     def __init__(self, systemd: Systemd, desired: Desired, ip: str, managers: Managers) -> None:
@@ -213,11 +213,13 @@ class TunEngine(Engine[Observed]):
         return int(found[0])
 
 
-class TunEngines(Several[Observed]):
+class TunInterfaceEngines(Several[Observed]):
     """Several devices of this host, by name."""
 
     def __init__(self, systemd: Systemd, wanted: Mapping[str, Desired], ip: str, managers: Managers) -> None:
-        super().__init__({name: TunEngine(systemd, desired, ip, managers) for name, desired in wanted.items()}, stage)
+        super().__init__(
+            {name: TunInterfaceEngine(systemd, desired, ip, managers) for name, desired in wanted.items()}, stage
+        )
         self._systemd = systemd
 
     def _look(self) -> tuple[Observed, ...]:

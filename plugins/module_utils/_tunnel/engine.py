@@ -111,7 +111,7 @@ def has_aes(cpuinfo: str) -> bool:
     return any("aes" in line.split() for line in cpuinfo.splitlines() if line.lower().startswith(("flags", "features")))
 
 
-class SshTunnel(Engine[Observed]):
+class SshTunnelEngine(Engine[Observed]):
     """One link on this host."""
 
     def __init__(self, desired: Desired, run: Runner, systemd: Systemd, ping: Ping = ping) -> None:
@@ -265,12 +265,14 @@ class SshTunnel(Engine[Observed]):
         self._restarted = True
 
 
-class SshTunnels(Several[Observed]):
+class SshTunnelEngines(Several[Observed]):
     """Several links on this host, by name. All are started before the first is waited for, so they come up together."""
 
     def __init__(self, wanted: Mapping[str, Desired], run: Runner) -> None:
         self._systemd = Systemd(run)
-        super().__init__({name: SshTunnel(desired, run, self._systemd) for name, desired in wanted.items()}, stage)
+        super().__init__(
+            {name: SshTunnelEngine(desired, run, self._systemd) for name, desired in wanted.items()}, stage
+        )
 
     def _look(self) -> tuple[Observed, ...]:
         return observe_links(list(self._parts), self._systemd)

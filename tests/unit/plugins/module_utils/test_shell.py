@@ -68,9 +68,9 @@ def of_unit(text: str) -> Iterator[str]:
 def rollback_of_rules(placed_text: str | None) -> str:
     """What takes back an accept that a firewall of ours got."""
     as_json, words = (RECORDED / f"cloud_reject_last.{kind}" for kind in ("json", "txt"))
-    firewall = plan.Firewall(parse(as_json.read_text(encoding="utf-8"), words.read_text(encoding="utf-8")))
+    firewall = plan.Observed(parse(as_json.read_text(encoding="utf-8"), words.read_text(encoding="utf-8")))
     defaults = {name: option.get("default") for name, option in plan.ARGUMENTS.items()}
-    decision = plan.decide(plan.wish_from({**defaults, "rules": [RULE]}), firewall)
+    decision = plan.decide(plan.desired_from({**defaults, "rules": [RULE]}), firewall)
     return rollback_script.rollback_commands(decision, firewall.ruleset, "f3b1", placed_text)
 
 

@@ -44,37 +44,37 @@ KEEPING = {"scripts": persistence.SCRIPTS, "units": COMPLETE, "watch": WATCHING}
 WATCHER_GONE = ["watch_stop", "watch_disable", "watch_unit", "watch_program"]
 
 
-def wish(**options):
-    return firewall_plan.wish_from({**DEFAULTS, **options})
+def desired(**options):
+    return firewall_plan.desired_from({**DEFAULTS, **options})
 
 
 def firewall(name="cloud_reject_last", **more):
     ruleset = parse((RECORDED / f"{name}.json").read_text(), (RECORDED / f"{name}.txt").read_text())
-    return firewall_plan.Firewall(ruleset, **more)
+    return firewall_plan.Observed(ruleset, **more)
 
 
 def placed_firewall(**more):
     """The recorded ruleset with the two rules in their places."""
     found = firewall(**more)
     listing = json.loads((RECORDED / "cloud_reject_last.json").read_text())
-    for handle, placement in enumerate(firewall_plan.decide(wish(rules=[TCP, UDP]), found).added, start=100):
+    for handle, placement in enumerate(firewall_plan.decide(desired(rules=[TCP, UDP]), found).added, start=100):
         rule = {"family": "inet", "table": "filter", "chain": "input", "handle": handle}
         rule.update(expr=list(placement.piece.statements), comment=placement.piece.comment)
         position = next(
             index for index, entry in enumerate(listing["nftables"]) if entry.get("rule", {}).get("chain") == "input"
         )
         listing["nftables"].insert(position, {"rule": rule})
-    return firewall_plan.Firewall(parse(json.dumps(listing)), **more)
+    return firewall_plan.Observed(parse(json.dumps(listing)), **more)
 
 
 def recorded(found, **options):
     """The firewall with the record that the wish leaves."""
-    record = firewall_plan.decide(wish(**options), found).record
+    record = firewall_plan.decide(desired(**options), found).record
     return replace(found, record=record, placed_text=record.text)
 
 
 def test_one_rule_and_a_list_of_one_are_the_same_wish():
-    assert wish(**TCP) == wish(rules=[TCP])
+    assert desired(**TCP) == desired(rules=[TCP])
 
 
 @pytest.mark.parametrize(
@@ -88,11 +88,11 @@ def test_one_rule_and_a_list_of_one_are_the_same_wish():
 )
 def test_wishes_that_contradict_themselves(options, sentence):
     with pytest.raises(OversshError, match=sentence):
-        wish(**options)
+        desired(**options)
 
 
 def test_a_name_is_enough_to_take_a_rule_away():
-    plan = firewall_plan.plan_rules(wish(state="absent", name="swarm/tcp", persist=False), placed_firewall())
+    plan = firewall_plan.plan_rules(desired(state="absent", name="swarm/tcp", persist=False), placed_firewall())
     assert [step.action for step in plan.steps] == ["change"]
     assert [command["delete"]["rule"]["handle"] for command in plan.steps[0].args["commands"]] == [100]
 
@@ -100,7 +100,7 @@ def test_a_name_is_enough_to_take_a_rule_away():
 def test_rules_are_taken_away_by_a_run_that_comes_by_ssh():
     """Also where nothing else is asked for: what cuts the connection is looked for all the same."""
     session = Session("192.0.2.1", "192.0.2.2", 22, "eth0")
-    plan = firewall_plan.plan_rules(wish(state="absent", all=True), placed_firewall(session=session))
+    plan = firewall_plan.plan_rules(desired(state="absent", all=True), placed_firewall(session=session))
     assert [step.action for step in plan.steps] == ["change"]
 
 
@@ -118,7 +118,7 @@ def test_rules_are_taken_away_by_a_run_that_comes_by_ssh():
     ],
 )
 def test_what_else_of_ours_goes(options, gone):
-    decision = firewall_plan.decide(wish(**options), placed_firewall())
+    decision = firewall_plan.decide(desired(**options), placed_firewall())
     assert {rule.handle for _, rule in decision.removed} == gone
     assert decision.added == ()
 
@@ -137,18 +137,18 @@ DROP = {"name": "no", "chain": "inet overssh early", "hook": "input", "priority"
     ],
 )
 def test_what_only_accepts_cuts_nobody(found, options, may):
-    decision = firewall_plan.decide(wish(**options), found())
+    decision = firewall_plan.decide(desired(**options), found())
     assert decision.may_cut is may
 
 
 def test_a_rule_in_a_chain_of_the_users_may_cut():
     written = {"no": (chain_rule.Written("overssh:no", ({"drop": None},), "drop"),)}
-    decision = firewall_plan.decide(wish(**DROP), firewall(written=written))
+    decision = firewall_plan.decide(desired(**DROP), firewall(written=written))
     assert decision.may_cut
 
 
 def test_all_changes_are_one_transaction_and_can_be_taken_back():
-    plan = firewall_plan.plan_rules(wish(rules=[{**TCP, "ports": ["9"]}, UDP], persist=False), placed_firewall())
+    plan = firewall_plan.plan_rules(desired(rules=[{**TCP, "ports": ["9"]}, UDP], persist=False), placed_firewall())
     known, step = plan.steps
     assert known.label == "write /etc/overssh/nft/placed"
     verbs = [next(iter(command)) for command in step.args["commands"]]
@@ -160,18 +160,18 @@ def test_all_changes_are_one_transaction_and_can_be_taken_back():
 
 
 def test_a_host_as_wished_needs_nothing():
-    lines = firewall_plan.decide(wish(rules=[TCP, UDP]), placed_firewall()).lines
+    lines = firewall_plan.decide(desired(rules=[TCP, UDP]), placed_firewall()).lines
     found = placed_firewall(
         kept_text=rules_file.file_text(lines), scripts=persistence.SCRIPTS, units=COMPLETE, watch=WATCHING
     )
-    assert firewall_plan.plan_rules(wish(rules=[TCP, UDP]), found).labels == ["write /etc/overssh/nft/placed"]
-    plan = firewall_plan.plan_rules(wish(rules=[TCP, UDP]), recorded(found, rules=[TCP, UDP]))
+    assert firewall_plan.plan_rules(desired(rules=[TCP, UDP]), found).labels == ["write /etc/overssh/nft/placed"]
+    plan = firewall_plan.plan_rules(desired(rules=[TCP, UDP]), recorded(found, rules=[TCP, UDP]))
     assert not plan.changed
     assert plan.before == plan.after
 
 
 def test_rules_are_kept_for_the_next_boot():
-    plan = firewall_plan.plan_rules(wish(rules=[TCP]), firewall())
+    plan = firewall_plan.plan_rules(desired(rules=[TCP]), firewall())
     assert [step.action for step in plan.steps] == [
         "write",
         "change",
@@ -204,17 +204,17 @@ def test_what_other_tasks_keep_stays_kept():
     found = firewall(
         kept_text=rules_file.file_text([OTHERS]), scripts=persistence.SCRIPTS, units=COMPLETE, watch=WATCHING
     )
-    lines = firewall_plan.decide(wish(rules=[TCP]), found).lines
+    lines = firewall_plan.decide(desired(rules=[TCP]), found).lines
     assert [line.name for line in lines] == ["other", "swarm/tcp"]
-    assert firewall_plan.decide(wish(state="absent", name="swarm/tcp"), found).lines == (OTHERS,)
+    assert firewall_plan.decide(desired(state="absent", name="swarm/tcp"), found).lines == (OTHERS,)
 
 
 def test_a_rule_that_is_not_to_be_kept_is_forgotten():
-    lines = firewall_plan.decide(wish(rules=[TCP]), firewall()).lines
+    lines = firewall_plan.decide(desired(rules=[TCP]), firewall()).lines
     found = placed_firewall(
         kept_text=rules_file.file_text(lines), scripts=persistence.SCRIPTS, units=COMPLETE, watch=WATCHING
     )
-    plan = firewall_plan.plan_rules(wish(rules=[TCP], persist=False), recorded(found, rules=[TCP], persist=False))
+    plan = firewall_plan.plan_rules(desired(rules=[TCP], persist=False), recorded(found, rules=[TCP], persist=False))
     assert [step.action for step in plan.steps] == [
         *WATCHER_GONE,
         *["stop", "disable", "delete_unit"] * 2,
@@ -227,7 +227,7 @@ def test_a_watcher_that_has_devices_to_look_after_stays():
     watch = replace(WATCHING, devices=frozenset({"tun1001"}))
     lines = rules_file.file_text([OTHERS])
     found = placed_firewall(kept_text=lines, **{**KEEPING, "watch": watch})
-    actions = [step.action for step in firewall_plan.plan_rules(wish(state="absent", all=True), found).steps]
+    actions = [step.action for step in firewall_plan.plan_rules(desired(state="absent", all=True), found).steps]
     assert actions == ["change", *["stop", "disable", "delete_unit"] * 2, "program", *["remove"] * 2]
 
 
@@ -235,7 +235,7 @@ def test_the_last_rule_takes_everything_along():
     found = placed_firewall(
         kept_text=rules_file.file_text([OTHERS]), scripts=persistence.SCRIPTS, units=COMPLETE, watch=WATCHING
     )
-    plan = firewall_plan.plan_rules(wish(state="absent", all=True), found)
+    plan = firewall_plan.plan_rules(desired(state="absent", all=True), found)
     assert [step.action for step in plan.steps] == [
         "change",
         *WATCHER_GONE,
@@ -244,7 +244,7 @@ def test_the_last_rule_takes_everything_along():
         *["remove"] * 2,
     ]
     assert not any(plan.after.values())
-    assert not firewall_plan.plan_rules(wish(state="absent", all=True), firewall()).changed
+    assert not firewall_plan.plan_rules(desired(state="absent", all=True), firewall()).changed
 
 
 def test_the_kept_file_reads_back():
@@ -265,7 +265,7 @@ def test_a_table_that_another_program_owns_is_named(monkeypatch, tmp_path):
         name = "cloud_reject_last.json" if "-j" in argv else "cloud_reject_last.txt"
         return Answer(0, (RECORDED / name).read_text(), "")
 
-    engine = firewall_engine.NftEngine(wish(rules=[TCP], persist=False), run)
+    engine = firewall_engine.NftRuleEngine(desired(rules=[TCP], persist=False), run)
     with pytest.raises(OversshError, match="inet filter: another program owns the table"):
         engine.perform(engine.plan(engine.observe()).steps[1])
 
@@ -289,8 +289,8 @@ def test_a_listing_that_is_no_json_is_an_error():
 
 def test_a_firewalld_that_does_not_run_keeps_nothing_of_ours():
     kept = {"/etc/firewalld/zones/overssh.xml": "<zone/>"}
-    assert not firewall_plan.plan_rules(wish(exclusive_prefix=["x"]), firewall(of_firewalld=kept)).changed
-    plan = firewall_plan.plan_rules(wish(state="absent", all=True), firewall(of_firewalld=kept))
+    assert not firewall_plan.plan_rules(desired(exclusive_prefix=["x"]), firewall(of_firewalld=kept)).changed
+    plan = firewall_plan.plan_rules(desired(state="absent", all=True), firewall(of_firewalld=kept))
     assert plan.labels == ["remove /etc/firewalld/zones/overssh.xml"]
 
 
@@ -306,8 +306,8 @@ def test_one_run_of_ours_at_a_time(tmp_path):
 
 
 def test_each_group_of_rules_has_a_checkpoint_and_a_task_for_several_takes_the_first_ones():
-    assert rollback_script.names_of(wish(name="x", protocol="tcp")) == ["firewall"]
-    assert rollback_script.names_of(wish(rules=[], exclusive_prefix=["fleet-", "closed-"])) == [
+    assert rollback_script.names_of(desired(name="x", protocol="tcp")) == ["firewall"]
+    assert rollback_script.names_of(desired(rules=[], exclusive_prefix=["fleet-", "closed-"])) == [
         "firewall-fleet",
         "firewall-closed",
     ]

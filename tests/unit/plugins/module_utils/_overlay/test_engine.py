@@ -14,7 +14,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import 
 from ansible_collections.overssh.swarm.plugins.module_utils._core.plan import apply, undo
 from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import DockerError
 from ansible_collections.overssh.swarm.plugins.module_utils._linux.devices import Route
-from ansible_collections.overssh.swarm.plugins.module_utils._overlay.engine import Overlay, list_overlays
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay.engine import OverlayNetworkEngine, list_overlays
 from ansible_collections.overssh.swarm.plugins.module_utils._overlay.model import (
     MANAGED,
     MTU,
@@ -26,7 +26,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._overlay.model impor
 )
 from ansible_collections.overssh.swarm.plugins.module_utils._overlay.mtu import remarks
 from ansible_collections.overssh.swarm.plugins.module_utils._overlay.plan import plan_network, refuse_overlap
-from ansible_collections.overssh.swarm.plugins.module_utils._overlay.several import Overlays
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay.several import OverlayNetworkEngines
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -375,7 +375,7 @@ ELSEWHERE = {**ATTACHMENT, "ID": "t4", "Spec": {}, "NetworksAttachments": [{"Net
 
 
 def _do(docker, desired, timeout=0.5, **more):
-    engine = Overlay(docker, Run(), desired, timeout, **more)
+    engine = OverlayNetworkEngine(docker, Run(), desired, timeout, **more)
     plan = engine.plan(engine.observe())
     apply(plan, engine.perform)
     return engine, plan
@@ -420,7 +420,7 @@ def test_a_removal_waits_for_those_who_use_the_network():
 
 
 def test_what_fits_is_told():
-    engine = Overlay(Engine(), Run(), dataclasses.replace(WANTED, underlay_mtus=(1350, 9000)), 1)
+    engine = OverlayNetworkEngine(Engine(), Run(), dataclasses.replace(WANTED, underlay_mtus=(1350, 9000)), 1)
     assert engine.result(engine.observe()) == {"network": None, "underlay_mtu": 1350, "warnings": []}
 
 
@@ -452,7 +452,7 @@ def test_the_engines_own_copy_has_to_go_too():
 
 def test_a_local_network_of_the_same_name_does_not_hide_the_swarms():
     docker = Engine([{**INSPECTED, "Id": "local", "Scope": "local", "Driver": "bridge"}, INSPECTED])
-    observed = Overlay(docker, Run(), WANTED, 1).observe()
+    observed = OverlayNetworkEngine(docker, Run(), WANTED, 1).observe()
     assert observed.network is not None
     assert observed.network.network_id == "net1"
 
@@ -480,7 +480,7 @@ BESIDE = dataclasses.replace(WANTED, name="o2", subnet="10.200.1.0/24")
 
 
 def together(docker, *desired, timeout=0.5):
-    return Overlays([Overlay(docker, Run(), one, timeout) for one in desired])
+    return OverlayNetworkEngines([OverlayNetworkEngine(docker, Run(), one, timeout) for one in desired])
 
 
 def test_several_networks_are_made_by_one_plan_and_looked_at_once():
@@ -551,7 +551,7 @@ def test_a_network_that_is_named_twice_is_refused():
 
 
 def test_a_network_out_of_the_swarms_pool_is_looked_at_again():
-    engine = Overlay(Engine([INSPECTED]), Run(), dataclasses.replace(WANTED, subnet=None), 1)
+    engine = OverlayNetworkEngine(Engine([INSPECTED]), Run(), dataclasses.replace(WANTED, subnet=None), 1)
     assert not engine.in_effect(engine.observe())
-    engine = Overlay(Engine([UNALLOCATED]), Run(), WANTED, 1)
+    engine = OverlayNetworkEngine(Engine([UNALLOCATED]), Run(), WANTED, 1)
     assert not engine.in_effect(engine.observe())

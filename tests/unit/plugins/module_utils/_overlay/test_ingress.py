@@ -14,7 +14,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import 
 from ansible_collections.overssh.swarm.plugins.module_utils._core.plan import apply, undo
 from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import DockerError
 from ansible_collections.overssh.swarm.plugins.module_utils._overlay import engine as overlay_engine
-from ansible_collections.overssh.swarm.plugins.module_utils._overlay.engine import Overlay
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay.engine import OverlayNetworkEngine
 from ansible_collections.overssh.swarm.plugins.module_utils._overlay.ingress import LABEL, nodes_without, publishers
 from ansible_collections.overssh.swarm.plugins.module_utils._overlay.model import (
     MANAGED,
@@ -247,7 +247,7 @@ def quick(monkeypatch):
 
 
 def carry_out(docker, desired=WANTED, mtu=9000, timeout=0.2):
-    engine = Overlay(docker, Run(mtu), desired, timeout)
+    engine = OverlayNetworkEngine(docker, Run(mtu), desired, timeout)
     plan = engine.plan(engine.observe())
     apply(plan, engine.perform)
     engine.wait()
@@ -303,7 +303,7 @@ def test_a_node_that_has_just_come_is_waited_for():
             self.taking_part["edge1"] = "old" if self.looks > 3 else ""
             return super().inspect_network(wanted)
 
-    engine = Overlay(Late(), Run(1500), WANTED, 5)
+    engine = OverlayNetworkEngine(Late(), Run(1500), WANTED, 5)
     assert not engine.plan(engine.observe()).changed
 
 
@@ -381,7 +381,7 @@ def test_it_can_be_taken_back():
 def test_who_does_not_wait_does_not_look_at_the_nodes():
     docker = Swarm()
     docker.taking_part["edge1"] = ""
-    engine = Overlay(docker, Run(1500), WANTED, 1, wait=False)
+    engine = OverlayNetworkEngine(docker, Run(1500), WANTED, 1, wait=False)
     assert not engine.plan(engine.observe()).changed
 
 
@@ -400,7 +400,7 @@ def test_who_publishes(endpoint, publishes):
     docker = Swarm()
     docker.published = [{"ID": "s1", "Spec": {"Name": "web", "EndpointSpec": endpoint}}]
     assert publishers(docker) == (("web",) if publishes else ())
-    assert Overlay(docker, Run(1500), WANTED, 1).observe().publishers == publishers(docker)
+    assert OverlayNetworkEngine(docker, Run(1500), WANTED, 1).observe().publishers == publishers(docker)
 
 
 def test_a_node_that_is_down_is_not_missed():

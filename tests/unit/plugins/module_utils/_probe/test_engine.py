@@ -112,7 +112,7 @@ LATE = (
 
 
 def starting(engine: BusySwarm, timeout: float | None) -> None:
-    probe_engine.ProbeEngine(engine, probe_engine.Desired(NAME, "net"), timeout).perform(
+    probe_engine.OverlayProbeEngine(engine, probe_engine.Desired(NAME, "net"), timeout).perform(
         Step("start_container", "start it")
     )
 

@@ -15,9 +15,13 @@ from ansible_collections.overssh.swarm.plugins.module_utils._core.plan import ap
 from ansible_collections.overssh.swarm.plugins.module_utils._docker import gossip as docker_gossip
 from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import DockerError
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm import engine as swarm_engine
-from ansible_collections.overssh.swarm.plugins.module_utils._swarm.drain import SwarmDrain
-from ansible_collections.overssh.swarm.plugins.module_utils._swarm.engine import SwarmNode, node_result, nodes_result
-from ansible_collections.overssh.swarm.plugins.module_utils._swarm.entry import SwarmEntry
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.drain import SwarmDrainEngine
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.engine import (
+    SwarmNodeEngine,
+    node_result,
+    nodes_result,
+)
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.entry import SwarmEntryEngine
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm.model import Desired, root_ca_digest
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm.observe import BRIDGE_LABELS, observe_node
 
@@ -174,7 +178,7 @@ def gossip(monkeypatch):
 
 
 def _do(docker, desired, timeout=0.3):
-    engine = SwarmNode(docker, Run(), desired, timeout)
+    engine = SwarmNodeEngine(docker, Run(), desired, timeout)
     plan = engine.plan(engine.observe())
     apply(plan, engine.perform)
     engine.wait()
@@ -218,7 +222,7 @@ def test_a_gossip_port_that_an_engine_kept_is_told_before_docker_is_asked_to_joi
 
 def test_a_node_that_takes_part_and_gossips_is_not_looked_at_again(gossip):
     docker = Engine("active", True, [_node("n1", "cloud1", True)])
-    engine = SwarmNode(docker, Run(), FOUNDER, 0.3)
+    engine = SwarmNodeEngine(docker, Run(), FOUNDER, 0.3)
     found = engine.observe()
     assert engine.in_effect(found)
     assert [node["hostname"] for node in engine.result(found)["nodes"]] == ["cloud1"]
@@ -229,14 +233,14 @@ def test_a_node_that_takes_part_and_gossips_is_not_looked_at_again(gossip):
 def test_a_node_in_a_swarm_that_does_not_gossip_is_waited_for(monkeypatch):
     docker = Engine("active", True, [_node("n1", "cloud1", True)])
     monkeypatch.setattr(docker_gossip, "listens", lambda address: False)
-    engine = SwarmNode(docker, Run(), FOUNDER, 0.3)
+    engine = SwarmNodeEngine(docker, Run(), FOUNDER, 0.3)
     assert not engine.in_effect(engine.observe())
-    assert SwarmNode(docker, Run(), FOUNDER, 0.3, wait=False).in_effect(engine.observe())
+    assert SwarmNodeEngine(docker, Run(), FOUNDER, 0.3, wait=False).in_effect(engine.observe())
 
 
 def test_a_node_without_gossip_is_not_part_of_the_swarm(monkeypatch):
     docker = Engine()
-    engine = SwarmNode(docker, Run(), FOUNDER, 0.3)
+    engine = SwarmNodeEngine(docker, Run(), FOUNDER, 0.3)
     monkeypatch.setattr(docker_gossip, "listens", lambda address: False)
     apply(engine.plan(engine.observe()), engine.perform)
     with pytest.raises(OversshError, match=r"the start of the swarm's gossip did not happen.*agentInit"):
@@ -265,7 +269,7 @@ def test_no_answer_from_any_manager_names_them_all():
 
 
 def test_a_missing_token_is_told_to_the_controller_before_anything_is_done():
-    engine = SwarmNode(Engine(), Run(), _joiner(token=None), 1)
+    engine = SwarmNodeEngine(Engine(), Run(), _joiner(token=None), 1)
     with pytest.raises(OversshError) as caught:
         engine.plan(engine.observe())
     assert caught.value.answer == {"join_token_missing": True}
@@ -282,14 +286,14 @@ def test_a_removed_node_leaves_and_joins_anew_and_is_not_looked_for_in_the_old_l
 
 
 def test_a_removed_node_that_waits_for_its_managers_is_not_waited_for():
-    waits = SwarmNode(Engine("pending"), Run(), _joiner(members={"n7": "ready"}), 3600)
+    waits = SwarmNodeEngine(Engine("pending"), Run(), _joiner(members={"n7": "ready"}), 3600)
     assert waits.observe().local_state == "pending"
 
 
 def test_an_engine_that_doubts_itself_is_told_of_with_the_cure(gossip):
     gossip["stuck"] = True
     docker = Engine("error", True, [_node("n1", "cloud1", True)])
-    engine = SwarmNode(docker, Run(), FOUNDER, 0.3)
+    engine = SwarmNodeEngine(docker, Run(), FOUNDER, 0.3)
     found = engine.observe()
     assert not engine.plan(found).changed
     assert engine.in_effect(found)
@@ -301,7 +305,7 @@ def test_an_engine_that_doubts_itself_is_told_of_with_the_cure(gossip):
 
 
 def test_a_rehearsal_needs_no_token():
-    engine = SwarmNode(Engine(), Run(), _joiner(token=None), 1, needs_token=False)
+    engine = SwarmNodeEngine(Engine(), Run(), _joiner(token=None), 1, needs_token=False)
     assert engine.plan(engine.observe()).labels == [
         "make the bridge docker_gwbridge that overlay networks need",
         "join the swarm at 172.30.0.9:2377, 172.30.0.1:2377 as worker 172.30.0.1",
@@ -368,7 +372,7 @@ def test_a_managers_join_that_never_ends_is_not_called_off_behind_the_others_bac
 
 def test_another_swarm_than_meant_is_left_again():
     docker = Engine()
-    engine = SwarmNode(docker, Run(), _joiner(state="manager", token="manager", cluster_id="other"), 1)
+    engine = SwarmNodeEngine(docker, Run(), _joiner(state="manager", token="manager", cluster_id="other"), 1)
     plan = engine.plan(engine.observe())
     docker.list["n2"] = _node("n2", "edge1", manager=True)
     apply(plan, engine.perform)
@@ -424,7 +428,7 @@ def test_an_engine_that_keeps_its_gossip_is_restarted_where_nobody_notices(
     docker.hosted = [{"Id": "c", "Names": ["/web"], "State": state, "HostConfig": kept}]
     gossip["stuck"] = True
     host = Host(gossip)
-    engine = SwarmNode(docker, host, Desired(state="left"), 1)
+    engine = SwarmNodeEngine(docker, host, Desired(state="left"), 1)
     apply(engine.plan(engine.observe()), engine.perform)
     assert host.restarts == restarts
     (warning,) = engine.result(engine.observe())["warnings"]
@@ -461,7 +465,7 @@ def test_a_bridge_of_a_forgotten_swarm_goes_with_a_restart_that_nobody_notices(m
     docker = Kept(gossip)
     docker.remembers = remembers
     host = Host(gossip)
-    engine = SwarmNode(docker, host, Desired(state="left", force=True), 1)
+    engine = SwarmNodeEngine(docker, host, Desired(state="left", force=True), 1)
     apply(engine.plan(engine.observe()), engine.perform)
     assert (host.restarts, docker.bridge) == (1, None)
     assert (("leave", True) in docker.calls) == (remembers == "locked")
@@ -474,7 +478,7 @@ def test_a_bridge_of_a_forgotten_swarm_names_the_way_out_where_containers_run(mo
     gossip["stuck"] = True
     docker = Kept(gossip)
     docker.hosted = [{"Id": "c", "Names": ["/web"], "State": "running", "HostConfig": {}}]
-    engine = SwarmNode(docker, Host(gossip), Desired(state="left", force=True), 1)
+    engine = SwarmNodeEngine(docker, Host(gossip), Desired(state="left", force=True), 1)
     with pytest.raises(OversshError, match=r"until it is restarted; do that with 'systemctl restart docker' .*: web"):
         apply(engine.plan(engine.observe()), engine.perform)
 
@@ -492,8 +496,8 @@ def test_a_manager_that_answers_no_more_is_named_at_once(monkeypatch):
 
     docker = Waits("active", True)
     with pytest.raises(OversshError, match=r"manager at 172\.30\.0\.9 \(Docker says: deadline exceeded\)"):
-        SwarmNode(docker, Run(), FOUNDER, 3600).observe()
-    assert SwarmNode(docker, Run(), Desired(state="left", force=True), 3600).observe().role == "manager"
+        SwarmNodeEngine(docker, Run(), FOUNDER, 3600).observe()
+    assert SwarmNodeEngine(docker, Run(), Desired(state="left", force=True), 3600).observe().role == "manager"
 
 
 def test_managers_that_all_leave_at_once_dont_wait_for_each_other():
@@ -608,7 +612,7 @@ def test_results_have_no_secret_and_all_fields_everywhere():
 
 
 def _clear(docker, node="edge1", force=False):
-    engine = SwarmEntry(docker, node, force, 0.3)
+    engine = SwarmEntryEngine(docker, node, force, 0.3)
     plan = engine.plan(engine.observe())
     apply(plan, engine.perform)
     return plan, engine.result(engine.observe())
@@ -659,7 +663,7 @@ def test_the_node_itself_and_a_worker_are_refused():
 
 
 def _drain(docker, node="edge1"):
-    engine = SwarmDrain(docker, node, 0.3)
+    engine = SwarmDrainEngine(docker, node, 0.3)
     plan = engine.plan(engine.observe())
     apply(plan, engine.perform)
     engine.wait()

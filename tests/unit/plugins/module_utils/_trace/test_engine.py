@@ -26,7 +26,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._trace.engine import
 from ansible_collections.overssh.swarm.plugins.module_utils._trace.netlink import Header, Message, messages
 from ansible_collections.overssh.swarm.plugins.module_utils._trace.path import Ways, way_of
 from ansible_collections.overssh.swarm.plugins.module_utils._trace.table import table_text
-from ansible_collections.overssh.swarm.plugins.module_utils._trace.verdict import Seen, answer
+from ansible_collections.overssh.swarm.plugins.module_utils._trace.verdict import Observed, answer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,7 +47,7 @@ def told(name: str) -> list[Message]:
 
 def answered(name: str, ruleset=RULESET, **options):
     described = described_from({**ASKED, **options})
-    return answer(Seen(described, way_of(told(name), TABLE), ruleset, {3: "tun1002"}))
+    return answer(Observed(described, way_of(told(name), TABLE), ruleset, {3: "tun1002"}))
 
 
 def without(handle: int):
@@ -178,7 +178,7 @@ class TestAnswer:
     @pytest.mark.parametrize("verdict", ["queue", "stolen"])
     def test_a_rule_that_gives_the_packet_away(self, verdict):
         way = way_of([Message(1, OWN, "rule", "continue", 9, HEADER), Message(1, C, "rule", verdict, 4)], TABLE)
-        found = answer(Seen(described_from(ASKED), way, RULESET, {}))
+        found = answer(Observed(described_from(ASKED), way, RULESET, {}))
         assert (found["passes"], found["verdict"], found["suggestion"]) == (False, verdict, None)
         assert "in inet f c (handle 4)" in found["fix"]
 
@@ -197,13 +197,13 @@ class TestAnswer:
             [Message(1, own, "policy", "accept", 0, header), Message(1, key, "rule", "drop", 5, header)], TABLE
         )
         described = described_from({**ASKED, "path": path})
-        found = answer(Seen(described, way, ruleset, {3: "tun1002", 4: "tun1003"}))
+        found = answer(Observed(described, way, ruleset, {3: "tun1002", 4: "tun1003"}))
         assert found["suggestion"]["in_interfaces"] == interfaces
         assert "out_interfaces" not in found["suggestion"]
         assert [(place["family"], place["chain"]) for place in found["placements"]] == [("firewalld", chain)]
 
     def test_a_packet_that_never_came(self):
-        found = answer(Seen(described_from(ASKED), way_of([], TABLE), RULESET, {}, waited=10))
+        found = answer(Observed(described_from(ASKED), way_of([], TABLE), RULESET, {}, waited=10))
         assert (found["passes"], found["verdict"], found["packet"], found["hops"]) == (False, "none", None, [])
         assert found["fix"].startswith("no such packet (tcp 2377 by tun1002) came within 10 s")
 

@@ -147,8 +147,8 @@ def test_several_chains_of_its_own_can_be_taken_back_together(opened):
     before = opened.listing()
     rules = [{**OWN, "name": name, "chain": f"inet overssh {name}", "protocol": "tcp"} for name in ("one", "two")]
     defaults = {name: option.get("default") for name, option in firewall_plan.ARGUMENTS.items()}
-    engine = firewall_engine.NftEngine(
-        firewall_plan.wish_from({**defaults, "persist": False, "rules": rules}), opened.run
+    engine = firewall_engine.NftRuleEngine(
+        firewall_plan.desired_from({**defaults, "persist": False, "rules": rules}), opened.run
     )
     _record, step = engine.plan(engine.observe()).steps
     engine.perform(step)
@@ -215,12 +215,12 @@ def test_the_script_brings_a_chain_of_ours_back(opened, tmp_path):
     ]
     task(opened, rules=rules)
     placed = opened.listing()
-    firewall = firewall_plan.Firewall(firewall_engine.Nft(opened.run).ruleset())
-    wish = firewall_plan.wish_from(
+    firewall = firewall_plan.Observed(firewall_engine.Nft(opened.run).ruleset())
+    desired = firewall_plan.desired_from(
         {**{name: option.get("default") for name, option in firewall_plan.ARGUMENTS.items()}, "rules": rules}
     )
-    written = normalize.written(opened.run, firewall.ruleset, wish.fixed, wish.owner)
-    lines = firewall_plan.decide(wish, firewall_plan.Firewall(firewall.ruleset, written=written)).lines
+    written = normalize.written(opened.run, firewall.ruleset, desired.fixed, desired.owner)
+    lines = firewall_plan.decide(desired, firewall_plan.Observed(firewall.ruleset, written=written)).lines
     (tmp_path / "rules").write_text(rules_file.file_text(lines))
     (tmp_path / "restore").write_text(persistence.SCRIPT)
     script = ["sh", str(tmp_path / "restore"), str(tmp_path / "rules")]
