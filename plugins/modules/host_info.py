@@ -295,7 +295,7 @@ def main() -> None:
     )
     host = Host(runner(module), lambda program: module.get_bin_path(program) is not None, connect)
     try:
-        found = host.observe(**module.params)
+        found = host.info(**module.params)
     except OversshError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, host=found)

@@ -138,7 +138,7 @@ docker_lost:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._firewall.engine import look
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall.info import info
 
 
 def main() -> None:
@@ -147,7 +147,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        found = look(runner(module), module.params["name"], module.params["prefix"])
+        found = info(runner(module), module.params["name"], module.params["prefix"])
     except OversshError as error:
         module.fail_json(msg=f"{error}.")
     module.exit_json(changed=False, **found)

@@ -166,7 +166,7 @@ networks:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import connect
-from ansible_collections.overssh.swarm.plugins.module_utils._overlay.engine import is_manager, list_overlays
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay.info import info
 
 
 def main() -> None:
@@ -176,13 +176,10 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        docker = connect()
-        manager = is_manager(docker)
-        found = list_overlays(docker, manager, module.params["name"])
+        found = info(connect(), module.params["name"], module.params["managed"])
     except OversshError as error:
         module.fail_json(msg=f"{error}.")
-    ours = [network for network in found if network["managed"] or not module.params["managed"]]
-    module.exit_json(changed=False, manager=manager, networks=ours)
+    module.exit_json(changed=False, **found)
 
 
 if __name__ == "__main__":

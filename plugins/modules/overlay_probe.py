@@ -147,8 +147,8 @@ from ansible_collections.overssh.swarm.plugins.module_utils._probe.engine import
     PEER,
     Desired,
     OverlayProbeEngine,
-    measure,
 )
+from ansible_collections.overssh.swarm.plugins.module_utils._probe.info import measure
 
 
 def main() -> None:

@@ -83,7 +83,8 @@ peers:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import connect
-from ansible_collections.overssh.swarm.plugins.module_utils._probe.engine import PEER, measure
+from ansible_collections.overssh.swarm.plugins.module_utils._probe.engine import PEER
+from ansible_collections.overssh.swarm.plugins.module_utils._probe.info import measure
 
 
 def main() -> None:

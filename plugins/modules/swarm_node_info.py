@@ -166,19 +166,17 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import connect
-from ansible_collections.overssh.swarm.plugins.module_utils._swarm.engine import node_result, nodes_result
-from ansible_collections.overssh.swarm.plugins.module_utils._swarm.model import believed
-from ansible_collections.overssh.swarm.plugins.module_utils._swarm.observe import observe_node
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.info import info
 
 
 def main() -> None:
     """Look, and say what was seen."""
     module = AnsibleModule(argument_spec={}, supports_check_mode=True)
     try:
-        found = believed(observe_node(connect(), runner(module)), {})
+        found = info(connect(), runner(module))
     except OversshError as error:
         module.fail_json(msg=f"{error}.")
-    module.exit_json(changed=False, **node_result(found), nodes=nodes_result(found))
+    module.exit_json(changed=False, **found)
 
 
 if __name__ == "__main__":

@@ -80,20 +80,17 @@ left_alone:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._tun.model import device_result
-from ansible_collections.overssh.swarm.plugins.module_utils._tun.observe import netlink, read_devices
-from ansible_collections.overssh.swarm.plugins.module_utils._watcher.unit import devices_left_alone
+from ansible_collections.overssh.swarm.plugins.module_utils._tun.info import info
 
 
 def main() -> None:
     """Look, and say what was seen."""
     module = AnsibleModule(argument_spec={}, supports_check_mode=True)
     try:
-        with netlink() as kernel:
-            devices = [device_result(device) for device in read_devices(kernel)]
+        found = info()
     except OversshError as error:
         module.fail_json(msg=f"{error}.")
-    module.exit_json(changed=False, devices=devices, left_alone=devices_left_alone())
+    module.exit_json(changed=False, **found)
 
 
 if __name__ == "__main__":

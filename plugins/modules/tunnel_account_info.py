@@ -86,7 +86,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec={"name": {"type": "str", "default": "overssh"}}, supports_check_mode=True)
     sshd = module.get_bin_path("sshd") is not None
     try:
-        found = account_info.look(runner(module), module.params["name"], sshd)
+        found = account_info.info(runner(module), module.params["name"], sshd)
     except OversshError as error:
         module.fail_json(msg=f"{error}.")
     module.exit_json(changed=False, **found)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import engine as firewall_engine
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall import info as firewall_info
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import persistence
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import plan as firewall_plan
 from ansible_collections.overssh.swarm.plugins.module_utils._nftables import normalize, rules_file
@@ -167,7 +168,7 @@ def test_counts_what_meets_it(opened):
         ]
         == []
     )
-    (rule,) = firewall_engine.look(opened.run, "x", None)["rules"]
+    (rule,) = firewall_info.info(opened.run, "x", None)["rules"]
     assert (rule["packets"], rule["bytes"]) == (2, 2 * (20 + 8 + 5))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import Answer, CommandError
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import engine as firewall_engine
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall import info as firewall_info
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import plan as firewall_plan
 
 from tests.netns.firewall import BETWEEN, RULESETS, SWARM, TRANSIT, keep, load, task
@@ -304,6 +305,6 @@ def test_the_longest_name_fits(net):
     load(net, "cloud_reject_last.nft")
     name = "n" * 120
     task(net, name=name, protocol="tcp", ports=["2377"], in_interfaces=["tun1002"])
-    assert [rule["name"] for rule in firewall_engine.look(net.run, None, None)["rules"]] == [name]
+    assert [rule["name"] for rule in firewall_info.info(net.run, None, None)["rules"]] == [name]
     with pytest.raises(CommandError):
         net.run(["nft", f'add rule inet filter input accept comment "overssh:{name}n"'])

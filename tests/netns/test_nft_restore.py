@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._docker import daemon
-from ansible_collections.overssh.swarm.plugins.module_utils._firewall import engine as firewall_engine
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall import info as firewall_info
 from ansible_collections.overssh.swarm.plugins.module_utils._nftables import docker_chains
 from ansible_collections.overssh.swarm.plugins.module_utils._nftables import record as nftables_record
 
@@ -74,13 +74,13 @@ def test_a_place_that_nothing_leads_to_any_more(net, host, restore, tmp_path):
     assert net.tcp_blocked("world", SPOKE, 5000, "spoke")
     assert restore() == []
     # What was placed for now is ours too.
-    rules = firewall_engine.look(net.run, None, None)["rules"]
+    rules = firewall_info.info(net.run, None, None)["rules"]
     assert {rule["chain"] for rule in rules} == {"DOCKER-USER", "FORWARD"}
     # Docker is back, and what was for now goes.
     net.run(["iptables-nft", "-I", "FORWARD", "-j", "DOCKER-USER"])
     assert [line.partition(":")[0] for line in restore()] == ["took away from ip filter FORWARD"] * 4
     assert net.tcp_passes("peer", SPOKE, 5000, "spoke")
-    assert {rule["chain"] for rule in firewall_engine.look(net.run, None, None)["rules"]} == {"DOCKER-USER"}
+    assert {rule["chain"] for rule in firewall_info.info(net.run, None, None)["rules"]} == {"DOCKER-USER"}
     assert '"interim"' not in (tmp_path / "placed").read_text()
 
 
@@ -139,16 +139,16 @@ def test_rules_that_were_loaded_twice_are_one_again(net, host, restore):
 def test_a_strangers_rule_does_not_stand_for_ours(net, host, restore):
     load(net, "two_base_chains.nft")
     host(SWARM)
-    placed = [rule for rule in firewall_engine.look(net.run, None, None)["rules"] if rule["name"] == "swarm/udp"]
+    placed = [rule for rule in firewall_info.info(net.run, None, None)["rules"] if rule["name"] == "swarm/udp"]
     for rule in placed:
         chain = [rule["family"], rule["table"], rule["chain"]]
         net.run(["nft", "delete", "rule", *chain, "handle", str(rule["handle"])])
         net.run(["nft", "add", "rule", *chain, 'iifname "wg7" udp dport 4789 accept comment "overssh:swarm/udp"'])
     assert len(restore()) == len(placed)
     assert len(
-        [rule for rule in firewall_engine.look(net.run, None, None)["rules"] if rule["name"] == "swarm/udp"]
+        [rule for rule in firewall_info.info(net.run, None, None)["rules"] if rule["name"] == "swarm/udp"]
     ) == len(placed)
-    assert len(firewall_engine.look(net.run, None, None)["strangers"]) == len(placed)
+    assert len(firewall_info.info(net.run, None, None)["strangers"]) == len(placed)
 
 
 def test_without_the_program_the_script_does_it(net, host, tmp_path):
@@ -190,7 +190,7 @@ def test_what_docker_lost_is_told(net, docker):
         ("masquerade", "docker_gwbridge"),
     ]
     assert all(each["sentence"] in done["notes"] for each in done["docker_lost"])
-    assert firewall_engine.look(net.run, None, None)["docker_lost"] == done["docker_lost"]
+    assert firewall_info.info(net.run, None, None)["docker_lost"] == done["docker_lost"]
     (docker / "daemon.json").write_text('{"ip-masq": false}')
     assert [each["device"] for each in task(net, rules=BETWEEN)["docker_lost"]] == ["", "docker_gwbridge"]
     (docker / "daemon.json").write_text('{"iptables": false}')

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._firewall import engine as firewall_engine
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall import info as firewall_info
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import saved as firewall_saved
 from ansible_collections.overssh.swarm.plugins.module_utils._nftables import record as nftables_record
 from ansible_collections.overssh.swarm.plugins.module_utils._nftables import rules_file
@@ -50,9 +50,9 @@ def test_a_strangers_rule_is_named_and_left(net, record, asked):
     assert (done["changed"], done["notes"]) == (False, [LEFT])
     assert net.listing() == before
     assert not record.exists()
-    (stranger,) = firewall_engine.look(net.run, None, None)["strangers"]
+    (stranger,) = firewall_info.info(net.run, None, None)["strangers"]
     assert (stranger["name"], stranger["handle"], stranger["rule"]) == ("legacy", 2, LEGACY)
-    assert firewall_engine.look(net.run, None, None)["rules"] == []
+    assert firewall_info.info(net.run, None, None)["rules"] == []
 
 
 def test_what_a_task_is_not_about_is_no_news(net):
@@ -116,7 +116,7 @@ def test_the_list_of_a_build_of_before_is_a_record(net, record, tmp_path, monkey
     rules.write_text(rules_file.file_text(rules_file.Line(line.key, text) for line, text in zip(lines, turned)))
     monkeypatch.setattr(rules_file, "RULES_FILE", str(rules))
     record.unlink()
-    assert {rule["name"] for rule in firewall_engine.look(net.run, None, None)["rules"]} == {"swarm/tcp", "swarm/udp"}
+    assert {rule["name"] for rule in firewall_info.info(net.run, None, None)["rules"]} == {"swarm/tcp", "swarm/udp"}
     assert task(net, rules=SWARM)["steps"] == [f"write {record}"]
     assert task(net, state="absent", all=True)["changed"]
     assert net.listing() == before
@@ -152,7 +152,7 @@ def test_rules_that_iptables_saved_and_restored_are_ours(net, record):
     for _time in range(2):
         net.run(["iptables-nft-restore"], data=saved(net))
         assert ours(net) == count
-        assert len(firewall_engine.look(net.run, None, None)["rules"]) == count
+        assert len(firewall_info.info(net.run, None, None)["rules"]) == count
         assert net.tcp_passes("peer", "172.30.2.1", 2377)
     assert task(net, rules=rules)["changed"]
     assert net.run(["nft", "-s", "list", "chain", "ip", "filter", "INPUT"]).stdout == placed

@@ -20,7 +20,7 @@ from .model import AUTHORIZED_KEYS, CHECKPOINT, HOME, KEY, PROGRAMS
 PATHS = (HOME, AUTHORIZED_KEYS, PROGRAMS, sshd_facts.OUR_DROP_IN)
 
 
-def look(run: Runner, user: str, sshd: bool) -> dict[str, Any]:
+def info(run: Runner, user: str, sshd: bool) -> dict[str, Any]:
     """All of it; user: the account that tunnels log in to, sshd: whether there is one to ask."""
     files = {path: found for path in (*PATHS, *below(PROGRAMS)) if (found := file(path)) is not None}
     block = sshd_facts.OUR_BLOCK.search(read_text(sshd_facts.MAIN) or "")

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -34,11 +32,11 @@ from .._nftables import legacy as nftables_legacy
 from .._nftables import ours as nftables_ours
 from .._nftables import record as nftables_record
 from .._nftables.chain_rule import ChainRuleArrangement
-from .._nftables.firewalld import ours, text_of
+from .._nftables.firewalld import ours
 from .._nftables.owner import firewalld_owns, owners
 from .._nftables.placement import Arranger
 from .._nftables.result import address, result_of, result_of_firewalld
-from .._nftables.rules_file import FOLDER, RULES_FILE, read_lines
+from .._nftables.rules_file import FOLDER, RULES_FILE
 from .._nftables.ruleset import ChainKey, Ruleset, name_of
 from .._watcher import unit as watcher_unit
 from .._watcher.rules import left_alone
@@ -46,6 +44,8 @@ from .._watcher.unit import WatcherSteps
 from . import firewalld as firewall_firewalld
 from . import rollback_script, saved
 from .firewalld_plan import FILES, LEFT, Call
+from .info import told_lost
+from .nft import Nft
 from .persistence import LOCK, PROGRAM_FOLDER, SCRIPT_FILE, UNITS
 from .plan import (
     Command,
@@ -61,54 +61,6 @@ Options = Mapping[str, Any]
 Phase = Literal["apply", "stage", "commit"]
 # Seconds that a change gets until it is kept, once somebody has confirmed it, and how many are enough.
 COMMITTING, ENOUGH = 120, 45
-
-
-class Nft:
-    """nft on this host."""
-
-    def __init__(self, run: Runner) -> None:
-        self._run = run
-
-    def ruleset(self) -> Ruleset:
-        """The ruleset, with each rule's text."""
-        return nftables_ours.ruleset(self._run, respell=normalize.spelled)
-
-    def apply(self, commands: Sequence[Command]) -> list[tuple[ChainKey, int]]:
-        """Do the commands in one transaction, and return the rules that were added."""
-        if any(isinstance(command, str) for command in commands):
-            return self._apply_text(commands)
-        batch = json.dumps({"nftables": list(commands)})
-        self._run(["nft", "-j", "-c", "-f", "-"], data=batch)
-        return _echoed(self._run(["nft", "-j", "-e", "-a", "-f", "-"], data=batch).stdout)
-
-    def _apply_text(self, commands: Sequence[Command]) -> list[tuple[ChainKey, int]]:
-        """The same in nft's own language; with -j, which the echo needs, it reads a file twice, and so no pipe."""
-        with tempfile.NamedTemporaryFile("w", prefix="overssh-nft-", encoding="utf-8") as batch:
-            for command in commands:
-                batch.write(f"{command if isinstance(command, str) else _deletion(command)}\n")
-            batch.flush()
-            self._run(["nft", "-j", "-c", "-f", batch.name])
-            return _echoed(self._run(["nft", "-j", "-e", "-a", "-f", batch.name]).stdout)
-
-
-def _deletion(command: Mapping[str, Any]) -> str:
-    rule = command["delete"]["rule"]
-    return f"delete rule {rule['family']} {rule['table']} {rule['chain']} handle {rule['handle']}"
-
-
-def _echoed(echo: str) -> list[tuple[ChainKey, int]]:
-    added = []
-    for line in echo.splitlines():
-        try:
-            entries = json.loads(line).get("nftables", [])
-        except (ValueError, AttributeError):
-            continue
-        for entry in entries:
-            for verb in ("add", "insert"):
-                rule = entry.get(verb, {}).get("rule")
-                if rule and "handle" in rule:
-                    added.append((ChainKey(rule["family"], rule["table"], rule["chain"]), int(rule["handle"])))
-    return added
 
 
 class NftRuleEngine(WatcherSteps, Engine[Observed]):
@@ -401,11 +353,6 @@ def _said(options: Any) -> Any:
     return [_said(value) for value in options] if isinstance(options, list) else options
 
 
-def told_lost(lost: docker_chains.Lost) -> dict[str, Any]:
-    """What Docker has lost, for the user."""
-    return {"what": lost.what, "device": lost.device, "sentence": lost.sentence}
-
-
 def observe_firewall(nft: Nft, systemd: Systemd, persist: bool) -> Observed:
     """The ruleset and what is kept of ours; systemd is asked only where something is, or shall be, kept."""
     scripts = {SCRIPT_FILE: read_text(SCRIPT_FILE), **installed(PROGRAM_FOLDER)}
@@ -434,48 +381,6 @@ def unclaimed(ruleset: Ruleset, concerns: Callable[[str], bool]) -> Iterator[str
                 "host has no record that it was placed here; if nobody else needs it, remove it with "
                 f"nft delete rule {key} handle {rule.handle}"
             )
-
-
-def look(run: Runner, name: str | None, prefix: str | None) -> dict[str, Any]:
-    """The rules of ours on the host, for nft_rule_info: all of them, or those asked for; and what only looks so."""
-    ruleset = Nft(run).ruleset()
-    strangers = [
-        {"name": name_of(rule.comment), **address(key, rule.handle), "rule": rule.text, "comment": rule.comment}
-        for key, rule in ruleset.strangers()
-    ]
-    found = {"rules": our_rules(ruleset, read_text(RULES_FILE)), "strangers": strangers}
-    gone = docker_chains.lost(docker_chains.observe(), [ruleset, nftables_legacy.observe(run).ruleset])
-    named: dict[str, Any] = {
-        kind: [
-            rule
-            for rule in rules
-            if (name is None or rule["name"] == name) and str(rule["name"]).startswith(prefix or "")
-        ]
-        for kind, rules in found.items()
-    }
-    return {**named, "docker_lost": [told_lost(each) for each in gone]}
-
-
-def our_rules(ruleset: Ruleset, kept_text: str | None) -> list[dict[str, Any]]:
-    """Every rule of ours on a host, as told to the user."""
-    kept = {(line.key, line.name) for line in read_lines(kept_text)}
-    found = []
-    for key, rule in ruleset.our_rules():
-        counter = next((statement["counter"] for statement in rule.statements if "counter" in statement), None)
-        entry = {
-            "name": rule.name,
-            **address(key, rule.handle),
-            "rule": rule.text,
-            "comment": rule.comment,
-            "persistent": (key, rule.name) in kept,
-        }
-        if isinstance(counter, Mapping):
-            entry.update(packets=counter.get("packets", 0), bytes=counter.get("bytes", 0))
-        found.append(entry)
-    for line in ours(read_lines(kept_text)):
-        entry = {"rule": text_of(line), "comment": line.comment, "persistent": True}
-        found.append({"name": line.name, **address(line.key, None), **entry})
-    return found
 
 
 def _chain_rule_results(arrangement: ChainRuleArrangement) -> list[dict[str, Any]]:

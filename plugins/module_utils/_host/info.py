@@ -200,7 +200,7 @@ class Host:
         self._finds = finds
         self._docker = docker
 
-    def observe(
+    def info(
         self,
         user: str,
         python: str,
@@ -256,7 +256,7 @@ class Host:
             answer["sshd"] = sshd_facts.look(self._run, self._finds, user, dialled_by)
             answer["ssh"] = sshd_facts.offered(self._run) if self._finds("ssh") else {}
             answer["lines"] = line_kept.lines()
-            answer["tunnel"] = account_info.look(self._run, user, self._finds("sshd"))
+            answer["tunnel"] = account_info.info(self._run, user, self._finds("sshd"))
         return {**answer, "problems": problems}
 
 

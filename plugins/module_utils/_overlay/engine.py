@@ -16,8 +16,9 @@ from .._core.plan import Plan
 from .._core.wait import WaitError, wait_until
 from .._docker.client import NOT_FOUND, Docker, DockerError, data_path_address
 from .._linux.devices import Route, read_devices, read_routes, smallest_mtu
+from .info import endpoints, network_result
 from .ingress import nodes_in_state, nodes_without, publishers, tell, tell_again
-from .model import VXLAN_IDS, Desired, Observed, OverlayNetwork, network_of
+from .model import Desired, Observed, OverlayNetwork, network_of
 from .mtu import fitting_mtu, remarks
 from .plan import plan_network, refuse_overlap
 
@@ -26,7 +27,6 @@ IN_USE = ("in use by", "active endpoints")
 # How it says that the swarm has no such network any more, where it still holds its own copy; the status is 500 then.
 GONE = "not found"
 REMOVAL_PAUSE = 0.1
-ENDED = {"complete", "shutdown", "failed", "rejected", "remove", "orphaned"}
 # Nodes take part in the network for published ports within half a second, and after a boot or a joining within three.
 NODES_SECONDS = 15
 GRACE_SECONDS = 5
@@ -242,101 +242,6 @@ class OverlayNetworkEngine(Engine[Observed]):
             if error.status != NOT_FOUND and GONE not in str(error):
                 raise
         return True
-
-
-def endpoints(docker: Docker, network: str) -> list[dict[str, Any]]:
-    """What is attached to the network anywhere in the swarm; only managers know.
-
-    Containers attached by hand are tasks too, of the runtime "attachment", and hidden unless asked for.
-    """
-    try:
-        network_id = docker.inspect_network(network)["Id"]
-    except DockerError as error:
-        if error.status == NOT_FOUND:
-            return []
-        raise
-    nodes = {node["ID"]: (node.get("Description") or {}).get("Hostname") or node["ID"] for node in docker.nodes()}
-    services = {service["ID"]: service["Spec"]["Name"] for service in docker.services()}
-    tasks = [*docker.tasks(), *docker.tasks(filters={"runtime": "attachment"})]
-    found = [_endpoint(task, network_id, nodes, services) for task in tasks]
-    return sorted(
-        (one for one in found if one is not None), key=lambda one: (one["node"], one["service"], one["container"])
-    )
-
-
-def is_manager(docker: Docker) -> bool:
-    """Whether this engine may change networks of the swarm, and knows what is attached to them."""
-    return bool((docker.info().get("Swarm") or {}).get("ControlAvailable"))
-
-
-def list_overlays(docker: Docker, manager: bool, name: str | None = None) -> list[dict[str, Any]]:
-    """All overlay networks that this engine knows, with their endpoints where it is a manager."""
-    listed = []
-    for found in docker.networks():
-        network = network_of(found)
-        if not network.is_overlay or name not in (None, network.name):
-            continue
-        peers = docker.inspect_network(network.network_id).get("Peers") or []
-        listed.append(
-            {
-                **network_result(network),
-                "peers": sorted(peer["IP"] for peer in peers if peer.get("IP")),
-                "endpoints": endpoints(docker, network.network_id) if manager else [],
-            }
-        )
-    return sorted(listed, key=lambda one: str(one["name"]))
-
-
-def network_result(network: OverlayNetwork) -> dict[str, Any]:
-    """A network as return values."""
-    return {
-        "name": network.name,
-        "id": network.network_id,
-        "managed": network.ours,
-        "allocated": network.allocated,
-        "ingress": network.ingress,
-        "subnet": network.subnet,
-        "gateway": network.gateway,
-        "ip_range": network.ip_range,
-        "attachable": network.attachable,
-        "internal": network.internal,
-        "encrypted": network.encrypted,
-        "mtu": network.mtu,
-        "container_mtu": network.container_mtu,
-        "vxlan_id": _vxlan_id(network),
-        "labels": dict(network.labels),
-        "options": dict(network.options),
-    }
-
-
-def _vxlan_id(network: OverlayNetwork) -> int | None:
-    first = (network.options.get(VXLAN_IDS) or "").split(",")[0]
-    return int(first) if first.isdigit() else None
-
-
-def _endpoint(
-    task: Mapping[str, Any], network_id: str, nodes: Mapping[str, str], services: Mapping[str, str]
-) -> dict[str, Any] | None:
-    spec, status = task.get("Spec") or {}, task.get("Status") or {}
-    attached = [
-        one for one in task.get("NetworksAttachments") or [] if (one.get("Network") or {}).get("ID") == network_id
-    ]
-    asked = any(one.get("Target") == network_id for one in spec.get("Networks") or [])
-    if not (attached or asked) or (status.get("State") in ENDED and task.get("DesiredState") in ENDED):
-        return None
-    node_id = task.get("NodeID") or ""
-    container = (spec.get("NetworkAttachmentSpec") or {}).get("ContainerID") or (
-        status.get("ContainerStatus") or {}
-    ).get("ContainerID")
-    return {
-        "task": task["ID"],
-        "service": services.get(task.get("ServiceID") or "", task.get("ServiceID") or ""),
-        "container": (container or "")[:12],
-        "node": nodes.get(node_id, node_id),
-        "node_id": node_id,
-        "addresses": [address for one in attached for address in one.get("Addresses") or []],
-        "state": status.get("State") or "",
-    }
 
 
 def _user(endpoint: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from .._core.wait import WaitError, wait_until
 from .._docker import gossip
 from .._docker.client import NOT_FOUND, Docker, DockerError, patiently, stuck_manager
 from .._linux.devices import carriers, read_devices, read_routes
+from .info import node_result, nodes_result
 from .model import Desired, Observed, believed, endpoint, forgotten
 from .observe import BRIDGE, BRIDGE_LABELS, BRIDGE_OPTIONS, observe_node
 from .plan import listen_addr, plan_node, says
@@ -446,47 +447,6 @@ def reaches(address: str) -> bool:
             return True
     except OSError:
         return False
-
-
-def node_result(observed: Observed) -> dict[str, Any]:
-    """A node's part in its swarm as return values; join tokens and keys are not even asked for."""
-    own = observed.own
-    return {
-        "active": observed.local_state == "active",
-        "local_state": "error" if observed.doubted else observed.local_state,
-        "error": observed.error,
-        "role": observed.role,
-        "node_id": observed.node_id,
-        "node_address": observed.node_address,
-        "hostname": observed.hostname,
-        "cluster_id": observed.cluster_id or "",
-        "managers": list(observed.managers),
-        "leader": bool(own and own.leader),
-        "availability": own.availability if own else None,
-        "listen_addr": observed.listen_addr,
-        "data_path_addr": observed.data_path_addr,
-        "data_path_port": observed.data_path_port,
-        "default_addr_pool": list(observed.default_addr_pool or ()),
-        "subnet_size": observed.subnet_size,
-        "underlay_mtu": observed.underlay_mtu,
-    }
-
-
-def nodes_result(observed: Observed) -> list[dict[str, Any]]:
-    """The swarm's nodes as a manager lists them."""
-    return [
-        {
-            "node_id": node.node_id,
-            "hostname": node.hostname,
-            "role": node.role,
-            "availability": node.availability,
-            "status": node.status,
-            "address": node.address,
-            "reachability": node.reachability,
-            "leader": node.leader,
-        }
-        for node in observed.nodes
-    ]
 
 
 def _join_trouble(manager: str, words: str) -> str:

@@ -25,7 +25,7 @@ WARNINGS = {
 }
 
 
-def links(
+def info(
     run: Runner, ping: Callable[[str, str, float], Answer | None], name: str | None = None
 ) -> list[dict[str, Any]]:
     """Every link of ours, or the one of that name, by name."""

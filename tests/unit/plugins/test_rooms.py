@@ -72,6 +72,15 @@ def test_every_module_leads_to_its_room() -> None:
             assert (room, LOOKS[1] if room == LOOKS[0] else "engine") in found
 
 
+@pytest.mark.parametrize(
+    "module", [module for module in ROOMS.values() if (PLUGINS / "modules" / f"{module}_info.py").exists()]
+)
+def test_every_info_module_leads_to_the_rooms_info(module: str) -> None:
+    (room,) = (room for room, name in ROOMS.items() if name == module)
+    found = {tuple(each[1:]) for each in imported(PLUGINS / "modules" / f"{module}_info.py")}
+    assert (room, "info") in found
+
+
 @pytest.mark.parametrize("room", ROOMS)
 def test_arrows_point_up_the_table(room: str) -> None:
     above = list(ROOMS)[: list(ROOMS).index(room)]

@@ -14,6 +14,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import 
 from ansible_collections.overssh.swarm.plugins.module_utils._core.files import lock_folder
 from ansible_collections.overssh.swarm.plugins.module_utils._core.program import program_files
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import engine as firewall_engine
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall import info as firewall_info
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import persistence, restore, rollback_script
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import plan as firewall_plan
 from ansible_collections.overssh.swarm.plugins.module_utils._linux.ssh_session import Session
@@ -277,7 +278,7 @@ def test_our_rules_are_told_with_their_counters():
         {"rule": {**rule, "expr": [{"counter": {"packets": 3, "bytes": 180}}, {"accept": None}]}}
     )
     kept = rules_file.file_text([rules_file.Line(KEY, 'accept comment "overssh:x"')])
-    (told,) = firewall_engine.our_rules(parse(json.dumps(listing)), kept)
+    (told,) = firewall_info.our_rules(parse(json.dumps(listing)), kept)
     assert told["name"] == "x"
     assert (told["packets"], told["bytes"], told["persistent"], told["handle"]) == (3, 180, True, 50)
 

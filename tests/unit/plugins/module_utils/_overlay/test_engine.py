@@ -14,7 +14,8 @@ from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import 
 from ansible_collections.overssh.swarm.plugins.module_utils._core.plan import apply, undo
 from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import DockerError
 from ansible_collections.overssh.swarm.plugins.module_utils._linux.devices import Route
-from ansible_collections.overssh.swarm.plugins.module_utils._overlay.engine import OverlayNetworkEngine, list_overlays
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay.engine import OverlayNetworkEngine
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay.info import info
 from ansible_collections.overssh.swarm.plugins.module_utils._overlay.model import (
     MANAGED,
     MTU,
@@ -462,7 +463,7 @@ def test_networks_are_listed_with_what_is_attached():
         [INSPECTED, UNALLOCATED | {"Name": "o2", "Id": "net2"}, {"Name": "bridge", "Id": "b", "Driver": "bridge"}]
     )
     docker.attached = [ATTACHMENT, TASK]
-    listed = list_overlays(docker, True)
+    listed = info(docker)["networks"]
     assert [one["name"] for one in listed] == ["o1", "o2"]
     assert [one["allocated"] for one in listed] == [True, False]
     assert listed[0]["peers"] == ["172.30.0.1"]
@@ -471,7 +472,22 @@ def test_networks_are_listed_with_what_is_attached():
         ("web", "", ["10.200.0.2/24"]),
     ]
     assert listed[0]["vxlan_id"] == 4097
-    assert list_overlays(docker, False, "o2")[0]["endpoints"] == []
+    assert [one["name"] for one in info(docker, "o2")["networks"]] == ["o2"]
+
+
+def test_only_a_manager_knows_what_is_attached(monkeypatch):
+    docker = Engine([INSPECTED])
+    docker.attached = [ATTACHMENT]
+    assert [len(one["endpoints"]) for one in info(docker)["networks"]] == [1]
+    monkeypatch.setattr(docker, "info", lambda: {"Swarm": {"ControlAvailable": False}})
+    found = info(docker)
+    assert (found["manager"], [one["endpoints"] for one in found["networks"]]) == (False, [[]])
+
+
+def test_networks_that_others_have_made_are_left_out_where_that_is_asked_for():
+    docker = Engine([INSPECTED, INSPECTED | {"Name": "theirs", "Id": "net3", "Labels": {}}])
+    assert [one["name"] for one in info(docker)["networks"]] == ["o1", "theirs"]
+    assert [one["name"] for one in info(docker, managed=True)["networks"]] == ["o1"]
 
 
 # Several networks in one task

@@ -18,10 +18,9 @@ from ansible_collections.overssh.swarm.plugins.module_utils._swarm import engine
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm.drain import SwarmDrainEngine
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm.engine import (
     SwarmNodeEngine,
-    node_result,
-    nodes_result,
 )
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm.entry import SwarmEntryEngine
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.info import node_result, nodes_result
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm.model import Desired, root_ca_digest
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm.observe import BRIDGE_LABELS, observe_node
 
