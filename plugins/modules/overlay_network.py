@@ -51,7 +51,7 @@ options:
     default: present
   ingress:
     description:
-      - Whether the swarm's network for published ports (its routing mesh) is meant. Docker makes it with every swarm,
+      - Whether the swarm's ingress network, of its routing mesh, is meant. Docker makes it with every swarm,
         with an MTU of 1500 whatever lies under it.
       - A swarm has only one. It is found by what it is and keeps its name; O(name) is what it is called where there is
         none.
@@ -59,7 +59,7 @@ options:
         nothing else is asked for. O(attachable) is of no use for it.
       - Docker removes it only while no service publishes ports through it. Where it is to be made anew and services do,
         it stays as it is. An MTU too large is then an error that names the services, one too small a warning.
-      - Docker does not tell the nodes of a network for published ports that was made anew, so that ports published on
+      - Docker does not tell the nodes of an ingress network that was made anew, so that ports published on
         the nodes without a task of the service are not answered. This module tells them, and waits up to 15 seconds
         for each node that is up. For a moment, a node that has to be told twice has the label C(overssh.told).
     type: bool
@@ -161,7 +161,7 @@ EXAMPLES = r"""
     underlay_mtus: [1300]
     on_change: recreate
 
-- name: Two networks and the one for published ports, all of them or none
+- name: Two networks and the ingress network, all of them or none
   overssh.swarm.overlay_network:
     underlay: 172.30.0.0/16
     networks:
@@ -224,7 +224,7 @@ network:
       type: bool
       sample: true
     ingress:
-      description: Whether it is the engine's own network for published ports.
+      description: Whether it is the swarm's ingress network.
       type: bool
       sample: false
     subnet:

@@ -75,7 +75,7 @@ networks:
       type: bool
       sample: true
     ingress:
-      description: Whether it is the engine's own network for published ports.
+      description: Whether it is the swarm's ingress network.
       type: bool
       sample: false
     subnet:

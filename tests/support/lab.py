@@ -82,7 +82,7 @@ def all_ready(manager: str) -> None:
 
 
 def all_take_part(manager: str) -> None:
-    """Until all of them are in the swarm's own network for published ports besides, which comes last after a reboot."""
+    """Until all of them are in the ingress network besides, which comes last after a reboot."""
     all_ready(manager)
     wait_for(manager, f"test $(docker network inspect ingress --format '{{{{len .Peers}}}}') = {len(hosts())}", 120)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The networks of a finished site fit what lies under them, the swarm's own for published ports among them."""
+"""The networks of a finished site fit what lies under them, the ingress network among them."""
 
 from __future__ import annotations
 

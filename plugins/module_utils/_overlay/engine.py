@@ -27,7 +27,7 @@ IN_USE = ("in use by", "active endpoints")
 # How it says that the swarm has no such network any more, where it still holds its own copy; the status is 500 then.
 GONE = "not found"
 REMOVAL_PAUSE = 0.1
-# Nodes take part in the network for published ports within half a second, and after a boot or a joining within three.
+# Nodes take part in the ingress network within half a second, and after a boot or a joining within three.
 NODES_SECONDS = 15
 GRACE_SECONDS = 5
 NODES_PAUSE = 0.1
@@ -83,8 +83,8 @@ class OverlayNetworkEngine(Engine[Observed]):
         """The network among what was found around it."""
         manager = bool(around.swarm.get("ControlAvailable"))
         mine = self._mine(around.networks)
-        mesh = self.desired.ingress and manager
-        missing = self._still_missing(mine) if mesh and mine else set()
+        watched = self.desired.ingress and manager
+        missing = self._still_missing(mine) if watched and mine else set()
         return Observed(
             manager=manager,
             state=around.swarm.get("LocalNodeState") or "inactive",
@@ -94,7 +94,7 @@ class OverlayNetworkEngine(Engine[Observed]):
             routes=around.routes,
             data_path_addr=around.address,
             underlay_mtu=around.underlay_mtu,
-            publishers=publishers(self._docker) if mesh else (),
+            publishers=publishers(self._docker) if watched else (),
             missing=tuple(sorted(missing - self._given_up)),
             given_up=tuple(sorted(missing & self._given_up)),
         )
@@ -158,7 +158,7 @@ class OverlayNetworkEngine(Engine[Observed]):
         return next((one for one in same if one.scope == "swarm"), same[0] if same else None)
 
     def _still_missing(self, network: OverlayNetwork) -> set[str]:
-        """The nodes that take no part in the network for published ports, where that matters.
+        """The nodes that take no part in the ingress network, where that matters.
 
         One that has just joined, or come back, is waited for: it needs nobody's help.
         """
@@ -198,7 +198,7 @@ class OverlayNetworkEngine(Engine[Observed]):
     def _remove(self, name: str, network_id: str | None) -> None:
         """Wait for those who use it, and then for the copy that this engine keeps while a container of its own ends.
 
-        The network for published ports is different. The swarm lets it go while tasks still end on it, and nodes then
+        The ingress network is different. The swarm lets it go while tasks still end on it, and nodes then
         keep their copies for ever. Otherwise the copies go by themselves, and asking again is an error.
         """
         wanted, ingress, let_go = network_id or name, self.desired.ingress, False
@@ -216,8 +216,8 @@ class OverlayNetworkEngine(Engine[Observed]):
         except WaitError as error:
             if ingress and let_go:
                 raise OversshError(
-                    f"{error}; the swarm has let it go, and the engine on this host has not: the swarm has no network "
-                    "for published ports until that engine is restarted with 'systemctl restart docker' and this is "
+                    f"{error}; the swarm has let it go, and the engine on this host has not: the swarm has no ingress "
+                    "network until that engine is restarted with 'systemctl restart docker' and this is "
                     "run again"
                 ) from error
             users = endpoints(self._docker, wanted)

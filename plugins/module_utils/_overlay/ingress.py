@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The swarm's network for published ports: who publishes through it, and which nodes take part in it.
+"""The swarm's ingress network (its routing mesh): who publishes through it, and which nodes take part in it.
 
 When this network is made anew, the managers tell no node of it until something about that node changes (moby 40184,
 swarmkit's allocator). A node that is told sometimes drops it again: it looks for its address in the network before it

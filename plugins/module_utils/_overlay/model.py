@@ -31,7 +31,7 @@ LARGEST_MTU = 65535
 class Desired:
     """What the operator wants; None where the operator does not care.
 
-    ingress: the swarm's network for published ports is meant, whatever its name is. mtu: of the underlay, None for
+    ingress: the swarm's ingress network is meant, whatever its name is. mtu: of the underlay, None for
     auto. underlay_mtus: what other nodes have.
     """
 
@@ -117,7 +117,7 @@ class Observed:
     rehearsal: a swarm that is not there yet may be taken for granted. underlay_mtu: the smallest MTU of the devices
     that carry the node's data path address. others: the engine's other networks.
 
-    Where the network for published ports is meant: publishers are the services that publish through it, missing the
+    Where the ingress network is meant: publishers are the services that publish through it, missing the
     nodes that take no part in it, given_up those of which that was too much to ask.
     """
 

@@ -24,7 +24,7 @@ def plan_network(desired: Desired, observed: Observed) -> Plan:
     found = observed.network
     if not desired.ingress and (desired.name == INGRESS or (found and found.ingress)):
         raise OversshError(
-            f"the network {desired.name} is the engine's own, for published ports; choose another name, or set "
+            f"the network {desired.name} is the engine's own ingress network; choose another name, or set "
             "ingress: true to manage that one"
         )
     if desired.state == "absent" and observed.state == "inactive" and not (found and found.is_overlay):
@@ -103,7 +103,7 @@ def _wanted(desired: Desired, observed: Observed) -> OverlayNetwork:
 
 
 def _kept(desired: Desired, found: OverlayNetwork | None) -> Desired:
-    """The swarm's network for published ports as asked for, and in all else as it is, its addresses above all.
+    """The ingress network as asked for, and in all else as it is, its addresses above all.
 
     It can't be attachable. Its VXLAN ID may still be in use on nodes while they let the old one go.
     """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The swarm's network for published ports: when it is made anew, what is kept, and which nodes take part in it."""
+"""The ingress network: when it is made anew, what is kept, and which nodes take part in it."""
 
 from __future__ import annotations
 
@@ -351,7 +351,7 @@ def test_an_engine_that_keeps_its_copy_is_told_of_with_what_that_means():
             self.asked += 1
 
     docker = Stuck()
-    with pytest.raises(OversshError, match=r"the swarm has no network for published ports until .* restart docker"):
+    with pytest.raises(OversshError, match=r"the swarm has no ingress network until .* restart docker"):
         carry_out(docker, timeout=0.01)
     assert docker.asked == 1
 

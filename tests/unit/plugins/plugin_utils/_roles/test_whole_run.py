@@ -24,7 +24,7 @@ def refused(parts: bool = True, **arguments: Any) -> str:
         "overssh.swarm.swarm : Join the swarm",
         "Join*",
         "Plan the fleet",
-        "Make the overlay networks, and make the swarm's own for published ports fit",
+        "Make the overlay networks, and make the ingress network fit",
         "Start a throwaway container on the network",
         "Drain the node that goes",
         "Confirm these changes",
