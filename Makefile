@@ -102,11 +102,11 @@ coverage: $(READY) ## Say which share of each folder the unit tests run, and as 
 TEST_LAB ?= $(if $(filter file,$(origin LAB_NAME)),overssh-test,$(LAB_NAME))
 export TEST_LAB := $(TEST_LAB)
 LABS := walk faults firewall fleet older
-SCENARIOS_walk := site runner closed teardown
-SCENARIOS_faults := fresh broken_off ipv6 mishaps transports
+SCENARIOS_walk := site awx exposure teardown
+SCENARIOS_faults := fresh interrupted ipv6 faults transports
 SCENARIOS_firewall := firewall
-SCENARIOS_fleet := fleet topologies failover reboot keys grow_and_shrink
-SCENARIOS_older := site closed older
+SCENARIOS_fleet := fleet topologies failover reboot key_rotation grow_and_shrink
+SCENARIOS_older := site exposure older
 # The Debian of the lab older: named here, or Debian 12 and testing take turns by the day (tests/lab/older.py).
 OLDER_RELEASE ?= $(LAB_RELEASE)
 # One image for all nodes of today's Debian: what a scenario does not need is there and switched off.

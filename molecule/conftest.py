@@ -18,14 +18,14 @@ pytest_plugins = ["tests.suite.plugin"]
 
 # The other scenarios begin on fresh nodes, or run site themselves.
 ON_A_FINISHED_SITE = {
-    "runner",
-    "closed",
-    "mishaps",
+    "awx",
+    "exposure",
+    "faults",
     "transports",
     "older",
     "failover",
     "reboot",
-    "keys",
+    "key_rotation",
     "topologies",
     "grow_and_shrink",
 }

@@ -219,10 +219,10 @@ def test_networks_of_the_host_and_ingress_are_never_touched(state):
         plan_network(
             dataclasses.replace(WANTED, state=state, on_change="recreate"), dataclasses.replace(MANAGER, network=bridge)
         )
-    with pytest.raises(OversshError, match=r"ingress is the engine's own, .* set ingress: true"):
+    with pytest.raises(OversshError, match=r"ingress is the engine's own ingress network; .* set ingress: true"):
         plan_network(dataclasses.replace(WANTED, name="ingress", state=state), MANAGER)
     renamed = dataclasses.replace(MANAGER, network=network_of({**INSPECTED, "Ingress": True}))
-    with pytest.raises(OversshError, match="o1 is the engine's own"):
+    with pytest.raises(OversshError, match="o1 is the engine's own ingress network"):
         plan_network(dataclasses.replace(WANTED, state=state), renamed)
 
 
