@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A door to the fleet's plan for playbooks."""
+"""Filter fleet_plan: documentation and the function behind it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def fleet_plan(hosts: list[str], hostvars: Any, found: str, gone: Sequence[str] 
 
 
 class FilterModule:
-    """What Ansible asks for."""
+    """Return the filter by its name."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters of this file by name."""

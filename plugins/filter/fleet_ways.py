@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who dials whom, for playbooks."""
+"""Filter fleet_ways: documentation and the function behind it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def fleet_ways(hosts: list[str], hostvars: Any) -> dict[str, Any]:
 
 
 class FilterModule:
-    """What Ansible asks for."""
+    """Return the filter by its name."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters of this file by name."""

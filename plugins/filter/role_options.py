@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A door for playbooks to what options of roles have wrong."""
+"""Filter role_options: documentation and the function behind it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def role_options(roles: list[str], hosts: list[str], hostvars: Any) -> list[str]
 
 
 class FilterModule:
-    """What Ansible asks for."""
+    """Return the filter by its name."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters of this file by name."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A door to the sentences about slow links for playbooks."""
+"""Filter slow_links: documentation and the function behind it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def slow_links(dialled: Iterable[Mapping[str, Any]], node: str, planned: Iterabl
 
 
 class FilterModule:
-    """What Ansible asks for."""
+    """Return the filter by its name."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters of this file by name."""

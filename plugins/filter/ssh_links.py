@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A door to the options of ssh_tunnel for playbooks."""
+"""Filter ssh_links: documentation and the function behind it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def ssh_links(links: Iterable[Mapping[str, Any]], shared: Mapping[str, Any]) -> 
 
 
 class FilterModule:
-    """What Ansible asks for."""
+    """Return the filter by its name."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters of this file by name."""

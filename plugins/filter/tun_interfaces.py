@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A door to the options of tun_interface for playbooks."""
+"""Filter tun_interfaces: documentation and the function behind it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def tun_interfaces(
 
 
 class FilterModule:
-    """What Ansible asks for."""
+    """Return the filter by its name."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters of this file by name."""

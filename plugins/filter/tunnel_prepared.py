@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A door to the comparison of a host with what its links need, for playbooks."""
+"""Filter tunnel_prepared: documentation and the function behind it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def tunnel_prepared(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool
 
 
 class FilterModule:
-    """What Ansible asks for."""
+    """Return the filter by its name."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters of this file by name."""

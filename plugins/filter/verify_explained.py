@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filter `verify_explained`."""
+"""Filter verify_explained: documentation and the function behind it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def verify_explained(report: dict[str, Any], hosts: list[str], hostvars: Any, po
 
 
 class FilterModule:
-    """What Ansible asks for."""
+    """Return the filter by its name."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters of this file by name."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A door to the report's faults for playbooks."""
+"""Filter verify_faults: documentation and the function behind it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def verify_faults(report: dict[str, Any]) -> list[str]:
 
 
 class FilterModule:
-    """What Ansible asks for."""
+    """Return the filter by its name."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters of this file by name."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A door to the report's table for playbooks."""
+"""Filter verify_matrix: documentation and the function behind it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def verify_matrix(report: dict[str, Any], path: str = "") -> list[str]:
 
 
 class FilterModule:
-    """What Ansible asks for."""
+    """Return the filter by its name."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters of this file by name."""

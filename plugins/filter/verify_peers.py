@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A door to the list of a verification's peers for playbooks."""
+"""Filter verify_peers: documentation and the function behind it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def verify_peers(hosts: list[str], hostvars: Any, name: str) -> list[dict[str, s
 
 
 class FilterModule:
-    """What Ansible asks for."""
+    """Return the filter by its name."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters of this file by name."""

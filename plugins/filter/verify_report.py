@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A door to the report for playbooks."""
+"""Filter verify_report: documentation and the function behind it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def verify_report(
 
 
 class FilterModule:
-    """What Ansible asks for."""
+    """Return the filter by its name."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters of this file by name."""

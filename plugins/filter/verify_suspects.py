@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filter `verify_suspects`."""
+"""Filter verify_suspects: documentation and the function behind it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def verify_suspects(report: dict[str, Any], name: str) -> list[dict[str, str]]:
 
 
 class FilterModule:
-    """What Ansible asks for."""
+    """Return the filter by its name."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters of this file by name."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A door for playbooks to what can't be run in the middle."""
+"""Filter whole_run: documentation and the function behind it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def whole_run(hosts: str, parts: bool = True) -> str:
 
 
 class FilterModule:
-    """What Ansible asks for."""
+    """Return the filter by its name."""
 
     def filters(self) -> dict[str, Callable[..., str]]:
         """The filters of this file by name."""

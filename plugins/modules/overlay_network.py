@@ -337,7 +337,7 @@ def _engine(module: AnsibleModule, params: dict[str, Any]) -> Engine[Any]:
     docker = connect()
     engines = [
         OverlayNetworkEngine(
-            docker, runner(module), one, params["wait_timeout"], params["wait"], rehearsal=module.check_mode
+            docker, runner(module), one, params["wait_timeout"], params["wait"], check_mode=module.check_mode
         )
         for one in desired
     ]

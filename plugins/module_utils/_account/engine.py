@@ -82,9 +82,9 @@ class TunnelAccountEngine(Engine[Observed]):
         self._pending = waiting is not None and waiting.pending
         asked = not wanted.present or wanted.sshd_config is not None
         main = (read_text(sshd_facts.MAIN) or "") if asked else ""
-        rehearsed: list[str] = []
+        probed: list[str] = []
         if wanted.present and wanted.sshd_config:
-            rehearsed = sshd_facts.rehearse(self._run, main, wanted.sshd_config, wanted.name)
+            probed = sshd_facts.probe_block(self._run, main, wanted.sshd_config, wanted.name)
         names = [AUTHORIZED_KEYS, sshd_facts.OUR_DROP_IN, *(f"{PROGRAMS}/{name}" for name in wanted.programs)]
         inside = [path for folder in wanted.folders for path in _inside(folder) if path not in names]
         found = {path: _path(path) for path in (HOME, KEYS, PROGRAMS, *wanted.folders, *names)}
@@ -95,8 +95,8 @@ class TunnelAccountEngine(Engine[Observed]):
             paths={path: each for path, each in found.items() if each is not None},
             public_key=public_key(),
             main=main,
-            effective=tuple(sshd_facts.effective(self._run, wanted.name)) if rehearsed else (),
-            rehearsed=tuple(rehearsed),
+            effective=tuple(sshd_facts.effective(self._run, wanted.name)) if probed else (),
+            probed=tuple(probed),
         )
 
     def plan(self, observed: Observed) -> Plan:

@@ -76,7 +76,7 @@ class Path:
 class Observed:
     """The host: the account, files and folders of ours by path, and sshd.
 
-    main: the text of sshd's own file. effective: what `sshd -T` prints for the account. rehearsed: what it would print
+    main: the text of sshd's own file. effective: what `sshd -T` prints for the account. probed: what it would print
     with the wanted configuration in its place; both in lines, of what ours decides.
     """
 
@@ -85,7 +85,7 @@ class Observed:
     public_key: str = ""
     main: str = ""
     effective: tuple[str, ...] = ()
-    rehearsed: tuple[str, ...] = ()
+    probed: tuple[str, ...] = ()
 
 
 def plan_account(desired: Desired, observed: Observed) -> Plan:
@@ -212,7 +212,7 @@ def sshd_steps(desired: Desired, observed: Observed) -> Iterator[Step]:
     changes = {path: text for path, text in texts.items() if (text or None) != before[path]}
     if _badly_owned(observed):
         changes[sshd_facts.OUR_DROP_IN] = texts[sshd_facts.OUR_DROP_IN]
-    refuse_undecided(desired, observed.rehearsed if changes else observed.effective)
+    refuse_undecided(desired, observed.probed if changes else observed.effective)
     if not changes:
         return
     label = f"tell sshd about {desired.name}" if wanted else f"have sshd forget {desired.name}"

@@ -113,5 +113,5 @@ def carry_through(engine: Engine[Observed], plan: Plan) -> Observed:
 
 
 def _sentence(text: str) -> str:
-    """The text with a capital-free start kept as it is, and one full stop at its end."""
+    """Ensure exactly one full stop at the end."""
     return text if text.endswith((".", ")", "!", "?")) else f"{text}."

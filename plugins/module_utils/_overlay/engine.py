@@ -50,17 +50,17 @@ class Surroundings:
 
 
 class OverlayNetworkEngine(Engine[Observed]):
-    """One overlay network, by name. rehearsal: check mode, where there may be no swarm yet."""
+    """One overlay network, by name. check_mode: there may be no swarm yet."""
 
     def __init__(
-        self, docker: Docker, run: Runner, desired: Desired, timeout: float, wait: bool = True, rehearsal: bool = False
+        self, docker: Docker, run: Runner, desired: Desired, timeout: float, wait: bool = True, check_mode: bool = False
     ) -> None:
         self.desired = desired
         self._docker = docker
         self._run = run
         self._timeout = timeout
         self._wait = wait
-        self._rehearsal = rehearsal
+        self._check_mode = check_mode
         self._given_up: frozenset[str] = frozenset()
 
     def observe(self) -> Observed:
@@ -88,7 +88,7 @@ class OverlayNetworkEngine(Engine[Observed]):
         return Observed(
             manager=manager,
             state=around.swarm.get("LocalNodeState") or "inactive",
-            rehearsal=self._rehearsal,
+            check_mode=self._check_mode,
             network=mine,
             others=tuple(one for one in around.networks if mine is None or one.network_id != mine.network_id),
             routes=around.routes,

@@ -114,16 +114,16 @@ class Observed:
     """The network of that name, and what it has to get along with.
 
     manager: whether this engine may change networks of the swarm. state: the engine's word for its part in it.
-    rehearsal: a swarm that is not there yet may be taken for granted. underlay_mtu: the smallest MTU of the devices
+    check_mode: a swarm that is not there yet is taken for granted. underlay_mtu: the smallest MTU of the devices
     that carry the node's data path address. others: the engine's other networks.
 
     Where the ingress network is meant: publishers are the services that publish through it, missing the
-    nodes that take no part in it, given_up those of which that was too much to ask.
+    nodes that take no part in it, given_up those of them that did not join in time.
     """
 
     manager: bool
     state: str
-    rehearsal: bool = False
+    check_mode: bool = False
     network: OverlayNetwork | None = None
     others: tuple[OverlayNetwork, ...] = ()
     routes: tuple[Route, ...] = ()
@@ -135,8 +135,8 @@ class Observed:
 
     @property
     def to_come(self) -> bool:
-        """Whether the swarm itself is still to be made, in a rehearsal."""
-        return self.rehearsal and self.state == "inactive"
+        """Whether the swarm itself is still to be made, in check mode."""
+        return self.check_mode and self.state == "inactive"
 
 
 def network_of(found: Mapping[str, Any]) -> OverlayNetwork:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which MTU an overlay network shall reckon with, and what one that has another is worth; pure.
+"""Choose an overlay network's MTU, and judge one that is there with another; pure.
 
 A network that reckons with more than the underlay carries loses large packets. One that reckons with less works, and
 only costs more per byte.
@@ -23,7 +23,7 @@ def fitting_mtu(desired: Desired, observed: Observed) -> int | None:
 
 
 def wanted_mtu(desired: Desired, observed: Observed) -> int | None:
-    """As asked for, or what fits, at which Docker itself never looks; None in a rehearsal that knows of none."""
+    """As asked for, or what fits, at which Docker itself never looks; None in check mode, where none is known."""
     if desired.mtu is not None:
         return desired.mtu
     if observed.underlay_mtu is None and not observed.to_come:

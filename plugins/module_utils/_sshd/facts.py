@@ -29,7 +29,7 @@ MAIN = sshd_config.MAIN
 DROP_INS = "/etc/ssh/sshd_config.d"
 OUR_DROP_IN = f"{DROP_INS}/overssh.conf"
 # What the role tunnel decides for its account; where something else comes out, it was not our block that did so.
-REHEARSED = {
+PROBED = {
     "PermitTunnel": "point-to-point",
     "DisableForwarding": "no",
     "AllowTcpForwarding": "local",
@@ -125,7 +125,7 @@ def effective(run: Runner, user: str, config: str = MAIN, address: str = ANYWHER
     address: where the login would come from. CommandError where sshd does not take the configuration.
     """
     answer = run(["sshd", "-T", "-f", config, "-C", f"user={user},host=localhost,addr={address}"])
-    decided = {keyword.lower() for keyword in REHEARSED}
+    decided = {keyword.lower() for keyword in PROBED}
     return [line for line in map(small, answer.stdout.splitlines()) if line.partition(" ")[0] in decided]
 
 
@@ -145,7 +145,7 @@ def small(line: str) -> str:
     return f"{keyword.lower()}{space}{value}"
 
 
-def rehearse(run: Runner, main: str, block: str, user: str, address: str = ANYWHERE) -> list[str]:
+def probe_block(run: Runner, main: str, block: str, user: str, address: str = ANYWHERE) -> list[str]:
     """The same with a Match block in the place that ours would have; main: the text of sshd's own file.
 
     CommandError where sshd would not take it.
@@ -246,14 +246,14 @@ def _decided(
 
     With the address of the first one that it is about, empty where it is about all.
     """
-    block = "".join([f"Match User {user}\n", *(f"    {keyword} {value}\n" for keyword, value in REHEARSED.items())])
+    block = "".join([f"Match User {user}\n", *(f"    {keyword} {value}\n" for keyword, value in PROBED.items())])
     found: dict[str, dict[str, str]] = {}
     for address in addresses:
         try:
-            held = parse("\n".join(rehearse(run, main, block, user, address)))
+            held = parse("\n".join(probe_block(run, main, block, user, address)))
         except CommandError:  # what sshd says of its own configuration was told above
             return []
-        for keyword, wanted in REHEARSED.items():
+        for keyword, wanted in PROBED.items():
             for value in held.get(keyword.lower(), [])[:1]:
                 if value != wanted and keyword not in found:
                     found[keyword] = {

@@ -304,14 +304,14 @@ def _observed(name: str, unit: UnitState) -> Observed:
         conf,
         read_text(known_hosts_path(name)),
         unit,
-        _astray(conf_facts(conf), unit),
+        _device_lost(conf_facts(conf), unit),
         # While the link is up the lines are of the time before.
         0 if unit.active == "active" else len((read_text(refused_path(name)) or "").splitlines()),
     )
 
 
-def _astray(facts: ConfFacts, unit: UnitState) -> bool:
-    """Whether what runs had its time to open its device, and does not hold it. A stream's lanes connect in turn."""
+def _device_lost(facts: ConfFacts, unit: UnitState) -> bool:
+    """Whether the service is up, and has lost its tun device. A stream's lanes connect one after the other."""
     patience = facts.connect_timeout * lanes_at_start(facts.lanes or 1) + SETTLING_SECONDS
     if facts.device is None or unit.active != "active" or _age(unit) < patience:
         return False

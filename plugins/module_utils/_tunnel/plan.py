@@ -19,14 +19,14 @@ RUNNING = ("active", "activating", "reloading")
 class Observed:
     """A link as found on the host.
 
-    astray: what runs does not have its device. ssh stays connected for ever when the device under it was removed.
+    device_lost: what runs does not have its device. ssh stays connected for ever when the device under it was removed.
     refusals: how often in a row the peer refused this host, which is dialled ever more seldom then.
     """
 
     conf: str | None
     known_hosts: str | None
     unit: UnitState
-    astray: bool = False
+    device_lost: bool = False
     refusals: int = 0
 
     @property
@@ -75,7 +75,7 @@ def _up(name: str, texts: Texts, observed: Observed, restart: bool) -> Iterator[
         *_file("the host keys", known_hosts_path(name), texts.known_hosts, observed.known_hosts),
         *_unit(name, texts.unit, observed.unit.text),
     ]
-    again = observed.running and (restart or observed.astray or observed.pausing or bool(files))
+    again = observed.running and (restart or observed.device_lost or observed.pausing or bool(files))
     # Stop and start instead of a restart: taken back last one first, the old files are there before the old start.
     if again:
         yield _stop(name)

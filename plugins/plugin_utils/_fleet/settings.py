@@ -330,7 +330,7 @@ SETTINGS = (
         "swarm_pool",
         ["10.201.0.0/16"],
         networks,
-        "Where Docker takes the subnets of networks from that name none; fixed when the swarm starts.",
+        "The address pool for networks that are made without a subnet; fixed when the swarm starts.",
     ),
     Setting("swarm_pool_prefix", 24, whole_number(9, 29), "The prefix length of those subnets, in bits."),
     Setting(
@@ -462,7 +462,7 @@ SETTINGS = (
         "firewall_owner",
         "auto",
         one_of("auto", "nftables", "iptables", "firewalld"),
-        "Whose this host's firewall is, and so in whose way the accepts are made; auto is as its ruleset shows.",
+        "Which program manages this host's firewall; auto is the one that its ruleset shows. Accepts are made its way.",
         per_host=True,
     ),
     Setting(

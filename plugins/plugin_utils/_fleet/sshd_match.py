@@ -7,14 +7,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.overssh.swarm.plugins.module_utils._sshd.facts import REHEARSED
+from ansible_collections.overssh.swarm.plugins.module_utils._sshd.facts import PROBED
 from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.lanes import lanes_at_start
 
 from .topology import Link
 
 # The rest of what hosts try out beforehand is the same for every node.
 VARYING = ("PermitTunnel", "DisableForwarding", "AllowTcpForwarding", "MaxSessions", "ForceCommand")
-ALWAYS = {keyword: value for keyword, value in REHEARSED.items() if keyword not in VARYING}
+ALWAYS = {keyword: value for keyword, value in PROBED.items() if keyword not in VARYING}
 
 
 def wanted(links: Sequence[Link]) -> dict[str, dict[str, str]]:

@@ -93,8 +93,9 @@ class Window:
         now: float,
         carried: float | None = None,
     ) -> None:
-        """An answer came: so long was its question on its way, by clocks that differ, and so long they were together.
+        """An answer came.
 
+        delay: of the question on its way, in microseconds, by clocks that are not synchronised; round_trip: of both;
         under_way: bytes; last: whether no other question is under way; limited: whether the window held packets back;
         now: seconds; carried: TCP's own round trip, where it is known.
         """

@@ -33,7 +33,7 @@ from ansible_collections.overssh.swarm.plugins.modules.tunnel_account import ARG
 MAIN = "Include /etc/ssh/sshd_config.d/*.conf\nPort 22\n"
 NO_DROP_INS = "Port 22\n"
 BLOCK = "Match User overssh\n    PermitTTY no\n"
-FRESH = Observed(None, {}, main=MAIN, rehearsed=("permittty no",))
+FRESH = Observed(None, {}, main=MAIN, probed=("permittty no",))
 STREAM = {"stream/__main__.py": "program", "stream/wire.py": "part"}
 HUB = Desired(
     "overssh",
@@ -64,7 +64,7 @@ STANDING = Observed(
     },
     main=MAIN,
     effective=("permittty no",),
-    rehearsed=("permittty no",),
+    probed=("permittty no",),
 )
 
 
@@ -86,7 +86,7 @@ def test_a_dialled_host_lets_keys_in_before_sshd_is_told() -> None:
 
 
 def test_a_dialling_host_has_a_key_and_sshd_is_left_alone() -> None:
-    assert labels(EDGE, replace(FRESH, rehearsed=())) == [
+    assert labels(EDGE, replace(FRESH, probed=())) == [
         "make the folder /etc/overssh",
         "make the account overssh",
         "make a key for overssh",
@@ -174,7 +174,7 @@ def test_what_sshd_would_not_hold_to_is_refused_before_anything_is_changed() -> 
     with pytest.raises(
         OversshError, match=r'^sshd does not hold to our Match block for overssh: it lacks "permittty no"'
     ):
-        plan_account(HUB, replace(FRESH, rehearsed=("permittty yes",)))
+        plan_account(HUB, replace(FRESH, probed=("permittty yes",)))
 
 
 def test_a_configuration_that_stands_and_is_overruled_is_refused_too() -> None:

@@ -148,7 +148,7 @@ def test_what_a_host_does_with_ipv6_is_read_from_the_kernels_settings(
 MAIN = "Port 22\nInclude /etc/ssh/sshd_config.d/*.conf\nX11Forwarding yes\n"
 
 
-def test_our_block_is_rehearsed_in_the_place_that_its_name_gives_it() -> None:
+def test_our_block_is_probed_in_the_place_that_its_name_gives_it() -> None:
     folder = "/etc/ssh/sshd_config.d"
     assert sshd_facts.includes_drop_ins(MAIN)
     others = [f"{folder}/{name}.conf" for name in ("10-hardened", "overssh", "zz")]
@@ -159,7 +159,7 @@ def test_our_block_is_rehearsed_in_the_place_that_its_name_gives_it() -> None:
     ]
 
 
-def test_our_block_is_rehearsed_at_the_end_of_a_file_that_has_no_drop_ins() -> None:
+def test_our_block_is_probed_at_the_end_of_a_file_that_has_no_drop_ins() -> None:
     alone = "Port 22\nMatch User git\n    PermitTTY no\n"
     assert not sshd_facts.includes_drop_ins(alone)
     with_ours = f"{alone}# BEGIN overssh.swarm\nMatch User overssh\n# END overssh.swarm\n"

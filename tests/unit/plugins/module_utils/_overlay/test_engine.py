@@ -139,9 +139,9 @@ def test_auto_leaves_room_for_the_larger_header_where_the_swarm_runs_over_ipv6()
     assert plan_network(WANTED, six).steps[0].args["body"]["Options"][MTU] == "1480"
 
 
-def test_auto_needs_no_node_of_its_own_in_a_rehearsal():
+def test_auto_needs_no_node_of_its_own_in_check_mode():
     others = dataclasses.replace(WANTED, underlay_mtus=(65000, 1500))
-    plan = plan_network(others, Observed(manager=False, state="inactive", rehearsal=True))
+    plan = plan_network(others, Observed(manager=False, state="inactive", check_mode=True))
     assert plan.after["mtu"] == 1500
 
 
@@ -191,8 +191,8 @@ def test_only_managers_make_networks(observed, words):
         plan_network(WANTED, observed)
 
 
-def test_a_rehearsal_takes_the_swarm_for_granted():
-    plan = plan_network(WANTED, Observed(manager=False, state="inactive", rehearsal=True))
+def test_check_mode_takes_the_swarm_for_granted():
+    plan = plan_network(WANTED, Observed(manager=False, state="inactive", check_mode=True))
     assert plan.after["mtu"] == "auto"
     assert plan.changed
 

@@ -106,9 +106,9 @@ def test_services_that_publish_through_it_keep_it():
 
 
 @pytest.mark.parametrize(("mtus", "changed"), [((), False), ((1500,), False), ((65000, 1300), True)])
-def test_a_rehearsal_reckons_with_what_a_new_swarm_has(mtus, changed):
+def test_check_mode_counts_what_a_new_swarm_has(mtus, changed):
     desired = dataclasses.replace(WANTED, underlay_mtus=mtus)
-    plan = plan_network(desired, Observed(manager=False, state="inactive", rehearsal=True))
+    plan = plan_network(desired, Observed(manager=False, state="inactive", check_mode=True))
     assert plan.changed is changed
     if changed:
         assert (plan.before["mtu"], plan.after["mtu"]) == (1500, 1300)

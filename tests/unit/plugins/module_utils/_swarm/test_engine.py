@@ -303,7 +303,7 @@ def test_an_engine_that_doubts_itself_is_told_of_with_the_cure(gossip):
     assert "'systemctl restart docker'" in warning
 
 
-def test_a_rehearsal_needs_no_token():
+def test_check_mode_needs_no_token():
     engine = SwarmNodeEngine(Engine(), Run(), _joiner(token=None), 1, needs_token=False)
     assert engine.plan(engine.observe()).labels == [
         "make the bridge docker_gwbridge that overlay networks need",

@@ -100,9 +100,9 @@ def test_a_link_as_desired_is_left_alone() -> None:
 
 
 def test_a_link_without_its_device_is_restarted() -> None:
-    astray = Observed("conf\n", "keys\n", UnitState("unit\n", True, "active"), astray=True)
+    device_lost = Observed("conf\n", "keys\n", UnitState("unit\n", True, "active"), device_lost=True)
     labels = ["stop the link to cloud1", "start the link to cloud1"]
-    assert plan_link("cloud1", "started", TEXTS, astray).labels == labels
+    assert plan_link("cloud1", "started", TEXTS, device_lost).labels == labels
 
 
 def test_a_link_that_pauses_after_a_refusal_is_dialled_at_once() -> None:

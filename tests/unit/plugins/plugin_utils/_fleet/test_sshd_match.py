@@ -156,4 +156,4 @@ def test_what_the_plan_expects_of_sshd_is_what_it_is_told(links: list[str], tran
     told = [line.strip() for line in rendered("sshd.conf.j2", *links).splitlines()]
     expected = _sshd_plan.held(transports, jump=any("passes" in link for link in links))
     assert {f"{keyword} {value}" for keyword, value in expected.items()} <= set(told)
-    assert set(expected) <= set(sshd_facts.REHEARSED), "what is not tried out beforehand would be found too late"
+    assert set(expected) <= set(sshd_facts.PROBED), "what is not tried out beforehand would be found too late"
