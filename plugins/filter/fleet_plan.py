@@ -50,12 +50,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet import plan
-from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet import variables as fleet_variables
+from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet import settings as fleet_settings
 
 
 def fleet_plan(hosts: list[str], hostvars: Any, found: str, gone: Sequence[str] = ()) -> dict[str, Any]:
     """The plan as plain data; only the variables that the plan reads are resolved."""
-    variables = {host: fleet_variables.of(hostvars[host]) for host in hosts}
+    variables = {host: fleet_settings.variables_of(hostvars[host]) for host in hosts}
     return plan.plan(variables, {host: hostvars[host].get(found) or {} for host in hosts}, gone)
 
 

@@ -42,12 +42,12 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet import variables, ways
+from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet import settings, ways
 
 
 def fleet_ways(hosts: list[str], hostvars: Any) -> dict[str, Any]:
     """The ways as plain data."""
-    return ways.ways({host: variables.of(hostvars[host]) for host in hosts})
+    return ways.ways({host: settings.variables_of(hostvars[host]) for host in hosts})
 
 
 class FilterModule:

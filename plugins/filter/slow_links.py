@@ -47,12 +47,12 @@ _value:
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet import slow_lines
+from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet import slow_links as fleet_slow_links
 
 
 def slow_links(dialled: Iterable[Mapping[str, Any]], node: str, planned: Iterable[Mapping[str, Any]]) -> list[str]:
-    """See _fleet.slow_lines.slow."""
-    return list(slow_lines.slow(dialled, node, planned))
+    """See _fleet.slow_links.slow."""
+    return list(fleet_slow_links.slow(dialled, node, planned))
 
 
 class FilterModule:

@@ -485,8 +485,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
 from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall.desired import desired_from
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall.engine import NftRuleEngine, Phase
-from ansible_collections.overssh.swarm.plugins.module_utils._firewall.plan import ARGUMENTS, CONSTRAINTS, desired_from
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall.options import ARGUMENTS, CONSTRAINTS
 
 
 def main() -> None:

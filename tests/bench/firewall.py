@@ -26,8 +26,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall.desired import desired_from
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall.engine import NftRuleEngine
-from ansible_collections.overssh.swarm.plugins.module_utils._firewall.plan import ARGUMENTS, CONSTRAINTS, desired_from
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall.options import ARGUMENTS, CONSTRAINTS
 from ansible_collections.overssh.swarm.plugins.module_utils._nftables.listing import JSON, WORDS
 
 from . import process, ruleset

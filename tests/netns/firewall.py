@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall import desired as firewall_desired
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import engine as firewall_engine
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall import options as firewall_options
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import persistence
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import plan as firewall_plan
 from ansible_collections.overssh.swarm.plugins.module_utils._nftables import rules_file
@@ -47,9 +49,9 @@ def task(net, check_mode=False, runner=None, **options):
 
     Whoever runs the tests may have come by ssh, to another network than this one.
     """
-    defaults = {name: option.get("default") for name, option in firewall_plan.ARGUMENTS.items()}
+    defaults = {name: option.get("default") for name, option in firewall_options.ARGUMENTS.items()}
     module = Module(check_mode)
-    desired = firewall_plan.desired_from({**defaults, "persist": False, "force_lockout": True, **options})
+    desired = firewall_desired.desired_from({**defaults, "persist": False, "force_lockout": True, **options})
     run(module, firewall_engine.NftRuleEngine(desired, runner or net.run))
     return module.answer
 
@@ -69,8 +71,8 @@ def refused(net, **options):
 
 def keep(net, folder, rules):
     """Write what keeps these rules into a folder, as the module does on a host."""
-    defaults = {name: option.get("default") for name, option in firewall_plan.ARGUMENTS.items()}
-    desired = firewall_plan.desired_from({**defaults, "rules": rules})
+    defaults = {name: option.get("default") for name, option in firewall_options.ARGUMENTS.items()}
+    desired = firewall_desired.desired_from({**defaults, "rules": rules})
     decision = firewall_plan.decide(desired, firewall_plan.Observed(firewall_engine.Nft(net.run).ruleset()))
     (folder / "rules").write_text(rules_file.file_text(decision.lines))
     (folder / "placed").write_text(decision.record.text)

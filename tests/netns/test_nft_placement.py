@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import Answer, CommandError
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall import desired as firewall_desired
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import engine as firewall_engine
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import info as firewall_info
-from ansible_collections.overssh.swarm.plugins.module_utils._firewall import plan as firewall_plan
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall import options as firewall_options
 
 from tests.netns.firewall import BETWEEN, RULESETS, SWARM, TRANSIT, keep, load, task
 
@@ -246,9 +247,9 @@ def test_a_refused_transaction_leaves_everything(net):
         return net.run(argv, data, check)
 
     engine = firewall_engine.NftRuleEngine(
-        firewall_plan.desired_from(
+        firewall_desired.desired_from(
             {
-                **{name: option.get("default") for name, option in firewall_plan.ARGUMENTS.items()},
+                **{name: option.get("default") for name, option in firewall_options.ARGUMENTS.items()},
                 "persist": False,
                 "rules": [*SWARM, {**SWARM[0], "name": "y", "source": ["10.0.0.0/8"]}],
             }

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import info as firewall_info
-from ansible_collections.overssh.swarm.plugins.module_utils._firewall import saved as firewall_saved
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall import others_files
 from ansible_collections.overssh.swarm.plugins.module_utils._nftables import record as nftables_record
 from ansible_collections.overssh.swarm.plugins.module_utils._nftables import rules_file
 
@@ -197,7 +197,7 @@ def test_files_that_hold_rules_of_ours_are_named(net, tmp_path, monkeypatch):
     kept.write_text(saved(net))
     native.write_text(net.listing())
     other.write_text("# nothing of overssh: here\n")
-    monkeypatch.setattr(firewall_saved, "PATTERNS", (f"{tmp_path}/rules.*", str(native), str(other)))
+    monkeypatch.setattr(others_files, "PATTERNS", (f"{tmp_path}/rules.*", str(native), str(other)))
     assert task(net, rules=SWARM)["notes"] == []
     for _time in range(2):
         told = task(net, state="absent", all=True)["notes"]

@@ -42,20 +42,13 @@ from .._watcher import unit as watcher_unit
 from .._watcher.rules import left_alone
 from .._watcher.unit import WatcherSteps
 from . import firewalld as firewall_firewalld
-from . import rollback_script, saved
+from . import others_files, rollback_script
+from .desired import Desired
 from .firewalld_plan import FILES, LEFT, Call
 from .info import told_lost
 from .nft import Nft
 from .persistence import LOCK, PROGRAM_FOLDER, SCRIPT_FILE, UNITS
-from .plan import (
-    Command,
-    Decision,
-    Desired,
-    Observed,
-    decide,
-    plan_decided,
-    rule_steps,
-)
+from .plan import Command, Decision, Observed, decide, plan_decided, rule_steps
 
 Options = Mapping[str, Any]
 Phase = Literal["apply", "stage", "commit"]
@@ -327,7 +320,7 @@ class NftRuleEngine(WatcherSteps, Engine[Observed]):
         beyond |= dict.fromkeys(map(left_alone, watcher_unit.rules_left_alone()))
         beyond |= dict.fromkeys(unclaimed(observed.ruleset, self._desired.concerns))
         if not self._desired.present:
-            beyond |= dict.fromkeys(saved.notes(self._desired.concerns))
+            beyond |= dict.fromkeys(others_files.notes(self._desired.concerns))
         if observed.firewalld is not None and not decision.firewalld.running:
             arranger = Arranger(observed.ruleset, owner=self._desired.owner)
             beyond |= dict.fromkeys(

@@ -10,17 +10,14 @@ from typing import Any, Union
 
 from .._core.errors import OversshError
 from .._core.plan import Plan, Step
-from .._core.several import checked
 from .._linux.ssh_session import Session
 from .._linux.systemd import NO_UNIT, UnitState, unit_path
 from .._nftables import chain_rule
 from .._nftables import record as nftables_record
-from .._nftables.accept import PATHS, PROTOCOLS, Accept, accept_from, rule_name
-from .._nftables.chain_rule import Base, ChainRule, ChainRuleArrangement, Written, chain_rule_from, uncounted
+from .._nftables.chain_rule import Base, ChainRuleArrangement, Written, uncounted
 from .._nftables.docker_chains import Docker
 from .._nftables.firewalld import Firewalld, lines_of, ours, zone_of
 from .._nftables.legacy import Legacy
-from .._nftables.owner import OWNERS
 from .._nftables.placement import Arrangement, Arranger, Placement
 from .._nftables.record import Placed, Record, interim
 from .._nftables.result import address
@@ -28,6 +25,7 @@ from .._nftables.rules_file import RULES_FILE, Line, chain_line, file_text, read
 from .._nftables.ruleset import OWN_TABLE, ChainKey, Rule, Ruleset, Statement
 from .._nftables.traversal import Reader
 from .._watcher.unit import Watch, plan_watch
+from .desired import Desired
 from .firewalld_plan import Calls, calls
 from .lockout import lockout
 from .persistence import PROGRAM_FILES, PROGRAM_FOLDER, SCRIPT, SCRIPT_FILE, UNITS
@@ -37,74 +35,6 @@ STAGES = {"enable": 1, "watch_enable": 1, "start": 2, "watch_restart": 2}
 
 # In nft's JSON, or in its own language.
 Command = Union[Mapping[str, Any], str]
-
-RULE_OPTIONS: dict[str, dict[str, Any]] = {
-    "path": {"type": "str", "choices": list(PATHS), "default": "input"},
-    "protocol": {"type": "str", "choices": list(PROTOCOLS), "default": "any"},
-    "ports": {"type": "list", "elements": "str", "default": []},
-    "in_interfaces": {"type": "list", "elements": "str", "default": []},
-    "out_interfaces": {"type": "list", "elements": "str", "default": []},
-    "source": {"type": "list", "elements": "str", "default": []},
-    "destination": {"type": "list", "elements": "str", "default": []},
-    "verdict": {"type": "str", "choices": list(chain_rule.VERDICTS), "default": "accept"},
-    "chain": {"type": "str"},
-    **{option: dict(spec) for option, spec in chain_rule.OPTIONS.items()},
-}
-
-ARGUMENTS: dict[str, dict[str, Any]] = {
-    "name": {"type": "str"},
-    **RULE_OPTIONS,
-    "rules": {"type": "list", "elements": "dict"},
-    "exclusive_prefix": {"type": "list", "elements": "str"},
-    "all": {"type": "bool", "default": False},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "persist": {"type": "bool", "default": True},
-    "owner": {"type": "str", "choices": list(OWNERS), "default": "auto"},
-    "confirm": {"type": "str", "choices": ["auto", "manual", "none"], "default": "auto"},
-    "rollback_timeout": {"type": "int", "default": 60},
-    "probe": {"type": "list", "elements": "str", "default": []},
-    "force_lockout": {"type": "bool", "default": False},
-    "phase": {"type": "str", "choices": ["apply", "stage", "commit"], "default": "apply"},
-}
-
-CONSTRAINTS: dict[str, Any] = {
-    "mutually_exclusive": [("name", "rules")],
-    "required_one_of": [("name", "rules", "exclusive_prefix", "all")],
-    "supports_check_mode": True,
-}
-
-
-@dataclass(frozen=True)
-class Desired:
-    """What a task asks for: rules that are present, names that are absent, and what else of ours goes.
-
-    accepts: those that find their places by themselves; fixed: those that stand where the user says; prefixes: of the
-    names that the task alone has the say about.
-    """
-
-    accepts: tuple[Accept, ...] = ()
-    fixed: tuple[ChainRule, ...] = ()
-    absent: frozenset[str] = frozenset()
-    prefixes: tuple[str, ...] = ()
-    everything: bool = False
-    persist: bool = True
-    force_lockout: bool = False
-    owner: str = "auto"
-
-    def unwanted(self, name: str) -> bool:
-        """Whether a rule of ours with this name has to go."""
-        if name in self.present:
-            return False
-        return self.everything or name.startswith(self.prefixes) or name in self.absent
-
-    def concerns(self, name: str) -> bool:
-        """Whether the task says anything about a rule of ours with this name."""
-        return self.unwanted(name) or name in self.present
-
-    @property
-    def present(self) -> set[str]:
-        """The names of the rules that the task describes."""
-        return {accept.name for accept in self.accepts} | {rule.name for rule in self.fixed}
 
 
 @dataclass(frozen=True)
@@ -172,50 +102,6 @@ class Decision:
     def may_cut(self) -> bool:
         """Whether a connection may suffer; accepts that come and find their places by themselves drop nothing."""
         return bool(self.removed or self.firewalld.running or any(each.added for each in self.fixed))
-
-
-def desired_from(options: Mapping[str, Any]) -> Desired:
-    """The task's options in one form, whether they describe one rule or a list."""
-    present = options["state"] == "present"
-    described: list[Mapping[str, Any]] = list(checked(options.get("rules") or (), RULE_OPTIONS, "rules"))
-    if options.get("name") is not None:
-        described.append(options)
-    names = [rule_name(rule.get("name")) for rule in described]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise OversshError(f"the name {twice[0]} stands for several rules of this task; give each its own")
-    if options.get("all") and (present or described):
-        raise OversshError("all takes away every rule of ours; it goes with state: absent, and with no rule named")
-    fixed = [rule for rule in described if present and rule.get("chain")]
-    accepts = [rule for rule in described if present and not rule.get("chain")]
-    if fixed and accepts:
-        raise OversshError(
-            f"the rule {rule_name(fixed[0].get('name'))} stands in a chain that the task names, and "
-            f"{rule_name(accepts[0].get('name'))} looks for its own place, which depends on such rules; give each kind "
-            "a task of its own"
-        )
-    for rule in accepts:
-        _refuse_placeless(rule)
-    return Desired(
-        accepts=tuple(accept_from(rule) for rule in accepts),
-        fixed=tuple(chain_rule_from(rule) for rule in fixed),
-        absent=frozenset() if present else frozenset(names),
-        prefixes=tuple(options.get("exclusive_prefix") or ()),
-        everything=bool(options.get("all")),
-        persist=bool(options.get("persist")),
-        force_lockout=bool(options.get("force_lockout")),
-        owner=options.get("owner") or "auto",
-    )
-
-
-def _refuse_placeless(rule: Mapping[str, Any]) -> None:
-    """An accept that finds its own places says nothing but which packets it is for."""
-    for option, spec in {"verdict": {"default": "accept"}, **chain_rule.OPTIONS}.items():
-        if rule.get(option) not in (None, spec.get("default"), [], False):
-            raise OversshError(
-                f"rule {rule_name(rule.get('name'))}: {option} goes with chain; without that the rule is an accept "
-                "that finds its own places"
-            )
 
 
 def decide(desired: Desired, observed: Observed) -> Decision:

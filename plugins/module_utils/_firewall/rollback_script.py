@@ -17,8 +17,9 @@ from .._nftables import record as nftables_record
 from .._nftables.rules_file import FOLDER, RULES_FILE
 from .._nftables.ruleset import Ruleset
 from . import firewalld_plan
+from .desired import Desired
 from .persistence import CHECKPOINT, SCRIPT_FILE
-from .plan import Command, Decision, Desired, rule_steps
+from .plan import Command, Decision, rule_steps
 
 LONGEST_NAME = 31
 

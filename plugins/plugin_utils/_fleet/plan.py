@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.lanes import lanes_at_start
 
-from . import claims, firewall_rules, pools, slow_lines, sshd_match, summary
+from . import claims, firewall_rules, pools, slow_links, sshd_match, summary
 from . import hosts as fleet_hosts
 from . import settings as fleet_settings
 from .addressing import address6_for, assign, device_for
@@ -93,7 +93,7 @@ def plan(
         *sshd_match.warnings(found, shape.links, settings["user"]),
         *pools.warnings(found, overlays),
         *claims.warnings(found, _device_names(fleet), {hub.name for hub in shape.hubs}, settings),
-        *_slow_lines(shape, found),
+        *_slow_links(shape, found),
     ]
     if not said:
         answer["nodes"] = {node["name"]: node for node in _nodes(fleet)}
@@ -168,13 +168,13 @@ def _device_names(fleet: Fleet) -> dict[str, list[str]]:
     return found
 
 
-def _slow_lines(shape: Topology, found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _slow_links(shape: Topology, found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """The links that are up, and slower than their MTU would have them."""
     planned: dict[str, list[dict[str, Any]]] = {}
     for link in shape.links:
         planned.setdefault(link.dialler.name, []).append({"peer": link.dialled.name, "mtu": link.mtu})
     for name, links in planned.items():
-        yield from slow_lines.slow(fleet_hosts.lines(found.get(name, {})), name, links)
+        yield from slow_links.slow(fleet_hosts.lines(found.get(name, {})), name, links)
 
 
 def _small_links(fleet: Fleet) -> Iterator[str]:

@@ -20,6 +20,8 @@ from ansible_collections.overssh.swarm.plugins.module_utils._overlay.model impor
 from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.lanes import AUTO, LANES_MAX
 
 PREFIX = "overssh_"
+# Where Ansible reaches a host, and how.
+ANSIBLES_OWN = ("ansible_host", "ansible_port", "ansible_connection")
 # OpenSSH's channel drops itself in silence above this packet size (CHAN_RBUF - 4).
 LARGEST_TUN_MTU = 16380
 SMALLEST_MTU, LARGEST_MTU = 576, 65535
@@ -551,3 +553,8 @@ def _value(setting: Setting, host: str, variables: Mapping[str, Any], problems: 
     except SettingError as error:
         problems.append(f"{host}: {variable} is {value!r}; it takes {error}.")
         return setting.check(setting.default)
+
+
+def variables_of(host: Any) -> dict[str, Any]:
+    """What a plan may read of a host's variables, so that no other one is resolved: settings, and how it is reached."""
+    return {name: host[name] for name in host if name.startswith(PREFIX) or name in ANSIBLES_OWN}

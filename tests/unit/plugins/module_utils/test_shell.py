@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._checkpoint import checkpoint
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import (
+    desired,
     firewalld_plan,
+    options,
     persistence,
     plan,
     rollback_script,
@@ -69,8 +71,8 @@ def rollback_of_rules(placed_text: str | None) -> str:
     """What takes back an accept that a firewall of ours got."""
     as_json, words = (RECORDED / f"cloud_reject_last.{kind}" for kind in ("json", "txt"))
     firewall = plan.Observed(parse(as_json.read_text(encoding="utf-8"), words.read_text(encoding="utf-8")))
-    defaults = {name: option.get("default") for name, option in plan.ARGUMENTS.items()}
-    decision = plan.decide(plan.desired_from({**defaults, "rules": [RULE]}), firewall)
+    defaults = {name: option.get("default") for name, option in options.ARGUMENTS.items()}
+    decision = plan.decide(desired.desired_from({**defaults, "rules": [RULE]}), firewall)
     return rollback_script.rollback_commands(decision, firewall.ruleset, "f3b1", placed_text)
 
 

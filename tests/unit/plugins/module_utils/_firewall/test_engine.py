@@ -13,8 +13,10 @@ from ansible_collections.overssh.swarm.plugins.module_utils._core.command import
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._core.files import lock_folder
 from ansible_collections.overssh.swarm.plugins.module_utils._core.program import program_files
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall import desired as firewall_desired
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import engine as firewall_engine
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import info as firewall_info
+from ansible_collections.overssh.swarm.plugins.module_utils._firewall import options as firewall_options
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import persistence, restore, rollback_script
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import plan as firewall_plan
 from ansible_collections.overssh.swarm.plugins.module_utils._linux.ssh_session import Session
@@ -32,7 +34,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._nftables.ruleset im
 from ansible_collections.overssh.swarm.plugins.module_utils._watcher import unit as watcher_unit
 
 RECORDED = Path(__file__).resolve().parents[4] / "recorded" / "nft" / "1.1.3"
-DEFAULTS = {name: option.get("default") for name, option in firewall_plan.ARGUMENTS.items()}
+DEFAULTS = {name: option.get("default") for name, option in firewall_options.ARGUMENTS.items()}
 TCP = {"name": "swarm/tcp", "protocol": "tcp", "ports": ["2377"], "in_interfaces": ["tun1"]}
 UDP = {"name": "swarm/udp", "protocol": "udp", "ports": ["4789"], "in_interfaces": ["tun1"]}
 KEY = ChainKey("inet", "filter", "input")
@@ -46,7 +48,7 @@ WATCHER_GONE = ["watch_stop", "watch_disable", "watch_unit", "watch_program"]
 
 
 def desired(**options):
-    return firewall_plan.desired_from({**DEFAULTS, **options})
+    return firewall_desired.desired_from({**DEFAULTS, **options})
 
 
 def firewall(name="cloud_reject_last", **more):
@@ -316,7 +318,7 @@ def test_each_group_of_rules_has_a_checkpoint_and_a_task_for_several_takes_the_f
 
 def test_a_prefix_may_be_given_by_itself():
     """As playbooks do that have one: Ansible makes a list of it."""
-    assert firewall_plan.ARGUMENTS["exclusive_prefix"] == {"type": "list", "elements": "str"}
+    assert firewall_options.ARGUMENTS["exclusive_prefix"] == {"type": "list", "elements": "str"}
 
 
 @pytest.mark.parametrize(("name", "twice"), [("second", False), ("first", True)])

@@ -20,7 +20,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._line.speed import (
     rate,
 )
 from ansible_collections.overssh.swarm.plugins.module_utils._linux.icmp import Answer
-from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet import slow_lines
+from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet import slow_links
 
 from tests.unit.plugins.plugin_utils._fleet.fleets import host, planned
 
@@ -147,7 +147,7 @@ def test_a_file_that_says_nothing_is_none(folder: Any, text: str) -> None:
 
 
 def said(mbit_s: float | None, mtu: int = FULL) -> list[str]:
-    return list(slow_lines.slow([{"peer": "cloud1", "mbit_s": mbit_s}], "edge1", [{"peer": "cloud1", "mtu": mtu}]))
+    return list(slow_links.slow([{"peer": "cloud1", "mbit_s": mbit_s}], "edge1", [{"peer": "cloud1", "mtu": mtu}]))
 
 
 def test_a_slow_link_is_told_with_the_way_out() -> None:
@@ -174,7 +174,7 @@ def test_any_other_link_is_not_told_of(mbit_s: float | None, mtu: int) -> None:
 
 @pytest.mark.parametrize("measured", [[], [{"peer": "cloud1"}], [{"peer": "elsewhere", "mbit_s": 1}]])
 def test_a_measurement_that_was_not_made_is_no_reason_to_fail(measured: list[dict[str, Any]]) -> None:
-    assert list(slow_lines.slow(measured, "edge1", [{"peer": "cloud1", "mtu": FULL}])) == []
+    assert list(slow_links.slow(measured, "edge1", [{"peer": "cloud1", "mtu": FULL}])) == []
 
 
 def test_the_plan_says_it_of_links_that_are_up() -> None:
