@@ -10,6 +10,7 @@ import inspect
 import json
 import os
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._core.wait import wait_until
 from ansible_collections.overssh.swarm.plugins.module_utils._linux import tun_ioctl
 from ansible_collections.overssh.swarm.plugins.module_utils._nftables import record as nftables_record
+from ansible_collections.overssh.swarm.plugins.module_utils._trace import netlink as trace_netlink
 from ansible_collections.overssh.swarm.plugins.module_utils._trace import sender as trace_sender
 
 from tests.netns.firewall import RULESETS, load, task
@@ -371,6 +373,25 @@ def test_two_at_once_do_not_disturb_each_other(net):
     answers = [ended(process) for process in (first, second)]
     assert [answer["packet"]["port"] for answer in answers] == [4789, 4790]
     assert answers[0]["hops"] == answers[1]["hops"]
+
+
+def test_what_was_told_before_an_overrun_is_passed_over(net):
+    """The kernel speaks of an overrun first, and only then gives what it told before: ways without an end."""
+    base = "type filter hook prerouting priority 0"
+    net.run(["nft", f"table inet other {{ chain c {{ {base}; udp dport 9 meta nftrace set 1; }}; }}"])
+    with net.inside("host"):
+        monitor = trace_netlink.Monitor()
+    with net.inside("peer"):
+        peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with monitor, peer:
+        monitor._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        for _ in range(100):
+            peer.sendto(b"", (HOST, 9))
+        with pytest.raises(trace_netlink.OverrunError):
+            monitor.read(5)
+        assert monitor.read(0.2) == []
+        peer.sendto(b"", (HOST, 9))
+        assert [(message.kind, bool(message.header)) for message in monitor.read(5)] == [("rule", True)]
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])

@@ -170,18 +170,25 @@ def _why(run: Runner, described: Described, way: Way, names: Mapping[int, str]) 
 
 
 def _watch(monitor: Monitor, ways: Ways, send: Send, timeout: float) -> None:
-    """Until a packet has come to its end, or has had the time for it, or none has come in time."""
-    deadline = time.monotonic() + timeout
+    """Until a packet has come to its end, or has had the time for it, or none has come in time.
+
+    OverrunError where one may have come and was lost.
+    """
+    given = deadline = time.monotonic() + timeout
+    overrun: OverrunError | None = None
     while not ways.best().ended and time.monotonic() < deadline:
         if send is not None and not ways:
             send()
         begun = bool(ways)
         try:
             ways.add(monitor.read(min(PAUSE, max(0.0, deadline - time.monotonic()))))
-        except OverrunError:
+        except OverrunError as error:
             ways.forget()
+            deadline, overrun = given, error
         if ways and not begun:
             deadline = time.monotonic() + PATIENCE
+    if overrun is not None and not ways:
+        raise overrun
 
 
 @contextlib.contextmanager

@@ -30,6 +30,8 @@ SO_RCVBUFFORCE = 33
 TRACE = 10 << 8 | 17
 # Bytes: a burst of packets through long chains fits.
 BUFFER = 4 << 20
+# More messages than fit in there: the kernel gives twice the room asked for, and counts 512 bytes and more for each.
+MOST = 2 * BUFFER // 512
 
 FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 TYPES = {1: "policy", 2: "return", 3: "rule"}
@@ -40,6 +42,11 @@ TABLE, CHAIN, HANDLE, TYPE, VERDICT, ID, NETWORK, TRANSPORT = 1, 2, 3, 4, 5, 6, 
 IIF, OIF, MARK, POLICY = 10, 12, 14, 16
 # NFTA_VERDICT_CODE, within a verdict.
 CODE = 1
+
+OVERRUN = (
+    "the kernel traces more packets than can be read, and this one may be among those that were lost; somebody else's "
+    "rule sets nftrace for many packets: remove it, or have it match fewer"
+)
 
 
 class OverrunError(OversshError):
@@ -147,6 +154,8 @@ class Monitor:
     """Listens from the moment it is made on."""
 
     def __init__(self) -> None:
+        # How many messages may still wait that were told before an overrun.
+        self._stale = 0
         try:
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
             self._socket.bind((0, 0))
@@ -170,14 +179,23 @@ class Monitor:
         """What has been told; empty after timeout seconds without anything. OverrunError where some of it is lost."""
         deadline = time.monotonic() + timeout
         while True:
-            left = max(0.0, deadline - time.monotonic())
-            if not select.select([self._socket], [], [], left)[0]:
-                return []
             try:
-                found = list(messages(self._socket.recv(1 << 20)))
+                data = self._socket.recv(1 << 20, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                self._stale = 0
+                if not select.select([self._socket], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                    return []
+                continue
             except OSError as error:
                 if error.errno == errno.ENOBUFS:
-                    raise OverrunError("the kernel traced more packets than could be read") from error
+                    self._stale = MOST
+                    raise OverrunError(OVERRUN) from error
                 raise OversshError(f"can't read what the kernel traced: {error.strerror}") from error
-            if found:
+            # The kernel speaks of an overrun before it gives what it told until then, and adds nothing until that is
+            # read: ways that begin there have no end.
+            if self._stale:
+                self._stale -= 1
+            elif found := list(messages(data)):
                 return found
+            if time.monotonic() > deadline:
+                return []

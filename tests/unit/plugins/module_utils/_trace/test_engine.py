@@ -13,6 +13,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,9 +22,14 @@ from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import 
 from ansible_collections.overssh.swarm.plugins.module_utils._linux import packet as linux_packet
 from ansible_collections.overssh.swarm.plugins.module_utils._linux.icmp import checksum
 from ansible_collections.overssh.swarm.plugins.module_utils._nftables.ruleset import ChainKey, parse
-from ansible_collections.overssh.swarm.plugins.module_utils._trace import inject, sender
+from ansible_collections.overssh.swarm.plugins.module_utils._trace import engine, inject, sender
 from ansible_collections.overssh.swarm.plugins.module_utils._trace.engine import described_from, probe_from
-from ansible_collections.overssh.swarm.plugins.module_utils._trace.netlink import Header, Message, messages
+from ansible_collections.overssh.swarm.plugins.module_utils._trace.netlink import (
+    Header,
+    Message,
+    OverrunError,
+    messages,
+)
 from ansible_collections.overssh.swarm.plugins.module_utils._trace.path import Ways, way_of
 from ansible_collections.overssh.swarm.plugins.module_utils._trace.table import table_text
 from ansible_collections.overssh.swarm.plugins.module_utils._trace.verdict import Observed, answer
@@ -137,6 +143,46 @@ class TestWay:
         assert ways.best().dropped
         ways.forget()
         assert not ways
+
+
+class Script:
+    """A monitor that tells what it is given, one after the other, and after that nothing."""
+
+    def __init__(self, *reads):
+        self.reads = list(reads)
+
+    def read(self, timeout):
+        found = self.reads.pop(0) if self.reads else []
+        if isinstance(found, Exception):
+            raise found
+        if not found:
+            time.sleep(timeout)
+        return found
+
+
+class TestWatch:
+    def watched(self, *reads, timeout=0.2):
+        ways = Ways(TABLE)
+        engine._watch(Script(*reads), ways, None, timeout)
+        return ways.best()
+
+    def test_begins_anew_after_an_overrun(self):
+        whole = told("reject")
+        assert self.watched(whole[:4], OverrunError("some are lost"), whole) == way_of(whole, TABLE)
+
+    def test_the_task_s_time_counts_again_after_an_overrun(self, monkeypatch):
+        monkeypatch.setattr(engine, "PATIENCE", 0.05)
+        monkeypatch.setattr(engine, "PAUSE", 0.1)
+        whole = told("reject")
+        found = self.watched(whole[:4], OverrunError("some are lost"), [], [], whole, timeout=20)
+        assert found == way_of(whole, TABLE)
+
+    def test_no_packet_after_an_overrun_is_no_answer(self):
+        with pytest.raises(OverrunError, match="some are lost"):
+            self.watched(told("reject")[:4], OverrunError("some are lost"))
+
+    def test_no_packet_at_all_is_one(self):
+        assert self.watched().first is None
 
 
 class TestAnswer:
