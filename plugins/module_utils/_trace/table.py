@@ -10,12 +10,25 @@ import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from .._core.errors import OversshError
 from .._nftables.accept import family_of, network_text
 from .._nftables.conditions import Network
 
+# nftables has a binding of its own, the module nftables of python3-nftables (1.0.6, 1.1.3). It is ctypes over the same
+# library, and there less often. Debian's nftables brings the library alone; the module means four more packages on
+# Debian 12, six on 13. Pythons other than the system's don't have it: PyPI has but copies by others, of 1.0.2. A copy
+# may not fit the library: 1.1.3 asks that of 1.0.6 for nft_ctx_input_get_flags. It leaves the table's end to __del__.
 LIBRARY = "libnftables.so.1"
+# Result and arguments, of nftables/libnftables.h; struct nft_ctx is a pointer that only the library looks behind.
+SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
+    "nft_ctx_new": (ctypes.c_void_p, [ctypes.c_uint32]),
+    "nft_ctx_free": (None, [ctypes.c_void_p]),
+    "nft_ctx_buffer_error": (ctypes.c_int, [ctypes.c_void_p]),
+    "nft_ctx_get_error_buffer": (ctypes.c_char_p, [ctypes.c_void_p]),
+    "nft_run_cmd_from_buffer": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_char_p]),
+}
 TABLE_PREFIX = "overssh-trace-"
 # Before and after everybody else; conntrack itself ends a hook at 2147483647.
 FIRST, LAST = -2147483000, 2147483000
@@ -105,16 +118,11 @@ def _chain(name: str, hook: str, priority: int, rule: str = "") -> str:
 @contextmanager
 def armed(text: str) -> Iterator[None]:
     """The table stands inside the block. A table belongs to the netlink socket that made it, so this is no child's."""
-    try:
-        library = ctypes.CDLL(LIBRARY)
-    except OSError as error:
-        raise OversshError(f"{LIBRARY} is not on this host; install the package libnftables1") from error
-    library.nft_ctx_new.restype = ctypes.c_void_p
-    library.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
-    context = ctypes.c_void_p(library.nft_ctx_new(0))
+    library = _library()
+    context = library.nft_ctx_new(0)
     try:
         library.nft_ctx_buffer_error(context)
-        if library.nft_run_cmd_from_buffer(context, ctypes.c_char_p(text.encode())):
+        if library.nft_run_cmd_from_buffer(context, text.encode()):
             words = (library.nft_ctx_get_error_buffer(context) or b"").decode(errors="replace").split("\n")[0]
             raise OversshError(
                 f"can't have the kernel trace the packet: {words.rpartition('Error: ')[2] or 'nft does not say why'}; "
@@ -123,3 +131,14 @@ def armed(text: str) -> Iterator[None]:
         yield
     finally:
         library.nft_ctx_free(context)
+
+
+def _library() -> ctypes.CDLL:
+    try:
+        library = ctypes.CDLL(LIBRARY)
+    except OSError as error:
+        raise OversshError(f"{LIBRARY} is not on this host; install the package libnftables1") from error
+    for name, (result, arguments) in SIGNATURES.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
