@@ -375,6 +375,16 @@ def test_two_at_once_do_not_disturb_each_other(net):
     assert answers[0]["hops"] == answers[1]["hops"]
 
 
+def test_packets_that_others_trace_are_not_taken_for_it(net):
+    load(net, "policy_drop.nft")
+    base = "type filter hook prerouting priority -300"
+    net.run(["nft", f"table inet other {{ chain c {{ {base}; udp dport 9 meta nftrace set 1; }}; }}"])
+    process = begun(net, protocol="udp", port=4789, timeout=3)
+    wait_until(lambda: left(net)[0], 20, "the trace")
+    assert net.udp_blocked("peer", HOST, 9)
+    assert ended(process)["verdict"] == "none"
+
+
 def test_what_was_told_before_an_overrun_is_passed_over(net):
     """The kernel speaks of an overrun first, and only then gives what it told before: ways without an end."""
     base = "type filter hook prerouting priority 0"

@@ -78,7 +78,8 @@ class Ways:
         for message in told:
             known = self._seen.get(message.packet)
             if known is None:
-                if message.key.table == self._table:
+                # Our chains tell of packets that others trace, too; of our rules, there is but the one that marks.
+                if message.key.table == self._table and message.handle:
                     self._seen[message.packet] = [message]
             # The kernel may number a later packet of the same connection like this one.
             elif (message.key, message.handle) == (known[0].key, known[0].handle):

@@ -129,6 +129,12 @@ class TestWay:
         assert not ways
         assert ways.best().first is None
 
+    def test_a_packet_that_others_trace_is_none_of_ours_in_our_chains_either(self):
+        """They tell of whatever is traced and comes through; the rule that marks tells of ours alone."""
+        ways = Ways(TABLE)
+        ways.add(message for message in told("reject") if message.key.table != TABLE or not message.handle)
+        assert not ways
+
     def test_a_later_packet_with_the_same_number_is_another_one(self):
         ways = Ways(TABLE)
         ways.add(told("reject"))
