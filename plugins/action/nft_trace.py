@@ -15,6 +15,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._trace import engine as trace_engine
 from ansible_collections.overssh.swarm.plugins.module_utils._trace import sender as trace_sender
+from ansible_collections.overssh.swarm.plugins.module_utils._trace.options import ARGUMENTS
 from ansible_collections.overssh.swarm.plugins.plugin_utils._action import remote_command
 
 MODULE = "overssh.swarm.nft_trace"
@@ -60,7 +61,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
 def _probe(arguments: dict[str, Any]) -> dict[str, Any] | None:
     """What the peer has to send; None where nobody has to, or the module is going to refuse these arguments."""
-    checked = ArgumentSpecValidator(trace_engine.ARGUMENTS).validate(arguments)
+    checked = ArgumentSpecValidator(ARGUMENTS).validate(arguments)
     options = checked.validated_parameters
     if checked.error_messages or not options["peer"] or options["inject"]:
         return None

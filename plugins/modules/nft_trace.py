@@ -276,12 +276,8 @@ placements:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._trace.engine import (
-    ARGUMENTS,
-    CONSTRAINTS,
-    described_from,
-    trace,
-)
+from ansible_collections.overssh.swarm.plugins.module_utils._trace.engine import described_from, trace
+from ansible_collections.overssh.swarm.plugins.module_utils._trace.options import ARGUMENTS, CONSTRAINTS
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from .loss import lost, unsent
 from .netlink import Monitor, OverrunError
 from .path import Way, Ways
 from .sender import PAUSE, Sender
-from .table import ENTRIES, MATCHES, TABLE_PREFIX, Described, armed, single, table_text
+from .table import TABLE_PREFIX, Described, armed, single, table_text
 from .verdict import Observed, answer
 
 # Seconds that a packet of which something was seen has to come to its end.
@@ -32,26 +32,6 @@ PATIENCE = 1.0
 LONGEST = 600
 # Those that nothing else on the host is likely to use.
 EPHEMERAL = (49152, 65535)
-
-ARGUMENTS: dict[str, dict[str, Any]] = {
-    "path": {"type": "str", "choices": list(ENTRIES), "default": "input"},
-    "protocol": {"type": "str", "choices": list(MATCHES), "required": True},
-    "port": {"type": "int"},
-    "source_port": {"type": "int"},
-    "in_interface": {"type": "str"},
-    "source": {"type": "str"},
-    "destination": {"type": "str"},
-    "peer": {"type": "str"},
-    "peer_destination": {"type": "str"},
-    "peer_port": {"type": "int"},
-    "inject": {"type": "bool", "default": False},
-    "timeout": {"type": "int", "default": 10},
-}
-CONSTRAINTS: dict[str, Any] = {
-    "mutually_exclusive": [("peer", "inject")],
-    "required_by": {"peer_destination": ["peer"], "peer_port": ["peer"]},
-    "supports_check_mode": True,
-}
 
 NO_DESTINATION = "destination is missing: say which address the packet is sent to"
 
