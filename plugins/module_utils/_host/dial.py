@@ -44,7 +44,7 @@ SILENT, REFUSED = f"no answer within {SECONDS:g} s", "Connection refused"
 
 
 @dataclass(frozen=True)
-class Way:
+class DialRoute:
     """How packets to a place leave: the address there, this host's own, and the device, empty where it isn't known."""
 
     address: str
@@ -62,7 +62,7 @@ def problems(run: Runner, dials: Sequence[Mapping[str, Any]], nft: bool) -> list
 
     dials: where it is to dial whom, each with peer, host and port; nft: whether the host has it.
     """
-    ends: list[tuple[str, Way | None]] = [("", None)] * len(dials)
+    ends: list[tuple[str, DialRoute | None]] = [("", None)] * len(dials)
     threads = [
         threading.Thread(target=_try, args=(ends, index, dial["host"], int(dial["port"])), daemon=True)
         for index, dial in enumerate(dials)
@@ -81,13 +81,13 @@ def problems(run: Runner, dials: Sequence[Mapping[str, Any]], nft: bool) -> list
         own = None
         if way is not None and why != REFUSED and nft:
             rulesets = _rulesets(run) if rulesets is None else rulesets
-            there = Way(way.address, way.source, device_to(run, way.address))
+            there = DialRoute(way.address, way.source, device_to(run, way.address))
             own = next((text for one in rulesets for text in obstacles(one, there, int(dial["port"]))), None)
         said.append(f"{place}: {own or _elsewhere(why, way)}.")
     return said
 
 
-def _try(ends: list[tuple[str, Way | None]], index: int, host: str, port: int) -> None:
+def _try(ends: list[tuple[str, DialRoute | None]], index: int, host: str, port: int) -> None:
     """Put at the index of ends why the place can't be dialled, empty where it can, and the way there."""
     try:
         address = str(socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0][4][0])
@@ -95,7 +95,7 @@ def _try(ends: list[tuple[str, Way | None]], index: int, host: str, port: int) -
         ends[index] = (f"this host can't resolve the name {host} ({error.strerror or error})", None)
         return
     try:
-        way = Way(address, _source(address))
+        way = DialRoute(address, _source(address))
     except OSError as error:
         ends[index] = (f"it has no way there ({error.strerror or error})", None)
         return
@@ -107,7 +107,7 @@ def _try(ends: list[tuple[str, Way | None]], index: int, host: str, port: int) -
         ends[index] = (error.strerror or str(error), way)
 
 
-def _elsewhere(why: str, way: Way | None) -> str:
+def _elsewhere(why: str, way: DialRoute | None) -> str:
     """What to do where no rule of this host is to blame."""
     if why == REFUSED:
         return f"nothing listens there ({why}); set overssh_dial_host and overssh_dial_port to where its sshd does"
@@ -148,7 +148,7 @@ def _unpacked(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return getattr(found, "ipv4_mapped", None) or found
 
 
-def knock(way: Way, port: int) -> str:
+def knock(way: DialRoute, port: int) -> str:
     """Why a first packet is not answered, empty where it is; PermissionError where none can be sent.
 
     A rule that drops it on its way out is told by the kernel to whoever sends it, which counts as no answer here.
@@ -202,7 +202,7 @@ def _rulesets(run: Runner) -> list[Ruleset]:
     return found
 
 
-def obstacles(ruleset: Ruleset, way: Way, port: int) -> Iterator[str]:
+def obstacles(ruleset: Ruleset, way: DialRoute, port: int) -> Iterator[str]:
     """The rules that may drop a new connection's packets, or what answers them, with the way out; pure."""
     walker = Walker(ruleset, Reader(ruleset))
     for hook in (*OUT, *BACK):
@@ -212,7 +212,7 @@ def obstacles(ruleset: Ruleset, way: Way, port: int) -> Iterator[str]:
                 yield _words(ruleset, base, event, way, port, hook)
 
 
-def _packet(way: Way, port: int, hook: str, priority: int) -> Packet:
+def _packet(way: DialRoute, port: int, hook: str, priority: int) -> Packet:
     here, there = ipaddress.ip_network(way.source), ipaddress.ip_network(way.address)
     untracked = hook in ("output", "prerouting") and priority < TRACKING_PRIORITY
     if hook in OUT:
@@ -239,7 +239,7 @@ def _packet(way: Way, port: int, hook: str, priority: int) -> Packet:
     )
 
 
-def _words(ruleset: Ruleset, base: Chain, event: Event, way: Way, port: int, hook: str) -> str:
+def _words(ruleset: Ruleset, base: Chain, event: Event, way: DialRoute, port: int, hook: str) -> str:
     rule = deciding_rule(ruleset, event)
     what = (
         f"the policy {base.policy} of {base.key}"

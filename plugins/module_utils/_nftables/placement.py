@@ -20,7 +20,7 @@ DOCKER_USER = "DOCKER-USER"
 
 OwnRules = dict[ChainKey, list[Rule]]
 # A base chain, and a kind of packet that comes into it.
-Way = tuple[ChainKey, Packet]
+Case = tuple[ChainKey, Packet]
 # The handle of the foreign rule that something stands before; None: it stands at the chain's end.
 Before = Optional[int]
 
@@ -138,7 +138,7 @@ class Arranger:
         """
         self._look_at_replies(accept, notes)
         needs: dict[ChainKey, Need] = {}
-        everything = list(self._ways(accept))
+        everything = list(self._cases(accept))
         ahead = everything
         for _round in range(2 * len(self._foreign.chains) + 2):
             walker = Walker(self._with(accept, kept, needs), self.reader)
@@ -160,7 +160,7 @@ class Arranger:
             f"found no place for rule {accept.name} that takes effect; tried {', '.join(map(str, needs)) or 'none'}"
         )
 
-    def _ways(self, accept: Accept) -> Iterator[Way]:
+    def _cases(self, accept: Accept) -> Iterator[Case]:
         """Each kind of packet that the accept is for, with each base chain on its path."""
         told_apart = replace(
             accept,
@@ -201,7 +201,7 @@ class Arranger:
             groups.setdefault(tuple(pattern for pattern in patterns if pattern in self._words), name)
         return tuple(groups.values())
 
-    def _need_on(self, accept: Accept, walker: Walker, way: Way, notes: dict[str, None]) -> Need | None:
+    def _need_on(self, accept: Accept, walker: Walker, way: Case, notes: dict[str, None]) -> Need | None:
         """The accept that the packet needs in this base chain; None where it passes."""
         base, packet = walker.ruleset.chains[way[0]], way[1]
         event = _first_drop(walker, base, packet, notes)

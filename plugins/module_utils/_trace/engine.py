@@ -22,7 +22,7 @@ from .._nftables.conditions import Network
 from . import inject as trace_inject
 from .loss import lost, unsent
 from .netlink import Monitor, OverrunError
-from .path import Way, Ways
+from .path import TracePath, TracePaths
 from .sender import PAUSE, Sender
 from .table import TABLE_PREFIX, Described, armed, single, table_text
 from .verdict import Observed, answer
@@ -128,7 +128,7 @@ def trace(run: Runner, described: Described, inject: bool, timeout: float) -> di
     """Wait for the packet, at most timeout seconds, and tell its way; inject: make it, too."""
     if described.in_interface:
         trace_inject.read_inlet(run, described.in_interface)
-    ways = Ways(f"{TABLE_PREFIX}{os.getpid()}")
+    ways = TracePaths(f"{TABLE_PREFIX}{os.getpid()}")
     with contextlib.ExitStack() as stack:
         send = stack.enter_context(_sender(run, described)) if inject else None
         monitor = stack.enter_context(Monitor())
@@ -140,7 +140,7 @@ def trace(run: Runner, described: Described, inject: bool, timeout: float) -> di
     return answer(Observed(described, way, ours.ruleset(run), names, lost=why, waited=timeout))
 
 
-def _why(run: Runner, described: Described, way: Way, names: Mapping[int, str]) -> str:
+def _why(run: Runner, described: Described, way: TracePath, names: Mapping[int, str]) -> str:
     """What is to blame where no rule is, "" where that isn't known."""
     if way.passed or way.decided:
         return ""
@@ -149,7 +149,7 @@ def _why(run: Runner, described: Described, way: Way, names: Mapping[int, str]) 
     return unsent(run, str(single(described.destination))) if described.path == "output" else ""
 
 
-def _watch(monitor: Monitor, ways: Ways, send: Send, timeout: float) -> None:
+def _watch(monitor: Monitor, ways: TracePaths, send: Send, timeout: float) -> None:
     """Until a packet has come to its end, or has had the time for it, or none has come in time.
 
     OverrunError where one may have come and was lost.

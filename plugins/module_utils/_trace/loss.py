@@ -16,13 +16,13 @@ from .._nftables import legacy as nftables_legacy
 from .._nftables.accept import accept_from
 from .._nftables.traversal import Reader, Walker
 from .netlink import Header
-from .path import Way
+from .path import TracePath
 
 # The protocols that rules tell apart, by the kernel's numbers.
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 50: "esp", 58: "icmpv6"}
 
 
-def lost(run: Runner, way: Way, names: Mapping[int, str]) -> str:
+def lost(run: Runner, way: TracePath, names: Mapping[int, str]) -> str:
     """One sentence: where the packet was lost, why, and what to look at."""
     if way.entered == way.left == "prerouting" and way.last is not None:
         return f"no rule drops the packet; the kernel does, when it looks for its way: {_routing(run, way.last, names)}"
@@ -37,7 +37,7 @@ def lost(run: Runner, way: Way, names: Mapping[int, str]) -> str:
     return f"no rule of nft drops the packet, and it is lost {where}; {who}"
 
 
-def _by_legacy(legacy: nftables_legacy.Legacy, way: Way, names: Mapping[int, str]) -> str:
+def _by_legacy(legacy: nftables_legacy.Legacy, way: TracePath, names: Mapping[int, str]) -> str:
     """Which rule or policy of iptables-legacy drops the packet at the hook where it was lost, "" where none does."""
     header = way.last
     protocol = PROTOCOLS.get(header.protocol) if header is not None else None

@@ -29,7 +29,7 @@ class Hop:
 
 
 @dataclass(frozen=True)
-class Way:
+class TracePath:
     """The way of one packet.
 
     hops: through the host's own chains, in order; entered, left: the last hook that it came into, and out of; path:
@@ -65,7 +65,7 @@ class Way:
         return self.passed or self.dropped
 
 
-class Ways:
+class TracePaths:
     """The packets that our own table of this name marked; others' traces are none of ours."""
 
     def __init__(self, table: str) -> None:
@@ -95,13 +95,13 @@ class Ways:
     def __bool__(self) -> bool:
         return bool(self._seen)
 
-    def best(self) -> Way:
+    def best(self) -> TracePath:
         """The first packet whose way has ended; else the first one."""
-        ways = [way_of(told, self._table) for told in self._seen.values()]
-        return next((way for way in ways if way.ended), ways[0] if ways else Way())
+        ways = [trace_path_of(told, self._table) for told in self._seen.values()]
+        return next((way for way in ways if way.ended), ways[0] if ways else TracePath())
 
 
-def way_of(told: Iterable[Message], table: str) -> Way:
+def trace_path_of(told: Iterable[Message], table: str) -> TracePath:
     """The way that the messages about one packet tell."""
     hops: list[Hop] = []
     entered = left = path = ""
@@ -118,4 +118,4 @@ def way_of(told: Iterable[Message], table: str) -> Way:
                 left = name[: -len(OUT)] if name.endswith(OUT) else left
         elif not message.key.table.startswith(TABLE_PREFIX) and (message.kind == "policy" or message.handle):
             hops.append(Hop(message.key, message.kind, message.verdict, message.handle, last))
-    return Way(tuple(hops), entered, left, path, first, last)
+    return TracePath(tuple(hops), entered, left, path, first, last)

@@ -18,7 +18,7 @@ from .._nftables.placement import Arranger
 from .._nftables.result import address, result_of, result_of_firewalld
 from .._nftables.ruleset import Rule, Ruleset
 from .netlink import Header
-from .path import Hop, Way
+from .path import Hop, TracePath
 from .table import Described
 
 UNFIT_FOR_NAMES = re.compile(r"[^A-Za-z0-9._:@/+-]")
@@ -38,7 +38,7 @@ class Observed:
     """
 
     described: Described
-    way: Way
+    way: TracePath
     ruleset: Ruleset
     names: Mapping[int, str] = field(default_factory=dict)
     lost: str = ""

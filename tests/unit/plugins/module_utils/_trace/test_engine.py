@@ -30,7 +30,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._trace.netlink impor
     OverrunError,
     messages,
 )
-from ansible_collections.overssh.swarm.plugins.module_utils._trace.path import Ways, way_of
+from ansible_collections.overssh.swarm.plugins.module_utils._trace.path import TracePaths, trace_path_of
 from ansible_collections.overssh.swarm.plugins.module_utils._trace.table import table_text
 from ansible_collections.overssh.swarm.plugins.module_utils._trace.verdict import Observed, answer
 from hypothesis import given
@@ -53,7 +53,7 @@ def told(name: str) -> list[Message]:
 
 def answered(name: str, ruleset=RULESET, **options):
     described = described_from({**ASKED, **options})
-    return answer(Observed(described, way_of(told(name), TABLE), ruleset, {3: "tun1002"}))
+    return answer(Observed(described, trace_path_of(told(name), TABLE), ruleset, {3: "tun1002"}))
 
 
 def without(handle: int):
@@ -103,7 +103,7 @@ class TestMessages:
 
 class TestWay:
     def test_ends_with_a_drop(self):
-        way = way_of(told("reject"), TABLE)
+        way = trace_path_of(told("reject"), TABLE)
         assert [(hop.key.chain, hop.verdict) for hop in way.hops] == [("c", "continue"), ("c", "jump"), ("d", "drop")]
         assert (way.passed, way.dropped, way.ended, way.path, way.entered, way.left) == (
             False,
@@ -115,34 +115,34 @@ class TestWay:
         )
 
     def test_ends_behind_the_last_hook(self):
-        way = way_of(told("accept"), TABLE)
+        way = trace_path_of(told("accept"), TABLE)
         assert (way.passed, way.dropped, way.path, way.left) == (True, False, "input", "input")
         assert [(hop.kind, hop.verdict) for hop in way.hops] == [("rule", "accept")]
 
     def test_has_no_hops_of_another_trace(self):
         other = [replace(message, key=message.key._replace(table="overssh-trace-8")) for message in told("accept")]
-        assert way_of([*told("accept")[:3], *other], TABLE).hops == ()
+        assert trace_path_of([*told("accept")[:3], *other], TABLE).hops == ()
 
     def test_of_a_packet_that_others_trace_is_none_of_ours(self):
-        ways = Ways("overssh-trace-8")
+        ways = TracePaths("overssh-trace-8")
         ways.add(told("reject"))
         assert not ways
         assert ways.best().first is None
 
     def test_a_packet_that_others_trace_is_none_of_ours_in_our_chains_either(self):
         """They tell of whatever is traced and comes through; the rule that marks tells of ours alone."""
-        ways = Ways(TABLE)
+        ways = TracePaths(TABLE)
         ways.add(message for message in told("reject") if message.key.table != TABLE or not message.handle)
         assert not ways
 
     def test_a_later_packet_with_the_same_number_is_another_one(self):
-        ways = Ways(TABLE)
+        ways = TracePaths(TABLE)
         ways.add(told("reject"))
         ways.add(told("reject"))
-        assert ways.best() == way_of(told("reject"), TABLE)
+        assert ways.best() == trace_path_of(told("reject"), TABLE)
 
     def test_the_first_packet_that_has_ended_counts(self):
-        ways = Ways(TABLE)
+        ways = TracePaths(TABLE)
         ways.add([replace(message, packet=1) for message in told("accept")[:3]])
         assert not ways.best().ended
         ways.add(told("reject"))
@@ -168,20 +168,20 @@ class Script:
 
 class TestWatch:
     def watched(self, *reads, timeout=0.2):
-        ways = Ways(TABLE)
+        ways = TracePaths(TABLE)
         engine._watch(Script(*reads), ways, None, timeout)
         return ways.best()
 
     def test_begins_anew_after_an_overrun(self):
         whole = told("reject")
-        assert self.watched(whole[:4], OverrunError("some are lost"), whole) == way_of(whole, TABLE)
+        assert self.watched(whole[:4], OverrunError("some are lost"), whole) == trace_path_of(whole, TABLE)
 
     def test_the_task_s_time_counts_again_after_an_overrun(self, monkeypatch):
         monkeypatch.setattr(engine, "PATIENCE", 0.05)
         monkeypatch.setattr(engine, "PAUSE", 0.1)
         whole = told("reject")
         found = self.watched(whole[:4], OverrunError("some are lost"), [], [], whole, timeout=20)
-        assert found == way_of(whole, TABLE)
+        assert found == trace_path_of(whole, TABLE)
 
     def test_no_packet_after_an_overrun_is_no_answer(self):
         with pytest.raises(OverrunError, match="some are lost"):
@@ -229,7 +229,7 @@ class TestAnswer:
 
     @pytest.mark.parametrize("verdict", ["queue", "stolen"])
     def test_a_rule_that_gives_the_packet_away(self, verdict):
-        way = way_of([Message(1, OWN, "rule", "continue", 9, HEADER), Message(1, C, "rule", verdict, 4)], TABLE)
+        way = trace_path_of([Message(1, OWN, "rule", "continue", 9, HEADER), Message(1, C, "rule", verdict, 4)], TABLE)
         found = answer(Observed(described_from(ASKED), way, RULESET, {}))
         assert (found["passes"], found["verdict"], found["suggestion"]) == (False, verdict, None)
         assert "in inet f c (handle 4)" in found["fix"]
@@ -245,7 +245,7 @@ class TestAnswer:
         ruleset = parse(json.dumps({"nftables": [{"chain": {**base, "policy": "accept"}}, {"rule": rule}]}))
         header = replace(HEADER, oif=4 if path == "forward" else 0)
         own = OWN._replace(chain=f"{path}_in")
-        way = way_of(
+        way = trace_path_of(
             [Message(1, own, "policy", "accept", 0, header), Message(1, key, "rule", "drop", 5, header)], TABLE
         )
         described = described_from({**ASKED, "path": path})
@@ -255,7 +255,7 @@ class TestAnswer:
         assert [(place["family"], place["chain"]) for place in found["placements"]] == [("firewalld", chain)]
 
     def test_a_packet_that_never_came(self):
-        found = answer(Observed(described_from(ASKED), way_of([], TABLE), RULESET, {}, waited=10))
+        found = answer(Observed(described_from(ASKED), trace_path_of([], TABLE), RULESET, {}, waited=10))
         assert (found["passes"], found["verdict"], found["packet"], found["hops"]) == (False, "none", None, [])
         assert found["fix"].startswith("no such packet (tcp 2377 by tun1002) came within 10 s")
 
