@@ -23,8 +23,9 @@ from .._watcher import unit as watcher_unit
 from .._watcher.unit import Watch, WatcherSteps
 from . import routing
 from .managers import MANAGERS, Managers
-from .model import Address, Desired, Device, Observed, Route, device_result, plan_tun, steps_to
+from .model import Address, Desired, Device, Observed, Route, device_result
 from .observe import netlink, read_named, sys_path
+from .plan import plan_tun, steps_to
 from .unit import unit_name, unit_text
 
 with contextlib.suppress(ImportError):  # netlink() tells of it

@@ -128,3 +128,12 @@ def test_nothing_goes_in_circles() -> None:
 
     for file in graph:
         follow(file, [])
+
+
+@pytest.mark.parametrize("kind", ["module_utils", "plugin_utils"])
+def test_tests_stand_where_what_they_test_stands(kind: str) -> None:
+    found = sorted((Path(__file__).parent / kind).glob("_*/test_*.py"))
+    assert len(found) > 10
+    for path in found:
+        tested = PLUGINS / kind / path.parent.name / f"{path.stem.removeprefix('test_')}.py"
+        assert tested.is_file(), f"{path.name} of {path.parent.name} tests no file of that name"

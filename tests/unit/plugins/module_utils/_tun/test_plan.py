@@ -20,10 +20,9 @@ from ansible_collections.overssh.swarm.plugins.module_utils._tun.model import (
     Observed,
     Route,
     address_from,
-    plan_tun,
     route_from,
-    steps_to,
 )
+from ansible_collections.overssh.swarm.plugins.module_utils._tun.plan import plan_tun, steps_to
 from ansible_collections.overssh.swarm.plugins.module_utils._tun.unit import unit_name, unit_text
 
 UNIT = unit_name("tun1001")
