@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.overssh.swarm.plugins.module_utils._checkpoint import checkpoint
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import Answer, CommandError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.plan import apply
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import desired as firewall_desired
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import engine as firewall_engine
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import info as firewall_info
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import options as firewall_options
+from ansible_collections.overssh.swarm.plugins.module_utils._linux import systemd
 
 from tests.netns.firewall import BETWEEN, RULESETS, SWARM, TRANSIT, keep, load, task
 
@@ -261,12 +264,17 @@ def test_a_refused_transaction_leaves_everything(net):
     assert net.listing() == before
 
 
+def is_tried(argv):
+    """Whether nft is about to try a transaction, so that all has been looked at and decided."""
+    return argv[0] == "nft" and "-c" in argv
+
+
 def test_a_ruleset_changed_meanwhile_is_looked_at_again(net):
     load(net, "cloud_reject_last.nft")
     state = {"changed": False}
 
     def meddle(argv, data=None, check=True):
-        if "-c" in argv and not state["changed"]:
+        if is_tried(argv) and not state["changed"]:
             state["changed"] = True
             net.run(["nft", "flush", "chain", "inet", "filter", "input"])
             net.run(["nft", "add rule inet filter input ct state established accept"])
@@ -274,8 +282,38 @@ def test_a_ruleset_changed_meanwhile_is_looked_at_again(net):
         return net.run(argv, data, check)
 
     answer = task(net, runner=meddle, rules=SWARM)
-    assert answer["changed"]
+    assert (answer["changed"], state["changed"]) == (True, True)
     assert net.tcp_passes("peer", HOST, 2377)
+
+
+def test_a_change_that_needs_a_checkpoint_only_since_others_changed_something_is_not_made(net, tmp_path, monkeypatch):
+    """It was about to be kept at once, as all that it did was to accept more."""
+    # Where it were made, this machine would have the checkpoint.
+    monkeypatch.setattr(checkpoint, "FOLDER", str(tmp_path / "checkpoint"))
+    monkeypatch.setattr(systemd, "UNIT_FOLDER", str(tmp_path / "units"))
+    load(net, "cloud_reject_last.nft")
+    first, second = SWARM[0], {**SWARM[0], "name": "y", "ports": ["2399"]}
+    task(net, rules=[first])
+    meddled: list[str] = []
+
+    def meddle(argv, data=None, check=True):
+        if is_tried(argv) and not meddled:
+            # The rule that ours is to stand before is another now, and what is there of ours has to move.
+            chain = ["inet", "filter", "input"]
+            for line in net.run(["nft", "-a", "list", "chain", *chain]).stdout.splitlines():
+                if "log prefix" in line:
+                    net.run(["nft", "delete", "rule", *chain, "handle", line.split()[-1]])
+            net.run(["nft", "insert rule inet filter input tcp dport 2377 drop"])
+            meddled.append(net.listing())
+        return net.run(argv, data, check)
+
+    defaults = {name: option.get("default") for name, option in firewall_options.ARGUMENTS.items()}
+    options = {**defaults, "persist": False, "rules": [first, second]}
+    engine = firewall_engine.NftRuleEngine(firewall_desired.desired_from(options), meddle, "stage", 60, options)
+    plan = engine.plan(engine.observe())
+    with pytest.raises(firewall_engine.OversshError, match="another program has changed this host's ruleset meanwhile"):
+        apply(plan, engine.perform)
+    assert net.listing() == meddled[0]
 
 
 def test_a_change_that_does_not_hold_is_taken_back(net):
