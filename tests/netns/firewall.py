@@ -44,14 +44,18 @@ class Module:
         pytest.fail(answer["msg"])
 
 
+def options_of(**said):
+    """The options of a task, those that it does not say too."""
+    return {**{name: option.get("default") for name, option in firewall_options.ARGUMENTS.items()}, **said}
+
+
 def task(net, check_mode=False, runner=None, **options):
     """Run the module's engine on the host, its rules not kept for the next boot.
 
     Whoever runs the tests may have come by ssh, to another network than this one.
     """
-    defaults = {name: option.get("default") for name, option in firewall_options.ARGUMENTS.items()}
     module = Module(check_mode)
-    desired = firewall_desired.desired_from({**defaults, "persist": False, "force_lockout": True, **options})
+    desired = firewall_desired.desired_from(options_of(**{"persist": False, "force_lockout": True, **options}))
     run(module, firewall_engine.NftRuleEngine(desired, runner or net.run))
     return module.answer
 
@@ -71,12 +75,11 @@ def refused(net, **options):
 
 def keep(net, folder, rules):
     """Write what keeps these rules into a folder, as the module does on a host."""
-    defaults = {name: option.get("default") for name, option in firewall_options.ARGUMENTS.items()}
-    desired = firewall_desired.desired_from({**defaults, "rules": rules})
+    desired = firewall_desired.desired_from(options_of(rules=rules))
     decision = firewall_plan.decide(desired, firewall_plan.Observed(firewall_engine.Nft(net.run).ruleset()))
     (folder / "rules").write_text(rules_file.file_text(decision.lines))
     (folder / "placed").write_text(decision.record.text)
-    for path, text in persistence.SCRIPTS.items():
+    for path, text in {persistence.SCRIPT_FILE: persistence.SCRIPT, **persistence.PROGRAM_FILES}.items():
         there = folder / Path(path).relative_to(rules_file.FOLDER)
         there.parent.mkdir(parents=True, exist_ok=True)
         # The record is the host's, and so is its Docker; these tests have many hosts.

@@ -8,12 +8,11 @@ import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import desired as firewall_desired
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import engine as firewall_engine
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import info as firewall_info
-from ansible_collections.overssh.swarm.plugins.module_utils._firewall import options as firewall_options
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import persistence
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import plan as firewall_plan
 from ansible_collections.overssh.swarm.plugins.module_utils._nftables import normalize, rules_file
 
-from tests.netns.firewall import load, refused, task
+from tests.netns.firewall import load, options_of, refused, task
 
 HOST, SPOKE, WAN = "172.30.2.1", "172.30.3.2", "198.51.100.1"
 OPEN = """
@@ -149,10 +148,8 @@ def test_makes_a_chain_of_its_own_and_takes_it_away_again(opened):
 def test_several_chains_of_its_own_can_be_taken_back_together(opened):
     before = opened.listing()
     rules = [{**OWN, "name": name, "chain": f"inet overssh {name}", "protocol": "tcp"} for name in ("one", "two")]
-    defaults = {name: option.get("default") for name, option in firewall_options.ARGUMENTS.items()}
-    engine = firewall_engine.NftRuleEngine(
-        firewall_desired.desired_from({**defaults, "persist": False, "rules": rules}), opened.run
-    )
+    desired = firewall_desired.desired_from(options_of(persist=False, rules=rules))
+    engine = firewall_engine.NftRuleEngine(desired, opened.run)
     _record, step = engine.plan(engine.observe()).steps
     engine.perform(step)
     assert opened.listing() != before
@@ -219,9 +216,7 @@ def test_the_script_brings_a_chain_of_ours_back(opened, tmp_path):
     task(opened, rules=rules)
     placed = opened.listing()
     firewall = firewall_plan.Observed(firewall_engine.Nft(opened.run).ruleset())
-    desired = firewall_desired.desired_from(
-        {**{name: option.get("default") for name, option in firewall_options.ARGUMENTS.items()}, "rules": rules}
-    )
+    desired = firewall_desired.desired_from(options_of(rules=rules))
     written = normalize.written(opened.run, firewall.ruleset, desired.fixed, desired.owner)
     lines = firewall_plan.decide(desired, firewall_plan.Observed(firewall.ruleset, written=written)).lines
     (tmp_path / "rules").write_text(rules_file.file_text(lines))

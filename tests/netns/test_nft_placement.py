@@ -11,10 +11,9 @@ from ansible_collections.overssh.swarm.plugins.module_utils._core.plan import ap
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import desired as firewall_desired
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import engine as firewall_engine
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import info as firewall_info
-from ansible_collections.overssh.swarm.plugins.module_utils._firewall import options as firewall_options
 from ansible_collections.overssh.swarm.plugins.module_utils._linux import systemd
 
-from tests.netns.firewall import BETWEEN, RULESETS, SWARM, TRANSIT, keep, load, task
+from tests.netns.firewall import BETWEEN, RULESETS, SWARM, TRANSIT, keep, load, options_of, task
 
 ALL = sorted(path.name for path in RULESETS.iterdir())
 
@@ -249,16 +248,9 @@ def test_a_refused_transaction_leaves_everything(net):
             data = data.replace('"saddr"', '"nonsense"')
         return net.run(argv, data, check)
 
-    engine = firewall_engine.NftRuleEngine(
-        firewall_desired.desired_from(
-            {
-                **{name: option.get("default") for name, option in firewall_options.ARGUMENTS.items()},
-                "persist": False,
-                "rules": [*SWARM, {**SWARM[0], "name": "y", "source": ["10.0.0.0/8"]}],
-            }
-        ),
-        refuse,
-    )
+    rules = [*SWARM, {**SWARM[0], "name": "y", "source": ["10.0.0.0/8"]}]
+    desired = firewall_desired.desired_from(options_of(persist=False, rules=rules))
+    engine = firewall_engine.NftRuleEngine(desired, refuse)
     with pytest.raises(firewall_engine.OversshError, match="nft"):
         engine.perform(engine.plan(engine.observe()).steps[1])
     assert net.listing() == before
@@ -307,8 +299,7 @@ def test_a_change_that_needs_a_checkpoint_only_since_others_changed_something_is
             meddled.append(net.listing())
         return net.run(argv, data, check)
 
-    defaults = {name: option.get("default") for name, option in firewall_options.ARGUMENTS.items()}
-    options = {**defaults, "persist": False, "rules": [first, second]}
+    options = options_of(persist=False, rules=[first, second])
     engine = firewall_engine.NftRuleEngine(firewall_desired.desired_from(options), meddle, "stage", 60, options)
     plan = engine.plan(engine.observe())
     with pytest.raises(firewall_engine.OversshError, match="another program has changed this host's ruleset meanwhile"):

@@ -348,14 +348,14 @@ def _said(options: Any) -> Any:
 
 def observe_firewall(nft: Nft, systemd: Systemd, persist: bool) -> Observed:
     """The ruleset and what is kept of ours; systemd is asked only where something is, or shall be, kept."""
-    scripts = {SCRIPT_FILE: read_text(SCRIPT_FILE), **installed(PROGRAM_FOLDER)}
     stopped = {path: text for path in (*FILES, *LEFT) if (text := read_text(path)) is not None}
     found = Observed(
         nft.ruleset(),
         record=nftables_ours.record(),
         placed_text=read_text(nftables_record.PLACED_FILE),
         kept_text=read_text(RULES_FILE),
-        scripts=scripts,
+        script=read_text(SCRIPT_FILE),
+        program=installed(PROGRAM_FOLDER),
         of_firewalld=stopped,
         docker=docker_chains.observe(),
     )

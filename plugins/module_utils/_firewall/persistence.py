@@ -160,4 +160,3 @@ WantedBy=multi-user.target nftables.service docker.service
 
 UNITS = {EARLY_UNIT: EARLY_UNIT_TEXT, UNIT: UNIT_TEXT}
 PROGRAM_FILES = program_files(PROGRAM_FOLDER, PROGRAM)
-SCRIPTS = {SCRIPT_FILE: SCRIPT, **PROGRAM_FILES}

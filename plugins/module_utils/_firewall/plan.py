@@ -44,7 +44,8 @@ class Observed:
     written: the fixed rules as nft tells them; session: the ssh connection that the run came by; firewalld: None where
     it does not own the firewall; of_firewalld: the files of our zone, which are there also while it does not run;
     legacy: what iptables-legacy holds beside; record: of what was placed here; placed_text: its file's text;
-    docker: that of the host, None where none runs; scripts: the script that puts rules back and its program's files.
+    docker: that of the host, None where none runs; script: the one that puts rules back; program: its
+    files by their paths.
     """
 
     ruleset: Ruleset
@@ -55,7 +56,8 @@ class Observed:
     legacy: Legacy = field(default_factory=Legacy)
     written: Mapping[str, tuple[Written, ...]] = field(default_factory=dict)
     kept_text: str | None = None
-    scripts: Mapping[str, str | None] = field(default_factory=dict)
+    script: str | None = None
+    program: Mapping[str, str] = field(default_factory=dict)
     firewalld: Firewalld | None = None
     of_firewalld: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, UnitState] = field(default_factory=lambda: dict.fromkeys(UNITS, NO_UNIT))
@@ -314,11 +316,10 @@ def _keeping_steps(lines: Sequence[Line], observed: Observed) -> list[Step]:
     steps = []
     if observed.kept_text != file_text(lines):
         steps.append(_write(RULES_FILE, file_text(lines), observed.kept_text))
-    if (script := observed.scripts.get(SCRIPT_FILE)) != SCRIPT:
-        steps.append(_write(SCRIPT_FILE, SCRIPT, script))
-    before = _program(observed)
-    if before != PROGRAM_FILES:
-        steps.append(_program_step(PROGRAM_FILES, before))
+    if observed.script != SCRIPT:
+        steps.append(_write(SCRIPT_FILE, SCRIPT, observed.script))
+    if observed.program != PROGRAM_FILES:
+        steps.append(_program_step(PROGRAM_FILES, observed.program))
     # All are written before any is enabled or started, so that systemd reads them once.
     units = [step for unit, text in UNITS.items() for step in _unit_steps(unit, text, observed.units[unit])]
     units += plan_watch(True, observed.watch).steps
@@ -346,18 +347,12 @@ def _forgetting_steps(observed: Observed) -> list[Step]:
             steps.append(Step("disable", f"disable {unit}", args, Step("enable", f"enable {unit}", args)))
         if found.text is not None:
             steps.append(Step("delete_unit", f"remove {unit_path(unit)}", args, _unit_text_step(unit, found.text)))
-    before = _program(observed)
-    if before:
-        steps.append(_program_step({}, before))
-    for path, text in ((SCRIPT_FILE, observed.scripts.get(SCRIPT_FILE)), (RULES_FILE, observed.kept_text)):
+    if observed.program:
+        steps.append(_program_step({}, observed.program))
+    for path, text in ((SCRIPT_FILE, observed.script), (RULES_FILE, observed.kept_text)):
         if text is not None:
             steps.append(_remove(path, text))
     return steps
-
-
-def _program(observed: Observed) -> dict[str, str]:
-    """The files of the program as found, by their paths."""
-    return {path: text for path, text in observed.scripts.items() if path != SCRIPT_FILE and text is not None}
 
 
 def _program_step(after: Mapping[str, str], before: Mapping[str, str]) -> Step:

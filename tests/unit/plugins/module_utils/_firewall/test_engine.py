@@ -43,7 +43,12 @@ COMPLETE = {unit: UnitState(text=text, enabled=True, active="active") for unit, 
 
 PROGRAM = program_files(watcher_unit.PROGRAM_FOLDER, watcher_unit.PROGRAM)
 WATCHING = watcher_unit.Watch(PROGRAM, UnitState(watcher_unit.unit_text(), True, "active"), rules=True)
-KEEPING = {"scripts": persistence.SCRIPTS, "units": COMPLETE, "watch": WATCHING}
+KEEPING = {
+    "script": persistence.SCRIPT,
+    "program": persistence.PROGRAM_FILES,
+    "units": COMPLETE,
+    "watch": WATCHING,
+}
 WATCHER_GONE = ["watch_stop", "watch_disable", "watch_unit", "watch_program"]
 
 
@@ -164,9 +169,7 @@ def test_all_changes_are_one_transaction_and_can_be_taken_back():
 
 def test_a_host_as_wished_needs_nothing():
     lines = firewall_plan.decide(desired(rules=[TCP, UDP]), placed_firewall()).lines
-    found = placed_firewall(
-        kept_text=rules_file.file_text(lines), scripts=persistence.SCRIPTS, units=COMPLETE, watch=WATCHING
-    )
+    found = placed_firewall(kept_text=rules_file.file_text(lines), **KEEPING)
     assert firewall_plan.plan_rules(desired(rules=[TCP, UDP]), found).labels == ["write /etc/overssh/nft/placed"]
     plan = firewall_plan.plan_rules(desired(rules=[TCP, UDP]), recorded(found, rules=[TCP, UDP]))
     assert not plan.changed
@@ -204,9 +207,7 @@ def test_rules_are_kept_for_the_next_boot():
 
 
 def test_what_other_tasks_keep_stays_kept():
-    found = firewall(
-        kept_text=rules_file.file_text([OTHERS]), scripts=persistence.SCRIPTS, units=COMPLETE, watch=WATCHING
-    )
+    found = firewall(kept_text=rules_file.file_text([OTHERS]), **KEEPING)
     lines = firewall_plan.decide(desired(rules=[TCP]), found).lines
     assert [line.name for line in lines] == ["other", "swarm/tcp"]
     assert firewall_plan.decide(desired(state="absent", name="swarm/tcp"), found).lines == (OTHERS,)
@@ -214,9 +215,7 @@ def test_what_other_tasks_keep_stays_kept():
 
 def test_a_rule_that_is_not_to_be_kept_is_forgotten():
     lines = firewall_plan.decide(desired(rules=[TCP]), firewall()).lines
-    found = placed_firewall(
-        kept_text=rules_file.file_text(lines), scripts=persistence.SCRIPTS, units=COMPLETE, watch=WATCHING
-    )
+    found = placed_firewall(kept_text=rules_file.file_text(lines), **KEEPING)
     plan = firewall_plan.plan_rules(desired(rules=[TCP], persist=False), recorded(found, rules=[TCP], persist=False))
     assert [step.action for step in plan.steps] == [
         *WATCHER_GONE,
@@ -235,9 +234,7 @@ def test_a_watcher_that_has_devices_to_look_after_stays():
 
 
 def test_the_last_rule_takes_everything_along():
-    found = placed_firewall(
-        kept_text=rules_file.file_text([OTHERS]), scripts=persistence.SCRIPTS, units=COMPLETE, watch=WATCHING
-    )
+    found = placed_firewall(kept_text=rules_file.file_text([OTHERS]), **KEEPING)
     plan = firewall_plan.plan_rules(desired(state="absent", all=True), found)
     assert [step.action for step in plan.steps] == [
         "change",
