@@ -87,10 +87,13 @@ class CheckpointEngine(Engine[Observed]):
         """See plan_checkpoint; what was created or handed on by this run is as desired."""
         return Plan({}, {}) if self._done else plan_checkpoint(self._name, self._state, self._desired, observed)
 
+    def begin(self, action: str) -> None:
+        """There is one step at most; where it fails, nothing is looked at any more."""
+        self._done = True
+
     @performs("create")
     def _create(self) -> None:
         checkpoint.create_for_files(self._systemd, self._name, self._desired)
-        self._done = True
 
     @performs("confirm")
     def _confirm(self) -> None:
@@ -98,17 +101,14 @@ class CheckpointEngine(Engine[Observed]):
         checkpoint.prove(self._name)
         if checkpoint.commit_of(self._name) is None:
             checkpoint.confirm(self._systemd, self._name)
-        self._done = True
 
     @performs("roll_back")
     def _roll_back(self) -> None:
         checkpoint.roll_back(self._systemd, self._name)
-        self._done = True
 
     @performs("discard")
     def _discard(self) -> None:
         checkpoint.discard(self._systemd, self._name)
-        self._done = True
 
     def close(self) -> None:
         """What was rolled back has been told now."""

@@ -18,8 +18,7 @@ from typing import Any
 
 from .._account import info as account_info
 from .._core.command import Runner
-from .._core.errors import OversshError
-from .._core.files import read_text
+from .._core.files import read_text, readable
 from .._line import kept as line_kept
 from .._linux import proc, ssh_session
 from .._linux.devices import Device, parse_devices, read_routes
@@ -176,14 +175,6 @@ def machine(boot: str, network: str, devices: Sequence[Device]) -> str:
     return hashlib.sha256("\n".join([boot, network, *addresses]).encode()).hexdigest()[:16]
 
 
-def _readable(path: str) -> str:
-    """A file's text, empty where it can't be read."""
-    try:
-        return read_text(path) or ""
-    except OversshError:
-        return ""
-
-
 def _network() -> str:
     """The kernel's name for the network that the host's first process is in."""
     try:
@@ -244,7 +235,7 @@ class Host:
             ]
         answer["managers"], answer["sysctl"] = managers.look(), sysctl.look()
         answer["vxlan_port"] = {"port": data_path_port, "holder": vxlan.holder(data_path_port)}
-        answer["resolvers"] = parse_resolvers("\n".join(filter(None, map(_readable, RESOLVERS))))
+        answer["resolvers"] = parse_resolvers("\n".join(filter(None, map(readable, RESOLVERS))))
         answer["ipv6"] = ipv6(lambda setting: (read_text(f"/proc/sys/net/ipv6/conf/{setting}") or "").strip())
         if not problems:
             answer["docker"], found = host_docker.look(self._docker, devices)

@@ -143,6 +143,11 @@ def optional(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda value: None if value is None else check(value)
 
 
+def or_empty(check: Callable[[Any], str]) -> Callable[[Any], str]:
+    """A check that lets an option be left out; it is empty then."""
+    return lambda value: check(value) if value else ""
+
+
 def listed(value: Any, takes: str) -> Sequence[Any]:
     """A list, or a text that YAML reads as one: answers of an AWX survey and values of -e KEY=VALUE come as texts."""
     if isinstance(value, str):
@@ -184,21 +189,26 @@ def auto_or(low: int, high: int) -> Callable[[Any], str | int]:
 mtu_or_auto = auto_or(SMALLEST_MTU, LARGEST_MTU)
 
 
-def labels(value: Any) -> dict[str, str]:
-    """A mapping of label to value."""
+def texts(value: Any, takes: str) -> dict[str, str]:
+    """A mapping of texts, as Docker takes them."""
     if not isinstance(value, Mapping):
-        raise SettingError("a mapping of label to value")
+        raise SettingError(takes)
     return {str(key): str(item) for key, item in value.items()}
+
+
+def labels(value: Any) -> dict[str, str]:
+    """Labels of a network."""
+    return texts(value, "a mapping of label to value")
 
 
 def driver_options(value: Any) -> dict[str, str]:
-    """Options of Docker's overlay driver; text, as Docker takes them."""
-    if not isinstance(value, Mapping):
-        raise SettingError("a mapping of driver option to value")
+    """Options of Docker's overlay driver."""
+    takes = "a mapping of driver option to value"
+    found = texts(value, takes)
     for key, option in OPTIONS_OF_THEIR_OWN.items():
-        if key in value:
-            raise SettingError(f"a mapping of driver option to value without {key}, which is said by {option},")
-    return {str(key): str(item) for key, item in value.items()}
+        if key in found:
+            raise SettingError(f"{takes} without {key}, which is said by {option},")
+    return found
 
 
 def names(value: Any) -> list[str]:
@@ -239,11 +249,11 @@ def subnet(value: Any) -> str:
 OVERLAY_OPTIONS = (
     Setting("name", None, text, "The network's name, as containers and services ask for it."),
     Setting("subnet", None, subnet, "Its addresses; they must overlap neither the underlay nor a route of any host."),
-    Setting("gateway", "", lambda value: address(value) if value else "", "Its gateway; left out, Docker takes one."),
+    Setting("gateway", "", or_empty(address), "Its gateway; left out, Docker takes one."),
     Setting(
         "ip_range",
         "",
-        lambda value: network(value) if value else "",
+        or_empty(network),
         "The part of subnet that containers get their addresses from; left out, all of it.",
     ),
     Setting("attachable", True, boolean, "Whether single containers may attach to it, and not services only."),
