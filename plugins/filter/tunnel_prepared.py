@@ -20,9 +20,9 @@ options:
   wanted:
     description:
       - The C(account) as the module tells it; C(folders), a list; C(texts) of files by path, none for a file that has
-        to be absent; C(programs), their texts by name, besides which no other one of ours may be there; the C(block)
-        in sshd's own file, none where that does not matter; C(effective), lines that sshd has to print; C(pending),
-        whether a pending change is let be; and C(keys) that have to exist.
+        to be absent; C(programs), their texts by name, besides which nothing may be there of C(all_programs), files
+        and folders; the C(block) in sshd's own file, none where that does not matter; C(effective), lines that sshd
+        has to print; C(pending), whether a pending change is let be; and C(keys) that have to exist.
     type: dict
     required: true
 """

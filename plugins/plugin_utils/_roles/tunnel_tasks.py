@@ -11,8 +11,6 @@ from typing import Any
 from ansible_collections.overssh.swarm.plugins.module_utils._account.model import PROGRAMS
 
 Options = dict[str, Any]
-# Programs of ours: the helper, a folder that was a file once, and the watchdog.
-OURS = ("stream", "stream.py", "watch.py")
 
 
 def interfaces(
@@ -45,16 +43,16 @@ def prepared(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Whether a host has all that its links need besides themselves.
 
     found: what host_info tells of it. wanted: account, as there; folders: their paths; texts: those of files by path,
-    none for a file that has to be absent; programs: their texts by name, and no other one of ours may be there; block:
-    the text of ours in sshd's own file, None where that does not matter; effective: lines that sshd has to print;
-    pending: whether a pending change is let be; keys: that have to exist.
+    none for a file that has to be absent; programs: their texts by name, and nothing else may be there of all_programs,
+    which are files and folders; block: the text of ours in sshd's own file, None where that does not matter; effective:
+    lines that sshd has to print; pending: whether a pending change is let be; keys: that have to exist.
     """
     texts = {**wanted["texts"], **{f"{PROGRAMS}/{name}": text for name, text in wanted["programs"].items()}}
     files = {**dict.fromkeys(wanted["folders"], _folder()), **{path: _file(of) for path, of in texts.items()}}
     return (
         found.get("account") == wanted["account"]
         and all(found["files"].get(path) == file for path, file in files.items())
-        and all(path in files for path in found["files"] if _is_ours(path))
+        and all(path in files for path in found["files"] if _program_of(path) in wanted["all_programs"])
         and wanted["block"] in (None, found["block"])
         and set(wanted["effective"]) <= set(found["effective"])
         and (wanted["pending"] or not found["pending"])
@@ -62,9 +60,9 @@ def prepared(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     )
 
 
-def _is_ours(path: str) -> bool:
-    """Whether it is a program of ours, or lies in one."""
-    return path.startswith(f"{PROGRAMS}/") and path[len(PROGRAMS) :].split("/")[1] in OURS
+def _program_of(path: str) -> str:
+    """The program that this is, or lies in; empty where it is elsewhere."""
+    return path[len(PROGRAMS) :].split("/")[1] if path.startswith(f"{PROGRAMS}/") else ""
 
 
 def _folder() -> Options:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,13 @@ def place(path: Path) -> list[str]:
     return list(path.relative_to(PLUGINS).with_suffix("").parts)
 
 
-def imported(path: Path) -> Iterator[list[str]]:
+@cache
+def imported(path: Path) -> list[list[str]]:
     """The files of ours that a file imports, likewise."""
+    return list(_imported(path))
+
+
+def _imported(path: Path) -> Iterator[list[str]]:
     here = place(path)
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):

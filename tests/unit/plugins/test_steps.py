@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import Engine
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import ACTIONS, Engine
 from ansible_collections.overssh.swarm.plugins.module_utils._watcher.unit import WatcherSteps
 
 PLUGINS = Path(__file__).resolve().parents[3] / "plugins"
@@ -114,7 +114,7 @@ def test_no_method_waits_for_a_step_that_no_plan_has(room: str) -> None:
 def vars_of_watcher() -> set[str]:
     """The steps that are not of the room itself."""
     members = vars(WatcherSteps).values()
-    return {action for member in members for action in getattr(member, "_performed_actions", ())}
+    return {action for member in members for action in getattr(member, ACTIONS, ())}
 
 
 def test_the_watchers_steps_have_their_methods() -> None:

@@ -50,6 +50,7 @@ WANTED: dict[str, Any] = {
     "folders": ["/etc/overssh"],
     "texts": {"/etc/overssh/authorized_keys": "key\n", "/etc/ssh/sshd_config.d/overssh.conf": None},
     "programs": {},
+    "all_programs": ["stream", "stream.py", "watch.py"],
     "block": "",
     "effective": ["permittty no"],
     "pending": False,
