@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from .inside import command
 from .lab import down, make_image, obstacle, status, up
 from .older import choose
 from .settings import read_settings
@@ -25,8 +26,8 @@ _PROJECT = Path(__file__).resolve().parents[2]
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python3 -m tests.lab",
-        description="A lab of real nodes. LAB_NAME, LAB_NODES, LAB_HUBS, LAB_RELEASE, LAB_PACKAGES, LAB_CLOUD_SUBNET, "
-        "LAB_EDGE_SUBNET and LAB_MIRROR in the environment say which.",
+        description="A lab of real nodes. LAB_NAME, LAB_NODES, LAB_HUBS, LAB_KIND, LAB_RELEASE, LAB_PACKAGES, "
+        "LAB_CLOUD_SUBNET, LAB_EDGE_SUBNET and LAB_MIRROR in the environment say which.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="build what is missing, keep what is good")
@@ -75,9 +76,8 @@ def main() -> int:
             status(settings)
         else:
             words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
-            terminal = ["--interactive", "--tty"] if sys.stdin.isatty() else ["--interactive"]
-            command = ["docker", "exec", *terminal, settings.container(arguments.node), *(words or ["bash"])]
-            return subprocess.run(command, check=False).returncode
+            into = command(settings, arguments.node, *(words or ["bash"]), terminal=sys.stdin.isatty())
+            return subprocess.run(into, check=False).returncode
     except LabError as error:
         complain(str(error))
         return 2

@@ -8,11 +8,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from .node import OPERATOR, Node
+from .inside import ssh_options
+from .node import Node
+from .settings import KEY, KNOWN_HOSTS, OPERATOR
 from .shell import output
 
-KEY = "id_ed25519"
-KNOWN_HOSTS = "known_hosts"
 INVENTORY = "inventory.yml"
 _VARS = f"""\
   vars:
@@ -27,13 +27,13 @@ _VARS = f"""\
 """
 
 
-def ensure_key(state: Path) -> str:
-    """The lab's public key, made once."""
+def ensure_key(state: Path, name: str = KEY) -> str:
+    """The public half of a key of the lab, made once."""
     state.mkdir(parents=True, exist_ok=True)
-    key = state / KEY
+    key = state / name
     if not key.is_file():
         output("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "overssh-lab", "-f", str(key))
-    return key.with_name(f"{KEY}.pub").read_text(encoding="utf-8")
+    return key.with_name(f"{name}.pub").read_text(encoding="utf-8")
 
 
 def render_inventory(nodes: list[Node]) -> str:
@@ -70,6 +70,4 @@ def write(path: Path, text: str) -> None:
 
 def ssh_command(state: Path, node: Node, *command: str) -> list[str]:
     """The ssh command with the same options that the inventory gives Ansible."""
-    options = [f'UserKnownHostsFile="{state / KNOWN_HOSTS}"', "StrictHostKeyChecking=yes", "IdentitiesOnly=yes"]
-    words = [word for option in options for word in ("-o", option)]
-    return ["ssh", "-i", str(state / KEY), *words, f"{OPERATOR}@{node.address}", *command]
+    return ["ssh", *ssh_options(state), f"{OPERATOR}@{node.address}", *command]

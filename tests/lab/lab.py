@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from .debian import check_space
 from .docker_engine import (
-    docker,
     engine_complaint,
     engine_info,
     ensure_engine,
@@ -23,29 +24,29 @@ from .docker_engine import (
     remove,
     stop_engine,
 )
-from .image import check_space, ensure_image, not_to_be_had, remove_images
+from .image import ensure_image, not_to_be_had, remove_images
+from .inside import inside
 from .inventory import (
     INVENTORY,
-    KEY,
-    KNOWN_HOSTS,
     ensure_key,
     render_inventory,
     render_known_hosts,
     ssh_command,
     write,
 )
+from .kernel import ensure_kernel
+from .machine import MachineMaker
 from .network import LabNetwork, ensure_networks, free_ports
 from .node import (
     Node,
     NodeMaker,
     cgroup_complaint,
     failed_units,
-    host_keys,
     plan_nodes,
     remove_nodes,
     system_state,
 )
-from .settings import HOME_LABEL, LABEL, Settings
+from .settings import CONTAINERS, HOME_LABEL, HOST_KEY, KEY, KNOWN_HOSTS, LABEL, MACHINES, Settings
 from .shell import LabError, complain, joined, last_line, run, say, step, wait_until
 
 _KINDS = ("container", "network", "volume")
@@ -141,16 +142,19 @@ def up(settings: Settings) -> None:
         survey = _survey(settings)
         engine = engine_info()
         public_key = ensure_key(settings.state)
-        image = ensure_image(settings, Path(engine["DockerRootDir"]))
+        root = Path(engine["DockerRootDir"])
+        image = ensure_image(settings, root)
         _clear_leftovers(settings, survey)
         with step("networks"):
             cloud, edge = ensure_networks(settings, [name for name, ours in survey["network"].items() if ours])
         nodes = plan_nodes(settings, cloud, edge, _dial_ports(settings, edge))
-        maker = NodeMaker(settings, image, engine, public_key)
-        _bring_up(settings, nodes, maker, Path(engine["DockerRootDir"]))
+        maker = _maker(settings, image, engine, public_key, root)
+        if settings.kind == MACHINES:
+            # There is no other way in, from the first look on.
+            _know_hosts(settings, nodes, maker)
+        _bring_up(settings, nodes, maker, root)
         with step("reach every node by ssh"):
-            keys = {node.name: host_keys(settings, node.name) for node in nodes}
-            write(settings.state / KNOWN_HOSTS, render_known_hosts(nodes, keys))
+            _know_hosts(settings, nodes, maker)
             _each(nodes, lambda node: wait_until(node.name, lambda: _ssh_refusal(settings, node), 30))
         with step("check the NAT"):
             _check_nat(settings, nodes)
@@ -158,13 +162,32 @@ def up(settings: Settings) -> None:
     _say_how(settings, nodes)
 
 
+def _maker(
+    settings: Settings, image: tuple[str, str], engine: dict[str, Any], public_key: str, root: Path
+) -> NodeMaker:
+    if settings.kind == CONTAINERS:
+        maker = NodeMaker(settings, image, engine, public_key)
+    else:
+        maker = MachineMaker(settings, image, engine, public_key, ensure_kernel(settings, root))
+    maker.check()
+    return maker
+
+
+def _know_hosts(settings: Settings, nodes: list[Node], maker: NodeMaker) -> None:
+    keys = {node.name: maker.host_keys(node) for node in nodes}
+    write(settings.state / KNOWN_HOSTS, render_known_hosts(nodes, keys))
+
+
 def make_image(settings: Settings) -> None:
     """Have the image of the nodes ready, for labs that come up later."""
     ensure_tools()
     ensure_engine(settings)
     with locked(settings):
-        name, _identity = ensure_image(settings, Path(engine_info()["DockerRootDir"]))
-    say(f"the image {name} is there")
+        root = Path(engine_info()["DockerRootDir"])
+        names = [ensure_image(settings, root)[0]]
+        if settings.kind == MACHINES:
+            names.append(ensure_kernel(settings, root)[0])
+    say(f"there is {joined(names)}")
 
 
 def obstacle(settings: Settings) -> str | None:
@@ -217,8 +240,7 @@ def _check_hub(settings: Settings, hub: Node, edges: list[Node]) -> None:
 
     def dial(edge: Node) -> None:
         script = f"exec 3<>/dev/tcp/{address}/{port} && read -r -t 5 banner <&3 && echo $banner"
-        container = settings.container(edge.name)
-        done = run("docker", "exec", container, "timeout", "5", "bash", "-c", script, check=False)
+        done = inside(settings, edge.name, "timeout", "5", "bash", "-c", script, check=False)
         if not done.stdout.startswith(b"SSH-2.0"):
             raise LabError(
                 f"{edge.name} can't reach {hub.name}'s sshd at {address}:{port}: "
@@ -231,7 +253,7 @@ def _check_hub(settings: Settings, hub: Node, edges: list[Node]) -> None:
             f"timeout 1 bash -c '</dev/tcp/{edge.address}/22' 2>/dev/null && echo answered &\n"
             "wait"
         )
-        if docker("exec", settings.container(hub.name), "sh", "-c", script):
+        if inside(settings, hub.name, "sh", "-c", script).stdout.strip():
             raise LabError(
                 f"{hub.name} reaches {edge.name} at {edge.address}: this Docker engine keeps no networks apart"
             )
@@ -243,8 +265,11 @@ def _check_hub(settings: Settings, hub: Node, edges: list[Node]) -> None:
 def _say_how(settings: Settings, nodes: list[Node]) -> None:
     inventory = _shown(settings.state / INVENTORY)
     say(f"up: {joined([f'{node.name} {node.address}' for node in nodes])}; inventory {inventory}")
-    say(f"look around: docker exec -it {settings.container('cloud1')} bash")
-    say(f"       or: {shlex.join(ssh_command(Path(_shown(settings.state)), nodes[0]))}")
+    ways = [shlex.join(ssh_command(Path(_shown(settings.state)), nodes[0]))]
+    if settings.kind == CONTAINERS:
+        ways.insert(0, f"docker exec -it {settings.container('cloud1')} bash")
+    for words, way in zip(("look around:", "       or:"), ways):
+        say(f"{words} {way}")
 
 
 def _shown(path: Path) -> str:
@@ -289,8 +314,9 @@ def down(settings: Settings, engine: bool, images: bool) -> None:
             for kind in ("network", "volume"):
                 for name in survey[kind]:
                     remove(kind, name)
-        for file in (INVENTORY, KNOWN_HOSTS, KEY, f"{KEY}.pub"):
-            (settings.state / file).unlink(missing_ok=True)
+        for pattern in (INVENTORY, KNOWN_HOSTS, f"{KEY}*", f"{HOST_KEY}*"):
+            for file in settings.state.glob(pattern):
+                file.unlink()
         if images:
             say(f"removed the images {joined(remove_images())}")
     if engine:

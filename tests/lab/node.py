@@ -17,11 +17,11 @@ from typing import Any
 
 from .docker_engine import docker, inspect, remove
 from .image import FILES
+from .inside import inside
 from .network import LabNetwork
-from .settings import NEED_CGROUP2, SPEC_LABEL, Settings
+from .settings import NEED_CGROUP2, OPERATOR, SPEC_LABEL, Settings
 from .shell import LabError, run, wait_until
 
-OPERATOR = "ops"
 _OPERATOR_ID = 1000
 _BOOT_SECONDS = 90
 # systemd, dockerd and tun inside, on machines that grant neither --privileged nor CAP_SYS_RESOURCE.
@@ -144,8 +144,8 @@ def cgroup_complaint(release: str, cgroup_version: str, hybrid: Path = _HYBRID) 
     return f"Debian {release} boots on control groups v2 only, and this machine has none at {hybrid}"
 
 
-def own_files(node: Node, public_key: str) -> bytes:
-    """A tar archive of the files that only this node of this lab has."""
+def own_files(node: Node, public_key: str, host_key: tuple[str, str] | None = None) -> bytes:
+    """A tar archive of the files that only this node of this lab has; host_key: its private and public half."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
 
@@ -156,6 +156,9 @@ def own_files(node: Node, public_key: str) -> bytes:
             archive.addfile(entry, io.BytesIO(data))
 
         add(f"home/{OPERATOR}/.ssh/authorized_keys", public_key, 0o600, _OPERATOR_ID)
+        if host_key is not None:
+            add("etc/ssh/ssh_host_ed25519_key", host_key[0], 0o600)
+            add("etc/ssh/ssh_host_ed25519_key.pub", host_key[1], 0o644)
         if node.dial is not None:
             add("etc/ssh/sshd_config.d/10-hardened.conf", _HARDENED, 0o644)
         if node.ruleset is not None:
@@ -175,16 +178,31 @@ class NodeMaker:
         self.image, self.image_id = image
         self.public_key = public_key
         self.cgroup_version = str(engine.get("CgroupVersion", "1"))
-        if complaint := cgroup_complaint(settings.release, self.cgroup_version):
-            raise LabError(f"{complaint}: choose another LAB_RELEASE, or boot the machine with them")
         self.servers = name_servers(_read("/etc/resolv.conf"), _read("/run/systemd/resolve/resolv.conf"))
         self.stop = threading.Event()
 
+    def check(self) -> None:
+        """Raise LabError where this machine can't run such nodes."""
+        if complaint := cgroup_complaint(self.settings.release, self.cgroup_version):
+            raise LabError(f"{complaint}: choose another LAB_RELEASE, or boot the machine with them")
+
+    def host_keys(self, node: Node) -> list[str]:
+        """The node's public host keys, asked of the node itself and not of the wire."""
+        keys = inside(self.settings, node.name, "sh", "-c", "cat /etc/ssh/ssh_host_*_key.pub").stdout.decode()
+        return [" ".join(line.split()[:2]) for line in keys.splitlines()]
+
+    def arguments(self, node: Node) -> list[str]:
+        """`docker create`'s words for a node, apart from its labels."""
+        return create_arguments(self.settings, node, self.image, self.cgroup_version, self.servers)
+
+    def files(self, node: Node) -> bytes:
+        """A tar archive that is unpacked at the top of the node's container before its start."""
+        return own_files(node, self.public_key)
+
     def _fingerprint(self, node: Node) -> str:
         """Changes with whatever a container can't be changed to afterwards."""
-        arguments = create_arguments(self.settings, node, self.image, self.cgroup_version, self.servers)
-        files = hashlib.sha256(own_files(node, self.public_key)).hexdigest()
-        shape = [arguments, self.image_id, node.network.identity, files]
+        files = hashlib.sha256(self.files(node)).hexdigest()
+        shape = [self.arguments(node), self.image_id, node.network.identity, files]
         return hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:16]
 
     def is_current(self, node: Node) -> bool:
@@ -200,9 +218,8 @@ class NodeMaker:
         remove_nodes(self.settings, [node.name])
         labels = [word for item in self.settings.labels.items() for word in ("--label", "=".join(item))]
         docker("volume", "create", *labels, volume)
-        arguments = create_arguments(self.settings, node, self.image, self.cgroup_version, self.servers)
-        docker("create", *labels, "--label", f"{SPEC_LABEL}={self._fingerprint(node)}", *arguments)
-        docker("cp", "-", f"{name}:/", stdin=own_files(node, self.public_key))
+        docker("create", *labels, "--label", f"{SPEC_LABEL}={self._fingerprint(node)}", *self.arguments(node))
+        docker("cp", "-", f"{name}:/", stdin=self.files(node))
         docker("start", name)
 
     def wait(self, node: Node) -> None:
@@ -216,28 +233,22 @@ class NodeMaker:
             raise LabError(f"{name} booted with failed units: {', '.join(failed_units(self.settings, name))}")
         if state != "running":
             return f"systemd says {state or 'nothing'}; look at `docker logs {container}`"
-        if run("docker", "exec", container, "docker", "info", check=False, timeout=20).returncode:
+        if inside(self.settings, name, "docker", "info", check=False, timeout=20).returncode:
             return "its Docker engine does not answer"
         return None
 
 
 def system_state(settings: Settings, name: str) -> str:
     """systemd's own word for the node's state; empty when there is no such word."""
-    done = run("docker", "exec", settings.container(name), "systemctl", "is-system-running", check=False, timeout=20)
+    done = inside(settings, name, "systemctl", "is-system-running", check=False, timeout=20)
     word = done.stdout.decode().strip()
     return word if re.fullmatch("[a-z]+", word) else ""
 
 
 def failed_units(settings: Settings, name: str) -> list[str]:
     """The units that systemd counts as failed."""
-    listing = docker("exec", settings.container(name), "systemctl", "--failed", "--plain", "--no-legend", check=False)
+    listing = inside(settings, name, "systemctl", "--failed", "--plain", "--no-legend", check=False).stdout.decode()
     return [line.split()[0] for line in listing.splitlines() if line.split()]
-
-
-def host_keys(settings: Settings, name: str) -> list[str]:
-    """The node's public host keys, asked of the node itself and not of the wire."""
-    keys = docker("exec", settings.container(name), "sh", "-c", "cat /etc/ssh/ssh_host_*_key.pub")
-    return [" ".join(line.split()[:2]) for line in keys.splitlines()]
 
 
 def remove_nodes(settings: Settings, names: Sequence[str]) -> None:

@@ -16,6 +16,13 @@ RELEASES = ("trixie", "bookworm", "forky")
 # Their systemd, 258 and later, knows control groups v2 only.
 NEED_CGROUP2 = frozenset({"forky"})
 DEFAULT_NAME = "overssh"
+# A node is a system container, or a container around a virtual machine: a Linux kernel of the node's own.
+CONTAINERS, MACHINES = "container", "vm"
+OPERATOR = "ops"
+# Files of the lab's state.
+KEY = "id_ed25519"
+KNOWN_HOSTS = "known_hosts"
+HOST_KEY = "host_key_"
 LABEL = "overssh.lab"
 HOME_LABEL = "overssh.lab.home"
 SPEC_LABEL = "overssh.lab.spec"
@@ -35,6 +42,7 @@ class Settings:
     mirror: str | None
     project: Path
     packages: tuple[str, ...] = ()
+    kind: str = CONTAINERS
 
     @property
     def state(self) -> Path:
@@ -110,9 +118,12 @@ def read_settings(environment: Mapping[str, str], project: Path) -> Settings:
     release = environment.get("LAB_RELEASE") or RELEASES[0]
     if release not in RELEASES:
         raise LabError(f"LAB_RELEASE={release} is not known: it is one of {', '.join(RELEASES)}")
+    kind = environment.get("LAB_KIND") or CONTAINERS
+    if kind not in (CONTAINERS, MACHINES):
+        raise LabError(f"LAB_KIND={kind} is not known: it is {CONTAINERS} or {MACHINES}")
     cloud = _subnet(environment, "LAB_CLOUD_SUBNET", int(count))
     edge = _subnet(environment, "LAB_EDGE_SUBNET", int(count))
     if cloud is not None and edge is not None and cloud.overlaps(edge):
         raise LabError(f"LAB_CLOUD_SUBNET={cloud} and LAB_EDGE_SUBNET={edge} overlap: give each its own")
     mirror = environment.get("LAB_MIRROR") or None
-    return Settings(name, int(count), int(hubs), release, cloud, edge, mirror, project, _packages(environment))
+    return Settings(name, int(count), int(hubs), release, cloud, edge, mirror, project, _packages(environment), kind)

@@ -47,6 +47,20 @@ def run(
     return done
 
 
+def pipe(source: Sequence[str], sink: Sequence[str], timeout: float = 300) -> None:
+    """Run two programs, the second of which reads what the first prints; both must succeed."""
+    with subprocess.Popen(source, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as writer:
+        try:
+            done = subprocess.run(sink, stdin=writer.stdout, capture_output=True, timeout=timeout, check=False)
+        except subprocess.TimeoutExpired as error:
+            writer.kill()
+            raise LabError(f"`{' '.join(sink[:4])} …` did not end in {timeout:.0f} s") from error
+        if writer.stdout is not None:
+            writer.stdout.close()
+    if done.returncode or writer.returncode:
+        raise LabError(f"`{' '.join(sink[:4])} …` failed: {last_line(done.stderr.decode(errors='replace'))}")
+
+
 def output(*command: str, timeout: float = 120) -> str:
     """What a program that must succeed prints."""
     return run(*command, timeout=timeout).stdout.decode().strip()

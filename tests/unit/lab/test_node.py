@@ -90,6 +90,16 @@ def test_the_files_of_a_node() -> None:
     assert [unit in files for files in contents] == [True, False, True]
     key = contents[1]["home/ops/.ssh/authorized_keys"]
     assert (key.mode, key.uid) == (0o600, 1000)
+    assert not any("ssh_host" in name for files in contents for name in files)
+
+
+def test_a_node_may_come_with_its_host_key() -> None:
+    with tarfile.open(
+        fileobj=io.BytesIO(own_files(NODES[1], "ssh-ed25519 AAAA lab\n", ("secret", "known")))
+    ) as archive:
+        modes = {entry.name: entry.mode for entry in archive.getmembers()}
+    assert modes["etc/ssh/ssh_host_ed25519_key"] == 0o600
+    assert modes["etc/ssh/ssh_host_ed25519_key.pub"] == 0o644
 
 
 def test_the_hub_s_ruleset_ends_in_a_reject() -> None:

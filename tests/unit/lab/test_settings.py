@@ -21,7 +21,14 @@ def test_nothing_said_gives_the_default_lab() -> None:
 
 
 def test_empty_variables_count_as_unset() -> None:
-    environment = {"LAB_NAME": "", "LAB_NODES": "", "LAB_RELEASE": "", "LAB_CLOUD_SUBNET": "", "LAB_MIRROR": ""}
+    environment = {
+        "LAB_NAME": "",
+        "LAB_NODES": "",
+        "LAB_RELEASE": "",
+        "LAB_CLOUD_SUBNET": "",
+        "LAB_MIRROR": "",
+        "LAB_KIND": "",
+    }
     assert read_settings(environment, PROJECT) == read_settings({}, PROJECT)
 
 
@@ -41,6 +48,7 @@ def test_a_named_lab_has_its_own_state_and_shares_the_engine() -> None:
         ("LAB_NODES", "51"),
         ("LAB_NODES", "²"),
         ("LAB_RELEASE", "sarge"),
+        ("LAB_KIND", "zone"),
         ("LAB_NAME", "Über"),
         ("LAB_NAME", "a/b"),
         ("LAB_NAME", "engine"),
