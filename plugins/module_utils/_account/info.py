@@ -13,7 +13,7 @@ from typing import Any
 
 from .._checkpoint import checkpoint
 from .._core.command import CommandError, Runner
-from .._core.files import read_text
+from .._core.files import below, read_text
 from .._sshd import facts as sshd_facts
 from .model import AUTHORIZED_KEYS, CHECKPOINT, HOME, KEY, PROGRAMS
 
@@ -22,7 +22,7 @@ PATHS = (HOME, AUTHORIZED_KEYS, PROGRAMS, sshd_facts.OUR_DROP_IN)
 
 def info(run: Runner, user: str, sshd: bool) -> dict[str, Any]:
     """All of it; user: the account that tunnels log in to, sshd: whether there is one to ask."""
-    files = {path: found for path in (*PATHS, *below(PROGRAMS)) if (found := file(path)) is not None}
+    files = {path: found for path in (*PATHS, *below(PROGRAMS, folders=True)) if (found := file(path)) is not None}
     block = sshd_facts.OUR_BLOCK.search(read_text(sshd_facts.MAIN) or "")
     ours = sshd_facts.OUR_DROP_IN in files or block is not None
     return {
@@ -55,11 +55,6 @@ def account(user: str) -> dict[str, str]:
     except KeyError:
         return {}
     return {"comment": found.pw_gecos, "home": found.pw_dir, "shell": found.pw_shell}
-
-
-def below(top: str) -> list[str]:
-    """All files and folders under a folder."""
-    return [f"{folder}/{name}" for folder, folders, files in os.walk(top) for name in (*folders, *files)]
 
 
 def file(path: str) -> dict[str, Any] | None:

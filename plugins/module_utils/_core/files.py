@@ -45,6 +45,13 @@ def layered(folders: Iterable[str], pattern: str) -> list[str]:
     return [named[name] for name in sorted(named)]
 
 
+def below(top: str, *, folders: bool = False) -> list[str]:
+    """The paths of all files under a folder, with folders=True those of folders too; empty where there is none."""
+    return [
+        f"{folder}/{name}" for folder, inside, files in os.walk(top) for name in (*(inside if folders else ()), *files)
+    ]
+
+
 def write_text(path: str, text: str, mode: int = 0o644) -> None:
     """Replace the file by one rename, so that a reader sees the old text or the new; folders above it are made."""
     folder = os.path.dirname(path)

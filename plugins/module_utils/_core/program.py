@@ -5,12 +5,11 @@
 from __future__ import annotations
 
 import importlib
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from types import ModuleType
 
 from .errors import OversshError
-from .files import read_text, remove, remove_empty_tree, write_text
+from .files import below, read_text, remove, remove_empty_tree, write_text
 
 
 def program_files(folder: str, names: Iterable[str]) -> dict[str, str]:
@@ -43,7 +42,7 @@ def source_of(name: str) -> str:
 
 def installed(folder: str) -> dict[str, str]:
     """The texts of the program in a folder by their paths, also those that another version of it left there."""
-    texts = ((path, read_text(path)) for path in sorted(_below(folder)) if path.endswith(".py"))
+    texts = ((path, read_text(path)) for path in sorted(below(folder)) if path.endswith(".py"))
     return {path: text for path, text in texts if text is not None}
 
 
@@ -52,13 +51,8 @@ def install(folder: str, files: Mapping[str, str]) -> None:
 
     What is left of another version is not harmless: Python prefers a module to a folder of the same name.
     """
-    for path in set(_below(folder)) - set(files):
+    for path in set(below(folder)) - set(files):
         remove(path)
     for path, text in files.items():
         write_text(path, text)
     remove_empty_tree(folder)
-
-
-def _below(folder: str) -> Iterator[str]:
-    for parent, _folders, names in os.walk(folder):
-        yield from (os.path.join(parent, name) for name in names)
