@@ -18,7 +18,15 @@ from .._checkpoint import checkpoint
 from .._core.command import Runner
 from .._core.engine import Engine, performs
 from .._core.errors import OversshError
-from .._core.files import read_text, readable, remove, remove_empty_folder, write_text
+from .._core.files import (
+    put_in_place,
+    read_text,
+    readable,
+    remove,
+    remove_empty_folder,
+    rewrite_text,
+    write_text,
+)
 from .._core.plan import Plan
 from .._core.wait import WaitError, wait_until
 from .._linux.systemd import Systemd
@@ -223,10 +231,10 @@ class TunnelAccountEngine(Engine[Observed]):
         try:
             for path in (f"{draft}.pub", draft):
                 os.chown(path, entry.pw_uid, entry.pw_gid)
-            os.rename(f"{draft}.pub", f"{KEY}.pub")
-            os.rename(draft, KEY)
         except OSError as error:
             raise OversshError(f"can't write {KEY}: {error}") from error
+        put_in_place(f"{draft}.pub", f"{KEY}.pub")
+        put_in_place(draft, KEY)
 
 
 def _entry(name: str) -> Entry | None:
@@ -272,17 +280,14 @@ def _clear(path: str) -> None:
 
 
 def _write(path: str, text: str | None) -> None:
-    """A file of root's, or none; one that is there keeps its owner and its permissions where it is not ours."""
+    """A file of root's, or none; sshd's own keeps its owner and its permissions."""
     if text is None or text == "":
         remove(path)
         return
-    if path != sshd_facts.MAIN:
+    if path == sshd_facts.MAIN:
+        rewrite_text(path, text)
+    else:
         write_text(path, text, FILE_MODE)
-        return
-    path = os.path.realpath(path)
-    found = _path(path) or Path(None, 0, 0, FILE_MODE)
-    write_text(path, text, found.mode)
-    os.chown(path, found.uid, found.gid)
 
 
 def _own_folder(path: str, uid: int, gid: int, mode: int) -> None:

@@ -4,15 +4,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import glob
 import os
+import stat
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from .errors import OversshError
 from .wait import wait_until
+
+# Attributes that vouch for what a file holds, or for the program that it is.
+OF_CONTENT = ("security.capability", "security.evm", "security.ima")
 
 
 def read_text(path: str) -> str | None:
@@ -53,7 +58,45 @@ def below(top: str, *, folders: bool = False) -> list[str]:
 
 
 def write_text(path: str, text: str, mode: int = 0o644) -> None:
-    """Replace the file by one rename, so that a reader sees the old text or the new; folders above it are made."""
+    """Replace the file by one rename, so that a reader sees the old text or the new; folders above it are made.
+
+    Its attributes are as put_in_place has them; its owner is this process.
+    """
+    _write(path, text, mode, None)
+
+
+def rewrite_text(path: str, text: str) -> None:
+    """Replace the text of a file of somebody else's, likewise: its owner and its permissions stay.
+
+    A link stays one to the file. A file that is not there is made.
+    """
+    path = os.path.realpath(path)
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        write_text(path, text)
+    except OSError as error:
+        raise OversshError(f"can't write {path}: {error}") from error
+    else:
+        _write(path, text, stat.S_IMODE(found.st_mode), (found.st_uid, found.st_gid))
+
+
+def put_in_place(draft: str, path: str) -> None:
+    """Have the draft, a whole file, stand where the other one stands or is to stand; both lie in one folder.
+
+    What is replaced leaves its extended attributes, and so its SELinux context and its access list. A new file has the
+    context that the host's policy has for one of its name; it would have that of a draft otherwise. The rename outlasts
+    a loss of power.
+    """
+    try:
+        _label(draft, path)
+        os.rename(draft, path)
+        _keep_names(os.path.dirname(path))
+    except OSError as error:
+        raise OversshError(f"can't write {path}: {error}") from error
+
+
+def _write(path: str, text: str, mode: int, owner: tuple[int, int] | None) -> None:
     folder = os.path.dirname(path)
     try:
         _make_folder(folder)
@@ -61,6 +104,10 @@ def write_text(path: str, text: str, mode: int = 0o644) -> None:
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as stream:
                 stream.write(text)
+                _label(draft, path)
+                # An owner's change takes bits of the mode, and an access list others.
+                if owner is not None:
+                    os.fchown(stream.fileno(), *owner)
                 os.fchmod(stream.fileno(), mode)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -68,8 +115,58 @@ def write_text(path: str, text: str, mode: int = 0o644) -> None:
         except BaseException:
             os.unlink(draft)
             raise
+        _keep_names(folder)
     except OSError as error:
         raise OversshError(f"can't write {path}: {error}") from error
+
+
+def _label(draft: str, path: str) -> None:
+    """Give the draft what the file in whose place it comes has, or what a new one is to have."""
+    if os.path.isfile(path) and not os.path.islink(path):
+        _copy_attributes(path, draft)
+    else:
+        _set_policys_context(draft, path, stat.S_IFREG)
+
+
+def _copy_attributes(path: str, draft: str) -> None:
+    """Those that the file system or this process can't give are let go, as `cp --preserve` does."""
+    with contextlib.suppress(OSError):
+        for name in os.listxattr(path):
+            if name not in OF_CONTENT:
+                _copy_attribute(name, path, draft)
+
+
+def _copy_attribute(name: str, path: str, draft: str) -> None:
+    with contextlib.suppress(OSError):
+        value = os.getxattr(path, name)
+        with contextlib.suppress(OSError):
+            if os.getxattr(draft, name) == value:
+                return  # as a context that the folder gave; even to set it again takes a right
+        os.setxattr(draft, name, value)
+
+
+def _set_policys_context(file: str, path: str, kind: int) -> None:
+    """Give a file or folder the SELinux context of one at that path; kind: S_IFREG or S_IFDIR.
+
+    Ansible brings what asks the policy. A program of ours that runs without it has the folder decide.
+    """
+    try:
+        from ansible.module_utils.compat import selinux  # noqa: PLC0415  # a program without Ansible needs none
+    except (ImportError, NotImplementedError):
+        return
+    real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+    if selinux.is_selinux_enabled() == 1:
+        with contextlib.suppress(OSError):  # of some paths the policy says nothing, and some file systems have none
+            selinux.lsetfilecon(file, selinux.matchpathcon(real, kind)[1])
+
+
+def _keep_names(folder: str) -> None:
+    """Have a folder's names outlast a loss of power."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _make_folder(path: str) -> None:
@@ -78,6 +175,7 @@ def _make_folder(path: str) -> None:
         _make_folder(os.path.dirname(path))
         os.mkdir(path)
         os.chmod(path, 0o755)  # noqa: S103  # programs of other accounts read what lies in it
+        _set_policys_context(path, path, stat.S_IFDIR)
 
 
 class Lock:

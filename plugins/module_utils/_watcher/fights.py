@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import defaultdict
+
+from .._core.files import write_text
 
 # Putting something back so often within so many seconds is a fight; then it is left alone for so long.
 ROUNDS, ROUND_SECONDS, TRUCE = 5, 60.0, 900.0
@@ -44,7 +45,4 @@ class Fights:
 
     def _tell(self) -> None:
         found = [{"subject": subject, "what": what, "by": by} for (subject, what), (_since, by) in self._left.items()]
-        draft = f"{self._file}.draft"
-        with open(draft, "w", encoding="utf-8") as opened:
-            json.dump(found, opened)
-        os.rename(draft, self._file)
+        write_text(self._file, json.dumps(found))

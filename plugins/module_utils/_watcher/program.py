@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
+from .._core.errors import OversshError
 from .devices import Devices
 from .fights import Fights
 from .host import run, say
@@ -77,7 +78,7 @@ def look(subjects: Sequence[Subject], lock: str) -> None:
         for subject in subjects:
             try:
                 subject.look()
-            except (OSError, ValueError, subprocess.SubprocessError) as error:
+            except (OversshError, OSError, ValueError, subprocess.SubprocessError) as error:
                 say(f"could not look after all {type(subject).__name__.lower()}: {error}")
     finally:
         os.close(folder)

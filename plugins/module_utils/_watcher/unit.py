@@ -30,6 +30,9 @@ LEFT_ALONE = f"/run/{RUNTIME}/left_alone.json"
 # The program and what it imports, which Ansible packs along with it.
 PROGRAM = (
     name_of(watcher_program),
+    "_core.errors",
+    "_core.files",
+    "_core.wait",
     "_linux.netlink",
     *(f"_watcher.{part}" for part in ("devices", "fights", "host", "kernel", "rules")),
 )
