@@ -22,10 +22,12 @@ options:
     elements: str
     required: true
   hostvars:
-    description:
-      - All variables of all hosts, Ansible's C(hostvars).
-      - Each host's C(verify_looked) holds the answer of M(overssh.swarm.overlay_cause_info).
+    description: All variables of all hosts, Ansible's C(hostvars).
     type: dict
+    required: true
+  causes:
+    description: The name of the variable that holds each host's answer of M(overssh.swarm.overlay_cause_info).
+    type: str
     required: true
   port:
     description: The UDP port of VXLAN.
@@ -36,7 +38,7 @@ options:
 EXAMPLES = r"""
 - name: Say why
   ansible.builtin.set_fact:
-    report: "{{ report | overssh.swarm.verify_explained(ansible_play_hosts_all, hostvars) }}"
+    report: "{{ report | overssh.swarm.verify_explained(ansible_play_hosts_all, hostvars, 'looked') }}"
 """
 
 RETURN = r"""
@@ -48,13 +50,15 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.overssh.swarm.plugins.plugin_utils._verify import causes
+from ansible_collections.overssh.swarm.plugins.plugin_utils._verify import causes as verify_causes
 
 
-def verify_explained(report: dict[str, Any], hosts: list[str], hostvars: Any, port: int = 4789) -> dict[str, Any]:
-    """See _verify.causes.explained."""
-    looked = {host: (hostvars[host].get("verify_looked") or {}).get("causes") or [] for host in hosts}
-    return causes.explained(report, looked, int(port))
+def verify_explained(
+    report: dict[str, Any], hosts: list[str], hostvars: Any, causes: str, port: int = 4789
+) -> dict[str, Any]:
+    """A copy of the report with causes; a host without the variable knows of no cause."""
+    found = {host: (hostvars[host].get(causes) or {}).get("causes") or [] for host in hosts}
+    return verify_causes.explained(report, found, int(port))
 
 
 class FilterModule:

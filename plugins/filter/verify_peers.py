@@ -18,10 +18,12 @@ options:
     elements: str
     required: true
   hostvars:
-    description:
-      - All variables of all hosts, Ansible's C(hostvars).
-      - Each host's C(verify_container) holds the answer of M(overssh.swarm.overlay_probe).
+    description: All variables of all hosts, Ansible's C(hostvars).
     type: dict
+    required: true
+  containers:
+    description: The name of the variable that holds each host's answer of M(overssh.swarm.overlay_probe).
+    type: str
     required: true
   name:
     description: The host that is to check.
@@ -33,7 +35,7 @@ EXAMPLES = r"""
 - name: Reach every other container
   overssh.swarm.overlay_probe_info:
     name: overssh-verify-{{ inventory_hostname }}
-    peers: "{{ ansible_play_hosts_all | overssh.swarm.verify_peers(hostvars, inventory_hostname) }}"
+    peers: "{{ ansible_play_hosts_all | overssh.swarm.verify_peers(hostvars, 'started', inventory_hostname) }}"
 """
 
 RETURN = r"""
@@ -48,9 +50,9 @@ from typing import Any
 from ansible_collections.overssh.swarm.plugins.plugin_utils._verify import report as verify_report
 
 
-def verify_peers(hosts: list[str], hostvars: Any, name: str) -> list[dict[str, str]]:
-    """See _verify.report.peers."""
-    return verify_report.peers(name, {host: hostvars[host].get("verify_container") or {} for host in hosts})
+def verify_peers(hosts: list[str], hostvars: Any, containers: str, name: str) -> list[dict[str, str]]:
+    """The peers as overlay_probe_info takes them; a host without a container is left out."""
+    return verify_report.peers(name, {host: hostvars[host].get(containers) or {} for host in hosts})
 
 
 class FilterModule:

@@ -19,11 +19,18 @@ options:
     elements: str
     required: true
   hostvars:
-    description:
-      - All variables of all hosts, Ansible's C(hostvars).
-      - Each host's C(verify_container) holds the answer of M(overssh.swarm.overlay_probe), its C(verify_measured) that
-        of the same module with O(overssh.swarm.overlay_probe#module:peers).
+    description: All variables of all hosts, Ansible's C(hostvars).
     type: dict
+    required: true
+  containers:
+    description: The name of the variable that holds each host's answer of M(overssh.swarm.overlay_probe).
+    type: str
+    required: true
+  measured:
+    description:
+      - The name of the variable that holds each host's answer of M(overssh.swarm.overlay_probe) with
+        O(overssh.swarm.overlay_probe#module:peers).
+    type: str
     required: true
   network:
     description: The network's name.
@@ -42,7 +49,8 @@ options:
 EXAMPLES = r"""
 - name: Put it together
   ansible.builtin.set_fact:
-    report: "{{ ansible_play_hosts_all | overssh.swarm.verify_report(hostvars, 'overssh', underlay) }}"
+    report: "{{ ansible_play_hosts_all
+      | overssh.swarm.verify_report(hostvars, 'started', 'measured', 'overssh', underlay) }}"
 """
 
 RETURN = r"""
@@ -58,12 +66,18 @@ from ansible_collections.overssh.swarm.plugins.plugin_utils._verify import cause
 
 
 def verify_report(
-    hosts: list[str], hostvars: Any, network: str, underlay: dict[str, str], left_out: dict[str, str] | None = None
+    hosts: list[str],
+    hostvars: Any,
+    containers: str,
+    measured: str,
+    network: str,
+    underlay: dict[str, str],
+    left_out: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """See _verify.report.build."""
-    containers = {host: hostvars[host].get("verify_container") or {} for host in hosts}
-    answers = {host: hostvars[host].get("verify_measured") or {} for host in hosts}
-    return report.build(network, report.nodes(containers, underlay), answers, left_out, causes.remarks(containers))
+    """The report as plain data; a host without one of the variables counts as not measured."""
+    found = {host: hostvars[host].get(containers) or {} for host in hosts}
+    answers = {host: hostvars[host].get(measured) or {} for host in hosts}
+    return report.build(network, report.nodes(found, underlay), answers, left_out, causes.remarks(found))
 
 
 class FilterModule:

@@ -74,12 +74,13 @@ EXAMPLES = r"""
   overssh.swarm.overlay_probe:
     name: overssh-verify-{{ inventory_hostname }}
     network: overssh
+  register: started
 
 - name: Reach all other containers from it, and take it away
   overssh.swarm.overlay_probe:
     name: overssh-verify-{{ inventory_hostname }}
     state: absent
-    peers: "{{ ansible_play_hosts_all | overssh.swarm.verify_peers(hostvars, inventory_hostname) }}"
+    peers: "{{ ansible_play_hosts_all | overssh.swarm.verify_peers(hostvars, 'started', inventory_hostname) }}"
 
 - name: Take the container away in any case
   overssh.swarm.overlay_probe:
