@@ -44,6 +44,11 @@ options:
     description: The availability of nodes that took no part as they take no containers, by host name.
     type: dict
     default: {}
+  services:
+    description:
+      - The answer of M(overssh.swarm.service_probe), also of one that failed, where services were measured too.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -63,6 +68,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.overssh.swarm.plugins.plugin_utils._verify import causes, report
+from ansible_collections.overssh.swarm.plugins.plugin_utils._verify import services as services_proof
 
 
 def verify_report(
@@ -73,11 +79,14 @@ def verify_report(
     network: str,
     underlay: dict[str, str],
     left_out: dict[str, str] | None = None,
+    services: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The report as plain data; a host without one of the variables counts as not measured."""
     found = {host: hostvars[host].get(containers) or {} for host in hosts}
     answers = {host: hostvars[host].get(measured) or {} for host in hosts}
-    return report.build(network, report.nodes(found, underlay), answers, left_out, causes.remarks(found))
+    proof = services_proof.build(services, answers, hosts) if services else ()
+    remarks = [*causes.remarks(found), *services_proof.limits(answers)]
+    return report.build(network, report.nodes(found, underlay), answers, left_out, remarks, proof)
 
 
 class FilterModule:

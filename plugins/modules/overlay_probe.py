@@ -57,9 +57,34 @@ options:
         description: The address that this name has to give.
         type: str
         required: true
+  services:
+    description:
+      - Services that this probe reaches as well before it is removed, as
+        RV(overssh.swarm.service_probe#module:services) tells them. It takes O(peers). RV(services) tells how that went.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: The service's name.
+        type: str
+        required: true
+      endpoint_mode:
+        description: Whether the service has an address of its own.
+        type: str
+        choices: [vip, dnsrr]
+        required: true
+      address:
+        description: Its own address in the network; empty where it has none.
+        type: str
+        required: true
+      tasks:
+        description: Its tasks, each with C(id), C(node) and C(address).
+        type: list
+        elements: dict
+        required: true
   check_timeout:
     description:
-      - How many seconds a check of O(peers) is tried again.
+      - How many seconds a check of O(peers) or O(services) is tried again.
     type: int
     default: 20
   linger:
@@ -110,6 +135,27 @@ peers:
       udp: {"ok": false, "reason": "no answer"}
       dns: {"ok": true, "ms": 0.3}
       mtu: {"ok": true, "bytes": 1450}
+services:
+  description:
+    - Each service's checks, by the service's name. C(dns) is its name, C(tasks) the name of its tasks, C(each) each
+      task by itself. C(vip) and C(vip_udp) are all tasks in turn through the service's own address, C(bulk) is a
+      quarter of a MiB through it.
+  returned: with O(services)
+  type: dict
+  sample:
+    overssh-verify-global:
+      dns: {"ok": true, "ms": 0.4}
+      tasks: {"ok": true, "ms": 0.3}
+      each: {"ok": true, "rtt_ms": 1.2}
+      vip: {"ok": true, "tasks": 3, "rtt_ms": 1.6}
+      vip_udp: {"ok": true, "tasks": 3, "rtt_ms": 0.9}
+      bulk: {"ok": true, "bytes": 262144, "ms": 14.1}
+limits:
+  description: Sentences on what this host's kernel can't do, and what was not checked for that.
+  returned: with O(services)
+  type: list
+  elements: str
+  sample: []
 removed:
   description: Whether the container is gone; it stays where O(peers) have not been done with it in time.
   returned: with O(peers)
@@ -146,6 +192,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._docker import rules
 from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import connect
 from ansible_collections.overssh.swarm.plugins.module_utils._probe.engine import (
     PEER,
+    SERVICE,
     Desired,
     OverlayProbeEngine,
 )
@@ -160,6 +207,7 @@ def main() -> None:
             "network": {"type": "str"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "peers": {"type": "list", "elements": "dict", "options": PEER},
+            "services": {"type": "list", "elements": "dict", "options": SERVICE},
             "check_timeout": {"type": "int", "default": 20},
             "linger": {"type": "int", "default": 5},
             **WAIT_OPTIONS,
@@ -175,8 +223,11 @@ def main() -> None:
             raise OversshError("peers are reached before the probe is removed; it goes with state: absent")
         docker = connect()
         if peers is not None and not module.check_mode:
-            found = measure(docker, name, peers, options["check_timeout"], options["linger"])
+            services = options["services"] or ()
+            found = measure(docker, name, peers, options["check_timeout"], options["linger"], services)
             answer = {"peers": found.peers, "removed": found.done}
+            if services:
+                answer.update(services=found.services, limits=list(found.limits))
             if not found.done:
                 module.exit_json(changed=False, steps=[], container=name, address="", **answer)
         wanted = Desired(name, options["network"] if present else None)

@@ -3,9 +3,10 @@
 """The program that runs inside a verification container: it answers probes, and it sends them.
 
 It runs by itself on the host's Python with nothing but the standard library: "agent.py serve" answers, and
-"agent.py measure JSON" prints, for each peer of {"peers": [{"name", "host", "address"}], "timeout": SECONDS, "linger":
-SECONDS}, what came back: {"peers": {"PEER": {"icmp": {...}, "tcp": ..., "udp": ..., "dns": ..., "mtu": ...}}, "done":
-BOOL}. It is done when each of these peers has said, within linger seconds, that it has measured this container.
+"agent.py measure JSON" prints, for each peer of {"peers": [{"name", "host", "address"}], "services": [...], "timeout":
+SECONDS, "linger": SECONDS}, what came back: {"peers": {"PEER": {"icmp": {...}, "tcp": ..., "udp": ..., "dns": ...,
+"mtu": ...}}, "services": {"SERVICE": {...}}, "done": BOOL}. It is done when each of these peers has said, within linger
+seconds, that it has measured this container. service_checks() has what a service is and what is checked of it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,14 @@ from typing import Any
 PORT = 7337
 # What a peer that has measured this container sends, and what its own measurement asks it then.
 BYE, WHO = b"overssh.verify bye", b"overssh.verify who?"
+# What a task of a service is asked: its ID, and from which address it sees the question come.
+WHICH = b"overssh.verify which?"
+# The variable of the environment that holds a task's ID.
+TASK = "OVERSSH_TASK"
+# Each connection to a service goes to the next task. Others may ask at the same time on the way through a node.
+ROUNDS = 4
+# So much goes through a service's address and back: many packets of any size.
+BULK_BYTES = 262144
 ASKING_SECONDS = 0.02
 # A lost packet is sent again after this many seconds, until the check's time is over. The first ones are waited for
 # less long: they get lost while the news of a new container is still on its way.
@@ -60,7 +69,12 @@ def serve() -> None:
 
 def _echo_datagram(ready: socket.socket) -> None:
     data, sender = ready.recvfrom(65535)
-    ready.sendto(data, sender)
+    ready.sendto(_identity(sender[0]) if data == WHICH else data, sender)
+
+
+def _identity(peer: str) -> bytes:
+    """What a task of a service answers to the question which one it is."""
+    return f"{os.environ.get(TASK, '')} {peer}".encode()
 
 
 def _accept(listener: socket.socket, waiting: selectors.BaseSelector, done: set[str]) -> None:
@@ -75,7 +89,8 @@ def _echo_stream(connection: socket.socket, waiting: selectors.BaseSelector, pee
         data = connection.recv(65535)
         if data == BYE:
             done.add(peer)
-        connection.sendall(" ".join(sorted(done)).encode() if data == WHO else data)
+        answers = {WHO: " ".join(sorted(done)).encode(), WHICH: _identity(peer)}
+        connection.sendall(answers.get(data, data))
     except OSError:
         data = b""
     if not data:
@@ -115,12 +130,12 @@ def udp(address: str, patience: float) -> dict[str, Any]:
     return {"rtt_ms": _checked(started, token, answer)}
 
 
-def dns(host: str, address: str) -> dict[str, Any]:
-    """The peer's name, resolved by what the container has for that, has to give the peer's address."""
+def resolves(host: str, addresses: list[str]) -> dict[str, Any]:
+    """The name, resolved by what the container has for that, has to give just these addresses."""
     started = time.perf_counter()
     found = sorted({str(entry[4][0]) for entry in socket.getaddrinfo(host, None, socket.AF_INET)})
-    if found != [address]:
-        raise NoAnswer(f"{host} resolves to {', '.join(found)}, not to {address}")
+    if found != sorted(addresses):
+        raise NoAnswer(f"{host} resolves to {', '.join(found)}, not to {', '.join(sorted(addresses))}")
     return {"ms": _since(started)}
 
 
@@ -218,11 +233,123 @@ def measure_peer(peer: dict[str, str], timeout: float) -> dict[str, dict[str, An
         "icmp": lambda patience: icmp(address, patience),
         "tcp": lambda patience: tcp(address, patience),
         "udp": lambda patience: udp(address, patience),
-        "dns": lambda _patience: dns(host, address),
+        "dns": lambda _patience: resolves(host, [address]),
     }
     found = {name: attempt(check, deadline - time.monotonic()) for name, check in checks.items()}
     # The search repeats its own probes.
     return {**found, "mtu": attempt(lambda _patience: mtu(address), 0)}
+
+
+def service_checks(service: dict[str, Any], balancer: str | None) -> dict[str, Callable[[float], dict[str, Any]]]:
+    """The checks of a service, which is {"name", "endpoint_mode", "address", "tasks": [{"id", "address"}]}.
+
+    dns: its name gives its address, or where it has none (dnsrr) those of its tasks; tasks: tasks.NAME gives those of
+    its tasks; each: every task answers at its own address; vip and vip_udp: connections and datagrams to its address
+    reach every task in turn, and come from the network's load balancer on this node; bulk: a quarter of a MiB comes
+    back whole. balancer: that load balancer's address, empty where it is not known, None on a kernel without IPVS, on
+    which there are no checks of the last three.
+    """
+    name, tasks = service["name"], service["tasks"]
+    addresses = sorted(task["address"] for task in tasks)
+    vip = service["address"]
+    checks: dict[str, Callable[[float], dict[str, Any]]] = {
+        "dns": lambda _patience: resolves(name, [vip] if vip else addresses),
+        "tasks": lambda _patience: resolves(f"tasks.{name}", addresses),
+        "each": lambda patience: _each_task(tasks, patience),
+    }
+    if vip and balancer is not None:
+        wanted = {task["id"] for task in tasks}
+        checks["vip"] = lambda patience: in_turn(wanted, lambda: _which_tcp(vip, PORT, patience), balancer)
+        checks["vip_udp"] = lambda patience: in_turn(wanted, lambda: _which_udp(vip, PORT, patience), balancer)
+        checks["bulk"] = lambda _patience: _bulk(vip)
+    return checks
+
+
+def _each_task(tasks: list[dict[str, str]], patience: float) -> dict[str, Any]:
+    """Every task answers at its own address, and is the one that has it."""
+    slowest = 0.0
+    for task in tasks:
+        started = time.perf_counter()
+        try:
+            found, _seen = _which_tcp(task["address"], PORT, patience)
+        except OSError as error:
+            reason = "no answer" if isinstance(error, TimeoutError) else str(error)
+            raise NoAnswer(f"{task['address']} on {task['node']}: {reason}") from error
+        if found != task["id"]:
+            raise NoAnswer(f"{task['address']} is not the task on {task['node']}, but {found or 'no task'}")
+        slowest = max(slowest, _since(started))
+    return {"rtt_ms": slowest}
+
+
+def in_turn(wanted: set[str], ask: Callable[[], tuple[str, str]], source: str = "") -> dict[str, Any]:
+    """Ask for two rounds or more, until every task has answered and none was asked in vain.
+
+    A task that is gone and still has its turn is met in the second round. source: the address that they have to see
+    the questions come from.
+    """
+    seen: dict[str, int] = {}
+    slowest, troubles = 0.0, 0
+    for question in range(ROUNDS * len(wanted)):
+        started = time.perf_counter()
+        try:
+            task, peer = ask()
+        except OSError:
+            troubles += 1
+            continue
+        if task not in wanted:
+            raise NoAnswer(f"{task or 'something else'} answered, which is no task of this service")
+        if source and peer != source:
+            raise NoAnswer(f"a task sees {peer} in the place of {source}")
+        seen[task] = seen.get(task, 0) + 1
+        slowest = max(slowest, _since(started))
+        if question + 1 >= 2 * len(wanted) and wanted <= set(seen) and not troubles:
+            return {"tasks": len(seen), "rtt_ms": slowest}
+    lost = f", {troubles} of {ROUNDS * len(wanted)} questions had no answer" if troubles else ""
+    raise NoAnswer(f"{len(seen)} of {len(wanted)} tasks answered{lost}")
+
+
+def _which_tcp(address: str, port: int, patience: float) -> tuple[str, str]:
+    with socket.create_connection((address, port), timeout=patience) as connection:
+        connection.sendall(WHICH)
+        return _told(connection.recv(65535))
+
+
+def _which_udp(address: str, port: int, patience: float) -> tuple[str, str]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.settimeout(patience)
+        sender.connect((address, port))
+        sender.send(WHICH)
+        return _told(sender.recv(65535))
+
+
+def _told(answer: bytes) -> tuple[str, str]:
+    task, _blank, peer = answer.decode(errors="replace").partition(" ")
+    return task, peer
+
+
+def _bulk(address: str) -> dict[str, Any]:
+    """Send much and get it back, in pieces that fit what an echo holds."""
+    piece = os.urandom(16384)
+    started = time.perf_counter()
+    with socket.create_connection((address, PORT), timeout=PATIENCE * 4) as connection:
+        for _piece in range(BULK_BYTES // len(piece)):
+            connection.sendall(piece)
+            answer = b""
+            while len(answer) < len(piece):
+                data = connection.recv(len(piece) - len(answer))
+                if not data:
+                    raise NoAnswer("the connection ended in the middle")
+                answer += data
+            if answer != piece:
+                raise NoAnswer("something else came back than was sent")
+    return {"bytes": BULK_BYTES, "ms": _since(started)}
+
+
+def measure_service(service: dict[str, Any], balancer: str | None, timeout: float) -> dict[str, dict[str, Any]]:
+    """All checks of one service, one after the other; once the time is over, each has one try left."""
+    deadline = time.monotonic() + timeout
+    checks = service_checks(service, balancer)
+    return {name: attempt(check, deadline - time.monotonic()) for name, check in checks.items()}
 
 
 def measure(order: dict[str, Any]) -> dict[str, Any]:
@@ -233,7 +360,15 @@ def measure(order: dict[str, Any]) -> dict[str, Any]:
         reached = [peer["address"] for peer, result in zip(peers, results) if result["tcp"]["ok"]]
         list(pool.map(lambda address: _exchange(address, BYE), reached))
     found = {peer["name"]: result for peer, result in zip(peers, results)}
-    return {"peers": found, "done": all_done({peer["address"] for peer in peers}, float(order["linger"]))}
+    services = {
+        service["name"]: measure_service(service, order.get("balancer"), timeout)
+        for service in order.get("services", [])
+    }
+    return {
+        "peers": found,
+        "services": services,
+        "done": all_done({peer["address"] for peer in peers}, float(order["linger"])),
+    }
 
 
 def all_done(addresses: set[str], linger: float) -> bool:

@@ -26,7 +26,9 @@ from .._core.wait import wait_until
 from .._docker.client import patiently
 from . import agent as probe_agent
 
-IMAGE = "overssh-verify"
+# A service's image is asked of a registry, unless it is known by its ID, which is not the same on all nodes. Nobody
+# answers on this one, so the node's own is taken at once, and nothing is asked outside.
+IMAGE = "127.0.0.1:1/overssh-verify"
 TAG = "latest"
 LABEL = "overssh.verify"
 # What the engine says when the swarm has not told it within 20 s of a network (daemon/container_operations.go).
@@ -36,9 +38,18 @@ NETWORK_GOES = re.compile(r"network \S+ not found")
 FOLDER = "/run/overssh/verify"
 AGENT = f"{FOLDER}/agent.py"
 INSIDE = "/overssh"
+# The link in the image that leads to this host's Python: a service has one command for all hosts.
+PYTHON = "/overssh-python"
 NOBODY = "65534:65534"
 # A peer to be measured, as an argument of a module.
 PEER = {name: {"type": "str", "required": True} for name in ("name", "host", "address")}
+# And a service.
+SERVICE = {
+    "name": {"type": "str", "required": True},
+    "endpoint_mode": {"type": "str", "choices": ["vip", "dnsrr"], "required": True},
+    "address": {"type": "str", "required": True},
+    "tasks": {"type": "list", "elements": "dict", "required": True},
+}
 # Where a host keeps programs and libraries besides /usr: folders of their own, or links into /usr.
 USERLAND = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
@@ -210,7 +221,8 @@ class OverlayProbeEngine(Engine[Observed]):
 
     @performs("make_image")
     def _make_image(self) -> None:
-        self._docker.import_image_from_data(empty_image(userland()[0]), repository=IMAGE, tag=TAG)
+        links = {**userland()[0], PYTHON.lstrip("/"): os.path.realpath(sys.executable).lstrip("/")}
+        self._docker.import_image_from_data(empty_image(links), repository=IMAGE, tag=TAG)
 
     @performs("start_container")
     def _start_container(self) -> None:

@@ -171,6 +171,19 @@ def networks(value: Any) -> list[str]:
     return found
 
 
+def some_of(*words: str) -> Callable[[Any], list[str]]:
+    """A check for a list of some of these words, in their order here; it may be empty."""
+
+    def check(value: Any) -> list[str]:
+        takes = f"a list of {', '.join(words)}, which may be empty"
+        found = [str(item) for item in listed(value, takes)]
+        if not set(found) <= set(words):
+            raise SettingError(takes)
+        return [word for word in words if word in found]
+
+    return check
+
+
 def auto_or(low: int, high: int) -> Callable[[Any], str | int]:
     """A check for the word auto, or a number within bounds."""
     number = whole_number(low, high)
@@ -376,6 +389,13 @@ SETTINGS = (
         "reports/verify.json",
         optional_text,
         "Where verify writes its report on the controller, relative to where the play was started; empty for nowhere.",
+    ),
+    Setting(
+        "verify",
+        ["services"],
+        some_of("services"),
+        "What verify proves of each attachable network besides that containers reach each other: services is service "
+        "names, service addresses and each task by turns, by throwaway services. [] is nothing more.",
     ),
     Setting(
         "node",

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from . import services
 from .report import CHECKS, failed
 
 # More nodes than this have no table: the broken pairs are shown, and how many each node has of them.
@@ -42,6 +43,7 @@ def matrix(report: Mapping[str, Any], columns: int = 80, path: str = "") -> list
     sizes = sorted({pair["checks"]["mtu"]["bytes"] for pair in good})
     if sizes:
         lines.append(f"largest packets: {sizes[0]}{f' to {sizes[-1]}' if len(sizes) > 1 else ''} bytes")
+    lines += services.lines(report)
     left_out = ", ".join(f"{name} ({word})" for name, word in report.get("left_out", {}).items())
     lines += [f"left out, as they take no containers: {left_out}"] if left_out else []
     return [*lines, *(f"note: {words}" for words in report.get("remarks", []))]

@@ -8,6 +8,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from . import services as services_proof
+
 SCHEMA = 1
 CHECKS = ("icmp", "tcp", "udp", "dns", "mtu")
 
@@ -38,6 +40,7 @@ def build(
     answers: Mapping[str, Mapping[str, Any]],
     left_out: Mapping[str, str] | None = None,
     remarks: Sequence[str] = (),
+    services: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """The report of one verification.
 
@@ -45,6 +48,7 @@ def build(
     checks by name of the node that it measured), or the "trouble" that kept it from measuring. A pair or a check that
     nobody measured counts as failed: silence is no proof. left_out: the availability of nodes that take no containers.
     remarks: sentences on what the measurement itself changed, and on what is missing although all pairs may pass.
+    services: what was proved of each service, as services.build() returns it.
     """
     troubles = {name: str(answer["trouble"]) for name, answer in answers.items() if answer.get("trouble")}
     pairs = []
@@ -57,12 +61,13 @@ def build(
                 pairs.append({"from": source["name"], "to": target["name"], "checks": checks})
     return {
         "schema": SCHEMA,
-        "ok": bool(pairs) and not any(failed(pair) for pair in pairs),
+        "ok": bool(pairs) and not any(failed(pair) for pair in pairs) and all(one["ok"] for one in services),
         "network": network,
         "nodes": [dict(node) for node in nodes],
         "pairs": pairs,
         "left_out": dict(left_out or {}),
         "remarks": list(remarks),
+        **({"services": [dict(service) for service in services]} if services else {}),
     }
 
 
@@ -115,7 +120,7 @@ def faults(report: Mapping[str, Any]) -> list[str]:
                 f"{pair['from']} does not reach {pair['to']} on {report['network']} by {', '.join(broken)}: "
                 f"{_reasons(pair, broken)}.{_next(pair)}"
             )
-    return said
+    return said + services_proof.faults(report)
 
 
 def _reasons(pair: Mapping[str, Any], broken: Sequence[str]) -> str:

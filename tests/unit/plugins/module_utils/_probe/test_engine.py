@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import socket
 import tarfile
 import threading
@@ -202,10 +203,82 @@ def test_the_agents_last_try_is_as_patient_as_any(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_agent_does_not_take_another_address_for_the_right_one(server: str) -> None:
-    found = agent.attempt(lambda _patience: agent.dns("localhost", "10.9.9.9"), 0)
+    found = agent.attempt(lambda _patience: agent.resolves("localhost", ["10.9.9.9"]), 0)
     assert found["ok"] is False
     assert "localhost resolves to 127.0.0.1, not to 10.9.9.9" in found["reason"]
 
 
 def test_the_agent_knows_the_interface_that_leads_to_a_peer() -> None:
     assert agent.interface_mtu("127.0.0.1") == 65536
+
+
+def answers(*found: Any) -> Any:
+    """What a service answers, one after the other and then from the start: a task and whom it sees, or an error."""
+    turns = itertools.cycle(found)
+
+    def ask() -> tuple[str, str]:
+        answer = next(turns)
+        if isinstance(answer, OSError):
+            raise answer
+        task, peer = answer
+        return task, peer
+
+    return ask
+
+
+def test_all_tasks_in_turn_are_reached() -> None:
+    found = agent.in_turn({"a", "b", "c"}, answers(("a", "lb"), ("b", "lb"), ("c", "lb")), "lb")
+    assert found["tasks"] == 3
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ([("a", "lb")], "1 of 2 tasks answered"),
+        ([("a", "lb"), TimeoutError()], "1 of 2 tasks answered, 4 of 8 questions had no answer"),
+        # Every task answers, and still every third connection gets lost.
+        ([("a", "lb"), ("b", "lb"), TimeoutError()], "2 of 2 tasks answered, 2 of 8 questions had no answer"),
+        ([("a", "lb"), ("x", "lb")], "x answered, which is no task of this service"),
+        ([("", "lb")], "something else answered, which is no task of this service"),
+        ([("a", "10.0.0.9")], "a task sees 10.0.0.9 in the place of lb"),
+    ],
+)
+def test_what_is_wrong_with_a_service_is_said(found: list[Any], words: str) -> None:
+    with pytest.raises(agent.NoAnswer, match=words):
+        agent.in_turn({"a", "b"}, answers(*found), "lb")
+
+
+def service(address: str, *tasks: str) -> dict[str, Any]:
+    listed = [{"id": task, "node": f"on-{task}", "address": "127.0.0.1"} for task in tasks]
+    return {"name": "localhost", "endpoint_mode": "vip", "address": address, "tasks": listed}
+
+
+@pytest.mark.parametrize(
+    ("balancer", "address", "checks"),
+    [
+        ("127.0.0.1", "127.0.0.1", ["dns", "tasks", "each", "vip", "vip_udp", "bulk"]),
+        ("", "127.0.0.1", ["dns", "tasks", "each", "vip", "vip_udp", "bulk"]),
+        (None, "127.0.0.1", ["dns", "tasks", "each"]),
+        ("127.0.0.1", "", ["dns", "tasks", "each"]),
+    ],
+)
+def test_what_is_checked_of_a_service(balancer: str | None, address: str, checks: list[str]) -> None:
+    assert list(agent.service_checks(service(address, "a"), balancer)) == checks
+
+
+def test_the_agent_measures_a_service(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(agent.TASK, "a")
+    found = agent.measure_service(service(server, "a"), server, 0)
+    assert {name for name, check in found.items() if check["ok"]} == {"dns", "each", "vip", "vip_udp", "bulk"}
+    assert found["vip"]["tasks"] == 1
+    assert found["bulk"]["bytes"] == agent.BULK_BYTES
+    # No name server knows this one.
+    assert "tasks.localhost" in found["tasks"]["reason"] or "not known" in found["tasks"]["reason"]
+
+
+def test_the_agent_does_not_take_another_task_for_the_right_one(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(agent.TASK, "b")
+    found = agent.measure_service(service(server, "a"), server, 0)
+    assert found["each"]["reason"] == "127.0.0.1 is not the task on on-a, but b"
+    assert found["vip"]["reason"] == "b answered, which is no task of this service"
+    assert found["bulk"]["ok"]
