@@ -49,7 +49,7 @@ def run(argv, data=None, check=True):
 def told(protocol: str, destination: str, port: int) -> list[str]:
     options = {"path": "input", "protocol": protocol, "port": port, "timeout": 1, "in_interface": "tun1002"}
     described = described_from({**options, "inject": True, "destination": destination})
-    here = trace_inject.read_inlet(run, "tun1002")
+    here = trace_inject.read_inlet("tun1002")
     source, target = trace_inject.ends(here, None, None, table.single(described.destination))
     text = table.table_text("overssh-trace-7", described)
     with trace_inject.injector(run, here) as inject, netlink.Monitor() as monitor, table.armed(text):

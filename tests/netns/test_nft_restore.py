@@ -166,11 +166,10 @@ def docker(tmp_path, monkeypatch):
     """A host on which Docker runs, with both of its bridges."""
     (tmp_path / "proc" / "42").mkdir(parents=True)
     (tmp_path / "proc" / "42" / "cmdline").write_text("/usr/sbin/dockerd\0-H\0fd://\0")
-    for name in docker_chains.BRIDGES:
-        (tmp_path / "net" / name).mkdir(parents=True)
     (tmp_path / "pid").write_text("42")
-    for name, path in (("PID_FILE", "pid"), ("PROC", "proc"), ("DEVICES", "net")):
+    for name, path in (("PID_FILE", "pid"), ("PROC", "proc")):
         monkeypatch.setattr(docker_chains, name, str(tmp_path / path))
+    monkeypatch.setattr(docker_chains, "names", lambda: frozenset(docker_chains.BRIDGES))
     monkeypatch.setattr(daemon, "DAEMON_FILE", str(tmp_path / "daemon.json"))
     return tmp_path
 

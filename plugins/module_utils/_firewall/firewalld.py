@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from .._core.command import CommandError, Runner, checked
 from .._core.errors import OversshError
 from .._core.files import remove
+from .._linux.devices import read_links
 from .._nftables.firewalld import POLICY, ZONE, Firewalld, Listing, Zone, differences, read_listing, zone_from
 from .firewalld_plan import LEFT, PERMANENT, UNMAKE, Call
 
@@ -33,7 +33,7 @@ def observe(run: Runner) -> Firewalld:
     running[POLICIES] = read_listing(_ask(run, POLICIES))
     permanent = {option: read_listing(_ask(run, PERMANENT, option)) for option in (ZONES, POLICIES)}
     zones, kept_zones = _zones(running[ZONES]), _zones(permanent[ZONES])
-    tunnels = frozenset(name for name in {*zones, *kept_zones} if os.path.exists(f"/sys/class/net/{name}/tun_flags"))
+    tunnels = frozenset(link.name for link in read_links() if link.tun and link.name in {*zones, *kept_zones})
     found = Firewalld(_ours(running), _ours(permanent), zones, kept_zones, tunnels)
     if found.running is None or found.permanent is None:
         lost = [each for option in (ZONES, POLICIES) for each in differences(running[option], permanent[option])]

@@ -28,6 +28,8 @@ PROGRAM = (
     "_core.files",
     "_core.wait",
     "_docker.daemon",
+    "_linux.devices",
+    "_linux.netlink",
     "_nftables.accept",
     "_nftables.chain_rule",
     "_nftables.conditions",

@@ -24,8 +24,8 @@ from .._core.command import Runner
 from .._core.errors import OversshError
 from .._core.files import read_text
 from .._linux import proc
-from .._linux.devices import device_to
 from .._linux.packet import first_packet
+from .._linux.routes import device_to
 from .._nftables import legacy, listing
 from .._nftables.accept import TRACKING_PRIORITY
 from .._nftables.conditions import UNTRACKED, Packet

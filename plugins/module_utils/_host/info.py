@@ -7,13 +7,12 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import ipaddress
-import json
 import os
 import re
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .._account import info as account_info
@@ -21,7 +20,8 @@ from .._core.command import Runner
 from .._core.files import read_text, readable
 from .._line import kept as line_kept
 from .._linux import proc, ssh_session
-from .._linux.devices import Device, parse_devices, read_routes
+from .._linux.devices import Device, read_devices
+from .._linux.routes import read_routes
 from .._sshd import facts as sshd_facts
 from . import dial, managers, sysctl, vxlan
 from . import docker as host_docker
@@ -109,36 +109,30 @@ def ask_python(path: str) -> dict[str, str]:
     return {"path": path, "version": "", "error": words[-1] if words else f"exit status {answer.returncode}"}
 
 
-def parse_tuns(text: str) -> list[dict[str, Any]]:
-    """The tun devices of `ip -json -details address show`."""
-    devices = []
-    for link in json.loads(text or "[]"):
-        if link.get("linkinfo", {}).get("info_kind") != "tun" and not str(link.get("ifname", "")).startswith("tun"):
-            continue
-        devices.append(
-            {
-                "name": link["ifname"],
-                "alias": link.get("ifalias", ""),
-                "addresses": [
-                    # With a peer, iproute2 calls the peer "address" in JSON.
-                    {"address": entry["local"], "peer": entry.get("address")}
-                    for entry in link.get("addr_info", [])
-                    if entry.get("family") == "inet"
-                ],
-            }
-        )
-    return devices
+def tuns(devices: Iterable[Device]) -> list[dict[str, Any]]:
+    """The tun devices among them, with their addresses of IPv4."""
+    return [
+        {
+            "name": device.name,
+            "alias": device.alias,
+            "addresses": [
+                {"address": address.own, "peer": address.peer} for address in device.addresses if address.family == 4
+            ],
+        }
+        for device in devices
+        if device.tun is not None or device.name.startswith("tun")
+    ]
 
 
-def parse_families(text: str) -> list[int]:
-    """The address families, 4 and 6, that the host can dial others with, out of `ip -json -details address show`."""
+def families(devices: Iterable[Device]) -> list[int]:
+    """The address families, 4 and 6, that the host can dial others with."""
     return sorted(
         {
-            4 if entry.get("family") == "inet" else 6
-            for link in json.loads(text or "[]")
-            if not DOCKERS_OWN.match(link["ifname"]) and not str(link.get("ifalias", "")).startswith("overssh ")
-            for entry in link.get("addr_info", [])
-            if entry.get("scope") == "global"
+            address.family
+            for device in devices
+            if not DOCKERS_OWN.match(device.name) and not device.alias.startswith("overssh ")
+            for address in device.addresses
+            if address.scope == "global"
         }
     )
 
@@ -169,9 +163,7 @@ def machine(boot: str, network: str, devices: Sequence[Device]) -> str:
     Clones of one disk have the same machine-id and the same host keys, and containers of one machine the same kernel.
     """
     # A link-local address comes and goes with every container.
-    addresses = sorted(
-        {one for device in devices for one in device.addresses if not ipaddress.ip_address(one).is_link_local}
-    )
+    addresses = sorted({one for device in devices for one in device.own if not ipaddress.ip_address(one).is_link_local})
     return hashlib.sha256("\n".join([boot, network, *addresses]).encode()).hexdigest()[:16]
 
 
@@ -215,19 +207,15 @@ class Host:
             lambda library: importlib.util.find_spec(library) is not None,
             os.access(SHELL, os.X_OK),
         )
-        answer: dict[str, Any] = {"devices": [], "families": [], "routes": [], "docker": {}, "sshd": {}, "ssh": {}}
-        answer.update(tunnel={}, python={})
+        answer: dict[str, Any] = {"routes": [], "docker": {}, "sshd": {}, "ssh": {}, "tunnel": {}, "python": {}}
         if sys.version_info >= OLDEST_PYTHON:  # an older one can't run it as somebody else
             answer["python"] = ask_python(python)
-        devices: tuple[Device, ...] = ()
-        answer.update(machine="", undialled=[], lines=[])
+        devices = read_devices()
+        answer.update(devices=tuns(devices), families=families(devices), vxlans=vxlan.devices(devices))
+        answer["machine"] = machine(read_text(proc.BOOT_ID) or "", _network(), devices)
+        answer.update(undialled=[], lines=[])
         answer["public_key"] = account_info.public_key()
         if self._finds("ip"):
-            addresses = self._run(["ip", "-json", "-details", "address", "show"]).stdout
-            answer["devices"], answer["families"] = parse_tuns(addresses), parse_families(addresses)
-            answer["vxlans"] = vxlan.devices(addresses)
-            devices = parse_devices(addresses)
-            answer["machine"] = machine(read_text(proc.BOOT_ID) or "", _network(), devices)
             answer["routes"] = [
                 {"destination": str(route.destination), "device": route.device}
                 for family in (4, 6)

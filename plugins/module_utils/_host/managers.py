@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .._core.files import layered, readable
-from .._linux import proc
+from .._linux import devices, proc
 
 # In order of precedence: a file hides those of the same name in later ones.
 NETWORKD = tuple(f"{top}/systemd/network" for top in ("/etc", "/run", "/usr/local/lib", "/usr/lib"))
@@ -192,7 +192,7 @@ def look() -> list[dict[str, Any]]:
     names = {each.name for each in running}
     found = list(networkd(NETWORKD, NETWORKD_RUNS in names))
     commands = [proc.command_line(each.pid) for each in running if each.name == "dhcpcd"]
-    if any(takes_all(command, os.listdir("/sys/class/net")) for command in commands):
+    if any(takes_all(command, devices.names()) for command in commands):
         found += dhcpcd(DHCPCD, readable(DHCPCD))
     if CONNMAN_RUNS in names:
         found += connman(CONNMAN, readable(CONNMAN))

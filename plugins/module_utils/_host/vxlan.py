@@ -4,29 +4,24 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable
 from typing import Any
 
 from .._core.errors import OversshError
 from .._core.files import read_text
 from .._linux import proc
+from .._linux.devices import Device
 
 USUAL_PORT = 4789
-# With these the kernel lets no device without them have the port ("Address already in use").
-ALONE = ("external", "gbp", "gpe")
 
 
-def devices(text: str) -> list[dict[str, Any]]:
-    """The VXLAN devices of `ip -json -details address show`; alone: whether others can't have the port as well."""
-    found = []
-    for link in json.loads(text or "[]"):
-        info = link.get("linkinfo") or {}
-        data = info.get("info_data") or {}
-        if info.get("info_kind") == "vxlan":
-            alone = any(data.get(word) for word in ALONE)
-            port, vni = int(data.get("port") or USUAL_PORT), int(data.get("id") or 0)
-            found.append({"name": str(link["ifname"]), "port": port, "vni": vni, "alone": alone})
-    return found
+def devices(found: Iterable[Device]) -> list[dict[str, Any]]:
+    """The VXLAN devices among them; alone: whether others can't have the port as well ("Address already in use")."""
+    return [
+        {"name": one.name, "port": one.vxlan.port or USUAL_PORT, "vni": one.vxlan.vni, "alone": one.vxlan.alone}
+        for one in found
+        if one.vxlan is not None
+    ]
 
 
 def holder(port: int) -> str:

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Messages of netlink and their attributes, out of the bytes that a socket gives. Source: linux/netlink.h.
+"""Messages of netlink and their attributes, out of the bytes of a socket and into them. Source: linux/netlink.h.
 
-On a host it is a part of the watcher's program, which has nothing but the standard library.
+On a host it is a part of programs of ours, which have nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -45,3 +45,8 @@ def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
             return
         yield kind & TYPE_MASK, data[place + ATTRIBUTE.size : place + length]
         place += (length + 3) & ~3
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """One attribute of a message that is sent."""
+    return ATTRIBUTE.pack(ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)

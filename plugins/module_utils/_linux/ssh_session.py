@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from .._core.command import Runner
 from . import proc
-from .devices import device_to
+from .routes import device_to
 
 # What sshd tells each session of its connection: address and port of the client, then of the server.
 VARIABLE = b"SSH_CONNECTION="

@@ -14,11 +14,10 @@ import struct
 from collections.abc import Iterator
 
 from .._core.errors import OversshError
-from .._core.files import read_text
+from .devices import IFF_MULTI_QUEUE, IFF_NO_PI, IFF_TUN, IFF_VNET_HDR, find
 
 CLONE_DEVICE = "/dev/net/tun"
-IFF_TUN, IFF_MULTI_QUEUE, IFF_NO_PI, IFF_VNET_HDR = 0x0001, 0x0100, 0x1000, 0x4000
-# Of those that /sys/class/net/DEVICE/tun_flags shows, the ones that the next program to open it may change.
+# Of the flags of a device, the ones that the next program to open it may change.
 KEPT = IFF_MULTI_QUEUE | IFF_NO_PI | IFF_VNET_HDR
 TUNSETIFF, TUNSETPERSIST, TUNSETOWNER, TUNSETGROUP, TUNSETOFFLOAD = (
     0x400454CA,
@@ -66,7 +65,8 @@ def clear_offload(name: str) -> None:
 
 def flags(name: str) -> int:
     """How the device was made and is open, 0 where it is no tun device."""
-    return int((read_text(f"/sys/class/net/{name}/tun_flags") or "0").strip(), 16)
+    found = find(name)
+    return found.tun.flags if found and found.tun else 0
 
 
 def offloads(name: str) -> bool:
@@ -94,16 +94,11 @@ def temporary(name: str) -> Iterator[int]:
 def _attached(name: str) -> Iterator[int]:
     """The device opened as it is, where no process has it."""
     # The kernel would give another queue of several to anybody, and flags hold for all of them.
-    if _carries(name):
+    found = find(name)
+    if found and found.up and found.carrier:
         raise _in_use(name)
-    with _opened(name, IFF_TUN | flags(name) & KEPT) as device:
+    with _opened(name, IFF_TUN | (found.tun.flags if found and found.tun else 0) & KEPT) as device:
         yield device
-
-
-def _carries(name: str) -> bool:
-    with contextlib.suppress(OversshError):  # of a device that is down it can't be read
-        return read_text(f"/sys/class/net/{name}/carrier") == "1\n"
-    return False
 
 
 def _in_use(name: str) -> OversshError:

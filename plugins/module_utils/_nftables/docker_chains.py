@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from .._core.files import readable
 from .._docker import daemon
+from .._linux.devices import names
 from .ruleset import ChainKey, Rule, Ruleset
 
-PID_FILE, PROC, DEVICES = "/run/docker.pid", "/proc", "/sys/class/net"
+PID_FILE, PROC = "/run/docker.pid", "/proc"
 # The bridges whose containers Docker lets out with the host's address.
 BRIDGES = ("docker0", "docker_gwbridge")
 FORWARD = ChainKey("ip", "filter", "FORWARD")
@@ -48,8 +49,8 @@ def observe() -> Docker | None:
     if not daemon.makes_iptables_rules(told):
         return None
     masked = told.get("ip-masq") is not False
-    bridges = [name for name in BRIDGES if (masked or name != "docker0") and os.path.isdir(f"{DEVICES}/{name}")]
-    return Docker(tuple(bridges))
+    there = names()
+    return Docker(tuple(name for name in BRIDGES if name in there and (masked or name != "docker0")))
 
 
 def lost(docker: Docker | None, rulesets: Sequence[Ruleset]) -> list[Lost]:

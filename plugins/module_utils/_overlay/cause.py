@@ -20,7 +20,8 @@ from .._core.files import read_text
 from .._docker import gossip
 from .._docker import rules as docker_rules
 from .._docker.client import Docker, data_path_address
-from .._linux.devices import carriers, device_to, read_devices
+from .._linux.devices import carriers, read_devices
+from .._linux.routes import device_to
 from .._watcher import unit as watcher_unit
 
 PROBE_SECONDS = 1.5
@@ -154,7 +155,7 @@ def undone() -> Iterator[Cause]:
 
 def _forwarding(run: Runner, info: Mapping[str, Any], forwards: bool) -> Iterator[Cause]:
     family = "ipv6" if ":" in data_path_address(info) else "ipv4"
-    devices = [one.name for one in carriers(read_devices(run), data_path_address(info))]
+    devices = [one.name for one in carriers(read_devices(), data_path_address(info))]
     off = [
         name for name in devices if (read_text(f"/proc/sys/net/{family}/conf/{name}/forwarding") or "").strip() == "0"
     ]

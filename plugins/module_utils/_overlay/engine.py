@@ -15,7 +15,8 @@ from .._core.errors import OversshError
 from .._core.plan import Plan
 from .._core.wait import WaitError, wait_until
 from .._docker.client import NOT_FOUND, Docker, DockerError, data_path_address
-from .._linux.devices import Route, read_devices, read_routes, smallest_mtu
+from .._linux.devices import read_devices, smallest_mtu
+from .._linux.routes import Route, read_routes
 from .info import endpoints, network_result
 from .ingress import nodes_in_state, nodes_without, publishers, tell, tell_again
 from .model import Desired, Observed, OverlayNetwork, network_of
@@ -76,7 +77,7 @@ class OverlayNetworkEngine(Engine[Observed]):
             tuple(network_of(found) for found in self._docker.networks()),
             read_routes(self._run),
             address,
-            smallest_mtu(read_devices(self._run), address) if address else None,
+            smallest_mtu(read_devices(), address) if address else None,
         )
 
     def observe_in(self, around: Surroundings) -> Observed:

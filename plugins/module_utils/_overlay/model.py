@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._core.errors import OversshError
-from .._linux.devices import Route
+from .._linux.routes import Route
 
 MANAGED = "overssh.managed"
 MTU = "com.docker.network.driver.mtu"

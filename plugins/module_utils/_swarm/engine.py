@@ -17,7 +17,8 @@ from .._core.plan import Plan
 from .._core.wait import WaitError, wait_until
 from .._docker import gossip
 from .._docker.client import NOT_FOUND, Docker, DockerError, patiently, stuck_manager
-from .._linux.devices import carriers, read_devices, read_routes
+from .._linux.devices import carriers, read_devices
+from .._linux.routes import read_routes
 from .info import node_result, nodes_result
 from .model import Desired, Observed, believed, endpoint, forgotten
 from .observe import BRIDGE, BRIDGE_LABELS, BRIDGE_OPTIONS, observe_node
@@ -380,7 +381,7 @@ class SwarmNodeEngine(Engine[Observed]):
 
     def _require_addresses(self) -> None:
         """The engine joins with an address that the host does not have, and then nothing works."""
-        devices = read_devices(self._run)
+        devices = read_devices()
         desired = self._desired
         listen = endpoint(listen_addr(desired))[0]
         for option, address in (

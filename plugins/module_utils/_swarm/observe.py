@@ -64,7 +64,7 @@ def observe_node(docker: Docker, run: Runner, read: Read = read_text) -> Observe
         subnet_size=cluster.get("SubnetSize") or None,
         managers=tuple(sorted(peer["Addr"] for peer in swarm.get("RemoteManagers") or [] if peer.get("Addr"))),
         nodes=nodes,
-        underlay_mtu=smallest_mtu(read_devices(run), data_path) if data_path else None,
+        underlay_mtu=smallest_mtu(read_devices(), data_path) if data_path else None,
         **_bridge(docker),
     )
 

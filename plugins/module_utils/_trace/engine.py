@@ -127,7 +127,7 @@ def _network(options: Mapping[str, Any], name: str) -> Network | None:
 def trace(run: Runner, described: Described, inject: bool, timeout: float) -> dict[str, Any]:
     """Wait for the packet, at most timeout seconds, and tell its way; inject: make it, too."""
     if described.in_interface:
-        trace_inject.read_inlet(run, described.in_interface)
+        trace_inject.read_inlet(described.in_interface)
     ways = TracePaths(f"{TABLE_PREFIX}{os.getpid()}")
     with contextlib.ExitStack() as stack:
         send = stack.enter_context(_sender(run, described)) if inject else None
@@ -182,7 +182,7 @@ def _sender(run: Runner, described: Described) -> Iterator[Callable[[], None]]:
         with contextlib.closing(sender):
             yield sender.send
         return
-    here = trace_inject.read_inlet(run, described.in_interface)
+    here = trace_inject.read_inlet(described.in_interface)
     source, destination = trace_inject.ends(here, min(described.versions, default=None), source, destination)
     with trace_inject.injector(run, here) as inject:
 

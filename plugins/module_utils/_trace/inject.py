@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from .._core.command import CommandError, Runner
+from .._core.command import Runner
 from .._core.errors import OversshError
 from .._linux import tun_ioctl
+from .._linux.devices import Address as DeviceAddress
+from .._linux.devices import Device, read_devices
 from .._linux.packet import Address
 from .._nftables.conditions import Network
 
@@ -46,35 +47,31 @@ class Inlet:
     addresses: tuple[Held, ...]
 
 
-def read_inlet(run: Runner, name: str) -> Inlet:
+def read_inlet(name: str) -> Inlet:
     """The device as it is."""
-    try:
-        found = json.loads(run(["ip", "-json", "-details", "address", "show", "dev", name]).stdout)[0]
-    except (CommandError, ValueError, IndexError) as error:
-        raise OversshError(f"this host has no interface {name}; in_interface names one that is there") from error
-    return inlet(found)
+    for device in read_devices():
+        if device.name == name:
+            return inlet(device)
+    raise OversshError(f"this host has no interface {name}; in_interface names one that is there")
 
 
-def inlet(link: Mapping[str, Any]) -> Inlet:
-    """The device in what `ip -json -details address show` tells."""
-    slave = str(link.get("linkinfo", {}).get("info_slave_kind", ""))
+def inlet(device: Device) -> Inlet:
+    """What matters of a device."""
     return Inlet(
-        name=str(link["ifname"]),
-        up="UP" in link.get("flags", ()),
-        carrier="LOWER_UP" in link.get("flags", ()),
-        port_of=str(link.get("master", "")) if slave in PORTS_OF else "",
-        addresses=tuple(
-            _held(entry) for entry in link.get("addr_info", ()) if "local" in entry and entry.get("scope") != "link"
-        ),
+        name=device.name,
+        up=device.up,
+        carrier=device.carrier,
+        port_of=device.port_of if device.port_kind in PORTS_OF else "",
+        addresses=tuple(_held(address) for address in device.addresses if address.scope != "link"),
     )
 
 
-def _held(entry: Mapping[str, Any]) -> Held:
-    there = entry.get("address", entry["local"])
+def _held(address: DeviceAddress) -> Held:
+    there = address.peer or address.own
     return Held(
-        own=ipaddress.ip_address(entry["local"]),
-        network=ipaddress.ip_interface(f"{there}/{entry['prefixlen']}").network,
-        peer=ipaddress.ip_address(there) if "address" in entry else None,
+        own=ipaddress.ip_address(address.own),
+        network=ipaddress.ip_interface(f"{there}/{address.prefix}").network,
+        peer=ipaddress.ip_address(address.peer) if address.peer else None,
     )
 
 

@@ -11,7 +11,8 @@ from typing import Any
 from .._core.command import Runner
 from .._core.errors import OversshError
 from .._core.files import read_text
-from .._linux.devices import device_to, read_devices
+from .._linux.devices import read_devices
+from .._linux.routes import device_to
 from .._nftables import legacy as nftables_legacy
 from .._nftables.accept import accept_from
 from .._nftables.traversal import Reader, Walker
@@ -88,7 +89,7 @@ def _read(path: str) -> str | None:
 def _routing(run: Runner, packet: Header, names: Mapping[int, str]) -> str:
     device = names.get(packet.iif, "")
     source, destination = ipaddress.ip_address(packet.source), ipaddress.ip_address(packet.destination)
-    own = {address for found in read_devices(run) for address in found.addresses}
+    own = {address for found in read_devices() for address in found.own}
     if str(source) in own:
         return f"the source {source} is an address of this host itself, and no packet of others may have it"
     if source.is_loopback or source.is_multicast or source.is_unspecified:

@@ -18,13 +18,14 @@ from .._core.files import Lock, lock_folder, read_text, write_or_remove
 from .._core.plan import Plan, Step
 from .._core.several import Several
 from .._linux import tun_ioctl
+from .._linux.devices import find
 from .._linux.systemd import UNIT_FOLDER, Systemd
 from .._watcher import unit as watcher_unit
 from .._watcher.unit import Watch, WatcherSteps
 from . import routing
 from .managers import MANAGERS, Managers
 from .model import Address, Desired, Device, Observed, Route, device_result
-from .observe import netlink, read_named, sys_path
+from .observe import netlink, read_named
 from .plan import plan_tun, steps_to
 from .unit import unit_name, unit_text
 
@@ -134,7 +135,7 @@ class TunInterfaceEngine(Engine[Observed]):
     @performs("delete_device")
     def _delete_device(self) -> None:
         with netlink() as kernel:
-            kernel.link("del", index=self._index(kernel))
+            kernel.link("del", index=self._index())
             routing.set_incoming_table(kernel, self._desired.name, None)
 
     @performs("clear_offload")
@@ -144,23 +145,23 @@ class TunInterfaceEngine(Engine[Observed]):
     @performs("add_address")
     def _add_address(self, address: Address) -> None:
         with netlink() as kernel:
-            kernel.addr("add", index=self._index(kernel), **_address_arguments(address))
+            kernel.addr("add", index=self._index(), **_address_arguments(address))
 
     @performs("remove_address")
     def _remove_address(self, address: Address) -> None:
         with netlink() as kernel, _gone_is_fine():
-            kernel.addr("del", index=self._index(kernel), **_address_arguments(address))
+            kernel.addr("del", index=self._index(), **_address_arguments(address))
 
     @performs("add_route")
     def _add_route(self, route: Route) -> None:
         with netlink() as kernel:
-            kernel.route("replace", oif=self._index(kernel), **_route_arguments(route), **_route_origin(route))
+            kernel.route("replace", oif=self._index(), **_route_arguments(route), **_route_origin(route))
 
     @performs("remove_route")
     def _remove_route(self, route: Route) -> None:
         """It goes with its address."""
         with netlink() as kernel, _gone_is_fine():
-            kernel.route("del", oif=self._index(kernel), **_route_arguments(route), **ANY_ORIGIN)
+            kernel.route("del", oif=self._index(), **_route_arguments(route), **ANY_ORIGIN)
 
     @performs("set_owner")
     def _set_owner(self, value: str | None) -> None:
@@ -205,13 +206,13 @@ class TunInterfaceEngine(Engine[Observed]):
 
     def _set_link(self, **attributes: Any) -> None:
         with netlink() as kernel:
-            kernel.link("set", index=self._index(kernel), **attributes)
+            kernel.link("set", index=self._index(), **attributes)
 
-    def _index(self, kernel: Any) -> int:
-        found = kernel.link_lookup(ifname=self._desired.name)
-        if not found:
+    def _index(self) -> int:
+        found = find(self._desired.name)
+        if found is None:
             raise OversshError(f"{self._desired.name} is gone; another program removed it meanwhile")
-        return int(found[0])
+        return found.index
 
 
 class TunInterfaceEngines(Several[Observed]):
@@ -292,7 +293,7 @@ def observe_all(names: Sequence[str], systemd: Systemd) -> tuple[Observed, ...]:
     with netlink() as kernel:
         found = read_named(kernel, names)
     for name in names:
-        if name not in found and os.path.exists(sys_path(name, "")):
+        if name not in found and find(name) is not None:
             raise OversshError(f"{name} exists and is no tun device; take another number")
     units = systemd.observe_all([unit_name(name) for name in names])
     here = [manager for manager in MANAGERS.values() if os.path.isdir(manager.folder)]

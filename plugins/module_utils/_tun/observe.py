@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import grp
 import ipaddress
-import os
 import pwd
 import sys
 from collections import defaultdict
@@ -15,12 +14,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from .._core.errors import OversshError
-from .._core.files import read_text
 from .._linux import tun_ioctl
+from .._linux.devices import IFF_VNET_HDR, Link, Tun, find, read_addresses, read_links
+from .._linux.devices import Address as DeviceAddress
 from .._linux.systemd import UNIT_FOLDER
 from .._watcher.devices import names_in
 from . import routing
-from .model import ALIAS, LOCAL_TABLE, NEW_TXQUEUELEN, Address, Device, Route
+from .model import ALIAS, LOCAL_TABLE, Address, Device, Route
 
 try:
     from pyroute2 import IPRoute
@@ -28,11 +28,8 @@ try:
 except ImportError:
     IPRoute = None
 
-# Numbers of linux/rtnetlink.h and linux/if.h.
-IFF_UP = 0x1
+# Numbers of linux/rtnetlink.h.
 RTPROT_KERNEL, RTN_UNICAST = 2, 1
-# A device for whole IP packets.
-PLAIN = tun_ioctl.IFF_TUN | tun_ioctl.IFF_NO_PI
 
 
 @contextlib.contextmanager
@@ -52,92 +49,77 @@ def netlink() -> Iterator[Any]:
 
 def read_devices(kernel: Any) -> list[Device]:
     """Every tun device of this host, those of others too."""
-    return _devices(kernel, [link for link in kernel.get_links() if _is_tun(_name(link))])
+    return _devices(kernel, read_links())
 
 
 def read_named(kernel: Any, names: Iterable[str]) -> dict[str, Device]:
     """The tun devices of these names, as far as there are such, and no other: a hub has hundreds."""
-    links: list[Any] = []
-    for name in names:
-        index = read_text(sys_path(name, "ifindex"))
-        links += kernel.get_links(int(index)) if index and _is_tun(name) else ()
-    return {device.name: device for device in _devices(kernel, links)} if links else {}
+    return {device.name: device for device in _devices(kernel, filter(None, map(find, names)))}
 
 
 def our_names() -> list[str]:
     """The names of all devices of ours, those too that are to come at the next boot."""
-    here = [
-        name for name in os.listdir("/sys/class/net") if (read_text(sys_path(name, "ifalias")) or "").startswith(ALIAS)
+    here = (link.name for link in read_links() if link.tun is not None and link.alias.startswith(ALIAS))
+    return sorted({*here, *names_in(UNIT_FOLDER)})
+
+
+def _devices(kernel: Any, links: Iterable[Link]) -> list[Device]:
+    """The tun devices among them.
+
+    The kernel tells addresses, routes and rules of all devices at once, or takes as long for those of one.
+    """
+    tuns = [(link, link.tun) for link in links if link.tun is not None]
+    if not tuns:
+        return []
+    addresses, routes, tables = read_addresses(), _routes(kernel), routing.incoming_tables(kernel)
+    return [
+        _device(link, tun, _addresses(addresses.get(link.index, ())), routes[link.index], tables.get(link.name))
+        for link, tun in tuns
     ]
-    return sorted({*filter(_is_tun, here), *names_in(UNIT_FOLDER)})
 
 
-def sys_path(name: str, what: str) -> str:
-    """Where the kernel shows something of a device."""
-    return f"/sys/class/net/{name}/{what}"
-
-
-def _is_tun(name: str) -> bool:
-    return os.path.exists(sys_path(name, "tun_flags"))
-
-
-def _name(link: Any) -> str:
-    return str(link.get_attr("IFLA_IFNAME"))
-
-
-def _devices(kernel: Any, links: Iterable[Any]) -> list[Device]:
-    """The kernel tells addresses, routes and rules of all devices at once, or takes as long for those of one."""
-    addresses, routes, tables = _addresses(kernel), _routes(kernel), routing.incoming_tables(kernel)
-    return [_device(link, addresses[link["index"]], routes[link["index"]], tables.get(_name(link))) for link in links]
-
-
-def _device(link: Any, addresses: list[Address], routes: list[Route], incoming_table: int | None) -> Device:
-    name = _name(link)
-    flags = tun_ioctl.flags(name)
-    queue = link.get_attr("IFLA_TXQLEN")
+def _device(
+    link: Link, tun: Tun, addresses: tuple[Address, ...], routes: list[Route], incoming_table: int | None
+) -> Device:
     return Device(
-        name=name,
-        is_tun=flags & PLAIN == PLAIN,
-        multi_queue=bool(flags & tun_ioctl.IFF_MULTI_QUEUE),
-        alias=link.get_attr("IFLA_IFALIAS") or "",
-        owner=_named(read_text(sys_path(name, "owner")), lambda uid: pwd.getpwuid(uid).pw_name),
-        group=_named(read_text(sys_path(name, "group")), lambda gid: grp.getgrgid(gid).gr_name),
-        mtu=link.get_attr("IFLA_MTU"),
-        txqueuelen=NEW_TXQUEUELEN if queue is None else queue,
-        addresses=tuple(addresses),
+        name=link.name,
+        is_tun=tun.whole_packets,
+        multi_queue=tun.multi_queue,
+        alias=link.alias,
+        owner=_named(tun.owner, lambda uid: pwd.getpwuid(uid).pw_name),
+        group=_named(tun.group, lambda gid: grp.getgrgid(gid).gr_name),
+        mtu=link.mtu,
+        txqueuelen=link.txqueuelen,
+        addresses=addresses,
         routes=tuple(routes),
-        up=bool(link["flags"] & IFF_UP),
-        carrier=bool(link.get_attr("IFLA_CARRIER")),
-        forwarding=routing.forwarding(name),
-        forwarding6=routing.forwarding_6(name),
-        failover=routing.failover(name),
+        up=link.up,
+        carrier=link.carrier,
+        forwarding=routing.forwarding(link.name),
+        forwarding6=routing.forwarding_6(link.name),
+        failover=routing.failover(link.name),
         incoming_table=incoming_table,
-        offload=tun_ioctl.offloads(name),
-        vnet_header=bool(flags & tun_ioctl.IFF_VNET_HDR),
+        offload=tun_ioctl.offloads(link.name),
+        vnet_header=bool(tun.flags & IFF_VNET_HDR),
     )
 
 
-def _named(number: str | None, name_of: Callable[[int], str]) -> str | None:
+def _named(number: int | None, name_of: Callable[[int], str]) -> str | None:
     """An account or a group as its name; the number where it has none, None where there is no owner."""
-    value = int((number or "-1").strip())
-    if value == tun_ioctl.NOBODY_IN_PARTICULAR:
+    if number is None:
         return None
     try:
-        return name_of(value)
+        return name_of(number)
     except KeyError:
-        return str(value)
+        return str(number)
 
 
-def _addresses(kernel: Any) -> dict[int, list[Address]]:
-    """The addresses of each device, by its index."""
-    found: dict[int, list[Address]] = defaultdict(list)
-    for entry in kernel.get_addr():
-        other, mine = entry.get_attr("IFA_ADDRESS"), entry.get_attr("IFA_LOCAL")
-        if ipaddress.ip_address(other).is_link_local:
-            continue  # the kernel's own, on every IPv6 interface
-        prefix = entry["prefixlen"]
-        found[entry["index"]].append(Address(mine, prefix, other) if mine and mine != other else Address(other, prefix))
-    return found
+def _addresses(found: Iterable[DeviceAddress]) -> tuple[Address, ...]:
+    """Those that somebody gave the device, without the kernel's own on every IPv6 interface."""
+    return tuple(
+        Address(each.own, each.prefix, each.peer)
+        for each in found
+        if not ipaddress.ip_address(each.peer or each.own).is_link_local
+    )
 
 
 def _routes(kernel: Any) -> dict[int, list[Route]]:

@@ -21,6 +21,7 @@ from .._core.several import Several
 from .._core.wait import WaitError, wait_until
 from .._line.kept import Run, forget, keep, kept
 from .._line.speed import Pace, Ping, measure
+from .._linux.devices import find
 from .._linux.icmp import Answer, ping, volley
 from .._linux.systemd import Systemd, UnitState
 from .causes import Context, may_drop, silent
@@ -35,7 +36,7 @@ from .config import (
     texts_of,
     unit_of,
 )
-from .device import device_owner, has_carrier, holds, is_up, mtu_of, require_fit, several_queues
+from .device import has_carrier, holds, owner_of, require_fit, several_queues
 from .diagnosis import Finding, explain
 from .helper import Helper, digest_of
 from .journal import FIELDS, attempts_of
@@ -187,7 +188,8 @@ class SshTunnelEngine(Engine[Observed]):
             )
         except WaitError as error:
             raise OversshError(f"{self._reason(link)} (waited {timeout:g} s)") from error
-        run = Run(self.observe().unit.active_since, mtu_of(link.device))
+        device = find(link.device)
+        run = Run(self.observe().unit.active_since, device.mtu if device else 0)
         before = kept(link.name, run)
         self._pace = before or measure(self._ping, volley, link.remote_address, link.device, run.mtu)
         if before is None:
@@ -195,7 +197,8 @@ class SshTunnelEngine(Engine[Observed]):
 
     def _crossing(self, link: Link) -> Answer | None:
         # Nothing can come back while no process has the device.
-        answer = self._ping(link.remote_address, link.device, PING_SECONDS, 0) if has_carrier(link.device) else None
+        carried = has_carrier(find(link.device))
+        answer = self._ping(link.remote_address, link.device, PING_SECONDS, 0) if carried else None
         if answer is not None and not holds(self._systemd.observe(self._unit).main_pid, link.device):
             answer = None  # it came over another link
         if answer is None and time.monotonic() - self._read_journal >= JOURNAL_SECONDS:
@@ -226,6 +229,7 @@ class SshTunnelEngine(Engine[Observed]):
         return explain(attempts_of(self._journal()), self._context(link))
 
     def _context(self, link: Link) -> Context:
+        device = find(link.device)
         return Context(
             name=link.name,
             transport=link.transport,
@@ -240,10 +244,10 @@ class SshTunnelEngine(Engine[Observed]):
             remote_device=link.remote_device,
             remote_address=link.remote_address,
             fingerprints=tuple(fingerprint(key) for key in link.host_keys),
-            device_owner=device_owner(link.device),
-            several_queues=several_queues(link.device),
-            device_up=is_up(link.device),
-            carrier=has_carrier(link.device),
+            device_owner=owner_of(device),
+            several_queues=several_queues(device),
+            device_up=device is not None and device.up,
+            carrier=has_carrier(device),
         )
 
     @performs("file")

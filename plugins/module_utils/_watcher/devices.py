@@ -8,6 +8,7 @@ started again.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import json
 import os
@@ -18,8 +19,8 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from .._linux.devices import Address, addresses_of, find, read_links
 from .._linux.netlink import Message, attributes
 from .fights import ROUND_SECONDS, ROUNDS, TRUCE, Fights
 from .host import Run, read, say
@@ -99,13 +100,16 @@ def parts(device: str, text: str, run: Run) -> Iterator[Part]:
 
 
 def _exists(device: str, _found: re.Match[str], _run: Run) -> Iterator[Part]:
-    yield Part("the device itself", lambda: os.path.exists(f"/sys/class/net/{device}"))
+    yield Part("the device itself", lambda: find(device) is not None)
 
 
 def _sizes(device: str, found: re.Match[str], _run: Run) -> Iterator[Part]:
-    for what, file, wanted in (("MTU", "mtu", found[1]), ("queue", "tx_queue_len", found[2])):
-        path = f"/sys/class/net/{device}/{file}"
-        yield Part(f"the {what} {wanted}", lambda path=path, wanted=wanted: read(path) == wanted)  # type: ignore[misc]
+    for what, size, wanted in (("MTU", "mtu", found[1]), ("queue", "txqueuelen", found[2])):
+        yield Part(f"the {what} {wanted}", functools.partial(_has_size, device, size, int(wanted)))
+
+
+def _has_size(device: str, size: str, wanted: int) -> bool:
+    return getattr(find(device), size, None) == wanted
 
 
 def _setting(_device: str, found: re.Match[str], _run: Run) -> Iterator[Part]:
@@ -129,9 +133,8 @@ def _address(device: str, found: re.Match[str], run: Run) -> Iterator[Part]:
     ip, wanted = found.groups()
 
     def holds() -> bool:
-        shown = run([ip, "-json", "address", "show", "dev", device]).stdout
-        entries = [entry for link in json.loads(shown or "[]") for entry in link.get("addr_info", [])]
-        return wanted in map(_spelled, entries)
+        here = find(device)
+        return here is not None and wanted in map(_spelled, addresses_of(here.index))
 
     def leads_on() -> bool:
         destination = str(ipaddress.ip_interface(wanted.rpartition(" ")[2]).network)
@@ -147,12 +150,13 @@ def _address(device: str, found: re.Match[str], run: Run) -> Iterator[Part]:
 
 def is_up(device: str) -> bool:
     """Whether the device is set up."""
-    return bool(int(read(f"/sys/class/net/{device}/flags") or "0", 16) & 1)
+    found = find(device)
+    return found is not None and found.up
 
 
-def _spelled(entry: dict[str, Any]) -> str:
-    peer = f" peer {entry['address']}" if "address" in entry else ""
-    return f"{entry.get('local')}{peer}/{entry.get('prefixlen')}"
+def _spelled(address: Address) -> str:
+    peer = f" peer {address.peer}" if address.peer else ""
+    return f"{address.own}{peer}/{address.prefix}"
 
 
 def _route(device: str, found: re.Match[str], run: Run) -> Iterator[Part]:
@@ -256,8 +260,9 @@ class Devices:
         self._read_at = changed
         self._texts = {name: read(f"{self._units}/overssh-{name}.service") for name in names_in(self._units)}
         self._subjects = defaultdict(set)
+        indices = {link.name: link.index for link in read_links()}
         for name, text in self._texts.items():
-            self._subjects[int(read(f"/sys/class/net/{name}/ifindex") or "0")].add(name)
+            self._subjects[indices.get(name, 0)].add(name)
             for destination in re.findall(r" route replace (\S+) ", text):
                 self._subjects[destination].add(name)
 
@@ -277,7 +282,7 @@ class Devices:
             or self._run(["systemctl", "is-enabled", f"overssh-{device}.service"]).stdout.strip() != "enabled"
         ):
             return
-        gone = not os.path.exists(f"/sys/class/net/{device}")
+        gone = find(device) is None
         if gone:
             missing = [Part("the device itself", lambda: False)]
         now = time.monotonic()

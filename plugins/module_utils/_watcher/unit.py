@@ -33,6 +33,7 @@ PROGRAM = (
     "_core.errors",
     "_core.files",
     "_core.wait",
+    "_linux.devices",
     "_linux.netlink",
     *(f"_watcher.{part}" for part in ("devices", "fights", "host", "kernel", "rules")),
 )

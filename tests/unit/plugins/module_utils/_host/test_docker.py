@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._docker import daemon
 from ansible_collections.overssh.swarm.plugins.module_utils._host import docker as host_docker
-from ansible_collections.overssh.swarm.plugins.module_utils._linux.devices import Device
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.devices import Address, Device
 
 FILE = "/etc/docker/daemon.json"
 TEXT = """{
@@ -100,7 +100,10 @@ class Asked:
 
 
 def test_an_engine_in_a_swarm_tells_what_lies_under_its_networks() -> None:
-    devices = (Device("tun1002", 9000, ("172.30.0.1",)), Device("tun1003", 1500, ("172.30.0.1",)))
+    devices = tuple(
+        Device(name, mtu, addresses=(Address("172.30.0.1", 32),))
+        for name, mtu in (("tun1002", 9000), ("tun1003", 1500))
+    )
     answer, problems = host_docker.look(Asked, devices)
     assert problems == []
     assert answer["networks"] == []

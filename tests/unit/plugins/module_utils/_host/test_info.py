@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import Answer
 from ansible_collections.overssh.swarm.plugins.module_utils._host import info as host_info
-from ansible_collections.overssh.swarm.plugins.module_utils._linux.devices import Device
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.devices import Address, Device, Tun
 from ansible_collections.overssh.swarm.plugins.module_utils._sshd import facts as sshd_facts
 
 FINE: dict[str, Any] = {
@@ -94,14 +94,17 @@ def test_an_interpreter_in_a_private_folder_is_not_for_everybody() -> None:
 
 
 def test_tun_devices_are_read_with_their_peers() -> None:
-    text = """[
-      {"ifname": "lo", "addr_info": [{"family": "inet", "local": "127.0.0.1"}]},
-      {"ifname": "tun1001", "ifalias": "overssh cloud1", "linkinfo": {"info_kind": "tun"}, "addr_info": [
-        {"family": "inet", "local": "172.30.0.2", "address": "172.30.0.1", "prefixlen": 32},
-        {"family": "inet6", "local": "fe80::1"}]},
-      {"ifname": "tunnel", "linkinfo": {"info_kind": "tun"}, "addr_info": []}
-    ]"""
-    assert host_info.parse_tuns(text) == [
+    devices = [
+        Device("lo", addresses=(Address("127.0.0.1", 8, scope="host"),)),
+        Device(
+            "tun1001",
+            alias="overssh cloud1",
+            tun=Tun(0x1001),
+            addresses=(Address("172.30.0.2", 32, "172.30.0.1"), Address("fe80::1", 64, scope="link")),
+        ),
+        Device("tunnel", tun=Tun(0x1001)),
+    ]
+    assert host_info.tuns(devices) == [
         {
             "name": "tun1001",
             "alias": "overssh cloud1",
@@ -109,23 +112,21 @@ def test_tun_devices_are_read_with_their_peers() -> None:
         },
         {"name": "tunnel", "alias": "", "addresses": []},
     ]
-    assert host_info.parse_tuns("") == []
+    assert host_info.tuns([]) == []
 
 
 def test_the_families_that_a_host_can_dial_with_are_those_of_its_addresses_out_in_the_world() -> None:
-    text = """[
-      {"ifname": "lo", "addr_info": [{"family": "inet", "local": "127.0.0.1", "scope": "host"}]},
-      {"ifname": "eth0", "addr_info": [
-        {"family": "inet", "local": "192.0.2.2", "scope": "global"},
-        {"family": "inet6", "local": "fe80::1", "scope": "link"}]},
-      {"ifname": "docker0", "linkinfo": {"info_kind": "bridge"}, "addr_info": [
-        {"family": "inet6", "local": "fd00::1", "scope": "global"}]},
-      {"ifname": "tun1001", "ifalias": "overssh cloud1", "addr_info": [
-        {"family": "inet6", "local": "fd30::2", "scope": "global"}]}
-    ]"""
-    assert host_info.parse_families(text) == [4]
-    assert host_info.parse_families(text.replace('"scope": "link"', '"scope": "global"')) == [4, 6]
-    assert host_info.parse_families("") == []
+    def devices(scope: str) -> list[Device]:
+        return [
+            Device("lo", addresses=(Address("127.0.0.1", 8, scope="host"),)),
+            Device("eth0", addresses=(Address("192.0.2.2", 24), Address("fe80::1", 64, scope=scope))),
+            Device("docker0", kind="bridge", addresses=(Address("fd00::1", 64),)),
+            Device("tun1001", alias="overssh cloud1", addresses=(Address("fd30::2", 64),)),
+        ]
+
+    assert host_info.families(devices("link")) == [4]
+    assert host_info.families(devices("global")) == [4, 6]
+    assert host_info.families([]) == []
 
 
 @pytest.mark.parametrize(
@@ -185,12 +186,16 @@ def test_name_servers_are_read_from_what_programs_are_told() -> None:
     assert host_info.parse_resolvers(text) == ["10.200.0.53", "fe80::1"]
 
 
+def device(name: str, *addresses: str) -> Device:
+    return Device(name, addresses=tuple(Address(address, 24) for address in addresses))
+
+
 def test_a_machine_is_known_by_its_kernel_its_network_and_its_addresses() -> None:
-    here = [Device("eth0", 1500, ("10.0.0.1", "fe80::1"))]
-    same = [Device("eth0", 1500, ("10.0.0.1",)), Device("veth1", 1500, ("fe80::2",))]
+    here = [device("eth0", "10.0.0.1", "fe80::1")]
+    same = [device("eth0", "10.0.0.1"), device("veth1", "fe80::2")]
     known = host_info.machine("boot", "net:[1]", here)
     assert host_info.machine("boot", "net:[1]", same) == known
     clone = host_info.machine("another boot", "net:[1]", here)
     container = host_info.machine("boot", "net:[2]", here)
-    woken = host_info.machine("boot", "net:[1]", [Device("eth0", 1500, ("10.0.0.2",))])
+    woken = host_info.machine("boot", "net:[1]", [device("eth0", "10.0.0.2")])
     assert len({known, clone, container, woken}) == 4

@@ -13,7 +13,9 @@ from ansible_collections.overssh.swarm.plugins.module_utils._core.command import
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._core.plan import apply, undo
 from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import DockerError
-from ansible_collections.overssh.swarm.plugins.module_utils._linux.devices import Route
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.devices import Address, Device
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.routes import Route
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay import engine as overlay_engine
 from ansible_collections.overssh.swarm.plugins.module_utils._overlay.engine import OverlayNetworkEngine
 from ansible_collections.overssh.swarm.plugins.module_utils._overlay.info import info
 from ansible_collections.overssh.swarm.plugins.module_utils._overlay.model import (
@@ -348,13 +350,16 @@ class Engine:
         return [task for task in self.attached if ("ServiceID" not in task) == hidden]
 
 
+@pytest.fixture(autouse=True)
+def tunnel(monkeypatch):
+    found = (Device("tun1002", 1400, addresses=(Address("172.30.0.1", 32),)),)
+    monkeypatch.setattr(overlay_engine, "read_devices", lambda: found)
+
+
 class Run:
-    """`ip` on a node whose tunnel has an MTU of 1400."""
+    """`ip` on a node that has a route that the network hides."""
 
     def __call__(self, argv, data=None, check=True):
-        if argv[2] == "address":
-            link = {"ifname": "tun1002", "mtu": 1400, "addr_info": [{"family": "inet", "local": "172.30.0.1"}]}
-            return Answer(0, json.dumps([link]), "")
         return Answer(0, json.dumps([{"dst": "10.201.0.0/16", "dev": "eth1"}]), "")
 
 

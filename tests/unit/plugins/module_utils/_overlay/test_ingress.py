@@ -13,6 +13,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._core.command import
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._core.plan import apply, undo
 from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import DockerError
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.devices import Address, Device
 from ansible_collections.overssh.swarm.plugins.module_utils._overlay import engine as overlay_engine
 from ansible_collections.overssh.swarm.plugins.module_utils._overlay.engine import OverlayNetworkEngine
 from ansible_collections.overssh.swarm.plugins.module_utils._overlay.ingress import LABEL, nodes_without, publishers
@@ -228,20 +229,20 @@ class Swarm:
 
 
 class Run:
-    """`ip` on a node whose tunnel has the given MTU, and which has a route that the network hides."""
+    """`ip` on a node that has a route that the network hides, and whose tunnel has the given MTU from now on."""
+
+    devices: tuple[Device, ...] = ()
 
     def __init__(self, mtu):
-        self.mtu = mtu
+        Run.devices = (Device("tun1002", mtu, addresses=(Address("172.30.0.1", 32),)),)
 
     def __call__(self, argv, data=None, check=True):
-        if argv[2] == "address":
-            link = {"ifname": "tun1002", "mtu": self.mtu, "addr_info": [{"family": "inet", "local": "172.30.0.1"}]}
-            return Answer(0, json.dumps([link]), "")
         return Answer(0, json.dumps([{"dst": "10.201.0.0/16", "dev": "eth1"}]), "")
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
+    monkeypatch.setattr(overlay_engine, "read_devices", lambda: Run.devices)
     monkeypatch.setattr(overlay_engine, "NODES_PAUSE", 0.001)
     monkeypatch.setattr(overlay_engine, "REMOVAL_PAUSE", 0.001)
 

@@ -14,7 +14,9 @@ from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import 
 from ansible_collections.overssh.swarm.plugins.module_utils._core.plan import apply, undo
 from ansible_collections.overssh.swarm.plugins.module_utils._docker import gossip as docker_gossip
 from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import DockerError
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.devices import Address, Device
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm import engine as swarm_engine
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm import observe as swarm_observe
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm.drain import SwarmDrainEngine
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm.engine import (
     SwarmNodeEngine,
@@ -33,16 +35,22 @@ TOKEN = "SWMTKN-1-" + ROOT_CA_DIGEST + "-secret"
 JOINED_ADDRESS = "172.30.0.1:2377"
 
 
+TUNNELS = (
+    Device("tun1002", 9000, addresses=(Address("172.30.0.1", 32, "172.30.0.2"),)),
+    Device("tun1003", 1500, addresses=(Address("172.30.0.1", 32, "172.30.0.3"),)),
+)
+
+
+@pytest.fixture(autouse=True)
+def hub(monkeypatch):
+    for module in (swarm_engine, swarm_observe):
+        monkeypatch.setattr(module, "read_devices", lambda: TUNNELS)
+
+
 class Run:
-    """`ip` on a hub with two tunnels, as iproute2 prints them."""
+    """`ip` on a hub with two tunnels, as iproute2 prints its routes."""
 
     def __call__(self, argv, data=None, check=True):
-        if argv[2] == "address":
-            links = [
-                {"ifname": "tun1002", "mtu": 9000, "addr_info": [{"local": "172.30.0.1", "address": "172.30.0.2"}]},
-                {"ifname": "tun1003", "mtu": 1500, "addr_info": [{"local": "172.30.0.1", "address": "172.30.0.3"}]},
-            ]
-            return Answer(0, json.dumps(links), "")
         routes = [{"dst": "default", "dev": "eth0"}, {"dst": "10.9.0.0/16", "dev": "eth1"}]
         return Answer(0, json.dumps(routes), "")
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._linux import packet as linux_packet
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.devices import Address, Device
 from ansible_collections.overssh.swarm.plugins.module_utils._linux.icmp import checksum
 from ansible_collections.overssh.swarm.plugins.module_utils._nftables.ruleset import ChainKey, parse
 from ansible_collections.overssh.swarm.plugins.module_utils._trace import engine, inject, sender
@@ -321,15 +322,15 @@ class TestOptions:
         assert "flags owner" in text
 
 
-def link(*addresses: dict, **more) -> inject.Inlet:
-    return inject.inlet({"ifname": "tun1", "flags": ["UP", "LOWER_UP"], "addr_info": list(addresses), **more})
+def link(*addresses: Address, **more) -> inject.Inlet:
+    return inject.inlet(Device("tun1", up=True, carrier=True, addresses=addresses, **more))
 
 
-NET4 = {"local": "172.30.2.1", "prefixlen": 24, "scope": "global"}
-NET6 = {"local": "fd00::1", "prefixlen": 64, "scope": "global"}
-PAIR = {"local": "172.30.9.1", "address": "172.30.9.2", "prefixlen": 32, "scope": "global"}
-ALONE = {"local": "172.30.0.1", "prefixlen": 32, "scope": "global"}
-LOCAL = {"local": "fe80::1", "prefixlen": 64, "scope": "link"}
+NET4 = Address("172.30.2.1", 24)
+NET6 = Address("fd00::1", 64)
+PAIR = Address("172.30.9.1", 32, "172.30.9.2")
+ALONE = Address("172.30.0.1", 32)
+LOCAL = Address("fe80::1", 64, scope="link")
 
 
 class TestInjected:
@@ -361,8 +362,8 @@ class TestInjected:
             inject.ends(here, 4, None, None)
 
     def test_a_port_of_a_bridge_is_told(self):
-        assert link(master="br0", linkinfo={"info_slave_kind": "bridge"}).port_of == "br0"
-        assert link(master="vrf0", linkinfo={"info_slave_kind": "vrf"}).port_of == ""
+        assert link(port_of="br0", port_kind="bridge").port_of == "br0"
+        assert link(port_of="vrf0", port_kind="vrf").port_of == ""
 
     @pytest.mark.parametrize("protocol", ["tcp", "udp", "icmp", "icmpv6"])
     @pytest.mark.parametrize("addresses", [("192.0.2.1", "192.0.2.2"), ("fd00::1", "fd00::2")])

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.devices import find
 from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.device import (
-    device_owner,
     has_carrier,
     holds,
-    is_up,
+    owner_of,
     require_fit,
     several_queues,
 )
@@ -49,15 +49,16 @@ def test_the_holder_is_known_by_its_process() -> None:
     assert holds(os.getpid(), DEVICE)
     assert not holds(os.getpid(), "tun404")
     assert not holds(os.getppid(), DEVICE)
-    assert device_owner(DEVICE) == ""
-    assert not is_up(DEVICE)
-    assert not has_carrier(DEVICE)  # of a device that is down it can't be read
+    found = find(DEVICE)
+    assert owner_of(found) == ""
+    assert not found.up
+    assert not has_carrier(found)  # a device that is down carries nothing, whoever holds it
 
 
 @pytest.mark.parametrize(("held", "several"), [(TUN, False), (SEVERAL_QUEUES, True), (TAP, None)], indirect=["held"])
 @pytest.mark.usefixtures("held")
 def test_its_queues_are_known_where_it_is_a_tun(several: bool | None) -> None:
-    assert several_queues(DEVICE) is several
+    assert several_queues(find(DEVICE)) is several
 
 
 @pytest.mark.parametrize(
@@ -91,8 +92,9 @@ def test_a_large_mtu_is_for_streams_only() -> None:
 
 def test_what_is_not_there_is_held_by_nobody() -> None:
     assert not holds(0, DEVICE)
-    assert device_owner("tun4041") is None
-    assert several_queues("tun4041") is None
-    assert not is_up("tun4041")
+    assert find("tun4041") is None
+    assert owner_of(None) is None
+    assert several_queues(None) is None
+    assert not has_carrier(None)
     require_fit("tun4041", "tun", 1)  # the link will name it
     assert not Path("/sys/class/net/tun4041").exists()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._host import managers, sysctl, vxlan
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.devices import Device, Vxlan
 
 from tests.unit.plugins.plugin_utils._fleet.fleets import host, planned
 
@@ -217,10 +218,12 @@ def test_others_at_the_port_of_vxlan(found: dict[str, Any], problem: str, warnin
 
 
 def test_vxlan_devices_are_read_with_what_keeps_others_from_their_port() -> None:
-    text = """[{"ifname": "eth0"},
-      {"ifname": "a", "linkinfo": {"info_kind": "vxlan", "info_data": {"external": true, "id": 0, "port": 4789}}},
-      {"ifname": "b", "linkinfo": {"info_kind": "vxlan", "info_data": {"id": 7, "port": 8472}}}]"""
-    assert vxlan.devices(text) == [
+    found = [
+        Device("eth0"),
+        Device("a", vxlan=Vxlan(4789, 0, alone=True)),
+        Device("b", vxlan=Vxlan(8472, 7, alone=False)),
+    ]
+    assert vxlan.devices(found) == [
         {"name": "a", "port": 4789, "vni": 0, "alone": True},
         {"name": "b", "port": 8472, "vni": 7, "alone": False},
     ]
