@@ -101,12 +101,13 @@ coverage: $(READY) ## Say which share of each folder the unit tests run, and as 
 # They have labs of their own, unless LAB_NAME names one; that of `make demo` stays.
 TEST_LAB ?= $(if $(filter file,$(origin LAB_NAME)),overssh-test,$(LAB_NAME))
 export TEST_LAB := $(TEST_LAB)
-LABS := walk faults firewall fleet older
+LABS := walk faults firewall fleet older services
 SCENARIOS_walk := site awx exposure teardown
 SCENARIOS_faults := fresh interrupted ipv6 faults transports
 SCENARIOS_firewall := firewall
 SCENARIOS_fleet := fleet topologies failover reboot key_rotation grow_and_shrink
 SCENARIOS_older := site exposure older
+SCENARIOS_services := services
 # The Debian of the lab older: named here, or Debian 12 and testing take turns by the day (tests/lab/older.py).
 OLDER_RELEASE ?= $(LAB_RELEASE)
 # One image for all nodes of today's Debian: what a scenario does not need is there and switched off.
@@ -115,7 +116,7 @@ TEST_PACKAGES := firewalld network-manager udev ufw
 # What is left of a broken run would pass for a fresh lab.
 define scenarios
 	@rm -rf $(MOLECULE_EPHEMERAL_DIRECTORY)
-	@release="$(RELEASE)"; LAB_RELEASE="$$release" molecule test --no-command-borders $(1:%=--scenario-name %) $(MOLECULE_ARGS)
+	@$(UNLESS_OBSTACLE) release="$(RELEASE)"; LAB_RELEASE="$$release" molecule test --no-command-borders $(1:%=--scenario-name %) $(MOLECULE_ARGS)
 endef
 
 .PHONY: molecule
@@ -142,6 +143,10 @@ molecule-fleet: export LAB_HUBS = 2
 $(MOLECULE): RELEASE = $(LAB_RELEASE)
 molecule-older: RELEASE = $$(OLDER_RELEASE=$(OLDER_RELEASE) python -m tests.lab older)
 molecule-older: export LAB_PACKAGES =
+# Nodes with kernels of their own.
+molecule-services kernel: export LAB_KIND = vm
+# Where a machine can't have them the sentence goes to the summary, and the rest of the tests is run.
+molecule-services kernel: UNLESS_OBSTACLE = why="$$(python -m tests.lab obstacle)"; [ -z "$$why" ] || { echo "not run: services, on kernels of their own: $$why"; exit 0; };
 $(MOLECULE): $(READY)
 	$(call scenarios,$(or $(MOLECULE_SCENARIOS),$(SCENARIOS_$(@:molecule-%=%))))
 
@@ -150,6 +155,12 @@ image: export LAB_NAME = $(TEST_LAB)-image
 image: export LAB_PACKAGES = $(TEST_PACKAGES)
 image: $(READY) ## Build the image of the tests' nodes, if it is missing
 	@python -m tests.lab image
+
+.PHONY: kernel
+kernel: export LAB_NAME = $(TEST_LAB)-kernel
+kernel: export LAB_PACKAGES = $(TEST_PACKAGES)
+kernel: $(READY) ## Build the kernel of the tests' nodes that have one of their own, if it is missing
+	@$(UNLESS_OBSTACLE) python -m tests.lab image
 
 .PHONY: bench
 bench: $(READY) ## Compare the transports with others, site with a shell script, and nft_rule with nft (45 minutes; BENCH_ARGS='--parts site')
@@ -174,7 +185,7 @@ jobs:
 	    $(MAKE) --no-print-directory --keep-going --jobs=2 $$(printf 'job-%s ' $$group) || status=$$?; \
 	done; exit $$status
 
-EVERY_JOB := lint image unit netns bench-check $(MOLECULE)
+EVERY_JOB := lint image kernel unit netns bench-check $(MOLECULE)
 .PHONY: $(EVERY_JOB:%=job-%)
 # molecule runs site and teardown itself in these two, and nothing that asserts seconds may run beside that.
 ALONGSIDE := bench-check molecule-walk molecule-older
@@ -183,7 +194,7 @@ $(EVERY_JOB:%=job-%): $(READY)
 
 .PHONY: test
 test: $(READY) ## Everything that guards the project
-	$(call side_by_side,unit molecule-fleet bench-check lint netns molecule-faults molecule-firewall molecule-walk molecule-older)
+	$(call side_by_side,unit kernel molecule-fleet bench-check lint netns molecule-faults molecule-firewall molecule-walk molecule-older molecule-services)
 
 .PHONY: check
 check: $(READY) ## The part of it that takes less than ten minutes: lint, unit, netns, and site, again, verify and teardown

@@ -12,6 +12,7 @@ import os
 import pytest
 import testinfra
 
+from tests.lab.settings import CONTAINERS
 from tests.support import lab
 
 pytest_plugins = ["tests.suite.plugin"]
@@ -28,11 +29,14 @@ ON_A_FINISHED_SITE = {
     "key_rotation",
     "topologies",
     "grow_and_shrink",
+    "services",
 }
 
 
 def pytest_configure(config):
-    config.option.hosts = ",".join(f"docker://{lab.container(node)}" for node in lab.hosts())
+    # A node with a kernel of its own is no container; its tests enter it by lab.inside().
+    nodes = lab.hosts() if lab.SETTINGS.kind == CONTAINERS else ()
+    config.option.hosts = ",".join(f"docker://{lab.container(node)}" for node in nodes)
 
 
 @pytest.fixture

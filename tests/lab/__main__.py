@@ -17,7 +17,7 @@ from types import FrameType
 from .inside import command
 from .lab import down, make_image, obstacle, status, up
 from .older import choose
-from .settings import read_settings
+from .settings import Settings, read_settings
 from .shell import LabError, complain
 
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -32,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="build what is missing, keep what is good")
     commands.add_parser("image", help="build the nodes' image alone, if it is missing")
+    commands.add_parser("obstacle", help="print why this machine can't have such nodes, nothing where it can")
     commands.add_parser("older", help="print which release the lab `older` of the tests has today")
     leave = commands.add_parser("down", help="remove the lab; images and engine stay")
     leave.add_argument("--images", action="store_true", help="remove the lab's cached images too")
@@ -58,6 +59,13 @@ def _older() -> None:
     print(release)
 
 
+def _obstacle(settings: Settings) -> None:
+    with contextlib.redirect_stdout(sys.stderr):
+        why = obstacle(settings)
+    if why is not None:
+        print(why)
+
+
 def main() -> int:
     """Run one command; whatever goes wrong is one sentence on stderr."""
     arguments = _parser().parse_args()
@@ -70,6 +78,8 @@ def main() -> int:
             make_image(settings)
         elif arguments.command == "older":
             _older()
+        elif arguments.command == "obstacle":
+            _obstacle(settings)
         elif arguments.command == "down":
             down(settings, arguments.engine, arguments.images)
         elif arguments.command == "status":

@@ -7,6 +7,7 @@ Debian's ready-made package lacks a packet filter for IPv4, without which a Dock
 
 from __future__ import annotations
 
+import platform
 import shlex
 from pathlib import Path
 
@@ -19,6 +20,7 @@ REPOSITORY = "overssh-lab-kernel"
 START = "/usr/local/sbin/machine-start"
 # Where the sources come from; the kernel runs any release of nodes.
 _RELEASE = "forky"
+_MACHINES = ("x86_64",)
 _SOURCE = "linux-source-7.2"
 _BUILD_TOOLS = ("bc", "bison", "flex", "gcc", "libc6-dev", "make", "xz-utils")
 _PACKAGES = ("e2fsprogs", "iproute2", _SOURCE, *_BUILD_TOOLS)
@@ -42,6 +44,8 @@ def recipe() -> Recipe:
 
 def not_to_be_had(settings: Settings) -> str | None:
     """Why this machine can't have the kernel; None where it can, or has it."""
+    if platform.machine() not in _MACHINES:
+        return f"User-Mode Linux runs on {' and '.join(_MACHINES)} only, and this machine is {platform.machine()}"
     return debian.not_to_be_had(settings, recipe(), REPOSITORY)
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from . import kernel
 from .debian import check_space
 from .docker_engine import (
     engine_complaint,
@@ -34,7 +35,6 @@ from .inventory import (
     ssh_command,
     write,
 )
-from .kernel import ensure_kernel
 from .machine import MachineMaker
 from .network import LabNetwork, ensure_networks, free_ports
 from .node import (
@@ -168,7 +168,7 @@ def _maker(
     if settings.kind == CONTAINERS:
         maker = NodeMaker(settings, image, engine, public_key)
     else:
-        maker = MachineMaker(settings, image, engine, public_key, ensure_kernel(settings, root))
+        maker = MachineMaker(settings, image, engine, public_key, kernel.ensure_kernel(settings, root))
     maker.check()
     return maker
 
@@ -186,14 +186,16 @@ def make_image(settings: Settings) -> None:
         root = Path(engine_info()["DockerRootDir"])
         names = [ensure_image(settings, root)[0]]
         if settings.kind == MACHINES:
-            names.append(ensure_kernel(settings, root)[0])
+            names.append(kernel.ensure_kernel(settings, root)[0])
     say(f"there is {joined(names)}")
 
 
 def obstacle(settings: Settings) -> str | None:
-    """Why nodes of the release that the settings name can't be had on this machine."""
+    """Why nodes as the settings name them can't be had on this machine."""
     ensure_tools()
     ensure_engine(settings)
+    if settings.kind == MACHINES:
+        return kernel.not_to_be_had(settings) or not_to_be_had(settings)
     engine = engine_info()
     return cgroup_complaint(settings.release, str(engine.get("CgroupVersion", "1"))) or not_to_be_had(settings)
 

@@ -53,6 +53,7 @@ class Job:
         self._steps: list[dict[str, Any]] = []
         self._words = ""
         self._tests = {"passed": 0, "failed": 0, "skipped": 0}
+        self._not_run: list[str] = []
 
     def take(self, found: Event) -> None:
         """An event of its output."""
@@ -61,6 +62,9 @@ class Job:
         elif found.kind == "note":
             sys.stdout.write(f"{self._name:18} {found.words}\n")
             sys.stdout.flush()
+        elif found.kind == "not run":
+            self._not_run.append(found.words)
+            self._words = f"not run: {found.words}"
         elif found.kind == "tests":
             self._words = found.words
             for outcome, number in counts(found.words).items():
@@ -75,7 +79,8 @@ class Job:
         """All figures, as they are kept."""
         figures = processor.between(self._begun, processor.now())
         self._say(self._words or "done" if status == 0 else f"FAILED with status {status}", figures)
-        return {"name": self._name, "status": status, **figures, "tests": self._tests, "steps": self._steps}
+        kept = {"tests": self._tests, "steps": self._steps, "not_run": self._not_run}
+        return {"name": self._name, "status": status, **figures, **kept}
 
     def _say(self, words: str, figures: dict[str, float]) -> None:
         sys.stdout.write(f"{self._name:18} {words} ({figures['seconds']:.0f} s, {figures['idle']:.0%} idle)\n")

@@ -14,12 +14,17 @@ ACTION = re.compile(r"INFO\s+(?P<scenario>[\w-]+) \S+ (?P<action>\w+): (?P<what>
 TESTS = re.compile(r"^(=+ )?(?P<words>\d+ (passed|failed|error|skipped|deselected).*) in [0-9.]+s\b")
 # What a job has to tell whoever looks on.
 NOTE = re.compile(r"^note: (?P<words>.+)$")
+# What it leaves out, and why.
+NOT_RUN = re.compile(r"^not run: (?P<words>.+)$")
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|error)")
 
 
 @dataclass(frozen=True)
 class Event:
-    """kind: begins, ends, tests, or note. name: the step. words: how it ended, what the tests came to, what is told."""
+    """kind: begins, ends, tests, note, or not run. name: the step.
+
+    words: how it ended, what the tests came to, what is told, or what is left out and why.
+    """
 
     kind: str
     name: str = ""
@@ -36,6 +41,8 @@ def event(line: str) -> Event | None:
         return Event("ends", name, found["what"].partition(": ")[2])
     if found := NOTE.match(plain):
         return Event("note", words=found["words"])
+    if found := NOT_RUN.match(plain):
+        return Event("not run", words=found["words"])
     if found := TESTS.search(plain):
         return Event("tests", words=found["words"])
     return None

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +43,13 @@ def _line(name: str, figures: Mapping[str, Any], words: str = "") -> str:
     return f"{name:48} {figures['seconds']:9.0f}  {figures['idle']:5.0%}  {words}".rstrip()
 
 
-def closing(jobs: Iterable[Mapping[str, Any]]) -> str:
+def closing(jobs: Sequence[Mapping[str, Any]]) -> str:
     """The one line that says it all."""
     total = {"passed": 0, "failed": 0, "skipped": 0}
     for job in jobs:
         for outcome in total:
             total[outcome] += job["tests"][outcome]
-    return f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped"
+    said = f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped"
+    # Two jobs may leave out the same.
+    left = dict.fromkeys(words for job in jobs for words in job.get("not_run", ()))
+    return "; ".join([said, *(f"not run: {words}" for words in left)])

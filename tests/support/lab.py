@@ -18,6 +18,9 @@ from typing import Any
 
 import yaml
 
+from tests.lab.inside import command as command_inside
+from tests.lab.settings import read_settings
+
 from . import controller
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -26,6 +29,7 @@ STATE = PROJECT / ".lab" / ("" if NAME == "overssh" else NAME)
 INVENTORY = STATE / "inventory.yml"
 REPORT = STATE / "verify.json"
 GROUP = "overssh"
+SETTINGS = read_settings(os.environ, PROJECT)
 
 
 def hosts() -> dict[str, dict[str, Any]]:
@@ -51,23 +55,38 @@ def container(node: str) -> str:
 
 def inside(node: str, script: str) -> str:
     """What a shell script prints on a node as root; seen from outside, so it leaves no session there."""
-    command = ["docker", "exec", "--interactive", container(node), "sh", "-eu"]
-    done = subprocess.run(command, input=script, capture_output=True, text=True, check=False, timeout=60)
+    done = _run(node, script)
     if done.returncode:
         raise AssertionError(f"on {node}, status {done.returncode}: {script}\n{done.stderr}")
     return done.stdout
+
+
+def _run(node: str, script: str) -> subprocess.CompletedProcess[str]:
+    words = command_inside(SETTINGS, node, "sh", "-eu")
+    return subprocess.run(words, input=script, capture_output=True, text=True, check=False, timeout=60)
 
 
 def wait_for(node: str, script: str, timeout: float = 60) -> None:
     """Until a shell script succeeds on a node, at most timeout seconds."""
     deadline = time.monotonic() + timeout
     while True:
-        command = ["docker", "exec", "--interactive", container(node), "sh", "-eu"]
-        done = subprocess.run(command, input=script, capture_output=True, text=True, check=False, timeout=60)
+        done = _run(node, script)
         if not done.returncode:
             return
         if time.monotonic() > deadline:
             raise AssertionError(f"on {node}, after {timeout:g} s still: {script}\n{done.stdout}{done.stderr}")
+        time.sleep(0.5)
+
+
+def wait_for_boot(node: str, before: str, timeout: float = 120) -> None:
+    """Until a node answers that had this boot ID before, and has another one."""
+    deadline = time.monotonic() + timeout
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            done = _run(node, "cat /proc/sys/kernel/random/boot_id")
+            if not done.returncode and done.stdout.strip() != before:
+                return
+        assert time.monotonic() < deadline, f"{node} did not come back within {timeout:g} s"
         time.sleep(0.5)
 
 

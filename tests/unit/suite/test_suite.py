@@ -43,6 +43,7 @@ def test_idle_is_what_the_processors_did_not_do() -> None:
         ("== 1 failed, 258 passed in 180.91s ==\n", Event("tests", words="1 failed, 258 passed")),
         ("10 passed in 0.95s\n", Event("tests", words="10 passed")),
         ("note: the lab older has Debian forky\n", Event("note", words="the lab older has Debian forky")),
+        ("not run: services: no kernel\n", Event("not run", words="services: no kernel")),
         ("All checks passed!\n", None),
     ],
 )
@@ -171,6 +172,12 @@ def test_the_summary_names_what_did_not_pass(tmp_path: Path) -> None:
     assert shown.index("test_slow") < shown.index("test_quick")
     assert "3 s were spent on waiting" in shown
     assert closing(jobs) == "2 passed, 1 failed, 0 skipped"
+
+
+def test_the_summary_says_once_what_was_not_run() -> None:
+    tests = {"passed": 2, "failed": 0, "skipped": 0}
+    jobs = [{"tests": tests, "not_run": words} for words in ([], ["services: no kernel"], ["services: no kernel"])]
+    assert closing(jobs) == "6 passed, 0 failed, 0 skipped; not run: services: no kernel"
 
 
 def test_there_is_a_sentence_where_there_are_no_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
