@@ -61,7 +61,7 @@ types: $(READY)
 	mypy tests molecule docs roles/tunnel/files/watch.py
 	MYPYPATH=roles/tunnel/files/stream mypy roles/tunnel/files/stream
 
-# Shell that stands in Python is looked at by the unit tests (test_shell.py).
+# Programs that a module brings to a host stand in *_sh.py; the unit tests look at them (test_shell.py).
 shell: $(READY)
 	git grep --untracked -lE '^#! ?/(usr/)?bin/(env )?(ba)?sh' -- ':!*.py' | xargs shellcheck
 

@@ -25,21 +25,15 @@ from typing import Any
 from .._core.command import CommandError
 from .._core.errors import OversshError
 from .._core.files import read_text, remove, remove_empty_folder, write_text
+from .._core.shell import with_values
 from .._linux import way_in
 from .._linux.systemd import Systemd, unit_path
+from . import rollback_sh
 
 FOLDER = "/var/lib/overssh/checkpoint"
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}\Z")
 SHORTEST, LONGEST = 5, 86400
 
-SCRIPT = """\
-#!/bin/sh
-# Rolls back a change that nobody confirmed. Written by overssh.swarm.
-{body}
-rm -f {units} /etc/systemd/system/*.wants/{service}
-systemctl daemon-reload
-date +%s >{folder}/rolled_back
-"""
 SERVICE = """\
 # Written by overssh.swarm; gone as soon as the change is confirmed or rolled back.
 [Unit]
@@ -169,14 +163,19 @@ def make_room(systemd: Systemd, name: str) -> None:
     refuse_second(name)
 
 
+def rollback_script(name: str) -> str:
+    """The program that the units of a checkpoint run."""
+    service, timer = _unit(name, "service"), _unit(name, "timer")
+    units = os.path.dirname(unit_path(service))
+    return with_values(rollback_sh.PROGRAM, folder=_folder(name), units=units, service=service, timer=timer)
+
+
 def _start(systemd: Systemd, name: str, rollback: str, seconds: int) -> None:
     folder, service, timer = _folder(name), _unit(name, "service"), _unit(name, "timer")
-    script = SCRIPT.format(
-        body=rollback.rstrip(), folder=folder, units=f"{unit_path(service)} {unit_path(timer)}", service=service
-    )
     remove(f"{folder}/rolled_back")
     try:
-        write_text(f"{folder}/rollback", script, 0o700)
+        write_text(f"{folder}/commands", f"{rollback.rstrip()}\n", 0o600)
+        write_text(f"{folder}/rollback", rollback_script(name), 0o700)
         write_text(unit_path(service), SERVICE.format(name=name, folder=folder))
         systemd.write(timer, TIMER.format(name=name, seconds=seconds))
         systemd.enable(service)
@@ -295,7 +294,7 @@ def discard(systemd: Systemd, name: str) -> None:
     if read_text(unit_path(timer)) is not None:
         systemd.stop(timer)
         systemd.remove([service, timer])
-    for file in ("rollback", "deadline", "rolled_back", "commit", "changed", "proved"):
+    for file in ("rollback", "commands", "deadline", "rolled_back", "commit", "changed", "proved"):
         remove(f"{folder}/{file}")
     shutil.rmtree(f"{folder}/files", ignore_errors=True)
     for path in (folder, FOLDER, os.path.dirname(FOLDER)):

@@ -35,6 +35,18 @@ class UnitState:
 NO_UNIT = UnitState(text=None, enabled=False, active="inactive")
 
 
+def program_word(program: str) -> str:
+    """A program for sh as one word of a unit's command line; ValueError where it holds a single quote.
+
+    Comments are left out: systemd takes a line that begins so for one of its own, also within a word.
+    """
+    lines = [line for line in program.splitlines() if not line.lstrip().startswith("#")]
+    if "'" in "".join(lines):
+        raise ValueError("a program that stands in a unit can hold no single quote")
+    escaped = [line.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$") for line in lines]
+    return "'\\\n" + "\\n\\\n".join(escaped) + "'"
+
+
 class Systemd:
     """systemd on this host, asked and told through systemctl.
 

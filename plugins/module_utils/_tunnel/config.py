@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .._linux.systemd import program_word
+from . import dial_sh, pause_sh
 from .lanes import Lanes, lanes_of
 from .model import Jump, Link
 
@@ -43,18 +45,6 @@ START_STREAM = """\
 # With another helper the link is started anew. This one's SHA-256: {digest}
 """
 
-# After the first refusal and at most, in seconds. sshd notes 5 s for each refused key and shuts an address out from
-# 15 s on: two refused links behind one address stay below that.
-FIRST_PAUSE, LONGEST_PAUSE = 5, 300
-# Logins that fail before they are let in. sshd counts them, and in the end it shuts out everybody behind the address.
-REFUSALS = (
-    "Permission denied (",
-    "Too many authentication failures",
-    "Not allowed at this time",
-    "Host key verification failed",
-    "Unable to negotiate with",
-)
-
 UNIT = """\
 # Written by overssh.swarm.
 [Unit]
@@ -71,34 +61,9 @@ User={run_as}
 RuntimeDirectory=overssh-link-{name}
 RuntimeDirectoryPreserve=restart
 TimeoutStartSec=10min
-ExecStartPre=/bin/sh -c '\\
-refused=$$RUNTIME_DIRECTORY/refused; \\
-test -s "$$refused" || exit 0; \\
-times=$$(wc -l <"$$refused"); pause={first_pause}; count=1; \\
-while test $$count -lt "$$times" && test $$pause -lt {longest_pause}; \\
-do pause=$$((pause * 2)); count=$$((count + 1)); done; \\
-test $$pause -lt {longest_pause} || pause={longest_pause}; \\
-pause=$$((pause + pause * ($$$$ %% 25) / 100)); \\
-sleep $$pause & sleeper=$$!; \\
-trap "kill $$sleeper; rm -f $$refused; exit 0" TERM; \\
-echo "overssh-link: {name} refused this host $$times times in a row; the next attempt is in $$pause s" >&2; \\
-wait $$sleeper'
-# The shell becomes what it starts. A child of it passes on what ssh says, to the end, and counts refusals in a row.
-# A stream that is connected may still be refused further lanes, and goes on without them.
+ExecStartPre=/bin/sh -c {pause} sh {name}
 SyslogIdentifier=overssh-link
-ExecStart=/bin/sh -c '\\
-refused=$$RUNTIME_DIRECTORY/refused; said=$$RUNTIME_DIRECTORY/said; \\
-rm -f "$$said"; mkfifo "$$said" || exit 1; \\
-( trap "" TERM; last=; up=; \\
-while IFS= read -r line; do \\
-printf "%%s\\n" "$$line"; \\
-case $$line in \\
-{refusals}) test "$$up" || last=refused ;; \\
-"overssh-stream: connected to "*) last=; up=yes ;; \\
-"Authenticated to "*) last= ;; \\
-esac; done; \\
-if test "$$last"; then echo >>"$$refused"; else rm -f "$$refused"; fi ) <"$$said" >&2 & \\
-exec "$$@" 2>"$$said"' sh \\
+ExecStart=/bin/sh -c {dial} sh \\
 {start}\
 # ssh runs a ProxyCommand with this shell; the account's own may be /bin/false.
 Environment=SHELL=/bin/sh
@@ -305,9 +270,8 @@ def unit_text(link: Link, digest: str) -> str:
             patience=link.keepalive_interval * link.keepalive_count,
             digest=digest,
         ),
-        refusals=" | ".join(f'*"{words}"*' for words in REFUSALS),
-        first_pause=FIRST_PAUSE,
-        longest_pause=LONGEST_PAUSE,
+        pause=program_word(pause_sh.PROGRAM),
+        dial=program_word(dial_sh.PROGRAM),
         protect_home="read-only" if at_home else "yes",
     )
 

@@ -1,18 +1,17 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""shellcheck over the shell that stands in Python, as hosts get it; `make shell` does the same for shell files."""
+"""shellcheck over the programs for sh of the rooms, as hosts get them; `make shell` does the same for shell files."""
 
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._checkpoint import checkpoint
+from ansible_collections.overssh.swarm.plugins.module_utils._core.shell import SHEBANG
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import (
     desired,
     firewalld_plan,
@@ -27,10 +26,13 @@ from ansible_collections.overssh.swarm.plugins.module_utils._nftables.firewalld 
 from ansible_collections.overssh.swarm.plugins.module_utils._nftables.ruleset import parse
 from ansible_collections.overssh.swarm.plugins.module_utils._tun import unit as tun_unit
 from ansible_collections.overssh.swarm.plugins.module_utils._tun.model import Desired
+from ansible_collections.overssh.swarm.plugins.module_utils._tunnel import dial_sh, pause_sh
 from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.config import unit_text
 
+from tests.unit.plugins.module_utils._linux.unit_programs import programs_of
 from tests.unit.plugins.module_utils._tunnel.test_model import link
 
+ROOMS = Path(__file__).resolve().parents[4] / "plugins" / "module_utils"
 RECORDED = Path(__file__).resolve().parents[3] / "recorded" / "nft" / "1.1.3"
 SHELLCHECK = str(Path(sys.executable).with_name("shellcheck"))
 RULE = {"name": "swarm/tcp", "protocol": "tcp", "ports": ["2377"], "in_interfaces": ["tun1"]}
@@ -61,12 +63,6 @@ def found_in(text: str, *excused: int) -> list[str]:
     return [f"SC{fault['code']} {fault['message']}: {lines[fault['line'] - 1]}" for fault in json.loads(done.stdout)]
 
 
-def of_unit(text: str) -> Iterator[str]:
-    """The shell programs of a unit, as systemd hands them to the shell."""
-    for script in re.findall(r"^Exec\w+=/bin/sh -c '([^']*)'", text.replace("\\\n", " "), re.MULTILINE):
-        yield script.replace("\\n", "\n").replace("$$", "$").replace("%%", "%")
-
-
 def rollback_of_rules(placed_text: str | None) -> str:
     """What takes back an accept that a firewall of ours got."""
     as_json, words = (RECORDED / f"cloud_reject_last.{kind}" for kind in ("json", "txt"))
@@ -89,36 +85,52 @@ def rollback_of_files(folder: Path) -> str:
     return checkpoint.restoring_files(systemd, "sshd", [str(folder / "there"), str(folder / "missing")], [])
 
 
-def checkpointed(rollback: str) -> str:
-    """The script that lies on a host while a change waits to be confirmed."""
-    service, timer = "overssh-guard-x.service", "overssh-guard-x.timer"
-    return checkpoint.SCRIPT.format(
-        body=rollback, folder=f"{checkpoint.FOLDER}/x", units=f"{service} {timer}", service=service
-    )
+# Every program that has a file of its own, as a host gets it.
+WHOLE = {
+    "_checkpoint/rollback_sh": checkpoint.rollback_script("x"),
+    "_firewall/restore_sh": persistence.SCRIPT,
+    "_firewall/rollback_sh": f"{SHEBANG}{rollback_of_rules(None)}",
+    "_tunnel/dial_sh": f"{SHEBANG}{dial_sh.PROGRAM}",
+    "_tunnel/pause_sh": f"{SHEBANG}{pause_sh.PROGRAM}",
+}
+EXCUSES = {"_firewall/restore_sh": [2094], "_tunnel/pause_sh": [2064]}
+FILES = sorted(path.relative_to(ROOMS).with_suffix("").as_posix() for path in ROOMS.rglob("*_sh.py"))
+
+
+def test_every_program_is_looked_at() -> None:
+    assert sorted(WHOLE) == FILES
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_program_has_no_fault_and_stands_word_for_word_in_its_file(name: str) -> None:
+    # The path makes it the file's own text, without what Python would make of it.
+    _begin, _quotes, program = (ROOMS / f"{name}.py").read_text(encoding="utf-8").partition('PROGRAM = r"""')
+    assert program.removesuffix('"""\n').rstrip() in WHOLE[name]
+    assert found_in(WHOLE[name], *EXCUSES.get(name, ())) == []
+
+
+def test_no_other_file_has_a_program_in_it() -> None:
+    texts = {path: path.read_text(encoding="utf-8") for path in ROOMS.rglob("*.py")}
+    assert [path.name for path, text in texts.items() if SHEBANG.strip() in text] == ["shell.py"]
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param(f"#!/bin/sh\n{listing.BOTH}", id="the ruleset twice"),
-        pytest.param(f"#!/bin/sh\n{normalize.SCRIPT}", id="rules on trial"),
-        pytest.param(f"#!/bin/sh\n{listing.PATH}iptables-nft-restore && {normalize.LISTING}", id="iptables-legacy"),
-        pytest.param(checkpointed(rollback_of_rules(None)), id="rules that are rolled back"),
-        pytest.param(checkpointed(rollback_of_rules("a record\n")), id="rules and a record that are rolled back"),
-        pytest.param(checkpointed(rollback_of_firewalld()), id="a zone of firewalld that is rolled back"),
+        pytest.param(listing.BOTH, id="the ruleset twice"),
+        pytest.param(normalize.SCRIPT, id="rules on trial"),
+        pytest.param(f"{listing.PATH}iptables-nft-restore && {normalize.LISTING}", id="iptables-legacy"),
+        pytest.param(rollback_of_rules("a record\n"), id="rules and a record that are rolled back"),
+        pytest.param(rollback_of_firewalld(), id="a zone of firewalld that is rolled back"),
     ],
 )
-def test_programs(text: str) -> None:
-    assert found_in(text) == []
-
-
-def test_the_program_that_puts_rules_back() -> None:
-    assert found_in(persistence.SCRIPT, 2094) == []
+def test_commands(text: str) -> None:
+    assert found_in(f"{SHEBANG}{text}") == []
 
 
 def test_files_that_are_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint, "FOLDER", str(tmp_path / "checkpoint"))
-    assert found_in(checkpointed(rollback_of_files(tmp_path))) == []
+    assert found_in(f"{SHEBANG}{rollback_of_files(tmp_path)}") == []
 
 
 @pytest.mark.parametrize(
@@ -137,9 +149,9 @@ def test_files_that_are_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_programs_of_units(unit: str, programs: int) -> None:
-    found = list(of_unit(unit))
+    found = [program for _directive, program in programs_of(unit)]
     assert len(found) == programs == unit.count("/bin/sh -c")
-    assert [fault for program in found for fault in found_in(f"#!/bin/sh\n{program}", 2064)] == []
+    assert [fault for program in found for fault in found_in(f"{SHEBANG}{program}", 2064)] == []
 
 
 def test_a_fault_would_be_found() -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import Answer
 from ansible_collections.overssh.swarm.plugins.module_utils._linux import systemd as linux_systemd
-from ansible_collections.overssh.swarm.plugins.module_utils._linux.systemd import Systemd
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.systemd import Systemd, program_word
+
+from tests.unit.plugins.module_utils._linux.unit_programs import programs_of
 
 TWO = """\
 Id=overssh-tun1.service
@@ -95,3 +97,17 @@ def test_several_units_go_with_one_reading(folder: Path) -> None:
     Systemd(told).remove(units)
     assert told.calls == ["disable a.service a.timer", "daemon-reload", "reset-failed a.service a.timer"]
     assert list(folder.iterdir()) == []
+
+
+def test_a_program_in_a_unit_reaches_the_shell_as_it_is_but_for_comments() -> None:
+    program = '# a comment\ncase "$1" in\n    # another\n    a | \\\n    b) printf "%s\\n" $((7 % 4)) $$ ;;\nesac\n'
+    ((directive, found),) = programs_of(f"[Service]\nExecStart=/bin/sh -c {program_word(program)} sh cloud1\n")
+    assert directive == "ExecStart"
+    kept = [line for line in program.splitlines() if "#" not in line]
+    assert [line.removeprefix(" ") for line in found.strip().split("\n")] == kept
+
+
+def test_no_line_of_a_program_in_a_unit_is_taken_for_a_comment_or_ends_its_word() -> None:
+    assert not any(line.lstrip().startswith("#") for line in program_word("# one\ntrue\n").splitlines())
+    with pytest.raises(ValueError, match="no single quote"):
+        program_word("echo 'x'")

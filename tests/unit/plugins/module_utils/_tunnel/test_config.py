@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.config import unit_text
 
+from tests.unit.plugins.module_utils._linux.unit_programs import programs_of
 from tests.unit.plugins.module_utils._tunnel.journal_lines import CHANGED_KEY, CONNECTED, DENIED, PENALTY
 from tests.unit.plugins.module_utils._tunnel.test_model import link
 
@@ -23,9 +24,8 @@ NO_NETWORK = ["ssh: connect to host 192.0.2.1 port 2222: No route to host"]
 
 def script(directive: str) -> str:
     """A shell script of the unit, as systemd hands it to the shell."""
-    text = unit_text(link(transport="tun"), "").replace("\\\n", " ")
-    (found,) = re.findall(rf"^{directive}=/bin/sh -c '([^']*)'", text, re.MULTILINE)
-    return found.replace("\\n", "\n").replace("$$", "$").replace("%%", "%")
+    (found,) = [text for name, text in programs_of(unit_text(link(transport="tun"), "")) if name == directive]
+    return found
 
 
 class Unit:
@@ -60,7 +60,7 @@ class Unit:
 
     def pause(self) -> subprocess.Popen[str]:
         """Begin to wait as before an attempt."""
-        command = ["/bin/sh", "-c", script("ExecStartPre")]
+        command = ["/bin/sh", "-c", script("ExecStartPre"), "sh", "cloud1"]
         return subprocess.Popen(command, env=self._environment, stderr=subprocess.PIPE, text=True)
 
 
