@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The account of the tunnels, with all that is theirs on a host besides devices and links; only looks."""
+"""The tunnels' account and its files on a host, without devices and links; only looks."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def public_key() -> str:
 
 
 def account(user: str) -> dict[str, str]:
-    """What an account is, empty where there is none of that name."""
+    """The entry of an account, empty where there is none of that name."""
     try:
         found = pwd.getpwnam(user)
     except KeyError:
@@ -58,7 +58,7 @@ def account(user: str) -> dict[str, str]:
 
 
 def file(path: str) -> dict[str, Any] | None:
-    """Whose a file or folder is, and what it holds; None where there is nothing of that name."""
+    """The owner and the content of a file or folder; None where it is missing."""
     try:
         found = os.lstat(path)
         content = Path(path).read_bytes() if stat.S_ISREG(found.st_mode) else b""

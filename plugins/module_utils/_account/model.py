@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The account that tunnels run as and log in to, with all that is theirs on a host; pure.
+"""The account that tunnels run as and log in to, with its files on a host; pure.
 
-The account owns nothing but its key. Its programs, the keys that it lets in and what sshd is told are root's.
+The account owns nothing but its key. Root owns its programs, its authorized keys and the configuration of sshd.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ FOLDER_MODE, FILE_MODE, KEYS_MODE, KEY_MODE = 0o755, 0o644, 0o700, 0o600
 
 @dataclass(frozen=True)
 class Desired:
-    """What is wanted of an account.
+    """The desired account.
 
-    key: the comment of the one that it dials with, empty where it needs none. programs: texts of files in PROGRAMS by
-    name, which may have a folder before it. authorized_keys, sshd_config: the text of each, empty for none, None where
-    it is not asked for. effective: lines that `sshd -T` has to print for the account.
+    key: the comment of its key for dialling, empty for no key. programs: texts of files in PROGRAMS by name, where a
+    folder may precede the name. authorized_keys, sshd_config: the text of each, empty for none, None to leave it alone.
+    effective: lines that `sshd -T` has to print for the account.
     """
 
     name: str
@@ -47,13 +47,13 @@ class Desired:
 
     @property
     def folders(self) -> list[str]:
-        """Programs that are folders; nothing else is to be in one."""
+        """The programs that are folders; nothing else may be in one."""
         return sorted({f"{PROGRAMS}/{name.partition('/')[0]}" for name in self.programs if "/" in name})
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An account as the host knows it."""
+    """An account as the host has it."""
 
     uid: int
     gid: int
@@ -64,7 +64,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Path:
-    """A file or folder: its text, None where it is a folder; its owner, and its permissions."""
+    """A file or folder: its text, None for a folder; its owner; its permissions."""
 
     text: str | None
     uid: int
@@ -74,10 +74,10 @@ class Path:
 
 @dataclass(frozen=True)
 class Observed:
-    """The host: the account, files and folders of ours by path, and sshd.
+    """The account, our files and folders by path, and sshd.
 
     main: the text of sshd's own file. effective: what `sshd -T` prints for the account. probed: what it would print
-    with the wanted configuration in its place; both in lines, of what ours decides.
+    with the desired configuration in place. Both are lines, of our settings only.
     """
 
     entry: Entry | None
@@ -89,14 +89,14 @@ class Observed:
 
 
 def plan_account(desired: Desired, observed: Observed) -> Plan:
-    """What has to be done, in the order in which it is safe."""
+    """The steps to the desired account, in a safe order."""
     refuse_foreign(desired, observed)
     steps = [*_present(desired, observed)] if desired.present else [*_absent(desired, observed)]
     return Plan(_told(observed, desired), _wanted(observed, desired, steps), tuple(steps))
 
 
 def refuse_foreign(desired: Desired, observed: Observed) -> None:
-    """OversshError where the account of that name is somebody else's."""
+    """OversshError where the account of that name is not ours."""
     entry = observed.entry
     if desired.present and entry is not None and not ours(entry):
         raise OversshError(
@@ -106,7 +106,7 @@ def refuse_foreign(desired: Desired, observed: Observed) -> None:
 
 
 def ours(entry: Entry) -> bool:
-    """Whether an account was made by this collection."""
+    """Whether this collection made the account."""
     return (entry.comment, entry.home) == (COMMENT, HOME)
 
 
@@ -192,7 +192,7 @@ def _folder(path: str, observed: Observed) -> Iterator[Step]:
 
 
 def file_steps(path: str, text: str | None, observed: Observed) -> Iterator[Step]:
-    """What makes a file have that text: an empty one is a file that is absent, None one that is not asked for."""
+    """The steps that give a file that text: "" removes the file, None leaves it alone."""
     found = observed.paths.get(path)
     if text is None or (not text and found is None) or found == Path(text, 0, 0, FILE_MODE):
         return
@@ -203,7 +203,7 @@ def file_steps(path: str, text: str | None, observed: Observed) -> Iterator[Step
 
 
 def sshd_steps(desired: Desired, observed: Observed) -> Iterator[Step]:
-    """One step for all of sshd's files and its reload, so that whoever takes it back takes back all of it."""
+    """One step for all of sshd's files and its reload, so that its inverse undoes all of it."""
     wanted = "" if not desired.present else desired.sshd_config
     if wanted is None:
         return
@@ -221,10 +221,10 @@ def sshd_steps(desired: Desired, observed: Observed) -> Iterator[Step]:
 
 
 def sshd_texts(main: str, wanted: str) -> dict[str, str]:
-    """What our drop-in and sshd's own file have to hold; empty for a file of ours that is not needed.
+    """The texts of our drop-in and of sshd's own file; "" for a file of ours that is not needed.
 
-    Where sshd reads drop-ins its own file is left alone. Elsewhere a block of ours comes after all else there, as a
-    Match block goes on to the next one.
+    Where sshd reads drop-ins, its own file is left alone. Elsewhere our block comes last in it, because a Match block
+    extends to the next one.
     """
     others = sshd_facts.OUR_BLOCK.sub("", main)
     if not wanted:
@@ -235,7 +235,7 @@ def sshd_texts(main: str, wanted: str) -> dict[str, str]:
 
 
 def refuse_undecided(desired: Desired, lines: tuple[str, ...]) -> None:
-    """OversshError where sshd would not hold to what it is told; lines: what it prints."""
+    """OversshError where sshd would ignore our configuration; lines: what it prints."""
     lacking = [line for line in map(sshd_facts.small, desired.effective) if line not in lines]
     if lacking and desired.sshd_config:
         raise OversshError(

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A change that the host rolls back by itself, unless it is confirmed in time.
+"""A change that the host rolls back by itself unless it is confirmed in time.
 
-The rollback lies on the host as a shell script before the change is made. A timer of systemd runs it, outside of any
-session; so does the next boot, where the host goes down before anybody could confirm.
+The rollback lies on the host as a program for sh before the change is made. A systemd timer runs it, outside of any
+session. So does the next boot, where the host goes down before the change is confirmed.
 
-It is confirmed by a command that reaches the host by a connection which began after the change. That is the proof that
-the host can still be reached; an older connection gets through where no new one does.
+A command confirms the change, if it reaches the host by a connection that began after the change. That proves that the
+host can still be reached; an older connection may survive where no new one gets through.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ AccuracySec=100ms
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A change that waits to be confirmed, or did.
+    """A change that is pending or was rolled back.
 
-    deadline: seconds of the epoch; rolled_back: when that was, None where it was not.
+    deadline: seconds of the epoch; rolled_back: the time of the rollback, None where there was none.
     """
 
     name: str
@@ -73,13 +73,13 @@ class Checkpoint:
 
     @property
     def pending(self) -> bool:
-        """Whether it is still to be confirmed."""
+        """Whether the change still has to be confirmed."""
         return self.rolled_back is None
 
 
 @dataclass(frozen=True)
 class Desired:
-    """What a change is about: the files that it changes, the units that read them, and how many seconds it has."""
+    """The files that the change is about, the units that read them, and the seconds until the rollback."""
 
     files: tuple[str, ...] = ()
     reload: tuple[str, ...] = ()
@@ -87,7 +87,7 @@ class Desired:
 
 
 def check(name: str, seconds: int) -> None:
-    """OversshError for what no checkpoint can be."""
+    """OversshError for a name or a number of seconds that no checkpoint can have."""
     if not NAME.match(name):
         raise OversshError(f"{name!r} can't name a checkpoint: use small letters, digits and -, up to 31 of them")
     if not SHORTEST <= seconds <= LONGEST:
@@ -95,7 +95,7 @@ def check(name: str, seconds: int) -> None:
 
 
 def restoring_files(systemd: Systemd, name: str, files: Sequence[str], reload: Sequence[str]) -> str:
-    """Shell commands that put files back as they are now and have units read them again; keeps copies of the files."""
+    """Copy the files; return shell commands that put the copies back and have the units read them again."""
     lines = []
     for number, path in enumerate(files):
         copy = f"{_folder(name)}/files/{number}"
@@ -122,7 +122,7 @@ def _copy(path: str, copy: str) -> None:
 
 
 def refuse_second(name: str) -> None:
-    """OversshError where a change of that name waits to be confirmed already."""
+    """OversshError where a change of that name is pending already."""
     found = find(name)
     if found is not None and found.pending:
         raise OversshError(
@@ -132,9 +132,9 @@ def refuse_second(name: str) -> None:
 
 
 def create(systemd: Systemd, name: str, rollback: str, seconds: int, commit: Mapping[str, Any] | None = None) -> None:
-    """Have the host run these shell commands after so many seconds; they have to be right whenever they run.
+    """Have the host run these shell commands after so many seconds; they must be right whenever they run.
 
-    commit: the options of the module that keeps the change once it is confirmed, for commit_of.
+    commit: the options of the module that keeps the change after it is confirmed, see commit_of.
     """
     check(name, seconds)
     make_room(systemd, name)
@@ -144,7 +144,7 @@ def create(systemd: Systemd, name: str, rollback: str, seconds: int, commit: Map
 
 
 def create_for_files(systemd: Systemd, name: str, desired: Desired) -> None:
-    """Have the host put files back as they are now, and have units read them again."""
+    """Have the host put the files back as they are now, and have the units read them again."""
     check(name, desired.seconds)
     make_room(systemd, name)
     discard(systemd, name)
@@ -152,13 +152,13 @@ def create_for_files(systemd: Systemd, name: str, desired: Desired) -> None:
 
 
 def commit_of(name: str) -> dict[str, Any] | None:
-    """The options of the module that keeps the change of that name, None where it is kept by being confirmed."""
+    """The options of the module that keeps the change of that name; None where confirming alone keeps it."""
     text = read_text(f"{_folder(name)}/commit")
     return None if text is None else dict(json.loads(text))
 
 
 def make_room(systemd: Systemd, name: str) -> None:
-    """Wait for the end of a rollback that runs; OversshError where a change of that name waits to be confirmed."""
+    """Wait for a running rollback to finish; OversshError where a change of that name is pending."""
     _await_end(systemd, name)
     refuse_second(name)
 
@@ -189,13 +189,13 @@ def _start(systemd: Systemd, name: str, rollback: str, seconds: int) -> None:
 
 
 def changed(name: str) -> None:
-    """The change has been made now; it is confirmed by what begins from here on."""
+    """Record that the change is made now; only a connection that begins from here on confirms it."""
     remove(f"{_folder(name)}/proved")
     write_text(f"{_folder(name)}/changed", f"{way_in.now():.3f}\n")
 
 
 def require_proof(name: str) -> None:
-    """OversshError, with unproved as its answer, unless this command came by a way that was opened after the change."""
+    """OversshError, with unproved as its answer, unless this command's connection began after the change."""
     if find(name) is None or os.path.exists(f"{_folder(name)}/proved"):
         return
     since = float(read_text(f"{_folder(name)}/changed") or "inf")
@@ -218,9 +218,9 @@ def require_proof(name: str) -> None:
 
 
 def prolong(systemd: Systemd, name: str, enough: int, seconds: int) -> None:
-    """Give a change that has not enough seconds left so many from now; OversshError where it is too late.
+    """Give a change with fewer seconds left than enough this many seconds from now; OversshError where it is too late.
 
-    To be given time takes time itself, so that one with enough left is not.
+    Setting the timer anew takes time itself, so a change with enough seconds left keeps its timer.
     """
     found = find(name)
     if found is None or (found.pending and found.deadline - time.time() >= enough):
@@ -234,13 +234,13 @@ def prolong(systemd: Systemd, name: str, enough: int, seconds: int) -> None:
 
 
 def prove(name: str) -> None:
-    """It is known by now that the host can still be reached; what keeps the change need not prove it again."""
+    """Record that the host was reached; the module that keeps the change need not prove it again."""
     if find(name) is not None:
         write_text(f"{_folder(name)}/proved", "")
 
 
 def confirm(systemd: Systemd, name: str) -> None:
-    """Have the change stay; OversshError where it was rolled back before, or without the proof."""
+    """Keep the change; OversshError where it was rolled back before, or where the proof is missing."""
     found = find(name)
     if found is None:
         return
@@ -253,7 +253,7 @@ def confirm(systemd: Systemd, name: str) -> None:
 
 
 def refuse_rolled_back(systemd: Systemd, name: str) -> None:
-    """OversshError where the change of that name was rolled back, or is just being; then it is forgotten."""
+    """OversshError where the change of that name was rolled back or is just being; its checkpoint is removed."""
     _await_end(systemd, name)
     found = find(name)
     if found is not None and found.rolled_back is not None:
@@ -262,7 +262,7 @@ def refuse_rolled_back(systemd: Systemd, name: str) -> None:
 
 
 def rolled_back_words(name: str, moment: float) -> str:
-    """What became of a change that nobody confirmed; moment: seconds of the epoch."""
+    """The sentence on a change that was rolled back; moment: seconds of the epoch."""
     return (
         f"the change {name} was rolled back {_at(moment)}, because nobody confirmed it in time; the host is as it was "
         "before"
@@ -278,7 +278,7 @@ def _await_end(systemd: Systemd, name: str) -> None:
 
 
 def roll_back(systemd: Systemd, name: str) -> None:
-    """Roll the change back at once, where one waits to be confirmed."""
+    """Roll the change back now, where one is pending."""
     found = find(name)
     if found is None:
         return
@@ -289,7 +289,7 @@ def roll_back(systemd: Systemd, name: str) -> None:
 
 
 def discard(systemd: Systemd, name: str) -> None:
-    """Remove all that is left of a checkpoint, whatever became of it; the change stays as it is."""
+    """Remove all files of a checkpoint; the change itself stays as it is."""
     timer, service, folder = _unit(name, "timer"), _unit(name, "service"), _folder(name)
     if read_text(unit_path(timer)) is not None:
         systemd.stop(timer)
@@ -302,7 +302,7 @@ def discard(systemd: Systemd, name: str) -> None:
 
 
 def find(name: str) -> Checkpoint | None:
-    """The change of that name, None where there is none."""
+    """The checkpoint of that name, None where there is none."""
     deadline, rolled_back = (read_text(f"{_folder(name)}/{file}") for file in ("deadline", "rolled_back"))
     if deadline is None:
         return None
@@ -310,7 +310,7 @@ def find(name: str) -> Checkpoint | None:
 
 
 def find_all() -> Iterator[Checkpoint]:
-    """Every change that waits to be confirmed, and those that were rolled back and nobody has asked for since."""
+    """Every pending change, and those that were rolled back since anybody last asked."""
     for name in sorted(os.listdir(FOLDER)) if os.path.isdir(FOLDER) else ():
         found = find(name)
         if found is not None:

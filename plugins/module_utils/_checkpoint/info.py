@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The changes of this host that wait to be confirmed, and those that it has rolled back; only looks."""
+"""The pending changes of this host, and those that it has rolled back; only looks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from . import checkpoint
 
 
 def info() -> list[dict[str, Any]]:
-    """Each as checkpoint_info returns it: name, pending, and the seconds that are left until it is rolled back."""
+    """The checkpoints as checkpoint_info returns them: name, pending, and the seconds until the rollback."""
     return [
         {
             "name": found.name,

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A program for sh that rolls back a change which nobody confirmed, and removes its own units.
 
-It runs when the time is over or at the next boot, and may be all that gives the way to a host back.
+The timer runs it, or the next boot. Nothing else may be left that lets anybody reach the host again.
 
 Its variables:
 
-folder: the checkpoint's own; its file commands has what brings the host back
+folder: the checkpoint's own; its file commands restores the host
 units: the folder of units; service, timer: the names of the two that run this program
 """
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run a program on the host and take its answer as data."""
+"""Run programs on the host and return their answers as data."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PACKAGE_OF = {
 
 @dataclass(frozen=True)
 class Answer:
-    """What a program said: its exit status and its two streams as text."""
+    """The answer of a program: its exit status and the text of both streams."""
 
     rc: int
     stdout: str
@@ -42,18 +42,18 @@ class Answer:
 
 
 class CommandError(OversshError):
-    """A program that had to succeed did not."""
+    """A program failed that had to succeed."""
 
 
 class Runner(Protocol):
-    """Runs argv with data on its standard input; with check, an exit status other than 0 raises CommandError."""
+    """Runs argv with data on standard input; with check, an exit status other than 0 raises CommandError."""
 
     def __call__(self, argv: Sequence[str], data: str | None = None, check: bool = True) -> Answer:
         """Run it and wait for its end."""
 
 
 def runner(module: AnsibleModule) -> Runner:
-    """A Runner on the host that the module runs on, in the C locale."""
+    """A Runner for the host that the module runs on; programs run in the C locale."""
 
     def run(argv: Sequence[str], data: str | None = None, check: bool = True) -> Answer:
         program = module.get_bin_path(argv[0])
@@ -69,7 +69,7 @@ def runner(module: AnsibleModule) -> Runner:
 
 
 def checked(answer: Answer, argv: Sequence[str], check: bool) -> Answer:
-    """The answer itself, or CommandError with the program's own last words."""
+    """Return the answer; raise CommandError with the program's last words where it failed and check is set."""
     if check and answer.rc != 0:
         words = (answer.stderr.strip() or answer.stdout.strip() or f"exit status {answer.rc}").splitlines()
         raise CommandError(f"{' '.join(argv[:3])}: {' / '.join(line.strip() for line in words[:6])}")

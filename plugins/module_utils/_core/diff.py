@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a plan changes, as two texts that differ in nothing else: a line for each thing, and files by their lines; pure.
+"""Render what a plan changes as two texts: one line for each value, and files by their lines; pure.
 
-Ansible would show every key of what comes or goes, as JSON in which a file is one line.
+Ansible's own diff would show every key of an added or removed value, and a file as one line of JSON.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NOTHING: tuple[Any, ...] = (None, False, "", (), [])
 
 
 def texts(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, str]:
-    """Before and after in the form that Ansible shows under --diff; what is the same in both is left out."""
+    """Before and after as Ansible shows them under --diff; equal parts are left out."""
     sides: tuple[list[str], list[str]] = ([], [])
     _compare(before, after, "", sides)
     return {"before": _text(sides[0]), "after": _text(sides[1])}

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one error that engines raise; its text is what the operator reads."""
+"""The one error that engines raise; the operator reads its text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 class OversshError(Exception):
     """One sentence: what is wrong, where, and what to do.
 
-    answer: return values that go with the failure, for a machine to act on.
+    answer: return values of the failed task, for programs that read them.
     """
 
     def __init__(self, sentence: str, **answer: Any) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a module is going to do: computed first, as data, so that check mode, diff and changed can't disagree."""
+"""Plans as data: check mode, diff and changed all come from one plan, so they can't disagree."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .errors import OversshError
 class Step:
     """One change of the host.
 
-    action: the name that a method of the engine is registered for, see performs.
-    args: what that method takes, by name; plain data.
+    action: the name that an engine's method is registered for, see performs.
+    args: the arguments of that method, by name; plain data.
     label: the step in words, for the operator ("set the MTU of tun1001 to 1500").
-    inverse: the step that takes it back; None where there is nothing to take back.
+    inverse: the step that undoes this one; None where nothing has to be undone.
     """
 
     action: str
@@ -30,7 +30,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """Before, after, and the steps between them. No steps: the host is as desired."""
+    """The state before, the state after, and the steps between them; without steps the host is as desired."""
 
     before: Mapping[str, Any]
     after: Mapping[str, Any]
@@ -38,21 +38,21 @@ class Plan:
 
     @property
     def changed(self) -> bool:
-        """Whether anything has to be done."""
+        """Whether the plan has any step."""
         return bool(self.steps)
 
     @property
     def labels(self) -> list[str]:
-        """The steps in words."""
+        """The labels of the steps."""
         return [step.label for step in self.steps]
 
     @property
     def inverse(self) -> tuple[Step, ...]:
-        """The steps that take the whole plan back, last one first."""
+        """The steps that undo the whole plan, last one first."""
         return inverse_of(self.steps)
 
     def diff(self) -> dict[str, str]:
-        """What changes of before and after, in the form that Ansible shows under --diff."""
+        """The difference of before and after, in the form that Ansible shows under --diff."""
         return core_diff.texts(self.before, self.after)
 
 
@@ -62,9 +62,9 @@ def inverse_of(steps: Sequence[Step]) -> tuple[Step, ...]:
 
 
 def apply(plan: Plan, perform: Callable[[Step], None]) -> None:
-    """Do the plan's steps in order; a step that fails takes back the ones before it and raises OversshError.
+    """Do the plan's steps in order; where one fails, undo the ones before it and raise OversshError.
 
-    A step that fails must itself leave nothing: perform() is told to do one thing, or to raise.
+    A failing step must leave nothing behind itself: perform() does one thing or raises.
     """
     done: list[Step] = []
     for step in plan.steps:
@@ -76,7 +76,7 @@ def apply(plan: Plan, perform: Callable[[Step], None]) -> None:
 
 
 def undo(done: Sequence[Step], perform: Callable[[Step], None]) -> str:
-    """Take back steps that were done, and say in words what was, or could not be, taken back."""
+    """Undo steps that were done; return in words what was undone and what could not be."""
     if not done:
         return ""
     left = []

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Several subjects of one kind as one engine: one plan over all of them, done whole or not at all."""
+"""One engine for several subjects of one kind: one plan covers all of them, and all of it is done or none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Observed = TypeVar("Observed")
 
 
 class HasName(Protocol):
-    """What is wanted of one subject."""
+    """The desired state of one subject."""
 
     @property
     def name(self) -> str:
@@ -39,7 +39,7 @@ class Several(Engine[tuple[Observed, ...]], Generic[Observed]):
         self._found: tuple[Observed, ...] | None = None
 
     def observe(self) -> tuple[Observed, ...]:
-        """Every subject as it is; looked at again only where something was done since."""
+        """Observe every subject; a subject is observed again only after a step was done."""
         if self._found is None:
             self._found = self._look()
         return self._found
@@ -48,7 +48,7 @@ class Several(Engine[tuple[Observed, ...]], Generic[Observed]):
         return tuple(part.observe() for part in self._parts.values())
 
     def plan(self, observed: tuple[Observed, ...]) -> Plan:
-        """The plans of all."""
+        """The plans of all subjects, joined."""
         plans = {name: part.plan(found) for (name, part), found in zip(self._parts.items(), observed)}
         steps = [step_of(name, step) for name, plan in plans.items() for step in plan.steps]
         return Plan(
@@ -58,23 +58,23 @@ class Several(Engine[tuple[Observed, ...]], Generic[Observed]):
         )
 
     def perform(self, step: Step) -> None:
-        """One step of one subject."""
+        """Do one step of one subject."""
         self._found = None
         self._parts[step.args["of"]].perform(step.args["step"])
 
     def result(self, observed: tuple[Observed, ...]) -> dict[str, Any]:
-        """What each says, as the list "of_each"."""
+        """The results of all subjects, as the list "of_each"."""
         return {
             "of_each": [part.result(found) for part, found in zip(self._parts.values(), observed)],
         }
 
     def wait(self) -> None:
-        """Until the change is in effect for all."""
+        """Wait until the change is in effect for every subject."""
         for part in self._parts.values():
             part.wait()
 
     def close(self) -> None:
-        """What each holds."""
+        """Close the engine of every subject."""
         for part in self._parts.values():
             part.close()
 
@@ -82,10 +82,10 @@ class Several(Engine[tuple[Observed, ...]], Generic[Observed]):
 def checked(
     entries: Iterable[Mapping[str, Any]], options: Mapping[str, Mapping[str, Any]], option: str
 ) -> list[dict[str, Any]]:
-    """The entries of a module's list with what Ansible makes of options: types, choices and defaults; each has a name.
+    """The entries of a module's list, checked as Ansible checks options: types, choices and defaults.
 
-    The module's own specification leaves them open, so that its documentation describes each option once. option: the
-    list's name. OversshError names the entry that can't be.
+    Each entry has a name. The module's own specification leaves entries open, so its documentation describes each
+    option once. option: the list's name. OversshError names the wrong entry.
     """
     checker = ArgumentSpecValidator({"name": {"type": "str", "required": True}, **options})
     found = []
@@ -99,7 +99,7 @@ def checked(
 
 
 def named_once(wanted: Iterable[Named], option: str) -> dict[str, Named]:
-    """What is wanted by name; OversshError where two have the same one."""
+    """The desired states by name; OversshError where two have the same name."""
     found: dict[str, Named] = {}
     for each in wanted:
         if each.name in found:
@@ -109,6 +109,6 @@ def named_once(wanted: Iterable[Named], option: str) -> dict[str, Named]:
 
 
 def step_of(name: str, step: Step) -> Step:
-    """The step as one of the subject of that name."""
+    """The step as a step of the subject with that name."""
     inverse = None if step.inverse is None else step_of(name, step.inverse)
     return replace(step, args={"of": name, "step": step}, inverse=inverse)

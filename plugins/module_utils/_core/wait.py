@@ -19,7 +19,7 @@ WAIT_OPTIONS: dict[str, dict[str, Any]] = {
 
 
 class WaitError(OversshError):
-    """A condition did not come true before its deadline."""
+    """A condition was still false at its deadline."""
 
 
 def wait_until(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""This host's Docker engine through the docker SDK for Python, with errors that an operator can use."""
+"""The host's Docker engine, through the Docker SDK for Python, with errors that an operator can act on."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Read = Callable[[str], "str | None"]
 
 
 class DockerError(OversshError):
-    """The engine refused, in its own words; status is the HTTP status, 0 where it did not answer at all."""
+    """The engine's refusal in its own words; status is the HTTP status, 0 where the engine did not answer."""
 
     def __init__(self, words: str, status: int = 0) -> None:
         super().__init__(words)
@@ -57,10 +57,10 @@ class SilentError(DockerError):
 
 
 class Docker:
-    """The SDK's APIClient as it is, but whatever a call raises arrives as DockerError.
+    """The SDK's APIClient, whose exceptions all arrive as DockerError.
 
-    Every method of docker.APIClient can be called on it. post() serves where the SDK's own method lacks a field: its
-    join has no availability, and the init of version 5 has no data path port.
+    Every method of docker.APIClient can be called. post() serves where the SDK's method lacks a field: its join has no
+    availability, and version 5's init has no data path port.
     """
 
     def __init__(self, client: Any, answer: float = ANSWER_SECONDS) -> None:
@@ -82,7 +82,7 @@ class Docker:
         return call
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Post body as JSON to path, and return the answer's JSON, None where it is empty."""
+        """Post body as JSON to path; return the answer's JSON, None for an empty answer."""
         url = f"{self._client.base_url}/v{self._client.api_version}{path}"
         answer = _translated(lambda: self._client.post(url, json=dict(body), timeout=WORK_SECONDS))
         if answer.status_code >= 400:
@@ -101,7 +101,7 @@ class Docker:
 
     @contextlib.contextmanager
     def at_most(self, seconds: float) -> Iterator[None]:
-        """Each question in this block is answered within so many seconds from now, or a SilentError."""
+        """Limit the questions of this block to so many seconds in all; a later answer is a SilentError."""
         self._deadline = time.monotonic() + seconds
         try:
             yield
@@ -117,7 +117,7 @@ class Docker:
 
 
 def stuck_manager() -> str:
-    """A sentence on the manager that this engine waits for; empty where it waits for none that is known."""
+    """A sentence that names the manager this engine waits for; empty where none is known."""
     waits = unanswered("".join(map(readable, CONNECTIONS)), {MANAGERS_PORT, _own_port()})
     if not waits:
         return ""
@@ -130,7 +130,7 @@ def stuck_manager() -> str:
 
 
 def unanswered(listing: str, ports: Container[int]) -> list[tuple[str, int]]:
-    """Peers and ports of the connections in /proc/net/tcp that hold data which was not acknowledged yet."""
+    """Peers and ports of the connections in /proc/net/tcp that hold unacknowledged data."""
     found = []
     for line in listing.splitlines():
         words = line.split()
@@ -145,7 +145,7 @@ def unanswered(listing: str, ports: Container[int]) -> list[tuple[str, int]]:
 
 
 def connect(patience: float = ANSWER_SECONDS) -> Docker:
-    """The engine on this host; patience: for how many seconds the caller would wait for an answer."""
+    """Connect to the engine on this host; patience: for how many seconds the caller would wait for an answer."""
     if docker is None:
         raise OversshError(
             f"the Python library docker is missing for {sys.executable} on this host ({IMPORT_ERROR}); "
@@ -165,7 +165,7 @@ def connect(patience: float = ANSWER_SECONDS) -> Docker:
 
 
 def patiently(call: Callable[[], Any], passes: Callable[[str], bool], timeout: float) -> None:
-    """Call again while Docker refuses for a reason that passes by itself, at most timeout seconds."""
+    """Repeat the call while Docker refuses for a passing reason, at most timeout seconds."""
     refusals: list[DockerError] = []
 
     def done() -> bool:
@@ -185,14 +185,15 @@ def patiently(call: Callable[[], Any], passes: Callable[[str], bool], timeout: f
 
 
 def swarm_folder(info: Mapping[str, Any]) -> str:
-    """Where the engine keeps its part of a swarm; info: its answer to "docker info"."""
+    """The folder in which the engine keeps its swarm state; info: the engine's answer to "docker info"."""
     return f"{info.get('DockerRootDir') or '/var/lib/docker'}/swarm"
 
 
 def swarm_record(info: Mapping[str, Any], read: Read = read_text) -> Mapping[str, Any]:
-    """The engine's own record of how it entered its swarm: its API keeps the listening and data path addresses back.
+    """The engine's own record of its swarm.
 
-    Empty where it is in none, or where the record can't be read.
+    The record has the listening and data path addresses, which the API does not return. It is empty where the engine is
+    in no swarm, and where the record can't be read.
     """
     try:
         found = json.loads(read(f"{swarm_folder(info)}/docker-state.json") or "{}")
@@ -202,7 +203,7 @@ def swarm_record(info: Mapping[str, Any], read: Read = read_text) -> Mapping[str
 
 
 def data_path_address(info: Mapping[str, Any], read: Read = read_text) -> str:
-    """The address that VXLAN packets leave from; empty in no swarm."""
+    """The address that VXLAN packets leave from; empty outside a swarm."""
     address = str((info.get("Swarm") or {}).get("NodeAddr") or "")
     return str(swarm_record(info, read).get("DataPathAddr") or address) if address else ""
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a Docker engine was told, by its file and its command line."""
+"""The settings of a Docker engine, from its file and its command line."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Settings = Mapping[str, Any]
 
 
 def settings(words: Sequence[str], read: Callable[[str], str | None]) -> tuple[dict[str, Any], dict[str, str]]:
-    """What the engine was told, by its file and its command line, and where each of it stands, by key.
+    """The engine's settings by key, and by key the place that sets each.
 
-    words: dockerd's command line; read: gives a file's text, None where there is none. An engine that is told a thing
-    in both places does not start.
+    words: dockerd's command line; read: returns a file's text, None for a missing file. An engine does not start with
+    one setting in both places.
     """
     flags = _flags(words)
     path = str(flags.pop("config-file", DAEMON_FILE))
@@ -65,5 +65,5 @@ def _flags(words: Sequence[str]) -> dict[str, Any]:
 
 
 def makes_iptables_rules(told: Settings) -> bool:
-    """Whether an engine that was told this writes rules of iptables for its networks."""
+    """Whether an engine with these settings writes iptables rules for its networks."""
     return told.get("iptables") is not False and told.get("firewall-backend") != "nftables"

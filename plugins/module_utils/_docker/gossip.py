@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The port over which the nodes of a swarm gossip about who is where; without it a node has no overlay networks.
+"""The port on which the nodes of a swarm gossip; without it a node has no overlay networks.
 
-An engine that leaves a swarm has one second for its last word to its peers. To a single peer the word takes 0.8 s and
-more (four rounds of gossip), and where peers leave at the same time it may find nobody. When the second is over, the
-engine gives up without closing the port (moby, libnetwork/networkdb, clusterLeave). It may join again and call itself
-active, but its gossip can't start, and no container on it reaches any other. Only a restart of the engine frees it.
+An engine that leaves a swarm has one second to tell its peers. A single peer takes 0.8 s and more (four rounds of
+gossip), and peers that leave at the same time may not be found. After that second the engine gives up and leaves the
+port open (moby, libnetwork/networkdb, clusterLeave). It may join again and report itself active, but its gossip can't
+start, and its containers reach no others. Only a restart of the engine frees the port.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ WAY_OUT = "restart the engine there with 'systemctl restart docker'"
 
 
 def listens(address: str) -> bool:
-    """Whether something on this host listens there, on EVERYWHERE for any address.
+    """Whether a program on this host listens on the address; EVERYWHERE stands for any address.
 
-    An address that the host does not have is no trouble here.
+    An address that the host does not have is no error.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as attempt:

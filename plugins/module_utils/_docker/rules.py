@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Docker's own firewall rules: which of them somebody has removed since the engine made them."""
+"""Docker's own firewall rules: which ones were removed since the engine made them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CURE = "'systemctl restart docker' makes it anew, when the containers on that ho
 
 
 def missing(run: Runner, docker: Any) -> list[str]:
-    """What is missing, in words; empty where the engine leaves the firewall alone, or has none of iptables."""
+    """The missing rules in words; empty where the engine writes no iptables rules."""
     if not _by_iptables():
         return []
     forward = run(["iptables", "-w", "5", "-S", "FORWARD"], check=False)
@@ -31,7 +31,7 @@ def missing(run: Runner, docker: Any) -> list[str]:
 
 
 def lost(forward: str, nat: str, networks: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The same from what iptables prints of both chains, and the engine's bridges."""
+    """The missing rules, from what iptables prints of both chains, and the engine's bridges."""
     found = [] if "-A FORWARD -j DOCKER-USER" in forward.splitlines() else [JUMP]
     masqueraded = {
         words[words.index("-s") + 1]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a task of nft_rule asks for, made of its options; pure."""
+"""The desired rules, from the options of a task of nft_rule; pure."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .options import RULE_OPTIONS
 
 @dataclass(frozen=True)
 class Desired:
-    """What a task asks for: rules that are present, names that are absent, and what else of ours goes.
+    """The desired rules of a task: those present, names absent, and other rules of ours to remove.
 
-    accepts: those that find their places by themselves; fixed: those that stand where the user says; prefixes: of the
-    names that the task alone has the say about.
+    accepts: rules that find their places by themselves; fixed: rules in places that the user gives; prefixes: of the
+    names that belong to the task alone.
     """
 
     accepts: tuple[Accept, ...] = ()
@@ -40,17 +40,17 @@ class Desired:
         return self.everything or name.startswith(self.prefixes) or name in self.absent
 
     def concerns(self, name: str) -> bool:
-        """Whether the task says anything about a rule of ours with this name."""
+        """Whether the task decides about a rule of ours with this name."""
         return self.unwanted(name) or name in self.present
 
     @property
     def present(self) -> set[str]:
-        """The names of the rules that the task describes."""
+        """The names of the desired rules."""
         return {accept.name for accept in self.accepts} | {rule.name for rule in self.fixed}
 
 
 def desired_from(options: Mapping[str, Any]) -> Desired:
-    """The task's options in one form, whether they describe one rule or a list."""
+    """The task's options in one form, for one rule or a list of rules."""
     present = options["state"] == "present"
     described: list[Mapping[str, Any]] = list(checked(options.get("rules") or (), RULE_OPTIONS, "rules"))
     if options.get("name") is not None:

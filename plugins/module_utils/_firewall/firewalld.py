@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""firewalld on this host, by firewall-cmd: nobody else may write to its table."""
+"""firewalld on this host, through firewall-cmd; other programs must not write to its table."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAME_CONFLICT = 26
 
 
 def observe(run: Runner) -> Firewalld:
-    """Our zone as it runs and as it is kept."""
+    """Our zone at runtime and in its files."""
     first = run(["firewall-cmd", ZONES], check=False)
     if first.rc == NOT_RUNNING:
         raise OversshError(
@@ -53,7 +53,7 @@ def _ours(listings: Mapping[str, Listing]) -> Zone | None:
 
 
 def call(run: Runner, calls: Sequence[Call], back: Sequence[Call] = ()) -> None:
-    """Have firewalld do all of this; where one call fails, back takes away what those before it did."""
+    """Do these calls of firewall-cmd; where one fails, back undoes the ones before it."""
     for each in calls:
         argv = ["firewall-cmd", *each]
         answer = run(argv, check=False)

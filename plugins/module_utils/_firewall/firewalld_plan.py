@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The calls of firewall-cmd that bring our zone about, first as it runs and then as it is kept; pure."""
+"""The calls of firewall-cmd for our zone, first at runtime and then in its files; pure."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ LEFT = tuple(f"{path}.old" for path in FILES)
 
 @dataclass(frozen=True)
 class Calls:
-    """Steps for the running firewall, which can be staged, and those that keep them."""
+    """Steps for the running firewall, which can be staged, and steps for its files."""
 
     running: tuple[Step, ...] = ()
     kept: tuple[Step, ...] = ()
 
 
 def calls(found: Firewalld, wanted: Zone | None, session: Session | None) -> Calls:
-    """The steps from firewalld as found to our zone as wanted, None: without it.
+    """The steps from the observed firewalld to our desired zone; None: to no zone.
 
-    session: the ssh connection that must not be cut, None where a lock-out is what the user wants.
+    session: the ssh connection that must not be cut, None where the user accepts a lock-out.
     """
     if wanted is None:
         return _gone(found)
@@ -127,7 +127,7 @@ def _step(label: str, forth: Sequence[Call], back: Sequence[Call], kept: bool) -
 
 
 def rollback_commands(steps: Sequence[Step]) -> str:
-    """Shell commands that take these steps back; at boot firewalld does not run yet, and has only what is kept."""
+    """Shell commands that undo these steps; at boot firewalld does not run yet and has only its files."""
     lines = [
         shlex.join(("firewall-cmd", "--quiet", *call))
         for step in reversed(steps)

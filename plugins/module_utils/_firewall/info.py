@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules of ours on this host, what only looks so, and what Docker has lost; only looks."""
+"""Our rules on this host, rules of others that look like ours, and missing rules of Docker; only looks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .nft import Nft
 
 
 def info(run: Runner, name: str | None, prefix: str | None) -> dict[str, Any]:
-    """The rules of ours on the host, for nft_rule_info: all of them, or those asked for; and what only looks so."""
+    """The rules for nft_rule_info: all of ours or the named ones, and rules of others that look like ours."""
     ruleset = Nft(run).ruleset()
     strangers = [
         {"name": name_of(rule.comment), **address(key, rule.handle), "rule": rule.text, "comment": rule.comment}
@@ -39,7 +39,7 @@ def info(run: Runner, name: str | None, prefix: str | None) -> dict[str, Any]:
 
 
 def our_rules(ruleset: Ruleset, kept_text: str | None) -> list[dict[str, Any]]:
-    """Every rule of ours on a host, as told to the user."""
+    """Every rule of ours on a host, as return values."""
     kept = {(line.key, line.name) for line in read_lines(kept_text)}
     found = []
     for key, rule in ruleset.our_rules():
@@ -61,5 +61,5 @@ def our_rules(ruleset: Ruleset, kept_text: str | None) -> list[dict[str, Any]]:
 
 
 def told_lost(lost: docker_chains.Lost) -> dict[str, Any]:
-    """What Docker has lost, for the user."""
+    """Docker's missing rules, as return values."""
     return {"what": lost.what, "device": lost.device, "sentence": lost.sentence}

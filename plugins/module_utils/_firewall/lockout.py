@@ -17,10 +17,10 @@ INCOMING, OUTGOING = ("prerouting", "input"), ("output", "postrouting")
 
 
 def lockout(before: Ruleset, after: Ruleset, session: Session, reader: Reader) -> str | None:
-    """What of the new ruleset would drop the connection's packets and did not before, in words; None where nothing.
+    """The rule or policy that newly drops the connection's packets, in words; None where there is none.
 
-    What may drop a packet of the running connection counts, and what surely drops the first one of the next.
-    reader: has read what both rulesets have in common.
+    A possible drop of the running connection's packets counts, and a certain drop of the next one's first packet.
+    reader: has read the common part of both rulesets.
     """
     old, new = Walker(before, reader), Walker(after, reader)
     for hook in (*INCOMING, *OUTGOING):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""nft on this host: the ruleset read, and commands done in one transaction."""
+"""nft on this host: read the ruleset, and do commands in one transaction."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Nft:
         return nftables_ours.ruleset(self._run, respell=normalize.spelled)
 
     def apply(self, commands: Sequence[Command]) -> list[tuple[ChainKey, int]]:
-        """Do the commands in one transaction, and return the rules that were added."""
+        """Do the commands in one transaction; return the added rules."""
         if any(isinstance(command, str) for command in commands):
             return self._apply_text(commands)
         batch = json.dumps({"nftables": list(commands)})

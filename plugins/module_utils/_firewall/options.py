@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options of nft_rule: of one rule, and of the task."""
+"""The options of nft_rule: those of one rule, and those of the task."""
 
 from __future__ import annotations
 

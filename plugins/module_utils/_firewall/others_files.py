@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files in which other programs keep a host's firewall, and what of ours they have saved along with it."""
+"""Files in which other programs keep a host's firewall, and in which they may have saved rules of ours."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LARGEST = 16 * 2**20
 
 
 def notes(concerns: Callable[[str], bool]) -> Iterator[str]:
-    """A sentence on each such file that has rules with comments of ours; concerns: whether of such a name."""
+    """A sentence on each such file with comments of ours; concerns: whether a name matters."""
     for path in sorted({path for pattern in PATTERNS for path in glob.glob(pattern)}):
         found = [name for name in _names(Path(path)) if concerns(name)]
         if found:

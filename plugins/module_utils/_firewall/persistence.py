@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Our rules kept: a file that lists them, a script that puts back those that are missing, and what runs it when."""
+"""Keep our rules: the file that lists them, the script that restores missing ones, and the units that run it."""
 
 from __future__ import annotations
 

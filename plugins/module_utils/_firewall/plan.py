@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plan of nft_rule: which rules come, go and stay, and what is kept of them for the next boot; pure."""
+"""The plan of nft_rule: rules that come, go and stay, and the files for the next boot; pure."""
 
 from __future__ import annotations
 
@@ -39,13 +39,12 @@ Command = Union[Mapping[str, Any], str]
 
 @dataclass(frozen=True)
 class Observed:
-    """The host's ruleset, and what is kept of ours for the next boot.
+    """The host's ruleset, and our files for the next boot.
 
-    written: the fixed rules as nft tells them; session: the ssh connection that the run came by; firewalld: None where
-    it does not own the firewall; of_firewalld: the files of our zone, which are there also while it does not run;
-    legacy: what iptables-legacy holds beside; record: of what was placed here; placed_text: its file's text;
-    docker: that of the host, None where none runs; script: the one that puts rules back; program: its
-    files by their paths.
+    written: the chain rules as nft prints them; session: the ssh connection of the run; firewalld: None where it does
+    not own the firewall; of_firewalld: the files of our zone, also while firewalld does not run; legacy: the rules of
+    iptables-legacy; record: of the rules placed here; placed_text: the text of the record's file; docker: the host's,
+    None where none runs; script: the text of the one that restores rules; program: its files by their paths.
     """
 
     ruleset: Ruleset
@@ -66,9 +65,9 @@ class Observed:
 
 @dataclass(frozen=True)
 class Decision:
-    """All changes that what is desired means for a host.
+    """All changes on a host that the desired rules require.
 
-    record: of what is placed there in the end; placed: those rules of it that the task is about.
+    record: of the rules placed in the end; placed: those of the record that belong to the task.
     """
 
     arrangements: tuple[Arrangement, ...]
@@ -81,33 +80,33 @@ class Decision:
 
     @property
     def added(self) -> tuple[Placement, ...]:
-        """The rules of ours that come and have found their places by themselves."""
+        """The new accepts of ours, which find their places by themselves."""
         return tuple(placement for arrangement in self.arrangements for placement in arrangement.added)
 
     @property
     def coming(self) -> list[tuple[ChainKey, str]]:
-        """Every rule that comes, in words."""
+        """Every new rule, in words."""
         found = [(placement.key, placement.piece.text) for placement in self.added]
         return found + [(fixed.fixed.key, each.text) for fixed in self.fixed for each in fixed.added]
 
     @property
     def made(self) -> dict[ChainKey, Base]:
-        """The chains of ours that come."""
+        """The new chains of ours."""
         return {each.fixed.key: each.creates for each in self.fixed if each.creates is not None}
 
     @property
     def changes_rules(self) -> bool:
-        """Whether anything of the running firewall changes."""
+        """Whether the running firewall changes."""
         return bool(self.removed or self.coming or self.firewalld.running)
 
     @property
     def may_cut(self) -> bool:
-        """Whether a connection may suffer; accepts that come and find their places by themselves drop nothing."""
+        """Whether the change may cut a connection; new accepts that find their places by themselves drop nothing."""
         return bool(self.removed or self.firewalld.running or any(each.added for each in self.fixed))
 
 
 def decide(desired: Desired, observed: Observed) -> Decision:
-    """What has to be done with the rules, and which of them are kept for the next boot."""
+    """The changes of rules, and the rules that are kept for the next boot."""
     arrangements: tuple[Arrangement, ...] = ()
     arranger = None
     # What the watcher placed for as long as a place took no effect is looked for anew.
@@ -193,12 +192,12 @@ def _refuse_lockout(decision: Decision, ruleset: Ruleset, session: Session, read
 
 
 def plan_rules(desired: Desired, observed: Observed) -> Plan:
-    """The steps from the firewall as found to the one wished for."""
+    """The steps from the observed firewall to the desired one."""
     return plan_decided(decide(desired, observed), observed)
 
 
 def plan_decided(decision: Decision, observed: Observed, keeps: bool = True) -> Plan:
-    """The steps that carry a decision out; keeps: also for the next boot."""
+    """The steps that carry out a decision; keeps: also for the next boot."""
     keeping = _keeping_steps(decision.lines, observed) if keeps else []
     kept = decision.firewalld.kept if keeps else ()
     # What comes is written down before it is there, and what goes after it is gone.
@@ -221,7 +220,7 @@ def _record_steps(before: str | None, after: str | None) -> list[Step]:
 
 
 def resulting(decision: Decision, ruleset: Ruleset) -> Ruleset:
-    """The ruleset after a decision was carried out; rules that have come have no handle yet."""
+    """The ruleset after the decision; new rules have no handle yet."""
     gone = {(key, rule.handle) for key, rule in decision.removed}
     chains: dict[ChainKey, list[Rule]] = {
         key: [rule for rule in chain.rules if (key, rule.handle) not in gone] for key, chain in ruleset.chains.items()
@@ -244,7 +243,7 @@ def resulting(decision: Decision, ruleset: Ruleset) -> Ruleset:
 
 
 def rule_steps(decision: Decision, ruleset: Ruleset) -> list[Step]:
-    """The one transaction that changes the rules; none where nothing has to be changed."""
+    """The one transaction that changes the rules; none where no rule changes."""
     if not (decision.removed or decision.coming):
         return []
     words = [f"remove from {key}: {rule.text or rule.comment}" for key, rule in decision.removed]

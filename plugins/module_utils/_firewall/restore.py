@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Puts back firewall rules of ours that somebody else has removed. On a host it is a program, run by the watcher.
+"""Restore firewall rules of ours that others have removed. On a host this is a program, run by the watcher.
 
-What is missing comes back where it was. Where that takes no effect, because its chain is not called any more or
-somebody drops earlier now, an accept gets a place that does, for as long as this is so. Rules of ours in iptables'
-spelling, as a save and a restore leave them, are written as ours again, and none stands twice.
+A missing rule comes back in its place. A place may take no effect any more, because its chain is not called or others
+drop earlier. Then an accept gets an effective place for as long as this is so. Rules of ours in iptables' spelling, as
+a save and a restore leave them, are written as ours again, and no rule stands twice.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Change:
-    """A command of nft, and what is said once it is done; "" where there is nothing to say."""
+    """A command of nft, and the words for the journal once it is done; "" for no words."""
 
     command: str
     said: str = ""
 
 
 def main(argv: Sequence[str]) -> int:
-    """argv: the file that lists the rules."""
+    """Run the program; argv: the file that lists the rules."""
     return restore(_run, argv[0], print, functools.partial(print, file=sys.stderr))
 
 
 def restore(run: Runner, rules_file: str, say: Say, complain: Say) -> int:
-    """Put back what is missing; 0, or INCOMPLETE where something could not be, of which complain tells.
+    """Restore missing rules; return 0, or INCOMPLETE where a rule is still missing. complain gets the reasons.
 
-    A rule whose chain is not there is left out and told of; the chain's owner may be about to make it.
+    A rule whose chain is missing is left out, and say gets a line about it; the chain's owner may be about to make it.
     """
     lines = [line for line in read_lines(read_text(rules_file)) if line.key.family != FIREWALLD]
     record = ours.record(rules_file)
@@ -69,7 +69,7 @@ def restore(run: Runner, rules_file: str, say: Say, complain: Say) -> int:
 
 
 def missing_lines(lines: Sequence[Line], record: Record, found: Ruleset) -> list[Line]:
-    """The lines whose rule or chain is not on the host, or is there in iptables' spelling only."""
+    """The lines whose rule or chain is missing on the host, or is there in iptables' spelling only."""
     return [line for line in lines if not _stands(line, record, found)]
 
 
@@ -89,7 +89,7 @@ def _entry(line: Line, record: Record) -> Placed:
 def returning(
     missing: Sequence[Line], lines: Sequence[Line], found: Ruleset, say: Say, complain: Say
 ) -> Iterator[Change]:
-    """The changes that put the missing lines back, and take away what of ours stands twice."""
+    """The changes that restore the missing lines and remove doubles of our rules."""
     yield from (Change(f"delete rule {key} handle {rule.handle}") for key, rule in surplus(lines, found))
     made = set()
     for line in missing:
@@ -122,7 +122,7 @@ def returning(
 
 
 def surplus(lines: Sequence[Line], found: Ruleset) -> Iterator[tuple[ChainKey, Rule]]:
-    """Rules of ours in iptables' spelling, and those that stand in a chain more often than the lines say."""
+    """Rules of ours in iptables' spelling, and those that stand more often in a chain than the lines say."""
     known = {(line.key, line.name) for line in lines}
     seen: list[tuple[ChainKey, Rule]] = []
     for key, rule in found.our_rules():
@@ -136,9 +136,9 @@ def surplus(lines: Sequence[Line], found: Ruleset) -> Iterator[tuple[ChainKey, R
 
 
 def settle(run: Runner, record: Record, found: Ruleset, disturbed: Collection[str], say: Say) -> bool:
-    """Give accepts that take no effect where they stand a place that does, and take such places back when they do.
+    """Give accepts without effect another place, and remove that place once the first one takes effect again.
 
-    disturbed: names of rules that somebody had removed.
+    disturbed: names of rules that others had removed.
     """
     standing = interim(found, record)
     lasting = replace(record, placed=tuple(each for each in record.placed if not each.interim))
@@ -199,7 +199,7 @@ def _interim_changes(arrangement: Arrangement, standing: Sequence[tuple[ChainKey
 
 
 def apply(run: Runner, changes: Sequence[Change], say: Say) -> bool:
-    """All of them in one transaction, or where that is refused as many as can be; whether all were done."""
+    """Do all changes in one transaction; where nft refuses it, as many as possible; return whether all were done."""
     if not changes:
         return True
     if run(["nft", "-f", "-"], data="".join(f"{each.command}\n" for each in changes), check=False).rc == 0:

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a host takes back a change of our rules by itself: as shell commands, written before the change is made; pure.
+"""The rollback of a change of our rules: shell commands, written before the change is made; pure.
 
-Handles of rules that are yet to come can't be known, so what has come is found by its comment.
+The handles of future rules are unknown, so the commands find them by their comments.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ LONGEST_NAME = 31
 
 
 def names_of(desired: Desired) -> list[str]:
-    """What the checkpoints of changes to these rules are known by: each group that goes by a prefix has its own.
+    """The names of the checkpoints for changes of these rules: one for each prefix.
 
-    A task for several groups has its change under the first one's.
+    A task with several prefixes has its change under the first one's name.
     """
     return [_name(prefix) for prefix in desired.prefixes or ("",)]
 
@@ -37,9 +37,9 @@ def _name(prefix: str) -> str:
 
 
 def rollback_commands(decision: Decision, ruleset: Ruleset, boot: str, placed_text: str | None = None) -> str:
-    """Shell commands that take the decision back, as it changes the running firewall.
+    """Shell commands that undo the decision in the running firewall.
 
-    boot: _linux.proc.BOOT_ID's text; placed_text: of the record before the change.
+    boot: the text of _linux.proc.BOOT_ID; placed_text: of the record before the change.
     """
     changes = [
         _undo_rules(decision, ruleset, step.inverse.args, boot, placed_text)

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether this host can dial the others, and where it can't, whether that is its own doing.
+"""Whether this host can dial the others, and where it can't, whether its own firewall is the cause.
 
-No connection is made: sshd counts one that logs nobody in as a fault of its client, and shuts it out after some. The
-first packet of one is sent, and the answer to it is waited for; the kernel, which knows of no such connection, takes it
-back. Only where none comes are this host's rules read, for the one that drops it.
+No connection is made: sshd counts a connection without a login as a fault of its client, and shuts that client out
+after some. The first packet is sent, and its answer waited for. The kernel knows of no such connection and resets it.
+Only where no answer comes are this host's rules searched for a drop.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SILENT, REFUSED = f"no answer within {SECONDS:g} s", "Connection refused"
 
 @dataclass(frozen=True)
 class DialRoute:
-    """How packets to a place leave: the address there, this host's own, and the device, empty where it isn't known."""
+    """How packets to a place leave: its address, this host's own address, and the device, "" where unknown."""
 
     address: str
     source: str
@@ -53,14 +53,14 @@ class DialRoute:
 
     @property
     def family(self) -> str:
-        """nft's name for its address family."""
+        """The address family in nft's words."""
         return "ip6" if ":" in self.address else "ip"
 
 
 def problems(run: Runner, dials: Sequence[Mapping[str, Any]], nft: bool) -> list[str]:
     """Sentences on each place that this host can't dial.
 
-    dials: where it is to dial whom, each with peer, host and port; nft: whether the host has it.
+    dials: the places, each with peer, host and port; nft: whether the host has nft.
     """
     ends: list[tuple[str, DialRoute | None]] = [("", None)] * len(dials)
     threads = [
@@ -131,7 +131,7 @@ def _family(address: str) -> socket.AddressFamily:
 
 
 def connected(address: str, port: int) -> bool:
-    """Whether this host has a TCP connection there already, as by a link that is up."""
+    """Whether this host has a TCP connection to that place already, such as a link that is up."""
     wanted = ipaddress.ip_address(address)
     for name in ("tcp", "tcp6"):
         for row in map(str.split, (read_text(f"/proc/thread-self/net/{name}") or "").splitlines()[1:]):
@@ -149,9 +149,9 @@ def _unpacked(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 
 def knock(way: DialRoute, port: int) -> str:
-    """Why a first packet is not answered, empty where it is; PermissionError where none can be sent.
+    """Why a first packet gets no answer, "" where it gets one; PermissionError where none can be sent.
 
-    A rule that drops it on its way out is told by the kernel to whoever sends it, which counts as no answer here.
+    The kernel reports a drop by an outgoing rule to the sender; that counts as no answer.
     """
     here, there = ipaddress.ip_address(way.source), ipaddress.ip_address(way.address)
     own = random.randint(*EPHEMERAL)  # noqa: S311  # nothing hangs on it
@@ -203,7 +203,7 @@ def _rulesets(run: Runner) -> list[Ruleset]:
 
 
 def obstacles(ruleset: Ruleset, way: DialRoute, port: int) -> Iterator[str]:
-    """The rules that may drop a new connection's packets, or what answers them, with the way out; pure."""
+    """The rules that may drop a new connection's packets or the answers, each with what to do; pure."""
     walker = Walker(ruleset, Reader(ruleset))
     for hook in (*OUT, *BACK):
         for base in ruleset.base_chains(hook, {way.family, "inet"}):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""This host's Docker engine as a swarm will find it: its settings, its networks, what it would refuse; only looks."""
+"""This host's Docker engine as a future swarm member: settings, networks, obstacles; only looks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FEATURE = "swarm-nftables"
 
 
 def problems(info: Mapping[str, Any], told: Settings, places: Mapping[str, str]) -> list[str]:
-    """Sentences on why this engine can't be part of a swarm.
+    """Sentences on why this engine can't join a swarm.
 
     info: its answer to "docker info"; told, places: see _docker.daemon.settings. Source: dockerd refuses swarm mode
     with live-restore, and with rules of its own in nftables unless it has the feature swarm-nftables (Docker 29.6).
@@ -56,15 +56,15 @@ def _allows_nftables(info: Mapping[str, Any], told: Settings) -> bool:
 
 
 def version(info: Mapping[str, Any]) -> tuple[int, ...]:
-    """The engine's version as far as it is numbers, as (29, 6) of 29.6.1."""
+    """The numeric part of the engine's version: (29, 6) for 29.6.1."""
     found = re.match(r"(\d+)\.(\d+)", str(info.get("ServerVersion") or ""))
     return (int(found[1]), int(found[2])) if found else ()
 
 
 def pools(info: Mapping[str, Any], told: Settings) -> list[dict[str, Any]]:
-    """Where the engine takes the subnets of its own networks from; empty where it was not told.
+    """The engine's address pools for its own networks; empty where none are set.
 
-    What it runs with counts, or else what it was told: engines before 20.10 keep that back.
+    The running engine's answer wins over its settings; engines before 20.10 do not answer.
     """
     running = info.get("DefaultAddressPools")
     given = running if isinstance(running, list) else told.get("default-address-pools")
@@ -77,7 +77,7 @@ def pools(info: Mapping[str, Any], told: Settings) -> list[dict[str, Any]]:
 
 
 def networks(found: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
-    """The subnets of an engine's networks on this host, those that are the swarm's left out."""
+    """The subnets of the engine's networks on this host, without those of the swarm."""
     for network in found:
         if network.get("Scope") != "local":
             continue
@@ -87,7 +87,7 @@ def networks(found: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
 
 
 def listed(docker: Any) -> list[Mapping[str, Any]]:
-    """The nodes of the swarm, where managers agree on any."""
+    """The nodes of the swarm; empty where no managers agree."""
     try:
         return list(docker.nodes())
     except OversshError:  # a swarm without a leader; what becomes of that is the role swarm's
@@ -111,7 +111,7 @@ def members(nodes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def look(connect: Callable[[], Docker], devices: Sequence[Device]) -> tuple[dict[str, Any], list[str]]:
-    """All of it, and sentences on why the engine can't be part of a swarm; devices: those of the host."""
+    """All facts, and sentences on why the engine can't join a swarm; devices: those of the host."""
     try:
         client = connect()
         info = client.info()

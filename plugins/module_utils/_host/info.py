@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a host has, holds and lacks, before anything is done to it; only looks."""
+"""What a host has and lacks before the first change; only looks."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def missing_basics(
     imports: Callable[[str], bool],
     shell: bool,
 ) -> list[str]:
-    """Sentences on what every host needs and this one lacks; tun: the mode of its tun device, None for no device."""
+    """Sentences on missing basics of this host; tun: the mode of /dev/net/tun, None where it is missing."""
     said = []
     if euid != 0:
         said.append("the play does not run as root here; set ansible_become: true.")
@@ -84,7 +84,7 @@ def missing_basics(
 
 
 def ask_python(path: str) -> dict[str, str]:
-    """An interpreter's path, its version, or why an account without privileges can't run it."""
+    """An interpreter's path and version, or why an account without privileges can't run it."""
     account: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
     try:
         answer = subprocess.run(
@@ -144,9 +144,9 @@ def parse_resolvers(text: str) -> list[str]:
 
 
 def ipv6(setting: Callable[[str], str]) -> dict[str, Any]:
-    """Whether new devices have IPv6, and whether packets are passed on for each device by itself, for the host, or not.
+    """Whether new devices have IPv6, and whether forwarding is set for each device, for the host, or not at all.
 
-    setting: the value of one of the kernel's under net.ipv6.conf, empty where it has no such one.
+    setting: the value of a kernel setting below net.ipv6.conf, "" where it is missing.
     """
     forwarding = "device" if setting("default/force_forwarding") else "off"
     if setting("all/forwarding") == "1":
@@ -158,9 +158,9 @@ def ipv6(setting: Callable[[str], str]) -> dict[str, Any]:
 
 
 def machine(boot: str, network: str, devices: Sequence[Device]) -> str:
-    """What no two machines have alike: the names of the running kernel and of its network, and all addresses.
+    """Values that no two machines share: boot id, network namespace, and all addresses.
 
-    Clones of one disk have the same machine-id and the same host keys, and containers of one machine the same kernel.
+    Clones of one disk share machine-id and host keys, and containers of one machine share the kernel.
     """
     # A link-local address comes and goes with every container.
     addresses = sorted({one for device in devices for one in device.own if not ipaddress.ip_address(one).is_link_local})
@@ -176,7 +176,7 @@ def _network() -> str:
 
 
 class Host:
-    """This host, looked at with its own programs."""
+    """This host, seen through its own programs."""
 
     def __init__(self, run: Runner, finds: Callable[[str], bool], docker: Callable[[], Any]) -> None:
         self._run = run
@@ -191,12 +191,11 @@ class Host:
         dials: Sequence[Mapping[str, Any]] = (),
         dialled_by: Sequence[Mapping[str, str]] = (),
     ) -> dict[str, Any]:
-        """All of it.
+        """All facts of the host.
 
-        user: the account that other nodes would log in to; python: the interpreter that the helper of the stream
-        transport would run with; data_path_port: the UDP port that VXLAN is to have; dials: where this host is to dial
-        whom, each with peer, host and port; dialled_by: who dials it, each with name and the address that it is reached
-        at.
+        user: the account that other nodes would log in to; python: the interpreter for the helper of the stream
+        transport; data_path_port: the UDP port for VXLAN; dials: the places that this host is to dial, each with peer,
+        host and port; dialled_by: the hosts that dial this one, each with name and address.
         """
         problems = missing_basics(
             os.geteuid(),

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Others that manage network interfaces on this host, and their files that may be about ours; only looks.
+"""Programs that manage network interfaces on this host, and those of their files that may match ours; only looks.
 
-NetworkManager is none of them: with the file by which it leaves a device alone no profile of its makes it or takes it.
-Sources: systemd.network(5), systemd.link(5), systemd.netdev(5), interfaces(5),
-dhcpcd.conf(5), connman.conf(5); what dhcpcd 10.1 and ConnMan 1.44 do to tun devices was tried.
+NetworkManager is not among them: with our file that has it leave a device alone, no profile makes or takes that device.
+Sources: systemd.network(5), systemd.link(5), systemd.netdev(5), interfaces(5), dhcpcd.conf(5), connman.conf(5); the
+effects of dhcpcd 10.1 and ConnMan 1.44 on tun devices were tried.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ TAKES = "takes their addresses and routes away when it is reloaded"
 
 @dataclass(frozen=True)
 class Claim:
-    """A file that is about interfaces: by whom, and as which of its kinds, of which only the first that fits counts.
+    """A file about interfaces: its program, and its kind, of which only the first match counts.
 
-    patterns: of names, negated where all others are meant; harmless: where it does nothing to them; breaks: where no
-    tunnel works with it; way_out: how a program that takes all it finds is kept from them.
+    patterns: of names, negated where all other names are meant; harmless: the file does nothing to tunnels; breaks: no
+    tunnel works with it; way_out: the remedy against a program that takes all interfaces.
     """
 
     by: str
@@ -73,7 +73,7 @@ def sections(text: str) -> Section:
 
 
 def networkd_claim(path: str, text: str) -> Claim | None:
-    """What a file of systemd's is about, None where it can't be about a tun device."""
+    """The claim of a file of systemd's; None where it can't match a tun device."""
     found = sections(text)
     match, suffix = found.get("match", {}), path.rpartition(".")[2]
     made_by = "netplan" if "netplan" in os.path.basename(path) else "systemd-networkd"
@@ -111,7 +111,7 @@ def _may_be(value: str, words: Iterable[str]) -> bool:
 
 
 def networkd(folders: Iterable[str], running: bool) -> Iterator[Claim]:
-    """The files of systemd in the order in which it reads them; without networkd running only those of .link."""
+    """The files of systemd in its order of reading; without networkd running, only the .link files."""
     wanted = ("network", "netdev", "link") if running else ("link",)
     for path in layered(folders, "*.*"):
         if path.rpartition(".")[2] in wanted:
@@ -121,7 +121,7 @@ def networkd(folders: Iterable[str], running: bool) -> Iterator[Claim]:
 
 
 def ifupdown(path: str = INTERFACES, depth: int = 0) -> Iterator[Claim]:
-    """The interfaces that /etc/network/interfaces names, with what it includes."""
+    """The interfaces in /etc/network/interfaces, includes followed."""
     for number, line in enumerate(readable(path).splitlines(), 1):
         words = line.split()
         if not words or words[0].startswith("#"):
@@ -139,7 +139,7 @@ def ifupdown(path: str = INTERFACES, depth: int = 0) -> Iterator[Claim]:
 
 
 def takes_all(command: Sequence[str], interfaces: Collection[str]) -> bool:
-    """Whether a dhcpcd with this command line takes all interfaces that it finds, and not one that it was given."""
+    """Whether a dhcpcd with this command line takes all interfaces, and not given ones."""
     words = " ".join(command).split()
     if words[:1] == ["dhcpcd:"]:  # from version 9 on, its processes say what they are
         return "[manager]" in words or "[master]" in words
@@ -147,7 +147,7 @@ def takes_all(command: Sequence[str], interfaces: Collection[str]) -> bool:
 
 
 def dhcpcd(path: str, text: str) -> Iterator[Claim]:
-    """What a dhcpcd takes that takes all it finds: nothing that is denied to it, and then all that it may have."""
+    """The claims of a dhcpcd that takes all interfaces: denied ones first, then the allowed ones."""
     denied: list[str] = []
     allowed: list[str] = []
     place = path
@@ -171,7 +171,7 @@ def dhcpcd(path: str, text: str) -> Iterator[Claim]:
 
 
 def connman(path: str, text: str) -> Iterator[Claim]:
-    """What a ConnMan takes: all but what its blacklist has, by the beginnings of names."""
+    """The claims of a ConnMan: all interfaces but those in its blacklist, which has the beginnings of names."""
     beginnings, number = sections(text).get("general", {}).get("networkinterfaceblacklist", ("", 0))
     kept = tuple(f"{word.strip()}*" for word in beginnings.split(",") if word.strip())
     yield Claim("ConnMan", TAKER, path, kept, harmless=True)
@@ -187,7 +187,7 @@ def connman(path: str, text: str) -> Iterator[Claim]:
 
 
 def look() -> list[dict[str, Any]]:
-    """All that may be about a tun device of ours, in the order in which each reads its files."""
+    """All files that may match a tun device of ours, in each program's order of reading."""
     running = list(proc.processes())
     names = {each.name for each in running}
     found = list(networkd(NETWORKD, NETWORKD_RUNS in names))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What this host's files of sysctl set anew whenever they are applied, of what our devices need; only looks.
+"""The sysctl files of this host that may change settings which our devices need; only looks.
 
 Source: sysctl.d(5).
 """
@@ -25,7 +25,7 @@ OF_OURS = re.compile(
 
 
 def look() -> list[dict[str, Any]]:
-    """The assignments that hold, each with key, value and place, in the order in which they are made."""
+    """The effective assignments, each with key, value and place, in their order."""
     paths = layered(FOLDERS, "*.conf")
     real = {os.path.realpath(path) for path in paths}
     paths += [path for path in LAST if os.path.realpath(path) not in real]
@@ -33,7 +33,7 @@ def look() -> list[dict[str, Any]]:
 
 
 def assignments(texts: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
-    """The same out of the files' texts; of several for one key the last one holds."""
+    """The effective assignments in the files' texts; of several for one key the last one wins."""
     found: dict[str, dict[str, Any]] = {}
     for path, text in texts:
         for number, line in enumerate(text.splitlines(), 1):
@@ -46,7 +46,7 @@ def assignments(texts: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
 
 
 def dotted(key: str) -> str:
-    """A key with dots, whichever of both signs it has between its parts: the first one tells."""
+    """A key with dots between its parts; the first separator decides which of the two signs is one."""
     slash, dot = key.find("/"), key.find(".")
     return (
         key.replace("/", "\0").replace(".", "/").replace("\0", ".")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who else on this host uses the UDP port of VXLAN; only looks."""
+"""Other users of VXLAN's UDP port on this host; only looks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def devices(found: Iterable[Device]) -> list[dict[str, Any]]:
 
 
 def holder(port: int) -> str:
-    """The program that has the UDP port, with its unit; empty where none has, as where it is the kernel's."""
+    """The program that holds the UDP port, with its unit; empty for none, and where the kernel holds it."""
     try:
         tables = "\n".join(read_text(f"/proc/net/{name}") or "" for name in ("udp", "udp6"))
     except OversshError:
@@ -39,6 +39,6 @@ def holder(port: int) -> str:
 
 
 def of_port(tables: str, port: int) -> frozenset[str]:
-    """The numbers of the sockets on a port, out of the kernel's tables of UDP sockets."""
+    """The numbers of the sockets on a port, from the kernel's tables of UDP sockets."""
     rows = [row.split() for row in tables.splitlines()]
     return frozenset(row[9] for row in rows if len(row) > 9 and row[1].rpartition(":")[2] == f"{port:04X}")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was measured of a link, kept until the host starts anew: to measure it again would fill the line again."""
+"""Measurements of links, kept until the host restarts; a second measurement would fill the line again."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ FOLDER = "/run/overssh-pace"
 
 @dataclass(frozen=True)
 class Run:
-    """What a measurement is of. since: when the link came up, in microseconds of the monotonic clock; mtu: in bytes."""
+    """The run of a link that was measured: since, its start in µs of the monotonic clock; mtu, in bytes."""
 
     since: int
     mtu: int
 
 
 def keep(name: str, run: Run, pace: Pace) -> None:
-    """Keep it for the link of this name, in place of an older one."""
+    """Keep a measurement for the link of this name; it replaces an older one."""
     write_text(_path(name), json.dumps({**asdict(run), **asdict(pace)}) + "\n")
 
 
 def kept(name: str, run: Run) -> Pace | None:
-    """What was measured of this link, None where it has been started since, or its MTU is another."""
+    """The measurement of this link; None where the link has restarted since, or has another MTU."""
     found = _read(_path(name))
     if (found.get("since"), found.get("mtu")) != (run.since, run.mtu):
         return None
@@ -37,13 +37,13 @@ def kept(name: str, run: Run) -> Pace | None:
 
 
 def forget(name: str) -> None:
-    """Keep nothing of a link that is gone."""
+    """Remove the measurement of a link that was removed."""
     remove(_path(name))
     remove_empty_folder(FOLDER)
 
 
 def lines() -> list[dict[str, Any]]:
-    """Each link's peer, and what it came to when it was measured: mtu in bytes, rtt_ms, mbit_s; by peer."""
+    """The measurements of all links, by peer: mtu in bytes, rtt_ms, mbit_s."""
     try:
         names = sorted(file[: -len(".json")] for file in os.listdir(FOLDER) if file.endswith(".json"))
     except FileNotFoundError:

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far away the other end of a link is, and whether the line is slow: a large packet occupies a slow one for long.
+"""Measure a link: its round trip, and its speed where large packets occupy the line for long.
 
-That one full packet takes longer than a small one says little. A TCP connection that was idle sends no more than a few
-segments at once, and spreads them over its round trip: 57 ms for 65000 bytes over 1 Gbit/s and 100 ms, as measured. So
-several packets are under way here, until they come as fast as they would on a line that is not slow.
+One full packet alone says little. An idle TCP connection sends only a few segments at once and spreads them over its
+round trip: 57 ms for 65000 bytes over 1 Gbit/s and 100 ms, as measured. So several packets are in flight, until they
+arrive as fast as on a line that is not slow.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ LEAST_SPAN = 0.02
 
 
 class Ping(Protocol):
-    """As _linux.icmp.ping is."""
+    """The signature of _linux.icmp.ping."""
 
     def __call__(self, address: str, device: str, timeout: float, size: int = 0) -> Answer | None:
         """Send one echo, and wait for an answer."""
 
 
 class Volley(Protocol):
-    """As _linux.icmp.volley is."""
+    """The signature of _linux.icmp.volley."""
 
     def __call__(
         self, address: str, device: str, size: int, ahead: int, seconds: float, enough: Callable[[list[float]], bool]
@@ -44,9 +44,9 @@ class Volley(Protocol):
 
 @dataclass(frozen=True)
 class Pace:
-    """small_ms: the round trip of the fastest small packet; mbit_s: what full ones came to, at least on a fast line.
+    """The measured link: small_ms, the fastest small packet's round trip; mbit_s, the speed, at least, of full ones.
 
-    None where nothing came back.
+    A value is None where nothing came back.
     """
 
     small_ms: float | None = None
@@ -68,9 +68,9 @@ def measure(ping: Ping, volley: Volley, address: str, device: str, mtu: int) -> 
 
 
 def rate(times: Sequence[float], size: int, span: float) -> float | None:
-    """The most Mbit/s that packets of size bytes came to for so many seconds; None where they came for less long.
+    """The highest speed in Mbit/s that packets of size bytes kept for so many seconds; None for a shorter time.
 
-    times: when each came, in seconds, in order.
+    times: the arrivals, in seconds, in order.
     """
     best: float | None = None
     first = 0

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""ICMP echoes (IPv4) out of one device, one or many, and what comes back through it."""
+"""Send ICMP echoes (IPv4) through one device and read the answers that come back through it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _HEADER = struct.Struct("!BBHHH")
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back: from whom, after how long, and whether it was the echo itself or an ICMP error about it."""
+    """The answer: its sender, the delay, and whether it is a reply or an ICMP error about the echo."""
 
     source: str
     rtt_ms: float
@@ -35,10 +35,10 @@ class Answer:
 def ping(address: str, device: str, timeout: float, size: int = 0) -> Answer | None:
     """Send one echo through the device and wait for an answer that came through it; None where there is none.
 
-    timeout: in seconds; size: of the whole packet in bytes, which is never smaller than an echo is.
+    timeout: in seconds; size: of the whole packet in bytes, at least that of an echo.
 
-    An error from the other side (a firewall's "administratively prohibited") is an answer as well: it has crossed.
-    A device that is missing, down or without a route gives None.
+    An error from the other side, such as a firewall's "administratively prohibited", is an answer too: it has crossed
+    the link. A device that is missing, down or without a route gives None.
     """
     identifier, sequence = struct.unpack("!HH", os.urandom(4))
     with _raw() as link:
@@ -65,11 +65,11 @@ def _answer(link: socket.socket, identifier: int, sequence: int, sent: float, de
 def volley(
     address: str, device: str, size: int, ahead: int, seconds: float, enough: Callable[[list[float]], bool]
 ) -> list[float]:
-    """Keep echoes under way through the device, and return when replies came, in seconds since the first one left.
+    """Keep echoes in flight through the device; return the times of the replies, in seconds since the first echo.
 
-    size: of each packet in bytes; ahead: how many are under way at most, two at first and one more with each reply;
-    enough: whether these times say all that is wanted. It ends then, or after so many seconds, or where the device is
-    missing, down or without a route.
+    size: of each packet in bytes; ahead: the most in flight, two at first and one more with each reply; enough: whether
+    the times so far suffice. It ends then, after so many seconds, or where the device is missing, down or without a
+    route.
     """
     (identifier,) = struct.unpack("!H", os.urandom(2))
     times: list[float] = []
@@ -111,14 +111,14 @@ def _bind(link: socket.socket, device: str) -> None:
 
 
 def echo(identifier: int, sequence: int, size: int = 0) -> bytes:
-    """An echo request, checksum included, that makes an IPv4 packet of size bytes, or of what it takes."""
+    """An echo request with its checksum; size: of the whole IPv4 packet in bytes, at least what it needs."""
     body = b"overssh".ljust(size - IPV4_HEADER - _HEADER.size, b"\0")
     draft = _HEADER.pack(ECHO, 0, 0, identifier, sequence) + body
     return _HEADER.pack(ECHO, 0, checksum(draft), identifier, sequence) + body
 
 
 def answer_to(packet: bytes, identifier: int, sequence: int) -> int | None:
-    """The ICMP type of an IPv4 packet that answers this echo, by a reply or by an error about it; None otherwise."""
+    """The ICMP type of an IPv4 packet that answers this echo with a reply or an error; None otherwise."""
     icmp = _payload(packet)
     if icmp is None:
         return None
@@ -135,7 +135,7 @@ def answer_to(packet: bytes, identifier: int, sequence: int) -> int | None:
 
 
 def replied_to(packet: bytes, identifier: int) -> int | None:
-    """The sequence number of the echo of this identifier that an IPv4 packet is the reply to; None otherwise."""
+    """The sequence number in an IPv4 packet that replies to an echo with this identifier; None otherwise."""
     icmp = _payload(packet)
     if icmp is None:
         return None

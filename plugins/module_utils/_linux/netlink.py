@@ -17,7 +17,7 @@ TYPE_MASK = 0x3FFF
 
 @dataclass(frozen=True)
 class Message:
-    """One change; process: the number of who asked for it, as far as the kernel says, else 0."""
+    """One change; process: the id of the process that asked for it, 0 where the kernel does not say."""
 
     kind: int
     flags: int
@@ -26,7 +26,7 @@ class Message:
 
 
 def messages(data: bytes) -> Iterator[Message]:
-    """The messages in what was received at once."""
+    """The messages in the bytes of one read."""
     place = 0
     while place + HEADER.size <= len(data):
         length, kind, flags, _number, process = HEADER.unpack_from(data, place)

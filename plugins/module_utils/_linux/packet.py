@@ -25,7 +25,7 @@ DATA = b"overssh"
 
 
 def first_packet(protocol: str, source: Address, destination: Address, source_port: int, port: int) -> bytes:
-    """An IP packet: a SYN, a datagram, or an echo request, whose identifier source_port is then."""
+    """An IP packet: a TCP SYN, a UDP datagram, or an ICMP echo with source_port as its identifier."""
     if protocol == "tcp":
         offset = 5 << 4
         fields = (source_port, port, 1, 0, offset, SYN, WINDOW)

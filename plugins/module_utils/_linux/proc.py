@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Processes of this host and their TCP sockets, as /proc has them; only looks.
+"""Read the host's processes and their TCP sockets from /proc.
 
 Sources: proc(5) for the fields of stat; the kernel's Documentation/networking/proc_net_tcp.rst for those of net/tcp.
 """
@@ -23,7 +23,7 @@ PARENT, STARTED = 1, 19
 
 @dataclass(frozen=True)
 class Process:
-    """A process; since: seconds from the boot to its start."""
+    """A process; since: its start in seconds since the boot."""
 
     pid: int
     name: str
@@ -33,14 +33,14 @@ class Process:
 
 @dataclass(frozen=True)
 class Sockets:
-    """By their numbers: those that are listened on, and those of connections to a port that is."""
+    """TCP sockets by number: listening ones, and connections to a listening port."""
 
     listening: frozenset[str]
     inbound: frozenset[str]
 
 
 def process(pid: int) -> Process | None:
-    """The process of that number, None where there is none any more."""
+    """The process of that number, None where it has ended."""
     try:
         # The name stands in parentheses, and may have spaces and parentheses itself.
         before, _last, after = (read_text(f"/proc/{pid}/stat") or "").rpartition(")")
@@ -52,7 +52,7 @@ def process(pid: int) -> Process | None:
 
 
 def above(pid: int) -> Iterator[Process]:
-    """A process and all above it, the system's first one left out."""
+    """The process and its parents, up to but not including the system's first process."""
     while pid > 1:
         found = process(pid)
         if found is None:
@@ -62,7 +62,7 @@ def above(pid: int) -> Iterator[Process]:
 
 
 def processes() -> Iterator[Process]:
-    """All of them."""
+    """All processes of the host."""
     for entry in os.listdir("/proc"):
         found = process(int(entry)) if entry.isdecimal() else None
         if found is not None:
@@ -82,7 +82,7 @@ def held(pid: int) -> Sockets:
 
 
 def sockets(tables: str) -> Sockets:
-    """All of a network, out of its tables of TCP sockets; pure."""
+    """The TCP sockets in the kernel's tables of a network; pure."""
     rows = [row.split() for row in tables.splitlines()]
     entries = [(row[1].rpartition(":")[2], row[3], row[9]) for row in rows if len(row) > 9 and row[0] != "sl"]
     ports = {port for port, state, _number in entries if state == LISTENING}
@@ -93,7 +93,7 @@ def sockets(tables: str) -> Sockets:
 
 
 def unit(pid: int) -> str:
-    """The service of systemd that a process belongs to, empty where it belongs to none."""
+    """The systemd service that a process belongs to, empty for none."""
     try:
         lines = (read_text(f"/proc/{pid}/cgroup") or "").splitlines()
     except OversshError:
@@ -103,7 +103,7 @@ def unit(pid: int) -> str:
 
 
 def command_line(pid: int) -> list[str]:
-    """A process's words, empty where it has ended."""
+    """A process's argv, empty where it has ended."""
     try:
         return (read_text(f"/proc/{pid}/cmdline") or "").rstrip("\0").split("\0")
     except OversshError:
@@ -111,7 +111,7 @@ def command_line(pid: int) -> list[str]:
 
 
 def socket_numbers(pid: int) -> frozenset[str]:
-    """The numbers of a process's sockets of all kinds."""
+    """The numbers of all sockets of a process."""
     return frozenset(_numbers(pid))
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The ssh connection that this very run came by, which must not be cut."""
+"""The ssh connection of this run, which must not be cut."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VARIABLE = b"SSH_CONNECTION="
 
 @dataclass(frozen=True)
 class Session:
-    """Where the operator's connection comes from and ends; device: the one that answers leave by."""
+    """The two ends of the operator's connection; device: the one that answers leave by."""
 
     client: str
     server: str
@@ -28,12 +28,12 @@ class Session:
 
     @property
     def family(self) -> str:
-        """nft's name for its address family."""
+        """The address family in nft's words."""
         return "ip6" if ipaddress.ip_address(self.server).version == 6 else "ip"
 
 
 def session(run: Runner) -> Session | None:
-    """The connection, None where the run did not come by ssh."""
+    """The connection of this run; None where the run did not come by ssh."""
     for environment in _environments(os.getpid()):
         for entry in environment.split(b"\0"):
             if entry.startswith(VARIABLE):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Units of ours: what systemd holds of one, and the few things that are done to one."""
+"""Our systemd units: read their state, write, start and stop them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ PROPERTIES = "Id,ActiveState,UnitFileState,NRestarts,MainPID,ActiveEnterTimestam
 
 @dataclass(frozen=True)
 class UnitState:
-    """A unit as found.
+    """The state of a unit.
 
-    text: its file's text, None where we have none; enabled: starts at boot; active: systemd's word ("active",
-    "activating", "inactive", "failed"); restarts: how often systemd restarted it by itself; main_pid: 0 where none;
-    active_since: microseconds of the monotonic clock, 0 where it never was.
+    text: of its file, None where we have none; enabled: starts at boot; active: systemd's word ("active", "activating",
+    "inactive", "failed"); restarts: how often systemd restarted it by itself; main_pid: 0 for none; active_since:
+    microseconds of the monotonic clock, 0 where it was never active.
     """
 
     text: str | None
@@ -38,7 +38,7 @@ NO_UNIT = UnitState(text=None, enabled=False, active="inactive")
 def program_word(program: str) -> str:
     """A program for sh as one word of a unit's command line; ValueError where it holds a single quote.
 
-    Comments are left out: systemd takes a line that begins so for one of its own, also within a word.
+    Comments are left out: systemd takes a line that begins with # for a comment of its own, also inside a word.
     """
     lines = [line for line in program.splitlines() if not line.lstrip().startswith("#")]
     if "'" in "".join(lines):
@@ -48,10 +48,10 @@ def program_word(program: str) -> str:
 
 
 class Systemd:
-    """systemd on this host, asked and told through systemctl.
+    """systemd on this host, through systemctl.
 
-    To read its files again takes systemd longer than all else. So it does that for what is new not at once, but before
-    it is next asked or told anything, once for all of it.
+    A daemon-reload takes systemd longer than all else. So new files do not cause one at once: one reload for all of
+    them precedes the next call of systemctl.
     """
 
     def __init__(self, run: Runner) -> None:
@@ -59,11 +59,11 @@ class Systemd:
         self._unread = False
 
     def observe(self, unit: str) -> UnitState:
-        """The unit as it stands."""
+        """The state of one unit."""
         return self.observe_all([unit])[0]
 
     def observe_all(self, units: Sequence[str]) -> list[UnitState]:
-        """Each of the units as it stands, asked for in one go."""
+        """The states of several units, in one call of systemctl."""
         if not units:
             return []
         shown = self._tell("show", *units, f"--property={PROPERTIES}", check=False).stdout
@@ -71,7 +71,7 @@ class Systemd:
         return [_state(unit, by_name.get(unit, {})) for unit in units]
 
     def write(self, unit: str, text: str) -> None:
-        """Install the unit's file and have systemd read it."""
+        """Write the unit's file and have systemd read it."""
         new = not os.path.exists(unit_path(unit))
         write_text(unit_path(unit), text)
         self._unread = True
@@ -79,23 +79,23 @@ class Systemd:
             self._read()
 
     def delete(self, unit: str) -> None:
-        """Remove the unit's file and every trace of it in systemd's memory."""
+        """Remove the unit's file and all of systemd's state of it."""
         remove(unit_path(unit))
         self._unread = True
         self._tell("reset-failed", unit, check=False)
 
     def enable(self, unit: str) -> None:
-        """Start it at boot from now on."""
+        """Have the unit start at boot."""
         self._run(["systemctl", "enable", "--quiet", "--no-reload", unit])
         self._unread = True
 
     def disable(self, unit: str) -> None:
-        """Don't start it at boot any more."""
+        """Don't have the unit start at boot."""
         self._run(["systemctl", "disable", "--quiet", "--no-reload", unit])
         self._unread = True
 
     def remove(self, units: Sequence[str]) -> None:
-        """Remove the units' files, their links for the boot, and every trace of them in systemd's memory."""
+        """Remove the units' files, their links for the boot, and all of systemd's state of them."""
         self._run(["systemctl", "disable", "--quiet", "--no-reload", *units], check=False)
         for unit in units:
             remove(unit_path(unit))
@@ -103,26 +103,26 @@ class Systemd:
         self._tell("reset-failed", *units, check=False)
 
     def start(self, unit: str) -> None:
-        """Start it now."""
+        """Start the unit."""
         self._tell("start", unit)
 
     def stop(self, unit: str) -> None:
-        """Stop it now."""
+        """Stop the unit."""
         self._tell("stop", unit)
 
     def restart(self, unit: str) -> None:
-        """Stop it where it runs, and start it."""
+        """Start the unit, after a stop where it runs."""
         self._tell("restart", unit)
 
     def reload(self, unit: str) -> None:
-        """Have it read its files again; where it does not run there is nothing to do."""
+        """Have the unit read its files again; a unit that does not run is left alone."""
         self._tell(self.reloading(unit), unit)
 
     def reloading(self, unit: str) -> str:
-        """The word that has systemd do so.
+        """The verb of systemctl that has the unit read its files again.
 
-        An sshd that got its port from a socket unit ends at a reload, as it can't bind the port then (seen with
-        Debian's OpenSSH 10.0); started anew it gets the port once more. What it serves already goes on in either case.
+        An sshd with its port from a socket unit ends at a reload, because it can't bind the port then (seen with
+        Debian's OpenSSH 10.0). A restart gives it the port again. Running sessions go on in either case.
         """
         shown = self._tell("show", unit, "--property=TriggeredBy", check=False).stdout.strip()
         sockets = [name for name in shown.partition("=")[2].split() if name.endswith(".socket")]
@@ -155,5 +155,5 @@ def _state(unit: str, values: Mapping[str, str]) -> UnitState:
 
 
 def unit_path(unit: str) -> str:
-    """Where the unit's file lies."""
+    """The path of the unit's file."""
     return f"{UNIT_FOLDER}/{unit}"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What only /dev/net/tun and its ioctls can do to a device. Source: linux/if_tun.h, linux/ethtool.h."""
+"""The ioctls of /dev/net/tun. Source: linux/if_tun.h, linux/ethtool.h."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def create(name: str, uid: int, gid: int, multi_queue: bool) -> None:
 
 
 def set_owner(name: str, uid: int) -> None:
-    """Give the device to an account."""
+    """Let an account open the device."""
     with _attached(name) as device:
         fcntl.ioctl(device, TUNSETOWNER, uid)
 
 
 def set_group(name: str, gid: int) -> None:
-    """Give the device to a group."""
+    """Let a group open the device."""
     with _attached(name) as device:
         fcntl.ioctl(device, TUNSETGROUP, gid)
 
@@ -70,7 +70,7 @@ def flags(name: str) -> int:
 
 
 def offloads(name: str) -> bool:
-    """Whether the kernel leaves checksums to whoever reads the device."""
+    """Whether the kernel leaves checksums to the reader of the device."""
     request = array.array("B", struct.pack("II", ETHTOOL_GTXCSUM, 0))
     # struct ifreq: the device's name, then a pointer to the request.
     question = struct.pack("16sP16x", name.encode(), request.buffer_info()[0])
@@ -85,7 +85,7 @@ def offloads(name: str) -> bool:
 
 @contextlib.contextmanager
 def temporary(name: str) -> Iterator[int]:
-    """A new device for whole packets, which goes at the end of the block, or of the process, in whatever way."""
+    """Make a device for whole packets that ends with the block, or with the process however it ends."""
     with _opened(name, IFF_TUN | IFF_NO_PI) as device:
         yield device
 

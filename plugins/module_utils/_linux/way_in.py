@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""By which way the command that runs now reached this host, and since when that way has been open.
+"""The connection by which the running command reached this host, and the time since when it has been open.
 
-What the controller believes of its connection does not count: a wrapper around ssh, a jump host or a multiplexer may
-keep one open that the controller takes for closed. This host's own processes show it: between this one and the system's
-first one stands the server that holds the connection, and it has run since the connection began.
+The controller's own view does not count: a wrapper around ssh, a jump host or a multiplexer may keep a connection open
+that the controller takes for closed. The host's processes show the truth. The server that holds the connection stands
+between this process and the system's first one, and it has run since the connection began.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ OUTSIDE = 0
 
 @dataclass(frozen=True)
 class Above:
-    """This process, or one above it. since: seconds since the boot.
+    """This process, or a parent of it. since: its start in seconds since the boot.
 
-    inbound: whether it holds a TCP connection to a port that this host listens on.
+    inbound: whether the process holds a TCP connection to a listening port of this host.
     """
 
     pid: int
@@ -35,17 +35,20 @@ class Above:
 
 @dataclass(frozen=True)
 class Way:
-    """since: seconds since the boot; connected: over the network, or else put into this container from outside."""
+    """A connection; since: its start in seconds since the boot.
+
+    connected: over the network; False where the command was put into this container from outside.
+    """
 
     since: float
     connected: bool
 
 
 def way_in(processes: Sequence[Above]) -> Way | None:
-    """The way that these show, from this process outwards; None where they show none; pure.
+    """The connection that these processes show, from this one outwards; None where they show none; pure.
 
-    The outermost one that holds a connection counts: what a login started may have connections of its own. Servers that
-    carry all their clients in one process are no younger than the first of them, and so prove nothing.
+    The outermost process with a connection counts: programs below a login may have connections of their own. A server
+    that carries all its clients in one process is no younger than the first of them, so it proves nothing.
     """
     for process in reversed(processes):
         if process.inbound:
@@ -56,12 +59,12 @@ def way_in(processes: Sequence[Above]) -> Way | None:
 
 
 def found() -> Way | None:
-    """The way by which this very run came."""
+    """The connection of this run."""
     return way_in(list(_above(os.getpid())))
 
 
 def now() -> float:
-    """Seconds since the boot, on the clock that processes' ages are told by."""
+    """Seconds since the boot, on the clock of the processes' start times."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 

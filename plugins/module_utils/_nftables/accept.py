@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The accept that is wanted: which packets it is for, and the rules that say so in a given chain."""
+"""An accept: the packets that it is for, and the rules that let them pass in a given chain."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ LOCALITY = {"fib": {"result": "type", "flags": ["daddr"]}}
 
 @dataclass(frozen=True)
 class Accept:
-    """An accept as wanted: its name, and the packets that it is for."""
+    """A desired accept: its name and its packets."""
 
     name: str
     path: str = "input"
@@ -56,12 +56,12 @@ class Accept:
 
     @property
     def comment(self) -> str:
-        """The comment that a rule of this name has."""
+        """The comment of the accept's rules."""
         return f"{MARK}{self.name}"
 
     @property
     def families(self) -> tuple[str, ...]:
-        """The address families that its packets may have."""
+        """The possible address families of its packets."""
         possible = {"ip", "ip6"}
         if self.protocol in FAMILY_OF_PROTOCOL:
             possible &= {FAMILY_OF_PROTOCOL[self.protocol]}
@@ -72,7 +72,7 @@ class Accept:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options of a task that describe it, for accept_from."""
+        """The task options that describe the accept, for accept_from."""
         return {
             "name": self.name,
             "path": self.path,
@@ -85,7 +85,7 @@ class Accept:
         }
 
     def packets(self, hook: str, priority: int, families: Iterable[str]) -> Iterator[Packet]:
-        """Each kind of packet that it is for, as seen at a hook by a chain of this priority."""
+        """The accept's kinds of packets, as a chain of this hook and priority sees them."""
         early = hook in BEFORE_ROUTING
         outgoing: Sequence[str | None] = ("",) if early else (self.out_interfaces or (None,))
         late = self.path == "output" or hook == "egress"
@@ -113,7 +113,7 @@ class Accept:
                 )
 
     def replies(self, hook: str, priority: int, families: Iterable[str]) -> Iterator[Packet]:
-        """This host's answers to its packets, as seen at a hook; only a packet for this host is answered here."""
+        """This host's answers to its packets, as seen at a hook; only packets for this host get an answer here."""
         if self.path != "input":
             return
         for family in families:
@@ -130,7 +130,7 @@ class Accept:
 
 
 def states_at(hook: str, priority: int) -> tuple[str, ...]:
-    """The states that connections may have where the packets are looked at."""
+    """The possible connection states of packets at a hook."""
     if hook == "ingress" or (hook in {"prerouting", "output"} and priority < TRACKING_PRIORITY):
         return (UNTRACKED,)
     return STATES if priority != TRACKING_PRIORITY else (*STATES, UNTRACKED)
@@ -138,9 +138,9 @@ def states_at(hook: str, priority: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Piece:
-    """One rule of ours as it stands in a chain, its sets in order; equal pieces accept the same packets.
+    """One rule of ours in a chain, its sets in order; equal pieces accept the same packets.
 
-    local: only packets for this host, or only others; None: both.
+    local: True for packets to this host only, False for all others only, None for both.
     """
 
     comment: str
@@ -192,7 +192,7 @@ class Piece:
 
 
 def pieces(accept: Accept, chain_family: str, hook: str, iptables: bool) -> tuple[Piece, ...]:
-    """The rules that accept these packets in a chain; one for iptables has one interface, port and network each."""
+    """The rules that accept these packets in a chain; an iptables rule has one interface, port and network each."""
     whole = Piece(
         comment=accept.comment,
         protocol=accept.protocol,
@@ -215,7 +215,7 @@ def pieces(accept: Accept, chain_family: str, hook: str, iptables: bool) -> tupl
 
 
 def for_hosts(accept: Accept) -> bool:
-    """Whether the packets are for single addresses, and so for this host where they are to it."""
+    """Whether the packets are for single addresses; such packets are for this host where they reach it."""
     return bool(accept.destination) and all(each.prefixlen == each.max_prefixlen for each in accept.destination)
 
 
@@ -250,7 +250,7 @@ def _each(values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
 
 
 def read_piece(comment: str, statements: Sequence[Statement]) -> Piece | None:
-    """The piece that a rule on the host is; None where it has anything that a piece of ours never has."""
+    """The piece that a rule on the host corresponds to; None where no piece of ours has such content."""
     values: dict[str, Any] = {}
     for statement in statements:
         if not set(statement) <= PLAIN_STATEMENTS:
@@ -312,7 +312,7 @@ def _read_networks(elements: list[Any]) -> tuple[Network, ...] | None:
 
 
 def accept_from(options: Mapping[str, Any]) -> Accept:
-    """The accept that a task's options describe; OversshError names the option that can't be."""
+    """The accept that a task's options describe; OversshError names the wrong option."""
     name = rule_name(options.get("name"))
     accept = Accept(
         name=name,
@@ -340,7 +340,7 @@ def accept_from(options: Mapping[str, Any]) -> Accept:
 
 
 def rule_name(name: Any) -> str:
-    """The name itself, where it can be one."""
+    """The name, checked."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise OversshError(
             f"{name!r} can't name a rule: use letters, digits and . _ : @ / + -, with a letter or digit first"
@@ -351,7 +351,7 @@ def rule_name(name: Any) -> str:
 
 
 def ports_from(values: Iterable[Any], name: str) -> tuple[Span, ...]:
-    """Ports and ranges of them, merged; name: of the rule, for what is wrong with one."""
+    """Ports and port ranges, merged; name: the rule's, for the error."""
     found = []
     for value in values:
         match = PORTS.fullmatch(str(value).strip())
@@ -369,7 +369,7 @@ def ports_from(values: Iterable[Any], name: str) -> tuple[Span, ...]:
 
 
 def interfaces_from(values: Iterable[Any], name: str, option: str, wildcards: bool = False) -> tuple[str, ...]:
-    """Interfaces' names; wildcards: a name may end with * and stand for all that begin so."""
+    """Interface names; wildcards: a name may end with * and then stands for all names that begin so."""
     for value in values:
         if not INTERFACE.fullmatch(str(value)[:-1] if wildcards and str(value).endswith("*") else str(value)):
             stars = "* at its end only" if wildcards else "no *"
@@ -398,22 +398,22 @@ def _collapsed(networks: Iterable[Network]) -> tuple[Network, ...]:
 
 
 def of_family(networks: Iterable[Network], family: str) -> tuple[Network, ...]:
-    """Those networks that have this address family."""
+    """The networks of this address family."""
     return tuple(network for network in networks if family_of(network) == family)
 
 
 def family_of(network: Network) -> str:
-    """The name that nft has for the network's address family."""
+    """nft's name for the network's address family."""
     return "ip" if network.version == 4 else "ip6"
 
 
 def network_text(network: Network) -> str:
-    """The network as nft writes it: a single address without its length."""
+    """The network as nft writes it: a single address has no prefix length."""
     return str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
 
 
 def span_text(ports: Span) -> str:
-    """A port, or a range of them."""
+    """A port or a port range as nft writes it."""
     low, high = ports
     return str(low) if low == high else f"{low}-{high}"
 
@@ -435,5 +435,5 @@ def _match(left: Mapping[str, Any], values: list[Any]) -> Statement:
 
 
 def braces(words: list[str]) -> str:
-    """Several values as nft writes them, one by itself."""
+    """Several values in braces, or a single value without, as nft writes them."""
     return words[0] if len(words) == 1 else "{ " + ", ".join(words) + " }"

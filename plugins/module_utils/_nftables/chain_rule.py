@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A rule that stands in the chain that the user names: what it says in nft's language, and where it stands; pure."""
+"""A rule in a chain that the user names: its text in nft's language, and its position; pure."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ Wording = tuple[Sequence[Part], str]
 
 @dataclass(frozen=True)
 class Base:
-    """What makes a chain of ours one that packets come by."""
+    """The hook, type and priority that make a chain of ours a base chain."""
 
     hook: str
     kind: str
@@ -69,15 +69,15 @@ class Base:
 
     @property
     def words(self) -> str:
-        """As nft writes it."""
+        """The base in nft's words."""
         return f"{{ type {self.kind} hook {self.hook} priority {self.priority}; policy {self.policy}; }}"
 
 
 @dataclass(frozen=True)
 class ChainRule:
-    """A rule as wished for, its texts without the comment, several where one text can't say it all.
+    """A desired rule, its texts without the comment; some rules need several texts.
 
-    singles: those for a table of iptables; plain: whether iptables can show what it says.
+    singles: the texts for a table of iptables; plain: whether iptables can show the rule.
     """
 
     name: str
@@ -91,13 +91,13 @@ class ChainRule:
 
     @property
     def comment(self) -> str:
-        """The comment that its rules have."""
+        """The comment of its rules."""
         return f"{MARK}{self.name}"
 
 
 @dataclass(frozen=True)
 class Written:
-    """A rule as nft itself tells it, in JSON and in words; the words have the comment."""
+    """A rule as nft prints it, in JSON and in words; the words include the comment."""
 
     comment: str
     statements: tuple[Statement, ...]
@@ -105,7 +105,7 @@ class Written:
 
 
 def chain_rule_from(options: Mapping[str, Any]) -> ChainRule:
-    """The rule that a task's options describe; OversshError names the option that can't be."""
+    """The rule that a task's options describe; OversshError names the wrong option."""
     name = rule_name(options.get("name"))
     key = _key(str(options["chain"]), name)
     base = _base(options, key, name)
@@ -271,18 +271,18 @@ def _verdict(options: Mapping[str, Any], name: str) -> list[str]:
 
 
 def base_of(chain: Chain) -> Base:
-    """What makes a chain that is there a base chain."""
+    """The base of an existing chain."""
     return Base(chain.hook or "", chain.kind or "filter", chain.priority, chain.policy)
 
 
 def chain_of(key: ChainKey, base: Base) -> Chain:
-    """The chain that a base makes, with no rule in it."""
+    """An empty chain with this base."""
     return Chain(key, hook=base.hook, kind=base.kind, priority=base.priority, policy=base.policy)
 
 
 @dataclass(frozen=True)
 class ChainRuleArrangement:
-    """A rule on a host: what stays, what comes before which rule, what goes; creates: its chain, where it has none."""
+    """The change for one rule: what stays, what comes before which rule, what goes; creates: a chain to make."""
 
     fixed: ChainRule
     kept: tuple[Rule, ...]
@@ -294,12 +294,12 @@ class ChainRuleArrangement:
 
     @property
     def standing(self) -> Sequence[Rule | Written]:
-        """Its rules as they stand in the end."""
+        """The rule's texts as they stand after the change."""
         return self.kept or self.added
 
 
 def arrange(fixed: ChainRule, written: Sequence[Written], ruleset: Ruleset) -> ChainRuleArrangement:
-    """What has to be done for the rule to stand where it shall; written: the rule as nft tells it."""
+    """The change that puts the rule in its position; written: the rule as nft prints it."""
     chain = require_chain(fixed, ruleset)
     if chain is not None:
         _check_base(fixed, chain)
@@ -321,7 +321,7 @@ def arrange(fixed: ChainRule, written: Sequence[Written], ruleset: Ruleset) -> C
 
 
 def require_chain(fixed: ChainRule, ruleset: Ruleset) -> Chain | None:
-    """The rule's chain, None where it is yet to be made; OversshError where there is none and shall be none."""
+    """The rule's chain, None where it is to be made; OversshError where it is missing and must not be made."""
     chain = ruleset.chains.get(fixed.key)
     if chain is None and fixed.base is None:
         raise OversshError(
@@ -365,12 +365,12 @@ def _same(own: Sequence[Rule], written: Sequence[Written]) -> bool:
 
 
 def uncounted(statements: Sequence[Statement]) -> list[Statement]:
-    """Statements without what they have counted."""
+    """Statements without the values of their counters."""
     return [{COUNTED: None} if COUNTED in each else each for each in statements]
 
 
 def comparable(value: Any) -> Any:
-    """Statements without what they have counted, the elements of sets in one order."""
+    """Statements without the values of their counters, the elements of sets in one order."""
     if isinstance(value, Mapping):
         return {
             key: None

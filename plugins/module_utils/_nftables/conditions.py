@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a rule's conditions hold for a kind of packet: no, maybe, yes. What isn't understood is a maybe."""
+"""Whether a rule's conditions hold for a kind of packet: no, maybe or yes. An unknown condition is a maybe."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Span = tuple[int, int]
 
 
 class Holds(IntEnum):
-    """How sure it is that a condition holds; min() is "and", max() is "or"."""
+    """The certainty that a condition holds; min() is "and", max() is "or"."""
 
     NO = 0
     MAYBE = 1
@@ -26,21 +26,21 @@ class Holds(IntEnum):
 
     @property
     def negated(self) -> Holds:
-        """The answer to the opposite question."""
+        """The certainty of the opposite."""
         return Holds(2 - self)
 
 
 def sure(answer: bool) -> Holds:
-    """YES or NO."""
+    """YES for True, NO for False."""
     return Holds.YES if answer else Holds.NO
 
 
 @dataclass(frozen=True)
 class Packet:
-    """A kind of packet: each value is what all of them have in common, None where they differ.
+    """A kind of packet: each value is common to all of them, None where they differ.
 
-    hook is where the packet is looked at; iif and oif are "" where it has no such interface there. A reply is this
-    host's answer to what came in.
+    hook: the hook at which the packet is seen; iif, oif: "" where it has no such interface there. reply: the packet is
+    this host's answer to an incoming one.
     """
 
     family: str
@@ -61,9 +61,9 @@ Compare = Callable[[Packet, Any], Holds]
 
 
 class Condition(NamedTuple):
-    """What a match asks of a packet.
+    """The condition of a match.
 
-    field: the field of the packet that the answer depends on, besides family and protocol; "" where others count too.
+    field: the packet's field that decides, besides family and protocol; "" where several fields decide.
     """
 
     holds: Predicate
@@ -81,8 +81,8 @@ def _value(element: Any) -> Any:
 class Operand:
     """The left side of a match.
 
-    compare() asks one element of the right side, as prepare() made it once; applies() whether the packet has this.
-    field: see Condition.
+    compare() compares with one element of the right side, in the form that prepare() gave it once; applies(): whether
+    the packet has this field. field: see Condition.
     """
 
     compare: Compare
@@ -112,12 +112,12 @@ TCP_FLAGS = {"new": _FIRST, "established": _LATER, UNTRACKED: (*_FIRST, *_LATER)
 
 
 def always(packet: Packet) -> Holds:
-    """Every packet has it."""
+    """Holds for every packet."""
     return Holds.YES
 
 
 def unknown(packet: Packet) -> Holds:
-    """It can't be told."""
+    """May hold for any packet."""
     return Holds.MAYBE
 
 
@@ -130,7 +130,7 @@ class Conditions:
         self._table = table
 
     def match(self, statement: Statement) -> Condition:
-        """The condition that a `match` statement stands for."""
+        """The condition of a `match` statement."""
         operator, left, right = statement.get("op"), statement.get("left"), statement.get("right")
         flags = _tcp_flags(left, right, operator)
         if flags is not None:
@@ -148,7 +148,7 @@ class Conditions:
         return Condition(_comparison(operand, found, operator == "!="), operand.field)
 
     def verdicts(self, statement: Statement) -> list[tuple[Predicate, Any]] | None:
-        """Each element of a verdict map, as a predicate and a verdict; None where the map's content can't be told."""
+        """The elements of a verdict map, each as a condition and a verdict; None where its content is unknown."""
         operand = _operand(statement.get("key"))
         data = statement.get("data")
         entries = self.elements(data)
@@ -162,7 +162,7 @@ class Conditions:
         return found
 
     def elements(self, right: Any) -> Sequence[Any] | None:
-        """The values on the right side of a match; None where they can't be told."""
+        """The values on the right side of a match; None where they are unknown."""
         if isinstance(right, str) and right.startswith("@"):
             named = self._sets.get(ChainKey(self._family, self._table, right[1:]))
             return None if named is None or named.changing else named.elements
@@ -414,7 +414,7 @@ def _port(packet: Packet, wanted: Span | None) -> Holds:
 
 
 def span(element: Any) -> Span | None:
-    """The lowest and the highest number that an element stands for; None where it isn't a number."""
+    """The lowest and the highest number of an element; None where it isn't a number."""
     if isinstance(element, bool):
         return None
     if isinstance(element, int):
@@ -439,7 +439,7 @@ def _span_of(operator: str, right: Any) -> Sequence[Any] | None:
 
 
 class AddressSpan(NamedTuple):
-    """The addresses from first to last, as numbers, and their IP version."""
+    """A range of addresses, as numbers, and their IP version."""
 
     version: int
     first: int
@@ -469,7 +469,7 @@ def _address_element(element: Any) -> AddressSpan | None:
 
 
 def address_span(element: Any) -> AddressSpan | None:
-    """The addresses that an element stands for; None where it isn't made of addresses."""
+    """The addresses of an element; None where it isn't made of addresses."""
     try:
         if isinstance(element, str):
             one = ipaddress.ip_address(element)

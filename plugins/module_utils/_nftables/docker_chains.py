@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a running Docker has lost of its own rules: it makes them when it starts, and does not look after them.
+"""Rules of a running Docker that are missing: Docker makes them when it starts, and does not restore them.
 
-Read off files and the ruleset, so that it costs next to nothing; Docker itself is not asked.
+Files and the ruleset show this at almost no cost; Docker itself is not asked.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ WAY_OUT = "systemctl restart docker puts it back"
 
 @dataclass(frozen=True)
 class Docker:
-    """A Docker that runs and writes rules of iptables; bridges: whose packets it translates."""
+    """A running Docker that writes iptables rules; bridges: those with masquerading."""
 
     bridges: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Lost:
-    """what: jump or masquerade; device: the bridge, "" for a jump."""
+    """A missing rule; what: jump or masquerade; device: the bridge, "" for a jump."""
 
     what: str
     device: str
@@ -40,7 +40,7 @@ class Lost:
 
 
 def observe() -> Docker | None:
-    """The Docker of this host; None where none runs, or it makes no rules of iptables."""
+    """The Docker of this host; None where none runs, or where it makes no iptables rules."""
     number = readable(PID_FILE).strip()
     if not number or not os.path.isdir(f"{PROC}/{number}"):
         return None
@@ -54,7 +54,7 @@ def observe() -> Docker | None:
 
 
 def lost(docker: Docker | None, rulesets: Sequence[Ruleset]) -> list[Lost]:
-    """What is gone of its rules; rulesets: all that the host has, of nft and of iptables-legacy."""
+    """Docker's missing rules; rulesets: all rulesets of the host, of nft and of iptables-legacy."""
     if docker is None:
         return []
     found = []

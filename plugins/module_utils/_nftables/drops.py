@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which rules drop packets that have to pass, those of nft and those of iptables-legacy."""
+"""Rules of nft and iptables-legacy that drop packets which have to pass."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .traversal import Reader, Walker
 def blocks(run: Runner, rules: Sequence[Mapping[str, Any]]) -> list[str]:
     """A sentence for each rule or policy that drops packets of these accepts; rules: as nft_rule takes them.
 
-    Where firewalld owns the firewall, its zones decide, and only iptables-legacy is looked at.
+    Where firewalld owns the firewall, its zones decide, so only iptables-legacy is looked at.
     """
     accepts = [accept_from(rule) for rule in rules]
     if not accepts:

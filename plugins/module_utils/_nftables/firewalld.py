@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Accepts in firewalld's words: a zone of ours for the tunnels, a policy of ours between them; pure.
+"""Accepts as firewalld settings: a zone of ours for the tunnels, and a policy of ours between them; pure.
 
-firewalld tells packets apart by the zone of their interface, and its rules have no names. So all accepts of a host are
-for the same interfaces, and their names are kept in our own file of rules.
+firewalld assigns packets to zones by their interface, and its rules have no names. So all accepts of a host share their
+interfaces, and our own rules file keeps their names.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ KEPT_BY_RELOAD = frozenset({"interfaces"})
 
 @dataclass(frozen=True)
 class Zone:
-    """What stands in our zone and, transit, in our policy; rules are rich rules as firewalld prints them."""
+    """The content of our zone and, as transit, of our policy; rules: rich rules as firewalld prints them."""
 
     interfaces: frozenset[str] = frozenset()
     rules: frozenset[str] = frozenset()
@@ -37,16 +37,16 @@ class Zone:
 
     @property
     def told(self) -> list[str]:
-        """For a diff."""
+        """The zone as data for a diff."""
         return sorted([*(f"interface {name}" for name in self.interfaces), *self.rules, *self.transit])
 
 
 @dataclass(frozen=True)
 class Firewalld:
-    """firewalld as found: our zone as it runs and as it is kept, None where there is none.
+    """The observed firewalld: our zone at runtime and in its files, None for no zone.
 
-    zones, kept_zones: of interfaces in zones of others, as it runs and as it is kept; tunnels: those of them that are
-    tun devices; lost: what a reload would lose.
+    zones, kept_zones: interfaces in zones of others, at runtime and in files; tunnels: the tun devices among them;
+    lost: settings that a reload would lose.
     """
 
     running: Zone | None = None
@@ -58,9 +58,9 @@ class Firewalld:
 
 
 def lines_of(accept: Accept, persist: bool) -> list[Line]:
-    """The accept as lines of our file; OversshError where firewalld can't tell its packets apart.
+    """The accept as lines of our rules file; OversshError where firewalld can't select its packets.
 
-    What a host itself sends firewalld lets out, unless somebody has a policy for that.
+    firewalld accepts the host's own packets, unless a policy of others restricts them.
     """
     if accept.path not in KEYS:
         return []
@@ -78,7 +78,7 @@ def lines_of(accept: Accept, persist: bool) -> list[Line]:
 
 
 def rich_rules(accept: Accept) -> Iterator[str]:
-    """The accept in firewalld's rich language, as firewalld prints it."""
+    """The accept as firewalld's rich rules, in firewalld's spelling."""
     bare = not accept.source and not accept.destination
     numbered = accept.protocol in {"any", "icmp", "icmpv6"}
     for family in accept.families if numbered or not bare else ("",):
@@ -105,12 +105,12 @@ def _elements(accept: Accept) -> Iterator[list[str]]:
 
 
 def ours(lines: Iterable[Line]) -> list[Line]:
-    """Those lines that are about firewalld."""
+    """The lines that are kept by firewalld."""
     return [line for line in lines if line.key.family == FIREWALLD]
 
 
 def zone_of(lines: Iterable[Line]) -> Zone | None:
-    """The zone that these lines come to, None where there are none."""
+    """The zone that these lines describe, None for no lines."""
     found = ours(lines)
     if not found:
         return None
@@ -134,7 +134,7 @@ def text_of(line: Line) -> str:
 
 
 def read_listing(text: str) -> Listing:
-    """Each zone, or policy, with its settings, in what firewall-cmd's --list-all-zones and its like print."""
+    """Each zone or policy with its settings, from the output of firewall-cmd --list-all-zones and its like."""
     found: dict[str, dict[str, tuple[str, ...]]] = {}
     settings: dict[str, tuple[str, ...]] = {}
     name = ""
@@ -150,13 +150,13 @@ def read_listing(text: str) -> Listing:
 
 
 def zone_from(zone: Mapping[str, tuple[str, ...]], policy: Mapping[str, tuple[str, ...]]) -> Zone:
-    """Our zone, of the settings that firewalld tells of it and of the policy."""
+    """Our zone, from firewalld's settings of the zone and of the policy."""
     rules, transit = (frozenset(part.get("rich rules", ())) for part in (zone, policy))
     return Zone(frozenset(zone.get("interfaces", ())), rules, transit)
 
 
 def differences(running: Listing, permanent: Listing) -> list[str]:
-    """What runs in zones or policies and is not kept, so that a reload would lose it."""
+    """Settings of zones or policies that run but are not kept, so a reload would lose them."""
     return [
         f"{setting} of {name}"
         for name, settings in running.items()

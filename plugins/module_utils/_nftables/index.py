@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which of a chain's rules are out of the question for a packet, looked up by its fields.
+"""An index over a chain's rules: by the fields of a packet, which rules can't match it.
 
-A list of accepts is many packets that differ in a port or a network only. What the thousands of rules of a chain ask of
-such a field is worked out once for each of its values.
+The packets of many accepts differ only in a port or a network. The conditions of thousands of rules on such a field are
+evaluated once for each of its values.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from .conditions import Condition, Holds, Packet, Predicate
 
 
 class Index:
-    """What rules ask of packets, by the field that they ask of."""
+    """The conditions of rules, by the field of the packet that decides."""
 
     def __init__(self, rules: Iterable[tuple[int, Sequence[Condition]]]) -> None:
-        """rules: each one's handle, and conditions that it surely needs."""
+        """rules: each rule's handle, and its necessary conditions."""
         self._asked: dict[str, list[tuple[int, Predicate]]] = {}
         self._known: dict[tuple[Any, ...], frozenset[int]] = {}
         for handle, conditions in rules:
@@ -27,7 +27,7 @@ class Index:
                     self._asked.setdefault(condition.field, []).append((handle, condition.holds))
 
     def excluded(self, packet: Packet) -> set[int]:
-        """The handles of rules that surely are not for this packet."""
+        """The handles of rules that surely don't match this packet."""
         found: set[int] = set()
         for field, asked in self._asked.items():
             value = (field, packet.family, packet.protocol, getattr(packet, field))

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tables of iptables-legacy: nft doesn't see them, and they have their say about every packet all the same.
+"""The tables of iptables-legacy, which nft does not show although they filter every packet too.
 
-iptables itself prints them, and they are read as what nft would make of them: iptables-nft loads them into a network
-namespace that ends with the question.
+iptables-legacy-save prints them. iptables-nft loads them into a temporary network namespace, so that they can be read
+as nft rules.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ NAMES = {family: f"/proc/net/{family}_tables_names" for family in PROGRAMS}
 
 @dataclass(frozen=True)
 class Legacy:
-    """ruleset: the rules, their texts as iptables prints them; unread: for each family that can't be read, why."""
+    """ruleset: the rules, with iptables' texts; unread: by family, why it can't be read."""
 
     ruleset: Ruleset = field(default_factory=Ruleset)
     unread: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def owners(self) -> tuple[str, ...]:
-        """Its name where it has anything to say; tables that stand empty have not, and can't be removed."""
+        """The name iptables-legacy where it has any rules; its empty tables decide nothing and can't be removed."""
         says = any(chain.rules or chain.policy != "accept" for chain in self.ruleset.chains.values())
         return ("iptables-legacy",) if says or self.unread else ()
 
 
 def observe(run: Runner) -> Legacy:
-    """What iptables-legacy holds on this host; usually nothing."""
+    """The rules of iptables-legacy on this host; usually none."""
     named = run(["grep", "-H", "", *NAMES.values()], check=False).stdout
     found, unread = Ruleset(), {}
     for family, program in PROGRAMS.items():
@@ -58,7 +58,7 @@ def observe(run: Runner) -> Legacy:
 
 
 def in_own_words(ruleset: Ruleset, saved: str) -> Ruleset:
-    """The ruleset, each rule with the line that it has in saved, what iptables-legacy-save prints."""
+    """The ruleset, each rule with its line of saved, the output of iptables-legacy-save."""
     lines: dict[tuple[str, str], list[str]] = {}
     table = ""
     for line in saved.splitlines():
@@ -74,7 +74,7 @@ def in_own_words(ruleset: Ruleset, saved: str) -> Ruleset:
 
 
 def notes(legacy: Legacy, accepts: Sequence[Accept]) -> list[str]:
-    """Sentences on what may drop packets that the accepts are for; nothing is done about it."""
+    """Sentences on rules that may drop packets of the accepts; nothing is changed."""
     walker = Walker(legacy.ruleset, Reader(legacy.ruleset))
     found = dict.fromkeys(
         f"{PROGRAMS[base.key.family]}-legacy may drop packets of {accept.name}, by {what} in the table "
@@ -92,7 +92,7 @@ def notes(legacy: Legacy, accepts: Sequence[Accept]) -> list[str]:
 
 
 def deciders(walker: Walker, accept: Accept) -> Iterator[tuple[Chain, str, bool]]:
-    """What may drop packets on their path, or this host's replies: in which base chain, in words, and if surely."""
+    """The base chains that may drop packets on their path, or this host's replies; each in words, and if for sure."""
     hooks = ("ingress", *PATH_HOOKS[accept.path]) if accept.path != "output" else PATH_HOOKS[accept.path]
     for kinds, concerned in ((accept.packets, hooks), (accept.replies, ("output",))):
         for hook in concerned:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The host's ruleset, out of the two lists that nft makes of it: as JSON, and in words."""
+"""Read the host's ruleset from nft's two listings: JSON and text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BOTH = f'{PATH}{" ".join(WORDS)} >"$1" & {" ".join(JSON)} && wait $!'
 
 
 def ruleset(run: Runner) -> Ruleset:
-    """The host's ruleset, with each rule's text; CommandError where nft does not list it."""
+    """The host's ruleset, with each rule's text; CommandError where nft can't list it."""
     # Memory that other processes open by this path: nothing is left of it, however this one ends.
     with open(os.memfd_create("overssh-nft"), encoding="utf-8", errors="surrogateescape") as words:
         both = run(["sh", "-c", BOTH, "sh", f"/proc/{os.getpid()}/fd/{words.fileno()}"], check=False)

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a rule looks like once nft has read it: asked of nft itself, in a network namespace that ends with the question.
+"""The form in which nft prints a rule, from nft itself in a temporary network namespace.
 
-One rule can be written in many ways, and nft prints it in one. So the question whether a rule stands in a chain already
-is answered by nft, and a rule that nft would refuse is refused before anything is changed.
+A rule can be written in many ways, and nft prints it in one. So nft itself decides whether a rule stands in a chain
+already, and a rule that nft would refuse is refused before any change.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ REFUSAL = re.compile(r"^\S*?rules:(?P<line>[0-9]+):(?P<first>[0-9]+)-(?P<last>[0
 
 
 def written(run: Runner, ruleset: Ruleset, wanted: Sequence[ChainRule], owner: str) -> dict[str, tuple[Written, ...]]:
-    """Each rule by its name, as nft tells it; ruleset: the host's; owner: see _nftables.owner."""
+    """Each rule as nft prints it, by its name; ruleset: the host's; owner: see _nftables.owner."""
     if not wanted:
         return {}
     shared = shared_with_iptables(ruleset, owner)
@@ -55,7 +55,7 @@ def written(run: Runner, ruleset: Ruleset, wanted: Sequence[ChainRule], owner: s
 
 
 def spelled(run: Runner, ruleset: Ruleset, placed: Sequence[Placed]) -> Sequence[Placed]:
-    """Rules of the record as this host's nft tells them; none where it refuses one of them."""
+    """The record's rules as this host's nft prints them; none where nft refuses one of them."""
     bases = dict.fromkeys(each.key for each in placed)
     try:
         answer = _loaded(run, ruleset, bases, [f"add rule {each.key} {each.rule}" for each in placed])
@@ -74,13 +74,13 @@ def _loaded(run: Runner, ruleset: Ruleset, bases: Mapping[ChainKey, Base | None]
 
 
 def read_listing(told: str) -> Ruleset:
-    """The ruleset as LISTING prints it."""
+    """The ruleset in the output of LISTING."""
     listing, _empty, text = told.partition("\n\n")
     return parse(listing, text)
 
 
 def texts(fixed: ChainRule, shared: Collection[tuple[str, str]]) -> tuple[str, ...]:
-    """The rule's texts for its table; OversshError where iptables, with which that is shared, could not show them."""
+    """The rule's texts for its table; OversshError where iptables owns the table and could not show the rule."""
     if fixed.key[:2] not in shared:
         return fixed.texts
     if not fixed.plain:

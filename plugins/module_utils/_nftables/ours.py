@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The host's ruleset, in which only what was placed here counts as ours."""
+"""The host's ruleset, where only rules from our record count as ours."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ Respell = Callable[[Runner, Ruleset, Sequence[Placed]], Sequence[Placed]]
 
 
 def record(rules_file: str | None = None) -> Record:
-    """What was placed on this host; rules_file: another list for the next boot than the host's."""
+    """The record of this host's rules; rules_file: another list for the next boot than the host's."""
     kept = read_text(nftables_rules_file.RULES_FILE if rules_file is None else rules_file)
     return nftables_record.read_record(read_text(nftables_record.PLACED_FILE), kept)
 
 
 def ruleset(run: Runner, known: Record | None = None, respell: Respell | None = None) -> Ruleset:
-    """The ruleset, with what is ours told from what only looks like it.
+    """The ruleset; rules of others with a comment like ours count as theirs.
 
-    known: the record, by default the host's. respell: has nft itself tell how it would write rules of the record, where
-    the host has rules that may be the same in other words.
+    known: the record, by default the host's. respell: has nft print the record's rules, where rules on the host may
+    equal them in other words.
     """
     known = record() if known is None else known
     found = listing.ruleset(run)
@@ -46,7 +46,7 @@ def ruleset(run: Runner, known: Record | None = None, respell: Respell | None = 
 
 
 def iptables_comments(run: Runner, chains: Sequence[ChainKey]) -> Mapping[ChainKey, Sequence[str]]:
-    """Each rule's comment in these chains; a chain that iptables does not list has none."""
+    """Each rule's comment in these chains; none for a chain that iptables does not list."""
     found = {}
     for key in chains:
         argv = [PROGRAMS.get(key.family, ""), "--table", key.table, "--list-rules", key.chain]

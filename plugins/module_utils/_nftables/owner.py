@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who writes a host's firewall: as its ruleset shows it, or as the user says; pure."""
+"""The program that owns a host's firewall, by its ruleset or by the user's word; pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ OWNERS = ("auto", "nftables", "iptables", "firewalld")
 
 
 def owners(ruleset: Ruleset) -> list[str]:
-    """The programs whose tables stand in a ruleset."""
+    """The programs whose tables are in a ruleset."""
     iptables = ruleset.iptables_tables()
     found = set()
     for key, chain in ruleset.chains.items():
@@ -28,17 +28,17 @@ def owners(ruleset: Ruleset) -> list[str]:
 
 
 def shared_with_iptables(ruleset: Ruleset, owner: str) -> frozenset[tuple[str, str]]:
-    """The tables in which every rule has to be one that iptables can print; owner: see OWNERS."""
+    """The tables in which iptables has to be able to print every rule; owner: see OWNERS."""
     if owner == "iptables":
         return frozenset(key[:2] for key in ruleset.chains if key.family in {"ip", "ip6"} and key.table != OWN_TABLE)
     return frozenset() if owner == "nftables" else ruleset.iptables_tables()
 
 
 def is_firewallds(table: str, owner: str) -> bool:
-    """Whether firewalld alone may write to a table."""
+    """Whether only firewalld may write to a table."""
     return table == FIREWALLD and owner in {"auto", "firewalld"}
 
 
 def firewalld_owns(ruleset: Ruleset, owner: str = "auto") -> bool:
-    """Whether accepts are firewalld's to make on this host."""
+    """Whether firewalld has to make the accepts on this host."""
     return any(is_firewallds(key.table, owner) for key in ruleset.chains)

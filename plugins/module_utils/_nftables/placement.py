@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where an accept takes effect: in each base chain on the path that may drop the packet, before the rule that does."""
+"""Place an accept where it takes effect: in each base chain that may drop its packets, before the dropping rule."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Before = Optional[int]
 
 @dataclass(frozen=True)
 class Decider:
-    """What would drop the packets: a rule, or a base chain's policy, which has no handle."""
+    """The rule that would drop the packets, or a base chain's policy, which has no handle."""
 
     key: ChainKey
     handle: int | None
@@ -36,7 +36,7 @@ class Decider:
 
 @dataclass(frozen=True)
 class Need:
-    """An accept is needed in this chain, before this foreign rule; hook: of the base chain that leads there."""
+    """The need for an accept in this chain, before this foreign rule; hook: of the base chain above."""
 
     key: ChainKey
     before: Before
@@ -46,9 +46,9 @@ class Need:
 
 @dataclass(frozen=True)
 class Placement:
-    """One rule of ours in its place: on the host already where it has a handle.
+    """One rule of ours in its place; a rule on the host has a handle.
 
-    anchor: text of the foreign rule that it stands before, "" at the chain's end.
+    anchor: text of the foreign rule after it, "" at the chain's end.
     """
 
     key: ChainKey
@@ -62,7 +62,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class Arrangement:
-    """An accept on a host: the rules of ours that stay, those that come, those that go."""
+    """The change for one accept: the rules of ours that stay, come and go."""
 
     accept: Accept
     kept: tuple[Placement, ...]
@@ -73,7 +73,7 @@ class Arrangement:
 
     @property
     def placements(self) -> tuple[Placement, ...]:
-        """Every rule of ours as it stands in the end."""
+        """Every rule of the accept as it stands after the change."""
         return (*self.kept, *self.added)
 
 
@@ -83,7 +83,7 @@ class Arranger:
     def __init__(
         self, ruleset: Ruleset, stays: Callable[[str], bool] = lambda _name: False, owner: str = "auto"
     ) -> None:
-        """stays: whether a rule of ours of that name is none of the task's business; owner: see _nftables.owner."""
+        """stays: whether the task leaves rules of ours with this name alone; owner: see _nftables.owner."""
         self._owner = owner
         self._ruleset = ruleset = _with_own_deciders(ruleset, stays)
         self._foreign = ruleset.foreign()
@@ -92,13 +92,13 @@ class Arranger:
         self._hooks = _hooks_of_chains(self._foreign, self.reader.calls)
 
     def is_called(self, key: ChainKey) -> bool:
-        """Whether packets come by a chain."""
+        """Whether packets can reach a chain."""
         return bool(self._hooks.get(key))
 
     def arrange(self, accept: Accept) -> Arrangement:
-        """What has to be done for the accept to take effect; rules of ours that already do are left alone.
+        """The change for the accept to take effect; effective rules of ours stay.
 
-        Each accept is arranged as if it were the only one, so that none leans on another.
+        Each accept is arranged as if it were the only one, so none depends on another.
         """
         notes: dict[str, None] = {}
         ideal = self._search(accept, {}, notes)
@@ -175,7 +175,7 @@ class Arranger:
                         yield from ((base.key, each) for each in _on_devices(base, packet))
 
     def drops_of_firewalld(self, accept: Accept) -> Iterator[str]:
-        """What in firewalld's table surely drops packets of the accept, in words."""
+        """The rules in firewalld's table that surely drop packets of the accept, in words."""
         walker = Walker(self._foreign, self.reader)
         for hook in PATH_HOOKS[accept.path]:
             for base in self._foreign.base_chains(hook, {*accept.families, "inet"}):

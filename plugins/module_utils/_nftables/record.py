@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The record of what was placed on a host, and which rules with our comment it makes ours; pure.
+"""The record of rules placed on a host; it decides which rules with our comment are ours; pure.
 
 Anybody can write a comment. So a rule is ours only where the record has it, in that chain and with that content.
 """
@@ -28,10 +28,10 @@ XT_COMMENT = {"xt": {"type": "match", "name": "comment"}}
 
 @dataclass(frozen=True)
 class Placed:
-    """A rule that was placed here, its text with the comment.
+    """A placed rule, its text with the comment.
 
-    statements: as nft tells it in JSON; none where a build of before wrote down the text only. interim: the watcher
-    placed it, because a remembered place takes no effect.
+    statements: nft's JSON of it; none where an older build recorded the text only. interim: the watcher placed it,
+    because a recorded place takes no effect.
     """
 
     key: ChainKey
@@ -41,25 +41,25 @@ class Placed:
 
     @property
     def name(self) -> str:
-        """The name of the rule, out of its comment."""
+        """The rule's name, from its comment."""
         return name_of(self.rule.rpartition(" comment ")[2].strip('"')) or ""
 
 
 @dataclass(frozen=True)
 class Record:
-    """placed: the rules; accepts: by name, the options of accepts that the watcher may look for new places for."""
+    """placed: the rules; accepts: by name, the options of accepts for which the watcher may find new places."""
 
     placed: tuple[Placed, ...] = ()
     accepts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def with_placed(self, coming: Iterable[Placed]) -> Record:
-        """The record and these rules besides."""
+        """The record with these rules added."""
         known = {(each.key, each.rule): each for each in self.placed}
         return replace(self, placed=tuple({**known, **{(each.key, each.rule): each for each in coming}}.values()))
 
     @property
     def text(self) -> str:
-        """The file's text; "" where there is nothing to write down."""
+        """The text of the record's file; "" for an empty record."""
         if not self.placed:
             return ""
         rows: list[dict[str, Any]] = [{"accept": dict(self.accepts[name])} for name in sorted(self.accepts)]
@@ -70,7 +70,7 @@ class Record:
 
 
 def read_record(text: str | None, kept_text: str | None) -> Record:
-    """The record in the file's text, and what the list for the next boot has besides, as builds of before left it."""
+    """The record in the file's text, plus rules in the next boot's list that older builds did not record."""
     placed: list[Placed] = []
     accepts: dict[str, Mapping[str, Any]] = {}
     for row in (text or "").splitlines():
@@ -91,9 +91,9 @@ def read_record(text: str | None, kept_text: str | None) -> Record:
 
 
 def claimed(ruleset: Ruleset, record: Record, comments: Mapping[ChainKey, Sequence[str]] | None = None) -> Ruleset:
-    """The ruleset in which only what the record has counts as ours.
+    """The ruleset in which only rules of the record count as ours.
 
-    comments: of chains that iptables has written anew, each rule's comment as iptables tells it.
+    comments: for chains that iptables has rewritten, each rule's comment as iptables prints it.
     """
     entries = _by_place(record)
     changed: dict[ChainKey, list[Rule]] = {}
@@ -111,7 +111,7 @@ def claimed(ruleset: Ruleset, record: Record, comments: Mapping[ChainKey, Sequen
 
 
 def doubtful(ruleset: Ruleset, record: Record) -> list[Placed]:
-    """What the record has and the ruleset, which is claimed, may have in other words."""
+    """Rules of the record that the claimed ruleset may have in other words."""
     strange = {(key, rule.comment) for key, rule in ruleset.strangers()}
     ours = ruleset.our_rules()
     return [
@@ -133,7 +133,7 @@ def interim(ruleset: Ruleset, record: Record) -> list[tuple[ChainKey, Rule]]:
 
 
 def same(rule: Rule, entry: Placed) -> bool:
-    """Whether a rule on the host says what was placed there, under the same name."""
+    """Whether a rule on the host has the recorded rule's name and content."""
     if name_of(rule.comment) != entry.name:
         return False
     if rule.text and rule.text == entry.rule:
@@ -145,12 +145,12 @@ def same(rule: Rule, entry: Placed) -> bool:
 
 
 def is_restored(rule: Rule) -> bool:
-    """Whether iptables wrote the rule, with a comment of its own kind."""
+    """Whether iptables wrote the rule, with a comment in its own form."""
     return XT_COMMENT in rule.statements
 
 
 def chains_to_ask(ruleset: Ruleset, record: Record) -> list[ChainKey]:
-    """Chains whose comments iptables has to be asked for: where rules of ours are, or packets come in."""
+    """Chains whose comments iptables has to print: those with rules of ours, and base chains."""
     known = {each.key for each in record.placed}
     return [
         key

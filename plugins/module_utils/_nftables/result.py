@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How modules return a rule and its place; pure."""
+"""Rules and their places as return values; pure."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .ruleset import ChainKey
 
 
 def address(key: ChainKey, handle: int | None) -> dict[str, Any]:
-    """What names a rule on a host; it has no handle before it is there."""
+    """The identity of a rule on a host; a rule that is not there yet has no handle."""
     return {"family": key.family, "table": key.table, "chain": key.chain, "handle": handle}
 
 
 def result_of(placement: Placement) -> dict[str, Any]:
-    """A rule in its place, for the user."""
+    """A rule in its place, as return values."""
     decider = placement.decider
     return {
         **address(placement.key, placement.handle),
@@ -29,5 +29,5 @@ def result_of(placement: Placement) -> dict[str, Any]:
 
 
 def result_of_firewalld(line: Line) -> dict[str, Any]:
-    """A rule that firewalld keeps, likewise: it has no handle, and nothing that it stands before."""
+    """A rule that firewalld keeps, as return values; it has no handle and no rule after it."""
     return {**address(line.key, None), "rule": text_of(line), "before": None, "decided_by": None}

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The file that lists our rules for the next boot, one in a line."""
+"""The file that lists our rules for the next boot, one rule in a line."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ HEADER = """\
 
 @dataclass(frozen=True)
 class Line:
-    """One rule in the file; anchor: text of the rule that it stands before, "" at the chain's end.
+    """One rule in the file; anchor: text of the rule after it, "" at the chain's end.
 
-    Or a chain of ours, which has no name and the anchor CHAIN; or a rule that firewalld keeps, with its interfaces.
+    A line may also be a chain of ours, without a name and with the anchor CHAIN, or a rule that firewalld keeps, with
+    its interfaces.
     """
 
     key: ChainKey
@@ -32,12 +33,12 @@ class Line:
 
     @property
     def comment(self) -> str:
-        """The comment that the rule has."""
+        """The rule's comment."""
         return self.rule.rpartition(" comment ")[2].strip('"')
 
     @property
     def name(self) -> str:
-        """The name of the rule, out of its comment."""
+        """The rule's name, from its comment."""
         return name_of(self.comment) or ""
 
     def __str__(self) -> str:
@@ -45,12 +46,12 @@ class Line:
 
 
 def chain_line(key: ChainKey, words: str) -> Line:
-    """A chain of ours, in nft's words, which comes back before its rules."""
+    """The line of a chain of ours, in nft's words; it precedes the chain's rules."""
     return Line(key, words, CHAIN)
 
 
 def read_lines(text: str | None) -> tuple[Line, ...]:
-    """The rules in the file's text; a line that isn't one of ours is left out."""
+    """The lines of the file's text; lines in another form are left out."""
     found = []
     for row in (text or "").splitlines():
         fields = row.split("\t", 4)
@@ -62,5 +63,5 @@ def read_lines(text: str | None) -> tuple[Line, ...]:
 
 
 def file_text(lines: Iterable[Line]) -> str:
-    """The file's text."""
+    """The text of the file with these lines."""
     return HEADER + "".join(f"{line}\n" for line in lines)

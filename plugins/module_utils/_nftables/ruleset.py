@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The host's ruleset as nft tells it, as data: chains with their rules in order, sets and maps with their elements."""
+"""The host's ruleset from nft, as data: chains with their rules in order, sets and maps with their elements."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ DEVICES = re.compile(
 
 
 class ChainKey(NamedTuple):
-    """What names a chain on a host."""
+    """The identity of a chain on a host: family, table and chain."""
 
     family: str
     table: str
@@ -56,7 +56,7 @@ class ChainKey(NamedTuple):
 
 
 def name_of(comment: str) -> str | None:
-    """The name of a rule of ours that has this comment, None where it has none of ours."""
+    """The rule name in a comment of ours, None for other comments."""
     return comment[len(MARK) :] if comment.startswith(MARK) else None
 
 
@@ -64,7 +64,7 @@ def name_of(comment: str) -> str | None:
 class Rule:
     """One rule, its text as nft prints it; handle is 0 where the rule isn't on the host yet.
 
-    stranger: it was not placed here, whatever its comment says.
+    stranger: others placed it, whatever its comment says.
     """
 
     handle: int
@@ -75,13 +75,13 @@ class Rule:
 
     @property
     def name(self) -> str | None:
-        """The name that we gave the rule, None where it isn't ours."""
+        """The name of a rule of ours, None for others' rules."""
         return None if self.stranger else name_of(self.comment)
 
 
 @dataclass(frozen=True)
 class Chain:
-    """A chain; one with a hook is a base chain, where packets come in."""
+    """A chain; a chain with a hook is a base chain, where packets enter."""
 
     key: ChainKey
     rules: tuple[Rule, ...] = ()
@@ -94,7 +94,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class NamedSet:
-    """A named set or map; changing: packets or time change its elements, so what it holds now says little."""
+    """A named set or map; changing: packets or time change its elements, so its current content says little."""
 
     elements: tuple[Any, ...] = ()
     changing: bool = False
@@ -102,14 +102,14 @@ class NamedSet:
 
 @dataclass(frozen=True)
 class Ruleset:
-    """All tables of a host; declared: what stands in them besides rules, as nft lists it."""
+    """All tables of a host; declared: their content besides rules, as nft lists it."""
 
     chains: Mapping[ChainKey, Chain] = field(default_factory=dict)
     sets: Mapping[ChainKey, NamedSet] = field(default_factory=dict)
     declared: Sequence[Mapping[str, Any]] = ()
 
     def base_chains(self, hook: str, families: Iterable[str]) -> list[Chain]:
-        """The base chains of a hook, in the order in which a packet meets them."""
+        """The base chains of a hook, in a packet's order."""
         wanted = set(families)
         found = [chain for chain in self.chains.values() if chain.hook == hook and chain.key.family in wanted]
         return sorted(found, key=lambda chain: (chain.priority, chain.key))
@@ -123,7 +123,7 @@ class Ruleset:
         return [(key, rule) for key, chain in self.chains.items() for rule in chain.rules if rule.name is not None]
 
     def strangers(self) -> Iterator[tuple[ChainKey, Rule]]:
-        """Every rule that has a comment of ours and was not placed here, with its chain."""
+        """Every rule of others that has a comment like ours, with its chain."""
         for key, chain in self.chains.items():
             for rule in chain.rules:
                 if rule.stranger and name_of(rule.comment) is not None:
@@ -131,7 +131,7 @@ class Ruleset:
 
     @property
     def fingerprint(self) -> str:
-        """The same for two listings of a ruleset that nobody changed in between; counters don't count."""
+        """A value that two listings share unless the ruleset changed between them; counters don't count."""
         chains = [
             (key, chain.policy, chain.hook, chain.priority, [rule.handle for rule in chain.rules])
             for key, chain in sorted(self.chains.items())
@@ -139,12 +139,12 @@ class Ruleset:
         return hashlib.sha256(repr(chains).encode()).hexdigest()
 
     def with_rules(self, chains: Mapping[ChainKey, Sequence[Rule]]) -> Ruleset:
-        """The same ruleset with other rules in the chains given."""
+        """The ruleset with the given chains' rules replaced."""
         changed = {key: replace(self.chains[key], rules=tuple(rules)) for key, rules in chains.items()}
         return replace(self, chains={**self.chains, **changed})
 
     def without(self, rules: Iterable[tuple[ChainKey, Rule]]) -> Ruleset:
-        """The same ruleset without these rules."""
+        """The ruleset without these rules."""
         gone = {(key, rule.handle) for key, rule in rules}
         changed = {key for key, _handle in gone}
         return self.with_rules(
@@ -157,7 +157,7 @@ class Ruleset:
         return self.with_rules({key: [rule for rule in self.chains[key].rules if rule.name is None] for key in ours})
 
     def words(self) -> frozenset[str]:
-        """Every word that a rule or a set compares something with."""
+        """Every value that a rule or a set compares with."""
         found: set[str] = set()
         ahead: list[Any] = [rule.statements for chain in self.chains.values() for rule in chain.rules]
         ahead += [named.elements for named in self.sets.values()]
@@ -172,7 +172,7 @@ class Ruleset:
         return frozenset(found)
 
     def iptables_tables(self) -> frozenset[tuple[str, str]]:
-        """The tables that iptables reads and writes: in these every rule has to be one that iptables can print."""
+        """The tables that iptables reads and writes; iptables has to be able to print every rule in them."""
         return frozenset(
             key[:2]
             for key, chain in self.chains.items()
@@ -184,7 +184,7 @@ class Ruleset:
 
 
 def parse(listing: str, text: str = "") -> Ruleset:
-    """The ruleset in `nft -j list ruleset`; the rules' texts come from `nft -s -a list ruleset`, where it is given."""
+    """The ruleset in `nft -j list ruleset`; text: `nft -s -a list ruleset`, for the rules' texts."""
     try:
         objects = json.loads(listing)["nftables"]
     except (ValueError, KeyError, TypeError) as error:
@@ -246,7 +246,7 @@ def chain_devices(text: str) -> dict[ChainKey, tuple[str, ...]]:
 
 
 def several(value: Any) -> tuple[Any, ...]:
-    """The values in a list that nft writes as the value itself where there is only one (from 1.1.4 on more often)."""
+    """The values of a list; nft writes a single value without the list (from 1.1.4 on more often)."""
     if value is None:
         return ()
     return tuple(value) if isinstance(value, (list, tuple)) else (value,)

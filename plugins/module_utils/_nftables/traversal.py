@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The way of a kind of packet through a base chain: where may it be dropped, and by which rule."""
+"""Walk a kind of packet through a base chain: where it may be dropped, and by which rule."""
 
 from __future__ import annotations
 
@@ -86,12 +86,11 @@ class Site:
 
 @dataclass(frozen=True)
 class Event:
-    """The packet may leave the walk here.
+    """A place where the packet may leave the walk.
 
-    kind: "drop", by the rule at deciding; "exit", where the walk leaves the chain and the caller, or the policy, has
-    its turn; "queue" and "translate", which are only told.
-    site: where an accept prevents it; entry: index of the base chain's rule that led here; certain: each condition on
-    the way to the rule, and its own, surely holds.
+    kind: "drop", by the rule at deciding; "exit", where the walk leaves the chain and the caller or the policy goes on;
+    "queue" and "translate", for information only. site: where an accept prevents it; entry: index of the base chain's
+    rule that led here; certain: each condition up to the rule, and its own, surely holds.
     """
 
     kind: str
@@ -102,19 +101,19 @@ class Event:
 
 
 def drops(event: Event, base: Chain) -> bool:
-    """Whether the packet ends there, by a rule or by the base chain's policy."""
+    """Whether the event ends the packet, by a rule or by the base chain's policy."""
     return event.kind == "drop" or (event.kind == "exit" and base.policy == "drop")
 
 
 def deciding_rule(ruleset: Ruleset, event: Event) -> Rule | None:
-    """The rule that an event comes from; None at a chain's end, where the policy has its turn."""
+    """The rule of an event; None at a chain's end, where the policy decides."""
     rules = ruleset.chains[event.deciding.key].rules
     return rules[event.deciding.index] if event.deciding.index < len(rules) else None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A verdict of a rule, and the condition under which it is reached."""
+    """A verdict of a rule, and its condition."""
 
     holds: Predicate
     verdict: str
@@ -123,7 +122,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a rule may do, and conditions without which it does nothing at all."""
+    """A rule's outcomes, and its necessary conditions."""
 
     outcomes: Sequence[Outcome] = ()
     conditions: Sequence[Condition] = ()
@@ -141,11 +140,11 @@ class Reader:
         self._indexes: dict[ChainKey, Index] = {}
 
     def read(self, key: ChainKey, rule: Rule) -> Sequence[Outcome]:
-        """What a rule in this chain may do, and when."""
+        """The outcomes of a rule in this chain."""
         return self._reading(key, rule).outcomes
 
     def passed_by(self, key: ChainKey, packet: Packet) -> set[int]:
-        """The handles of rules of this chain that surely do nothing with the packet."""
+        """The handles of rules of this chain that surely don't match the packet."""
         index = self._indexes.get(key)
         if index is None:
             chain = self._ruleset.chains.get(key)
@@ -175,7 +174,7 @@ class Walker:
         self._reader = reader
 
     def walk(self, key: ChainKey, packet: Packet, depth: int = 0) -> Iterator[Event]:
-        """Everything that may happen to the packet from the chain's head on, in order."""
+        """All events that may happen to the packet from the chain's head on, in order."""
         chain = self.ruleset.chains.get(key)
         if chain is None or depth > DEPTH:
             return
@@ -208,7 +207,7 @@ class Walker:
         yield Event("exit", end, end, len(chain.rules), True)
 
     def first_drop(self, base: Chain, packet: Packet) -> Event | None:
-        """Where the packet may first be dropped in a base chain, by a rule or by the policy."""
+        """The first event that may drop the packet in a base chain, by a rule or by the policy."""
         return next((event for event in self.walk(base.key, packet) if drops(event, base)), None)
 
     def _concerned(self, chain: Chain, packet: Packet) -> Iterator[tuple[int, Rule]]:
@@ -217,7 +216,7 @@ class Walker:
         return ((index, rule) for index, rule in enumerate(chain.rules) if rule.handle not in passed_by)
 
     def sure_calls(self, key: ChainKey, packet: Packet, before: int) -> set[ChainKey]:
-        """The chains that the packet surely visits from this chain's rules before the index given."""
+        """The chains that rules before the index given surely call for the packet."""
         return {
             ChainKey(key.family, key.table, outcome.target)
             for rule in self.ruleset.chains[key].rules[:before]
@@ -236,7 +235,7 @@ class Walker:
 
 
 def reading(rule: Rule, conditions: Conditions) -> Reading:
-    """What the rule may do, and when. A statement that isn't known here may drop."""
+    """The outcomes of the rule. A statement unknown here may drop."""
     found: list[Condition] = []
     for statement in rule.statements:
         kind, body = next(iter(statement.items()))
@@ -320,7 +319,7 @@ _UNCERTAIN = Condition(_maybe)
 
 
 def called_chains(ruleset: Ruleset) -> Iterator[tuple[ChainKey, ChainKey]]:
-    """Each jump or goto in a rule or in a verdict map that a rule uses: the calling chain and the called one."""
+    """Each jump or goto of a rule, in its verdict maps too: the calling chain and the called one."""
     for key, chain in ruleset.chains.items():
         for rule in chain.rules:
             for statement in rule.statements:
@@ -349,7 +348,7 @@ def _targets(value: Any) -> Iterator[str]:
 
 
 def is_logging(statements: tuple[Statement, ...]) -> bool:
-    """Whether a rule does nothing but log and count."""
+    """Whether a rule only logs and counts."""
     kinds = {kind for statement in statements for kind in statement}
     targets = {statement["xt"].get("name") for statement in statements if "xt" in statement}
     logs = "log" in kinds or bool(targets & {"LOG", "NFLOG", "ULOG"})

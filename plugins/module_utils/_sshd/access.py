@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether sshd would let the tunnels' account in, by what it says for all accounts; pure but for the account's groups.
+"""Whether sshd would let the tunnels' account in, by its settings for all accounts; pure but for the groups.
 
-Sources: sshd_config(5) and ssh_config(5), PATTERNS, for how names and addresses are compared.
+Sources: sshd_config(5) and ssh_config(5), PATTERNS, for the comparison of names and addresses.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Peers = Sequence[Mapping[str, str]]
 
 
 def groups_of(user: str) -> list[str]:
-    """The groups of an account; of one that is yet to be made the one that it will have."""
+    """The groups of an account; for a missing account, the group that it will have."""
     try:
         entry = pwd.getpwnam(user)
         numbers = os.getgrouplist(user, entry.pw_gid)
@@ -41,13 +41,13 @@ def groups_of(user: str) -> list[str]:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether a pattern of sshd's fits: * for any characters, ? for one, and no other sign has a meaning."""
+    """Whether a pattern of sshd's fits: * for any characters, ? for one; all other characters stand for themselves."""
     parts = (".*" if sign == "*" else "." if sign == "?" else re.escape(sign) for sign in pattern)
     return re.fullmatch("".join(parts), text) is not None
 
 
 def from_there(patterns: str, address: str) -> bool:
-    """Whether an address fits a list of patterns and networks; one that is excluded fits none."""
+    """Whether an address fits a list of patterns and networks; an excluded one fits none."""
     fits = False
     for pattern in patterns.split(","):
         plain = pattern.removeprefix("!")
@@ -62,7 +62,7 @@ def from_there(patterns: str, address: str) -> bool:
 
 
 def problems(effective: Effective, user: str, groups: Sequence[str], place: Place) -> Iterator[str]:
-    """Sentences on why this sshd would let the account in from nowhere; effective: as `sshd -T` prints it."""
+    """Sentences on settings that keep the account out from everywhere; effective: as `sshd -T` prints it."""
     allowed = effective.get("allowusers", [])
     if allowed and not any(matches(_user(pattern), user) for pattern in allowed):
         yield f"sshd's AllowUsers ({place('AllowUsers', '')}) leaves out {user}; add it to that line."
@@ -90,7 +90,7 @@ def problems(effective: Effective, user: str, groups: Sequence[str], place: Plac
 
 
 def warnings(effective: Effective, user: str, peers: Peers, place: Place) -> Iterator[str]:
-    """What may keep some of those that dial out. peers: each with its name and the address that it is reached at."""
+    """Sentences on settings that may keep some peers out. peers: each with its name and its address."""
     allowed = [pattern for pattern in effective.get("allowusers", []) if matches(_user(pattern), user)]
     for peer in peers:
         if allowed and not any(_from(pattern, peer["address"]) for pattern in allowed):

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lines of sshd's configuration with their places, Includes followed; only looks.
+"""The lines of sshd's configuration with their places, includes followed; only looks.
 
-What holds is asked of sshd itself; here is only found out where it stands.
+sshd itself says which settings hold. This file finds the lines that set them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DEPTH = 16
 
 @dataclass(frozen=True)
 class Line:
-    """A line that says something; match: the criteria of the Match block that it is in, empty outside of any."""
+    """A line of configuration; match: the criteria of its Match block, empty outside of one."""
 
     path: str
     number: int
@@ -31,12 +31,12 @@ class Line:
 
     @property
     def place(self) -> str:
-        """The words for it."""
+        """The line's place in words."""
         return f"{self.path} line {self.number}"
 
 
 def lines(path: str = MAIN, match: tuple[str, ...] = (), depth: int = 0) -> Iterator[Line]:
-    """All of a file and of those that it includes, in the order in which sshd reads them."""
+    """All lines of a file and of those that it includes, in the order in which sshd reads them."""
     try:
         text = read_text(path) or ""
     except OversshError:
@@ -58,7 +58,7 @@ def lines(path: str = MAIN, match: tuple[str, ...] = (), depth: int = 0) -> Iter
 
 
 def place(found: list[Line], keyword: str, value: str = "") -> str:
-    """The words for the first line that has a keyword, and the value where one is given; sshd's own file for none."""
+    """The place of the first line with this keyword, and this value where one is given; else sshd's own file."""
     small = keyword.lower()
     having = [line for line in found if line.keyword == small]
     exact = [line for line in having if not value or value in line.values]

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""This host's sshd: what the other end of a link has to know of it, and what stands in the way of one; only looks.
+"""This host's sshd: facts that the other end of a link needs, and obstacles to a link; only looks.
 
-Whether a Match block of ours would hold is tried out beforehand: sshd is asked what it would do with a copy of its
-configuration that has such a block where the role tunnel would put it.
+A Match block of ours is tried out first: sshd reads a copy of its configuration with such a block in the place where
+the role tunnel would put it.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ INCLUDE = re.compile(r"\s*include\s", re.I)
 def look(
     run: Runner, finds: Callable[[str], bool], user: str, peers: Sequence[Mapping[str, str]] = ()
 ) -> dict[str, Any]:
-    """All of it.
+    """All facts and obstacles.
 
-    user: the account that tunnels log in to; peers: who dials this host, each with a name and the address that it is
-    reached at, which is the one that it comes from unless there is a NAT.
+    user: the account that tunnels log in to; peers: the hosts that dial this one, each with a name and its address,
+    which is also the address that it comes from, unless there is a NAT.
     """
     found: dict[str, Any] = {"host_keys": [], "drop_ins": False, "service": "", "ends_unused": False, "decided": []}
     found.update(warnings=[], limits=[], algorithms={}, rc="")
@@ -120,9 +120,9 @@ def _addresses_that_matter(lines: Sequence[sshd_config.Line], peers: Sequence[Ma
 
 
 def effective(run: Runner, user: str, config: str = MAIN, address: str = ANYWHERE) -> list[str]:
-    """What holds for the account of what the role tunnel decides, in lines of a keyword in small letters and its value.
+    """sshd's settings for the account, as lines of a keyword in small letters and its value; only those that we set.
 
-    address: where the login would come from. CommandError where sshd does not take the configuration.
+    address: the source of the login. CommandError where sshd does not accept the configuration.
     """
     answer = run(["sshd", "-T", "-f", config, "-C", f"user={user},host=localhost,addr={address}"])
     decided = {keyword.lower() for keyword in PROBED}
@@ -130,12 +130,12 @@ def effective(run: Runner, user: str, config: str = MAIN, address: str = ANYWHER
 
 
 def offered(run: Runner) -> dict[str, list[str]]:
-    """What this host's ssh offers of what two sides have to have in common, best first."""
+    """The algorithms that this host's ssh offers, of each kind that both sides must share, best first."""
     return algorithms(parse(run(["ssh", "-G", "-F", os.devnull, "localhost"], check=False).stdout))
 
 
 def algorithms(effective: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """The algorithms of each kind, as far as they are told."""
+    """The known algorithms of each kind."""
     return {kind: ",".join(effective[kind]).split(",") for kind in ALGORITHMS if kind in effective}
 
 
@@ -146,9 +146,9 @@ def small(line: str) -> str:
 
 
 def probe_block(run: Runner, main: str, block: str, user: str, address: str = ANYWHERE) -> list[str]:
-    """The same with a Match block in the place that ours would have; main: the text of sshd's own file.
+    """The effective settings with a Match block in our block's place; main: the text of sshd's own file.
 
-    CommandError where sshd would not take it.
+    CommandError where sshd would not accept it.
     """
     with tempfile.TemporaryDirectory(prefix="overssh-sshd-") as folder:
         ours, copy = os.path.join(folder, "overssh.conf"), os.path.join(folder, "sshd_config")
@@ -159,7 +159,7 @@ def probe_block(run: Runner, main: str, block: str, user: str, address: str = AN
 
 
 def parse(text: str) -> dict[str, list[str]]:
-    """`sshd -T` as a mapping of keyword to its values, in the order they are printed."""
+    """`sshd -T` as a mapping of each keyword to its values, in the order of printing."""
     found: dict[str, list[str]] = {}
     for line in text.splitlines():
         keyword, _space, value = small(line).partition(" ")
@@ -169,7 +169,7 @@ def parse(text: str) -> dict[str, list[str]]:
 
 
 def includes_drop_ins(main: str) -> bool:
-    """Whether sshd reads /etc/ssh/sshd_config.d, before anything else that could decide first."""
+    """Whether sshd reads /etc/ssh/sshd_config.d before any other setting."""
     for line in main.splitlines():
         words = line.split()
         if not words or words[0].startswith("#"):
@@ -182,17 +182,16 @@ def includes_drop_ins(main: str) -> bool:
 
 
 def service() -> str:
-    """The unit of the sshd that listens; empty where none does, as where systemd starts one for each connection."""
+    """The unit of the listening sshd; empty for none, as where systemd starts one sshd for each connection."""
     daemon = _daemon()
     return "" if daemon is None else proc.unit(daemon.pid)
 
 
 def reload(systemd: Systemd, unit: str) -> None:
-    """Have the sshd of a unit read its files, and see that it listens afterwards.
+    """Have the sshd of a unit read its files again; OversshError where nothing listens afterwards.
 
-    An sshd that was given its port by a socket unit ends at a reload, as it can't bind the port anew. Where that unit
-    was stopped since, nothing tells so beforehand; it is started again then, and has a port of its own. OversshError
-    where nothing listens in the end.
+    An sshd with its port from a socket unit ends at a reload, because it can't bind the port anew. A socket unit that
+    was stopped since does not show that beforehand. In that case sshd is started again, with a port of its own.
     """
     before = _listens()
     try:
@@ -273,7 +272,7 @@ def _where(keyword: str, lines: Sequence[sshd_config.Line]) -> str:
 
 
 def among_drop_ins(main: str, ours: str, drop_ins: Sequence[str]) -> str:
-    """sshd's own file that includes our file ours in the place that it would have by its name."""
+    """sshd's own file, with an include of the file ours in the place that ours would have by its name."""
     others = [path for path in drop_ins if path != OUR_DROP_IN]
     named = [*(path for path in others if path < OUR_DROP_IN), ours, *(path for path in others if path > OUR_DROP_IN)]
     return "".join(
@@ -283,14 +282,14 @@ def among_drop_ins(main: str, ours: str, drop_ins: Sequence[str]) -> str:
 
 
 def with_block(main: str, text: str) -> str:
-    """sshd's own file with our block after all else; an Include would belong to the Match block before it."""
+    """sshd's own file with our block at its end; an Include would belong to the Match block before it."""
     others = OUR_BLOCK.sub("", main)
     gap = "" if not others or others.endswith("\n") else "\n"
     return f"{others}{gap}{BEGIN}\n{text.strip()}\n{END}\n"
 
 
 def inside(block: str) -> str:
-    """What stands between the marks of a block of ours."""
+    """The text between the marks of our block."""
     return "\n".join(block.splitlines()[1:-1])
 
 

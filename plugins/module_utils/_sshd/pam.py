@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What PAM has against logins of the tunnels' account, and what it limits them to; only looks.
+"""PAM's obstacles to logins of the tunnels' account, and its limits; only looks.
 
 Sources: pam.d(5), access.conf(5), limits.conf(5), pam_listfile(8).
 """
@@ -27,7 +27,7 @@ Read = Callable[[str], "str | None"]
 
 
 class Rule(NamedTuple):
-    """A line of a stack; kind: account or session, module without its folder."""
+    """A line of a stack; kind: account or session; module: without its folder."""
 
     kind: str
     module: str
@@ -36,14 +36,14 @@ class Rule(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A line of a file with its place."""
+    """A line of a file, with its place."""
 
     text: str
     place: str
 
 
 def readable(path: str) -> str | None:
-    """A file's text, None where there is none or it can't be read."""
+    """A file's text; None where it is missing or can't be read."""
     try:
         return read_text(path)
     except OversshError:
@@ -53,7 +53,7 @@ def readable(path: str) -> str | None:
 def stack(
     service: str, read: Read = readable, kinds: Sequence[str] = ("account", "session"), depth: int = 0
 ) -> list[Rule]:
-    """The lines of a service's stacks, those that it includes among them."""
+    """The lines of a service's stacks, includes followed."""
     path = next((f"{folder}/{service}" for folder in FOLDERS if read(f"{folder}/{service}") is not None), "")
     found: list[Rule] = []
     for entry in entries(path, read) if path and depth < DEPTH else ():
@@ -76,7 +76,7 @@ def _words(text: str) -> list[str]:
 
 
 def entries(path: str, read: Read = readable) -> Iterator[Entry]:
-    """A file's lines without its comments."""
+    """The lines of a file without comments."""
     for number, line in enumerate((read(path) or "").splitlines(), 1):
         text = line.partition("#")[0].strip()
         if text:
@@ -84,7 +84,7 @@ def entries(path: str, read: Read = readable) -> Iterator[Entry]:
 
 
 def look(service: str, user: str, groups: Sequence[str], peers: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    """Problems and warnings of the account stack, and the limits of the session stack that hold for the account."""
+    """Problems and warnings of the account stack, and the session stack's limits for the account."""
     rules = stack(service)
     said, warned = [], []
     if os.path.exists(NOLOGIN):
@@ -110,7 +110,7 @@ def _more(path: str) -> list[str]:
 
 
 def argument(rule: Rule, name: str) -> str:
-    """An argument's value, empty where the line has none."""
+    """The value of a module's argument, empty where the line lacks it."""
     return next((word.partition("=")[2] for word in rule.arguments if word.startswith(f"{name}=")), "")
 
 
@@ -129,9 +129,9 @@ def listfile(rule: Rule, user: str) -> Iterator[str]:
 def access(
     listed: Sequence[Entry], user: str, groups: Sequence[str], peers: Sequence[Mapping[str, str]], separator: str = ":"
 ) -> tuple[list[str], list[str]]:
-    """What pam_access has against the account, surely and as far as the inventory tells; the first that fits counts.
+    """What pam_access has against the account, for sure and as far as the inventory shows; the first match counts.
 
-    Networks are known by their address, other hosts by none, so of lines with those nothing is sure.
+    The inventory has addresses but no host names, so a line with host names decides nothing for sure.
     """
     said, warned = [], []
     places = {entry.place: entry.text for entry in listed}
@@ -182,7 +182,7 @@ def _is_origin(word: str, address: str) -> bool:
 
 
 def limits(listed: Sequence[Entry], user: str, groups: Sequence[str]) -> list[dict[str, Any]]:
-    """The limits that hold for the account, with their places; a later line counts, and a closer one more than that."""
+    """The limits for the account, with their places; a later line wins, and a closer match wins over a later line."""
     found: dict[str, tuple[int, str, str]] = {}
     for entry in listed:
         words = entry.text.split()
