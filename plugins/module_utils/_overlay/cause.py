@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Why containers on this host may not reach those on others: one look at what carries them, in seconds."""
+"""Causes that keep this host's containers from those on other hosts: one look of some seconds."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ class Peer:
 
 @dataclass(frozen=True)
 class Cause:
-    """Something that keeps containers apart.
+    """A cause that keeps containers apart.
 
-    kind: one of KINDS; why: what it is, without a full stop; next: the command that helps, with {host} for the
-    inventory name of the host that was looked at; peer: the node that it is about, "" where it is about all.
+    kind: one of KINDS; why: the sentence, without a full stop; next: the command that helps, with {host} for the
+    observed host's inventory name; peer: the node that is concerned, "" for all.
     """
 
     kind: str
@@ -82,9 +82,9 @@ KINDS = (
 def look(
     docker: Callable[[], Docker], run: Runner, network: str, peers: Sequence[Peer], forwards: bool
 ) -> list[dict[str, str]]:
-    """The causes that were found, most telling first; none of the looks changes anything.
+    """The causes found, the most likely first; nothing is changed.
 
-    forwards: whether the host passes on what others send each other.
+    forwards: whether the host forwards packets between others.
     """
     try:
         engine = docker()
@@ -137,7 +137,7 @@ def _nodes(engine: Docker, info: Mapping[str, Any]) -> Iterator[Cause]:
 
 
 def undone() -> Iterator[Cause]:
-    """What somebody undoes again and again, so that the watcher has given way."""
+    """Things that others undo again and again, so that the watcher leaves them alone."""
     # With another queue or MTU small packets cross all the same.
     said = [
         f"{each['by']} undoes {each['what']} of {each['device']}"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Overlay networks as a Docker engine knows them, and what is attached to them; only looks."""
+"""Overlay networks of a Docker engine, and their endpoints; only looks."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ ENDED = {"complete", "shutdown", "failed", "rejected", "remove", "orphaned"}
 
 
 def endpoints(docker: Docker, network: str) -> list[dict[str, Any]]:
-    """What is attached to the network anywhere in the swarm; only managers know.
+    """The endpoints of the network on all nodes of the swarm; only managers know them.
 
-    Containers attached by hand are tasks too, of the runtime "attachment", and hidden unless asked for.
+    Containers attached by hand are tasks too, of the runtime "attachment", which the API returns only on request.
     """
     try:
         network_id = docker.inspect_network(network)["Id"]
@@ -34,14 +34,14 @@ def endpoints(docker: Docker, network: str) -> list[dict[str, Any]]:
 
 
 def is_manager(docker: Docker) -> bool:
-    """Whether this engine may change networks of the swarm, and knows what is attached to them."""
+    """Whether this engine is a manager, so that it may change networks of the swarm and knows their endpoints."""
     return bool((docker.info().get("Swarm") or {}).get("ControlAvailable"))
 
 
 def info(docker: Docker, name: str | None = None, managed: bool = False) -> dict[str, Any]:
-    """The overlay networks that this engine knows, with their endpoints where it is a manager.
+    """The overlay networks of this engine, with their endpoints where it is a manager.
 
-    name: of the one that is asked for; managed: whether only those are that this collection has made.
+    name: only the network of this name; managed: only those that this collection made.
     """
     manager = is_manager(docker)
     listed = []

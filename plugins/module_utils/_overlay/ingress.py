@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The swarm's ingress network (its routing mesh): who publishes through it, and which nodes take part in it.
+"""The swarm's ingress network (its routing mesh): services that publish through it, and nodes that take part.
 
-When this network is made anew, the managers tell no node of it until something about that node changes (moby 40184,
-swarmkit's allocator). A node that is told sometimes drops it again: it looks for its address in the network before it
-has noted it ("failed to find a load balancer IP"), and tries again only at the next change.
+When this network is made anew, the managers inform no node of it until something about that node changes (moby 40184,
+swarmkit's allocator). A node that is informed sometimes drops the network again: it looks for its address in the
+network before it has stored that address ("failed to find a load balancer IP"), and tries again only at the next
+change.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ TRIES = 10
 
 
 def publishers(docker: Docker) -> tuple[str, ...]:
-    """The names of the services that publish ports through it."""
+    """The names of the services that publish ports through the ingress network."""
     found = []
     for service in docker.services():
         ports = (service["Spec"].get("EndpointSpec") or {}).get("Ports") or []
@@ -39,7 +40,7 @@ def nodes_in_state(docker: Docker, state: str) -> list[Mapping[str, Any]]:
 def nodes_without(docker: Docker, network_id: str) -> dict[str, str]:
     """The nodes that are up and take no part in the network: their names by ID.
 
-    The engine names those that do by the addresses that they gossip from.
+    The engine lists the participants by the addresses that they gossip from.
     """
     peers = {peer.get("IP") for peer in docker.inspect_network(network_id).get("Peers") or []}
     ready = nodes_in_state(docker, "ready")
@@ -53,13 +54,13 @@ def nodes_without(docker: Docker, network_id: str) -> dict[str, str]:
 
 
 def tell(docker: Docker) -> None:
-    """Have the managers look at every node again: they write down what is there already."""
+    """Write every node's own values to the managers again, so that they look at each node."""
     for node in docker.nodes():
         _update(docker, node["ID"], {})
 
 
 def tell_again(docker: Docker, node_id: str) -> None:
-    """Have the node itself look again, which it does only where something is new to it."""
+    """Change a label of the node, so that the node itself looks again; it does so only after a change."""
     _update(docker, node_id, {LABEL: "true"})
     _update(docker, node_id, {})
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An overlay network: as it shall be, and as the engine has it."""
+"""An overlay network, desired and observed."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ LARGEST_MTU = 65535
 
 @dataclass(frozen=True)
 class Desired:
-    """What the operator wants; None where the operator does not care.
+    """The desired network; None where any value will do.
 
-    ingress: the swarm's ingress network is meant, whatever its name is. mtu: of the underlay, None for
-    auto. underlay_mtus: what other nodes have.
+    ingress: the swarm's ingress network is meant, by any name. mtu: of the underlay, None for auto. underlay_mtus:
+    those of the other nodes.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Desired:
 
 @dataclass(frozen=True)
 class OverlayNetwork:
-    """A network as the engine has it. driver is empty, and subnet None, until the swarm has allocated it."""
+    """A network in the engine. driver is empty, and subnet None, until the swarm has allocated it."""
 
     name: str
     network_id: str
@@ -71,37 +71,40 @@ class OverlayNetwork:
 
     @property
     def ours(self) -> bool:
-        """Whether this collection made it."""
+        """Whether this collection made the network."""
         return self.labels.get(MANAGED) == "true"
 
     @property
     def is_overlay(self) -> bool:
-        """Whether it spans the swarm; before it is allocated it has no driver yet."""
+        """Whether the network spans the swarm; before the allocation it has no driver yet."""
         return self.scope == "swarm" and self.driver in ("overlay", "")
 
     @property
     def allocated(self) -> bool:
-        """Whether the swarm has given it its subnet."""
+        """Whether the swarm has assigned the network's subnet."""
         return bool(self.driver and self.subnets)
 
     @property
     def subnet(self) -> str | None:
-        """Its first subnet."""
+        """The network's first subnet."""
         return self.subnets[0] if self.subnets else None
 
     @property
     def encrypted(self) -> bool:
-        """Whether its packets go through IPsec; an empty value counts as yes."""
+        """Whether IPsec encrypts the network's packets; an empty value counts as yes."""
         return ENCRYPTED in self.options and self.options[ENCRYPTED].lower() != "false"
 
     @property
     def mtu(self) -> int:
-        """The MTU of the underlay that it reckons with."""
+        """The underlay MTU that the network is made for."""
         return int(self.options.get(MTU) or DRIVER_MTU)
 
     @property
     def container_mtu(self) -> int:
-        """The MTU that its containers get; the driver takes VXLAN off, and with encryption also ESP and its padding."""
+        """The MTU of its containers.
+
+        The driver subtracts VXLAN's header, and with encryption also ESP and its padding.
+        """
         left = self.mtu - VXLAN_OVERHEAD
         if self.encrypted:
             left -= ESP_OVERHEAD
@@ -111,14 +114,14 @@ class OverlayNetwork:
 
 @dataclass(frozen=True)
 class Observed:
-    """The network of that name, and what it has to get along with.
+    """The network of that name, and its surroundings.
 
-    manager: whether this engine may change networks of the swarm. state: the engine's word for its part in it.
-    check_mode: a swarm that is not there yet is taken for granted. underlay_mtu: the smallest MTU of the devices
-    that carry the node's data path address. others: the engine's other networks.
+    manager: whether this engine may change networks of the swarm. state: the engine's word for its part in the swarm.
+    check_mode: a missing swarm is assumed to come. underlay_mtu: the smallest MTU of the devices with the node's data
+    path address. others: the engine's other networks.
 
-    Where the ingress network is meant: publishers are the services that publish through it, missing the
-    nodes that take no part in it, given_up those of them that did not join in time.
+    For the ingress network: publishers: the services that publish through it; missing: the nodes that take no part in
+    it; given_up: nodes that did not join in time.
     """
 
     manager: bool
@@ -135,12 +138,12 @@ class Observed:
 
     @property
     def to_come(self) -> bool:
-        """Whether the swarm itself is still to be made, in check mode."""
+        """Whether the swarm itself is still missing, in check mode."""
         return self.check_mode and self.state == "inactive"
 
 
 def network_of(found: Mapping[str, Any]) -> OverlayNetwork:
-    """A network in the engine's words."""
+    """A network from the engine's answer."""
     configs = [config for config in (found.get("IPAM") or {}).get("Config") or [] if config.get("Subnet")]
     first = configs[0] if configs else {}
     return OverlayNetwork(
@@ -160,7 +163,7 @@ def network_of(found: Mapping[str, Any]) -> OverlayNetwork:
 
 
 def desired_of(params: Mapping[str, Any]) -> Desired:
-    """The module's options, each checked; OversshError names the one that is wrong."""
+    """The desired network, from the module's options; OversshError names the wrong one."""
     subnet = _network("subnet", params.get("subnet"))
     gateway, ip_range = params.get("gateway") or None, _network("ip_range", params.get("ip_range"))
     if subnet is None and (gateway or ip_range):

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Choose an overlay network's MTU, and judge one that is there with another; pure.
+"""Choose an overlay network's MTU, and judge an existing one; pure.
 
-A network that reckons with more than the underlay carries loses large packets. One that reckons with less works, and
-only costs more per byte.
+A network with an MTU above the underlay's loses large packets. A network with a lower one works, at a higher cost per
+byte.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ MORE_OF_IPV6 = 20
 
 
 def fitting_mtu(desired: Desired, observed: Observed) -> int | None:
-    """The smallest MTU under any node, less what Docker forgets; None where none is known."""
+    """The smallest underlay MTU of all nodes; None where none is known.
+
+    It is less for an IPv6 underlay, because Docker ignores the longer header.
+    """
     own = () if observed.underlay_mtu is None else (observed.underlay_mtu,)
     smallest = min((*own, *desired.underlay_mtus), default=None)
     return smallest - MORE_OF_IPV6 if smallest is not None and ":" in observed.data_path_addr else smallest
 
 
 def wanted_mtu(desired: Desired, observed: Observed) -> int | None:
-    """As asked for, or what fits, at which Docker itself never looks; None in check mode, where none is known."""
+    """The MTU of the task, else the fitting one; None in check mode, where none is known."""
     if desired.mtu is not None:
         return desired.mtu
     if observed.underlay_mtu is None and not observed.to_come:
@@ -35,9 +38,9 @@ def wanted_mtu(desired: Desired, observed: Observed) -> int | None:
 
 
 def mtu_difference(desired: Desired, observed: Observed, found: OverlayNetwork) -> str:
-    """What is wrong with the network's MTU, in words, empty where nothing is.
+    """What is wrong with the network's MTU, in words; empty where it is right.
 
-    Before the network is allocated, which gives it a driver, the engine does not tell.
+    The engine does not return the MTU before the network is allocated.
     """
     wanted = wanted_mtu(desired, observed)
     if wanted is None or not found.driver or found.mtu == wanted:
@@ -51,7 +54,7 @@ def mtu_difference(desired: Desired, observed: Observed, found: OverlayNetwork) 
 
 
 def remarks(desired: Desired, observed: Observed) -> list[str]:
-    """What the operator should know of a network that is left as it is."""
+    """Sentences on a network that stays although it differs."""
     found = observed.network
     if desired.state == "absent" or found is None:
         return []

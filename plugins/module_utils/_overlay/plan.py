@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What has to be done for an overlay network to be there as asked for, or to be gone; pure."""
+"""The steps to a desired overlay network; pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NEW_INGRESS = OverlayNetwork(name=INGRESS, network_id="", driver="overlay", scop
 
 
 def plan_network(desired: Desired, observed: Observed) -> Plan:
-    """The plan; OversshError where it would take what the operator has not agreed to."""
+    """The plan; OversshError where a needed change has to be allowed by the operator first."""
     found = observed.network
     if not desired.ingress and (desired.name == INGRESS or (found and found.ingress)):
         raise OversshError(
@@ -58,7 +58,7 @@ def plan_network(desired: Desired, observed: Observed) -> Plan:
 
 
 def refuse_overlap(name: str, subnets: list[str], underlay: str | None, observed: Observed) -> None:
-    """A subnet must not hide the underlay, what a host has a route to, or another network."""
+    """OversshError where a subnet overlaps the underlay, a route of a host, or another network."""
     for subnet in subnets:
         network = ipaddress.ip_network(subnet)
         for other in observed.others:

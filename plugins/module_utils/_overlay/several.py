@@ -18,7 +18,7 @@ Found = tuple[Observed, ...]
 
 
 class OverlayNetworkEngines(Several[Observed]):
-    """The networks in the order in which they are made; each has an engine of its own."""
+    """The networks in their order of making; each has its own engine."""
 
     def __init__(self, networks: Sequence[OverlayNetworkEngine]) -> None:
         names = [network.desired.name for network in networks]
@@ -29,16 +29,16 @@ class OverlayNetworkEngines(Several[Observed]):
         self._networks = networks
 
     def observe(self) -> Found:
-        """All of them, with what lies around them looked at once; the swarm changes them by itself, so always anew."""
+        """Observe all networks, with one look at their surroundings; the swarm changes them, so nothing is cached."""
         if not self._networks:
             return ()
         around = self._networks[0].look()
         return tuple(network.observe_in(around) for network in self._networks)
 
     def plan(self, observed: Found) -> Plan:
-        """Each beside those before it as they are going to be, and those after it as they are.
+        """Plan each network beside the earlier ones as they will be, and the later ones as they are.
 
-        All that is refused is told at once.
+        All refusals come in one error.
         """
         plans: list[Plan] = []
         earlier: list[tuple[Observed, OverlayNetwork | None]] = []
@@ -61,11 +61,11 @@ class OverlayNetworkEngines(Several[Observed]):
         )
 
     def in_effect(self, observed: Found) -> bool:
-        """All of them."""
+        """Whether all networks are in effect."""
         return all(network.in_effect(found) for network, found in zip(self._networks, observed))
 
     def result(self, observed: Found) -> dict[str, Any]:
-        """The networks in the order of the option, and what fits under all of them."""
+        """The networks in the order of the option, and the MTU that fits all of them."""
         results = [network.result(found) for network, found in zip(self._networks, observed)]
         answer: dict[str, Any] = {"networks": [result.pop("network") for result in results]}
         answer["warnings"] = [words for result in results for words in result.pop("warnings", [])]

@@ -49,11 +49,11 @@ ECHO_REQUEST = 8
 
 
 class NoAnswer(Exception):  # noqa: N818 (it is an answer of the network, not a fault of the program)
-    """A probe that nothing came back for."""
+    """A probe got no answer."""
 
 
 def serve() -> None:
-    """Send back every datagram and everything that comes over a connection, for ever."""
+    """Send back every datagram and all data of connections, for ever."""
     waiting = selectors.DefaultSelector()
     datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     datagrams.bind(("0.0.0.0", PORT))  # noqa: S104 (the container has no address but the network under test)
@@ -99,12 +99,12 @@ def _echo_stream(connection: socket.socket, waiting: selectors.BaseSelector, pee
 
 
 def icmp(address: str, patience: float) -> dict[str, Any]:
-    """One echo request and its reply; patience: seconds."""
+    """Send one echo request and wait for its reply; patience: seconds."""
     return {"rtt_ms": _echo_request(address, os.urandom(32), patience)}
 
 
 def tcp(address: str, patience: float) -> dict[str, Any]:
-    """A connection, and a token that has to come back over it."""
+    """Send a token over a connection and wait for it to come back."""
     token = os.urandom(32)
     started = time.perf_counter()
     with socket.create_connection((address, PORT), timeout=patience) as connection:
@@ -119,7 +119,7 @@ def tcp(address: str, patience: float) -> dict[str, Any]:
 
 
 def udp(address: str, patience: float) -> dict[str, Any]:
-    """A datagram that has to come back."""
+    """Send a datagram and wait for it to come back."""
     token = os.urandom(32)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.settimeout(patience)
@@ -140,7 +140,7 @@ def resolves(host: str, addresses: list[str]) -> dict[str, Any]:
 
 
 def mtu(address: str) -> dict[str, Any]:
-    """The largest packet, headers included, that crosses whole; it has to be as large as the interface allows."""
+    """Find the largest packet, headers included, that crosses whole; it has to be as large as the interface's MTU."""
     wanted = interface_mtu(address)
     if _fits(address, wanted):
         return {"bytes": wanted}
@@ -206,9 +206,9 @@ def _since(started: float) -> float:
 
 
 def attempt(check: Callable[[float], dict[str, Any]], timeout: float) -> dict[str, Any]:
-    """The check's result with "ok", tried again until it passes or timeout seconds are over.
+    """The check's result with "ok"; the check is repeated until it passes or timeout seconds have passed.
 
-    check takes how long to wait for an answer, in seconds: longer from try to try, and in the last one as long as ever.
+    check takes the seconds to wait for an answer: longer with each try, and the longest in the last one.
     """
     deadline, patience = time.monotonic() + timeout, FIRST_PATIENCE
     while True:
@@ -226,7 +226,7 @@ def attempt(check: Callable[[float], dict[str, Any]], timeout: float) -> dict[st
 
 
 def measure_peer(peer: dict[str, str], timeout: float) -> dict[str, dict[str, Any]]:
-    """All checks of one peer, one after the other; once the time is over, each has one try left."""
+    """All checks of one peer, one after the other; after the time each has one try left."""
     host, address = peer["host"], peer["address"]
     deadline = time.monotonic() + timeout
     checks: dict[str, Callable[[float], dict[str, Any]]] = {
@@ -353,7 +353,7 @@ def measure_service(service: dict[str, Any], balancer: str | None, timeout: floa
 
 
 def measure(order: dict[str, Any]) -> dict[str, Any]:
-    """Every peer's checks, by the peer's name, and whether all of them are done with this container."""
+    """Every peer's checks, by the peer's name, and whether all peers are done with this container."""
     peers, timeout = order["peers"], float(order["timeout"])
     with concurrent.futures.ThreadPoolExecutor(max_workers=8) as pool:
         results = list(pool.map(lambda peer: measure_peer(peer, timeout), peers))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the probe of this host measures of others."""
+"""Measurements of this host's probe."""
 
 from __future__ import annotations
 

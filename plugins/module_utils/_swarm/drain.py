@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A node that is about to leave gives its tasks away; done on a manager."""
+"""Drain a node that is about to leave: its tasks move to other nodes; runs on a manager."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ALIVE = frozenset({"assigned", "accepted", "preparing", "ready", "starting", "ru
 
 
 def plan_drain(node: str, observed: ObservedEntries) -> Plan:
-    """Every entry of that name is drained; those that are down have nothing to give away."""
+    """Drain every entry of that name; nodes that are down run no tasks."""
     steps = []
     for found in observed.entries:
         if found.availability == DRAIN or found.status == DOWN:
@@ -38,7 +38,7 @@ def plan_drain(node: str, observed: ObservedEntries) -> Plan:
 
 
 class SwarmDrainEngine(Engine[ObservedEntries]):
-    """All entries of one node, by host name or ID; timeout: how long its tasks may take, None: don't wait."""
+    """All entries of one node, by host name or ID; timeout: seconds for its tasks to end, None to not wait."""
 
     def __init__(self, docker: Docker, node: str, timeout: float | None) -> None:
         self._docker = docker
@@ -46,11 +46,11 @@ class SwarmDrainEngine(Engine[ObservedEntries]):
         self._timeout = timeout
 
     def observe(self) -> ObservedEntries:
-        """The managers' list, which only a manager shows."""
+        """The managers' list; OversshError on a worker."""
         return observe_entries(self._docker, self._node, "drained")
 
     def plan(self, observed: ObservedEntries) -> Plan:
-        """See plan_drain."""
+        """The plan of plan_drain."""
         return plan_drain(self._node, observed)
 
     @performs("set_availability")
@@ -59,7 +59,7 @@ class SwarmDrainEngine(Engine[ObservedEntries]):
         self._docker.update_node(node_id, node["Version"]["Index"], {**node["Spec"], "Availability": availability})
 
     def wait(self) -> None:
-        """Until no task of a service runs there any more."""
+        """Wait until no task of a service runs on the node."""
         if self._timeout is None:
             return
         ids = {one.node_id for one in self.observe().entries if one.status != DOWN}
@@ -72,7 +72,7 @@ class SwarmDrainEngine(Engine[ObservedEntries]):
             ) from error
 
     def result(self, observed: ObservedEntries) -> dict[str, Any]:
-        """The entries under that name."""
+        """The entries of that name."""
         return {"node": self._node, "entries": [one.node_id for one in observed.entries]}
 
     def _tasks(self, ids: set[str]) -> list[str]:

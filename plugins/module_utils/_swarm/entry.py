@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A node's entry in the managers' list, taken out after the node has left; done on a manager."""
+"""Remove a node's entry from the managers' list after the node has left; runs on a manager."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ DOWN = "down"
 
 @dataclass(frozen=True)
 class ObservedEntries:
-    """The entries that go by the name or the ID, and this node's own ID."""
+    """The entries with the name or ID, and this node's own ID."""
 
     entries: tuple[Entry, ...]
     own_id: str
 
 
 def observe_entries(docker: Docker, node: str, state: str) -> ObservedEntries:
-    """What managers list under a host name, an ID or an address; state: what the user asks for.
+    """The managers' entries with a host name, an ID or an address; state: the desired one.
 
-    OversshError where this is no manager.
+    OversshError on a worker.
     """
     swarm = docker.info().get("Swarm") or {}
     if not swarm.get("ControlAvailable"):
@@ -40,7 +40,7 @@ def observe_entries(docker: Docker, node: str, state: str) -> ObservedEntries:
 
 
 def plan_removal(node: str, force: bool, observed: ObservedEntries) -> Plan:
-    """Every entry of that name goes, a manager's after it was made a worker; a live node's only with force."""
+    """Remove every entry of that name, a manager's after its demotion; a live node's only with force."""
     steps: list[Step] = []
     for found in observed.entries:
         named = f"{found.hostname} ({found.node_id})"
@@ -57,7 +57,7 @@ def plan_removal(node: str, force: bool, observed: ObservedEntries) -> Plan:
 
 
 class SwarmEntryEngine(Engine[ObservedEntries]):
-    """All entries of one node, by host name or ID; timeout: how long a node that is leaving may take to be down."""
+    """All entries of one node, by host name or ID; timeout: seconds for a leaving node to be down."""
 
     def __init__(self, docker: Docker, node: str, force: bool, timeout: float) -> None:
         self._docker = docker
@@ -66,11 +66,11 @@ class SwarmEntryEngine(Engine[ObservedEntries]):
         self._timeout = timeout
 
     def observe(self) -> ObservedEntries:
-        """The managers' list, which only a manager shows."""
+        """The managers' list; OversshError on a worker."""
         return observe_entries(self._docker, self._node, "removed")
 
     def plan(self, observed: ObservedEntries) -> Plan:
-        """See plan_removal."""
+        """The plan of plan_removal."""
         return plan_removal(self._node, self._force, observed)
 
     @performs("restore")
@@ -78,7 +78,7 @@ class SwarmEntryEngine(Engine[ObservedEntries]):
         raise OversshError("it comes back only when the node joins again")
 
     def result(self, observed: ObservedEntries) -> dict[str, Any]:
-        """What is left under that name."""
+        """The remaining entries of that name."""
         return {"node": self._node, "entries": [one.node_id for one in observed.entries]}
 
     def _await_down(self, node_id: str, named: str) -> None:

@@ -19,7 +19,7 @@ def info(docker: Docker, run: Runner) -> dict[str, Any]:
 
 
 def node_result(observed: Observed) -> dict[str, Any]:
-    """A node's part in its swarm as return values; join tokens and keys are not even asked for."""
+    """A node's part in its swarm as return values; it has no join tokens and no keys."""
     own = observed.own
     return {
         "active": observed.local_state == "active",

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A node's part in a swarm: as it shall be, and as it is."""
+"""A node's part in a swarm, desired and observed."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ DIGEST_LENGTH = 50
 
 @dataclass(frozen=True)
 class Desired:
-    """What the operator wants of this node; None where the operator does not care.
+    """The desired part of this node; None where any value will do.
 
-    members: what a manager of that swarm lists, each node's status by its ID; empty where no manager was asked.
+    members: each node's status by its ID, as a manager of that swarm lists them; empty where no manager was asked.
     """
 
     state: str
@@ -43,13 +43,13 @@ class Desired:
 
     @property
     def founds(self) -> bool:
-        """Whether this node makes the swarm itself: a manager that has nobody to join."""
+        """Whether this node creates the swarm: a manager with nobody to join."""
         return self.state == "manager" and not self.remote_managers
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A node as the managers list it. reachability is empty for a worker."""
+    """A node in the managers' list; reachability is empty for a worker."""
 
     node_id: str
     hostname: str
@@ -64,13 +64,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Observed:
-    """The node as found.
+    """The observed node.
 
-    local_state: the engine's word (inactive, pending, active, error, locked). role, cluster_id and the swarm's own
-    settings are known where the engine tells them, most of them on managers only; cluster_id and certificate_role also
-    stand in the node's certificate. listen_addr and data_path_addr are what the engine was started with, None where it
-    keeps that from us. bridge: the bridge that overlays need is there; bridge_own: we made it; bridge_used: containers
-    are on it. doubted: the engine's word is "error", and local_state is what the managers say; see believed().
+    local_state: the engine's word (inactive, pending, active, error, locked). role, cluster_id and the swarm's settings
+    are known where the engine returns them, most of them on managers only; cluster_id and certificate_role are also in
+    the node's certificate. listen_addr and data_path_addr: the engine's start values, None where the engine does not
+    return them. bridge: the bridge that overlays need exists; bridge_own: we made it; bridge_used: containers are on
+    it. doubted: the engine's word is "error", and local_state is the managers' view; see believed().
     """
 
     local_state: str
@@ -97,34 +97,35 @@ class Observed:
 
     @property
     def settled(self) -> bool:
-        """Whether it stays so by itself: the engine starts, or a certificate follows a change of role, in seconds.
+        """Whether the state will last.
 
-        A manager that was made a worker and starts again with its old certificate would enter the managers' consensus
-        again, and take their majority away when it notices.
+        A starting engine, and a certificate after a change of role, take seconds. A demoted manager that starts again
+        with its old certificate would join the managers' consensus again. It would then break their majority when it
+        notices its demotion.
         """
         changing = self.local_state == "active" and self.role == "worker" and self.certificate_role == "manager"
         return self.local_state != "pending" and not changing
 
     @property
     def leftover_bridge(self) -> bool:
-        """Whether the bridge goes with the swarm: it is ours, and serves nobody once the node has left."""
+        """Whether the bridge goes with the swarm: it is ours, and no container is on it after the node has left."""
         return self.bridge_own and (self.local_state != "inactive" or not self.bridge_used)
 
     @property
     def own(self) -> Entry | None:
-        """This node in the managers' list; None on a worker."""
+        """This node's entry in the managers' list; None on a worker."""
         return next((node for node in self.nodes if node.node_id == self.node_id), None)
 
 
 def standing(node: Entry) -> str:
-    """A node's status in one word: "ready" only where a manager is reachable for the others, too."""
+    """A node's status in one word; "ready" requires of a manager that the others reach it."""
     return node.status if node.reachability in ("", "reachable") else node.reachability
 
 
 def believed(observed: Observed, members: Mapping[str, str]) -> Observed:
-    """The node as its managers see it: they count one as ready that its own engine calls broken for good.
+    """The node as its managers see it: they may count a node as ready that its own engine calls failed.
 
-    An engine whose first attempt at being a manager failed says "error" until it is restarted, and works meanwhile.
+    An engine whose first attempt as a manager failed says "error" until its restart, although it works.
     """
     word = standing(observed.own) if observed.own else members.get(observed.node_id)
     works = observed.local_state == "error" and word == "ready"
@@ -132,12 +133,12 @@ def believed(observed: Observed, members: Mapping[str, str]) -> Observed:
 
 
 def forgotten(observed: Observed, members: Mapping[str, str]) -> bool:
-    """Whether the managers have removed the node: its own engine is not told, and goes on believing in its part."""
+    """Whether the managers have removed the node; its own engine is not informed and still says it is a member."""
     return bool(members and observed.node_id) and observed.node_id not in members
 
 
 def desired_of(params: Mapping[str, Any]) -> Desired:
-    """The module's options, with addresses in one spelling; OversshError names what is no address."""
+    """The desired part, from the module's options; OversshError for a wrong address."""
     listen, pool = params.get("listen_addr"), params.get("default_addr_pool")
     return Desired(
         state=params["state"],
@@ -166,7 +167,7 @@ def _subnet(text: str | None) -> str | None:
 
 
 def endpoint(text: str) -> tuple[str, int]:
-    """Host and port of ADDRESS, ADDRESS:PORT, or [ADDRESS]:PORT; the swarm's port where none is given."""
+    """Host and port of ADDRESS, ADDRESS:PORT, or [ADDRESS]:PORT; the default is the swarm's port."""
     if text.startswith("["):
         host, _bracket, rest = text[1:].partition("]")
         return host, int(rest[1:]) if rest.startswith(":") else DEFAULT_PORT
@@ -182,7 +183,7 @@ def joined(host: str, port: int) -> str:
 
 
 def root_ca_digest(certificate: str) -> str:
-    """What a join token says of the swarm's root certificate: the SHA-256 of its PEM text, in base 36."""
+    """The digest of the swarm's root certificate as in join tokens: SHA-256 of its PEM text, in base 36."""
     number = int(hashlib.sha256(certificate.encode()).hexdigest(), 16)
     digits = ""
     while number:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Look at a node's part in a swarm: the engine's answers, and its own small record where it answers nothing."""
+"""Observe a node's part in a swarm: the engine's answers, and its own record where it does not answer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ORGANIZATIONAL_UNIT = bytes.fromhex("060355040b")
 
 
 def observe_node(docker: Docker, run: Runner, read: Read = read_text) -> Observed:
-    """This node as it is; needs nobody's permission but the engine's."""
+    """This node as it is; asks only the local engine."""
     info = docker.info()
     swarm = info.get("Swarm") or {}
     state = swarm.get("LocalNodeState") or "inactive"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What has to be done for a node to have its part in the swarm; pure."""
+"""The steps to a node's desired part in the swarm; pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEFT: dict[str, Any] = {"state": "left"}
 
 
 def plan_node(desired: Desired, observed: Observed) -> Plan:
-    """The plan for this node; OversshError where it would take what the operator has not agreed to."""
+    """The plan for this node; OversshError where a needed change has to be allowed by the operator first."""
     if desired.state == "left":
         return _plan_left(desired, observed)
     if desired.state == "worker" and not desired.remote_managers:
@@ -235,7 +235,7 @@ def _quorum_without(observed: Observed) -> bool:
 
 
 def listen_addr(desired: Desired) -> str:
-    """Where the managers' port is opened: on the node's own address only, unless told otherwise."""
+    """The listening address of the managers' port: the node's own address, unless the task sets another."""
     return desired.listen_addr or joined(desired.advertise_addr or "", DEFAULT_PORT)
 
 
@@ -285,7 +285,7 @@ def _swarm(observed: Observed) -> str:
 
 
 def says(observed: Observed) -> str:
-    """The engine's own words about its swarm, in brackets; empty where it has none."""
+    """The engine's own message about its swarm, in brackets; empty for none."""
     return f" (Docker says: {' '.join(observed.error.split())})" if observed.error else ""
 
 

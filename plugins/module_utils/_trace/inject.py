@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Packets that this host takes for ones that came in by a device, also where a program holds that device.
+"""Inject packets that appear to come in by a device, also where a program holds that device.
 
-They are written to a tun device of our own, whose traffic control hands them to the other device as received. Our
-device goes with this process, and its filter with it.
+A tun device of our own takes them, and its traffic control redirects them to the other device as received. Our device
+ends with this process, and its filter with it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PORTS_OF = ("bridge", "bond", "team")
 
 
 class Held(NamedTuple):
-    """An address of a device; network: whom it leads to; peer: whose is at the other end, where there is but one."""
+    """An address of a device; network: its subnet; peer: the address at the other end, where there is only one."""
 
     own: Address
     network: Network
@@ -38,7 +38,7 @@ class Held(NamedTuple):
 
 @dataclass(frozen=True)
 class Inlet:
-    """The device that packets shall seem to have come in by; port_of: the device that it is a port of."""
+    """The device by which packets are to come in; port_of: the device that it is a port of."""
 
     name: str
     up: bool
@@ -78,7 +78,7 @@ def _held(address: DeviceAddress) -> Held:
 def ends(
     here: Inlet, family: int | None, source: Address | None, destination: Address | None
 ) -> tuple[Address, Address]:
-    """Source and destination of a packet by this device: those given; else a neighbour's address and the device's."""
+    """The packet's source and destination: the given ones, else a neighbour's address and the device's."""
     possible = [held for held in here.addresses if family in (None, held.own.version)]
     possible.sort(key=lambda held: not _near(held, source, destination))
     if destination is None:
@@ -106,7 +106,7 @@ def _neighbour(held: Held, destination: Address) -> Address | None:
 
 @contextmanager
 def injector(run: Runner, here: Inlet) -> Iterator[Callable[[bytes], None]]:
-    """Inside the block, the function takes IP packets."""
+    """A context whose function injects IP packets."""
     if not here.up:
         raise OversshError(f"{here.name} is down, so nothing can come in by it; bring it up first")
     if not here.carrier:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Why the kernel drops a packet that no rule of nft dropped: its routing is asked about that packet."""
+"""Why the kernel drops a packet that no nft rule dropped: ask its routing about that packet."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 50: "esp", 58: "icmpv6"}
 
 
 def lost(run: Runner, way: TracePath, names: Mapping[int, str]) -> str:
-    """One sentence: where the packet was lost, why, and what to look at."""
+    """One sentence: where the packet was lost, why, and where to look."""
     if way.entered == way.left == "prerouting" and way.last is not None:
         return f"no rule drops the packet; the kernel does, when it looks for its way: {_routing(run, way.last, names)}"
     where = f"after the hook {way.left}" if way.entered == way.left else f"at the hook {way.entered or way.left}"
@@ -73,7 +73,7 @@ def _by_legacy(legacy: nftables_legacy.Legacy, way: TracePath, names: Mapping[in
 
 
 def unsent(run: Runner, destination: str) -> str:
-    """Why a packet of this host itself did not come as far as the hook output, "" where that isn't known."""
+    """Why a packet of this host did not reach the hook output, "" where unknown."""
     if device_to(run, destination):
         return ""
     return f"this host has no route to {destination}; look at 'ip route' and 'ip rule'"

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the kernel tells of traced packets, over netlink. Source: linux/netfilter/nf_tables.h, linux/netlink.h.
+"""Read the kernel's trace messages over netlink. Source: linux/netfilter/nf_tables.h, linux/netlink.h.
 
-`nft monitor trace` prints the same, in words that differ from version to version, and doesn't say when it listens.
+`nft monitor trace` prints them too, in words that differ between versions, and without a sign that it listens.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ OVERRUN = (
 
 
 class OverrunError(OversshError):
-    """The kernel had more to tell than there was room for: some of it is lost."""
+    """The kernel had more messages than the socket had room for; some are lost."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a packet says of itself where a base chain begins to look at it; ports None where it has none.
+    """The packet's header as a base chain first sees it; ports are None where it has none.
 
-    iif, oif: indices of its devices, 0 where it has none there.
+    iif, oif: indices of its devices, 0 for none.
     """
 
     source: str
@@ -72,9 +72,9 @@ class Header:
 
 @dataclass(frozen=True)
 class Message:
-    """One step of one packet (packet: the kernel's number for it) through the chains.
+    """One step of one packet through the chains; packet: the kernel's number for it.
 
-    kind: "rule", "return" or "policy"; handle: 0 at a chain's end; header: with a base chain's first message only.
+    kind: "rule", "return" or "policy"; handle: 0 at a chain's end; header: only in a base chain's first message.
     """
 
     packet: int
@@ -90,7 +90,7 @@ class Message:
 # behind and loses some; these lines don't. Its NetlinkSocket is no help: that of 0.9 has no add_membership, and keeps
 # what it has read where select doesn't see it. The watcher needs .._linux.netlink without pyroute2 in any case.
 def messages(data: bytes) -> Iterator[Message]:
-    """The steps in what one read of the socket gave; whatever else is in it is passed over."""
+    """The trace messages in one read of the socket; other messages are skipped."""
     for told in netlink.messages(data):
         # struct nfgenmsg: the family of the table, two more fields.
         if told.kind == TRACE and len(told.body) >= 4:
@@ -155,7 +155,7 @@ def _text(value: bytes | None) -> str:
 
 
 class Monitor:
-    """Listens from the moment it is made on."""
+    """Receives trace messages from its creation on."""
 
     def __init__(self) -> None:
         # How many messages may still wait that were told before an overrun.
@@ -180,7 +180,7 @@ class Monitor:
         self._socket.close()
 
     def read(self, timeout: float) -> list[Message]:
-        """What has been told; empty after timeout seconds without anything. OverrunError where some of it is lost."""
+        """The messages received; empty after timeout seconds without any. OverrunError where some are lost."""
         deadline = time.monotonic() + timeout
         while True:
             try:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options of nft_trace, which its module and its half on the controller check."""
+"""The options of nft_trace, for its module and its action plugin."""
 
 from __future__ import annotations
 

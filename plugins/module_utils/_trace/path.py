@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far a traced packet came, put together from what the kernel tells of it; pure."""
+"""The path of a traced packet, built from the kernel's messages; pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GIVEN_AWAY = ("queue", "stolen")
 
 @dataclass(frozen=True)
 class Hop:
-    """A rule that the packet met, or a base chain's policy; header: the packet as that base chain began to see it."""
+    """A rule or a base chain's policy that the packet met; header: the packet as that base chain first saw it."""
 
     key: ChainKey
     kind: str
@@ -30,11 +30,11 @@ class Hop:
 
 @dataclass(frozen=True)
 class TracePath:
-    """The way of one packet.
+    """The path of one packet.
 
-    hops: through the host's own chains, in order; entered, left: the last hook that it came into, and out of; path:
-    the last one of input, forward and output that it came into, "" where none;
-    first, last: the packet as first and as last seen.
+    hops: through the host's own chains, in order; entered, left: the last hook that it entered and the last that it
+    left; path: the last one of input, forward and output that it entered, "" for none; first, last: the packet as first
+    and as last seen.
     """
 
     hops: tuple[Hop, ...] = ()
@@ -46,27 +46,27 @@ class TracePath:
 
     @property
     def passed(self) -> bool:
-        """Whether it came through every chain."""
+        """Whether the packet passed every chain."""
         return self.left in ENDS
 
     @property
     def dropped(self) -> bool:
-        """Whether its last hop ended it."""
+        """Whether the last hop ended the packet."""
         return bool(self.hops) and self.hops[-1].verdict == "drop"
 
     @property
     def decided(self) -> bool:
-        """Whether its last hop ended it, or gave it to somebody else."""
+        """Whether the last hop ended the packet or handed it to another program."""
         return self.dropped or (not self.passed and bool(self.hops) and self.hops[-1].verdict in GIVEN_AWAY)
 
     @property
     def ended(self) -> bool:
-        """Whether there is nothing more to be told of it."""
+        """Whether no more messages about the packet can come."""
         return self.passed or self.dropped
 
 
 class TracePaths:
-    """The packets that our own table of this name marked; others' traces are none of ours."""
+    """The packets marked by our own table of this name; other traces are ignored."""
 
     def __init__(self, table: str) -> None:
         self._table = table
@@ -74,7 +74,7 @@ class TracePaths:
         self._over: set[int] = set()
 
     def add(self, told: Iterable[Message]) -> None:
-        """Take in what the kernel told."""
+        """Add the kernel's messages."""
         for message in told:
             known = self._seen.get(message.packet)
             if known is None:
@@ -88,7 +88,7 @@ class TracePaths:
                 known.append(message)
 
     def forget(self) -> None:
-        """After an overrun, what is known of these packets has holes."""
+        """Forget these packets; after an overrun their paths have gaps."""
         self._seen.clear()
         self._over.clear()
 
@@ -96,13 +96,13 @@ class TracePaths:
         return bool(self._seen)
 
     def best(self) -> TracePath:
-        """The first packet whose way has ended; else the first one."""
+        """The first packet whose path has ended; else the first packet."""
         ways = [trace_path_of(told, self._table) for told in self._seen.values()]
         return next((way for way in ways if way.ended), ways[0] if ways else TracePath())
 
 
 def trace_path_of(told: Iterable[Message], table: str) -> TracePath:
-    """The way that the messages about one packet tell."""
+    """The path in the messages about one packet."""
     hops: list[Hop] = []
     entered = left = path = ""
     first = last = None

@@ -29,10 +29,10 @@ ICMP = {socket.AF_INET: socket.IPPROTO_ICMP, socket.AF_INET6: socket.IPPROTO_ICM
 
 
 class Sender:
-    """A packet of the protocol to destination (an address) and port with every send()."""
+    """Sends one packet of the protocol to destination (an address) and port with every send()."""
 
     def __init__(self, probe: Mapping[str, Any]) -> None:
-        """probe: protocol, destination, and where it matters port, source and source_port."""
+        """probe: protocol and destination, and optionally port, source and source_port."""
         self._protocol = str(probe["protocol"])
         self._destination = str(probe["destination"])
         self._port = int(probe.get("port") or 0)
@@ -42,7 +42,7 @@ class Sender:
         self._kept: socket.socket | None = None
 
     def send(self) -> None:
-        """Send one; that the network or this host's firewall refuses it is what is being asked about."""
+        """Send one packet; a refusal by the network or by this host's firewall is no error here."""
         self.close()
         self._kept = self._open()
         self._kept.setblocking(False)
@@ -55,7 +55,7 @@ class Sender:
                 self._kept.sendto(_echo(self._family), (self._destination, 0))
 
     def close(self) -> None:
-        """Let go of the last packet's socket; until then TCP may repeat it."""
+        """Close the last packet's socket; TCP may repeat that packet until then."""
         if self._kept is not None:
             self._kept.close()
             self._kept = None
@@ -95,7 +95,7 @@ def _echo(family: int) -> bytes:
 
 
 def run(probe: Mapping[str, Any]) -> None:
-    """Send until probe["seconds"] are over."""
+    """Send until probe["seconds"] have passed."""
     deadline = time.monotonic() + float(probe["seconds"])
     sender = Sender(probe)
     while time.monotonic() < deadline:
@@ -105,14 +105,14 @@ def run(probe: Mapping[str, Any]) -> None:
 
 
 def stop(process: int) -> None:
-    """End the sender that is this process, where it still is one."""
+    """End the sender with this process id, where it still runs."""
     with contextlib.suppress(OSError), open(f"/proc/{process}/cmdline", "rb") as opened:
         if MARK.encode() in opened.read():
             os.kill(process, signal.SIGTERM)
 
 
 def main(argument: str) -> int:
-    """One packet in the foreground, which shows that it can be sent at all; the rest in the background."""
+    """Send one packet in the foreground, as proof that it can be sent at all, and the rest in the background."""
     probe = json.loads(argument)
     if "stop" in probe:
         stop(int(probe["stop"]))

@@ -1,7 +1,9 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The table that has the kernel trace one kind of packet. It is owned by this process, and the kernel removes it when
-the process ends, in whatever way."""
+"""The nft table that has the kernel trace one kind of packet.
+
+This process owns the table. The kernel removes it when the process ends, however it ends.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,7 @@ VERSIONS = {"icmp": {4}, "icmpv6": {6}}
 
 @dataclass(frozen=True)
 class Described:
-    """The packet asked about; None and "": any."""
+    """The packet to trace; None and "" stand for any."""
 
     path: str
     protocol: str
@@ -63,7 +65,7 @@ class Described:
 
     @property
     def match(self) -> str:
-        """The packets in nft's language."""
+        """The packet's match in nft's language."""
         words = [f'iifname "{self.in_interface}"'] if self.in_interface else []
         for name, network in (("saddr", self.source), ("daddr", self.destination)):
             if network is not None:
@@ -76,7 +78,7 @@ class Described:
 
     @property
     def words(self) -> str:
-        """The packet as told to people."""
+        """The packet in words for people."""
         parts = [self.protocol if self.port is None else f"{self.protocol} {self.port}"]
         parts += [f"from {network_text(self.source)}"] if self.source is not None else []
         parts += [f"to {network_text(self.destination)}"] if self.destination is not None else []
@@ -85,18 +87,18 @@ class Described:
 
     @property
     def versions(self) -> set[int]:
-        """Of IP, those that the packet is said to be of; several contradict each other."""
+        """The IP versions that the described values imply; several contradict each other."""
         found: set[int] = {network.version for network in (self.source, self.destination) if network is not None}
         return found | VERSIONS.get(self.protocol, set())
 
 
 def single(network: Network | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address where a network is no more than that."""
+    """The address of a network that is a single address."""
     return network.network_address if network is not None and network.num_addresses == 1 else None
 
 
 def table_text(name: str, described: Described) -> str:
-    """The table: chains that mark the packets where they come in, and empty ones that tell how far these come."""
+    """The table: chains that mark the packets where they enter, and empty chains that show how far they come."""
     entry = ENTRIES[described.path]
     marks = f"{described.match} {LIMIT} meta nftrace set 1"
     chains = []
@@ -117,7 +119,10 @@ def _chain(name: str, hook: str, priority: int, rule: str = "") -> str:
 
 @contextmanager
 def armed(text: str) -> Iterator[None]:
-    """The table stands inside the block. A table belongs to the netlink socket that made it, so this is no child's."""
+    """A context in which the table exists.
+
+    A table belongs to the netlink socket that made it, so a child process can't make it.
+    """
     library = _library()
     context = library.nft_ctx_new(0)
     try:

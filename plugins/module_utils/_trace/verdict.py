@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a packet's way means: whether it passes, which rule decides, and what would let it pass; pure."""
+"""The verdict on a packet's path: whether it passes, which rule decides, and what would let it pass; pure."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ TAKEN = {
 
 @dataclass(frozen=True)
 class Observed:
-    """What was seen of the packet described.
+    """The observed path of the packet.
 
-    names: of the devices by their indices; lost: where no rule dropped it and that is known, in words why it did not
-    come through; waited: seconds.
+    names: of the devices by their indices; lost: where no rule dropped it, the known reason why it did not pass;
+    waited: seconds.
     """
 
     described: Described

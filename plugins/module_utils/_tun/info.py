@@ -12,7 +12,7 @@ from .observe import netlink, read_devices
 
 
 def info() -> dict[str, Any]:
-    """All devices of ours, and what of them the watcher leaves alone."""
+    """All devices of ours, and their parts that the watcher leaves alone."""
     with netlink() as kernel:
         devices = [device_result(device) for device in read_devices(kernel)]
     return {"devices": devices, "left_alone": devices_left_alone()}

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Those that manage a host's network, and how each of them is told to leave a device of ours alone.
+"""The programs that manage a host's network, and how each one is told to leave our devices alone.
 
-Sources: systemd.network(5), NetworkManager.conf(5); the latter's "managed=0" in a section of its own counts only for
-devices that come later, and not for those that it has already.
+Sources: systemd.network(5), NetworkManager.conf(5); NetworkManager applies "managed=0" in a section of its own only to
+devices that come later, not to those that it has already.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ HEAD = "# Written by overssh.swarm: {device} is made by overssh-{device}.service
 
 @dataclass(frozen=True)
 class Manager:
-    """One of them; name: what it calls itself.
+    """A network manager; name: its own name.
 
-    file: the name of ours for a device in the folder, and text what stands in it, both with the device as {device}.
-    reads: where it finds files of that kind. ends: how the names of these end. reload: the command by which it reads
-    them anew. states: the command that lists devices, with the word unmanaged for those that it leaves alone.
+    file, text: name and content of our file for a device, both with the device as {device}. reads: the folders of such
+    files. ends: the ending of their names. reload: the command that has it read them again. states: the command that
+    lists devices, with the word unmanaged for those that it leaves alone.
     """
 
     name: str
@@ -43,11 +43,11 @@ class Manager:
     states: tuple[str, ...]
 
     def path(self, device: str) -> str:
-        """The file by which it leaves a device alone."""
+        """The path of our file for a device."""
         return f"{self.folder}/{self.file.format(device=device)}"
 
     def told(self, device: str) -> str:
-        """What stands in that file."""
+        """The text of our file for a device."""
         return f"{HEAD}\n{self.text}".format(device=device)
 
     def read_of_others(self) -> Mapping[str, float]:
@@ -91,7 +91,7 @@ MANAGERS = {manager.name: manager for manager in (NETWORKD, NETWORK_MANAGER)}
 
 
 class Managers:
-    """Those of them that run on this host, told of our files once they are written."""
+    """The network managers that run on this host."""
 
     def __init__(self, run: Runner) -> None:
         self._run = run
@@ -100,13 +100,13 @@ class Managers:
         self.warnings: list[str] = []
 
     def written(self, manager: Manager, device: str) -> None:
-        """A file of ours is new; the manager is to read it before the device changes."""
+        """Note that a file of ours is new; the manager has to read it before the device changes."""
         self._unread.setdefault(manager, []).append(device)
 
     def tell(self) -> None:
-        """Have them read our files, unless others' files wait to be read as well: what they bring is not ours.
+        """Have the managers read our files, unless files of others changed too: their effects are not ours to cause.
 
-        When this ends, they have taken away what they are going to take of a device that they had before.
+        At the end, the managers have removed whatever they remove from a device that they managed before.
         """
         unread, self._unread = self._unread, {}
         for manager, devices in unread.items():

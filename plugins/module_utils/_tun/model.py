@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A tun device as data, as it is desired and as it is observed; pure."""
+"""A tun device as data, desired and observed; pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MAIN_TABLE, LOCAL_TABLE = 254, 255
 
 @dataclass(frozen=True)
 class Address:
-    """An address of the device; peer: the other end's, where it is point to point; prefix: of the peer, then."""
+    """An address of the device; peer: the other end of a point-to-point link; prefix: then the peer's."""
 
     address: str
     prefix: int
@@ -46,7 +46,7 @@ class Address:
 
 @dataclass(frozen=True)
 class Route:
-    """A route through the device; source: the address that packets leave with; metric: the lower one wins.
+    """A route through the device; source: of packets that leave by it; metric: the lower one wins.
 
     table: the routing table's number.
     """
@@ -59,7 +59,7 @@ class Route:
 
     @property
     def place(self) -> tuple[str, int, int]:
-        """The kernel has one route for each destination, metric and table."""
+        """Destination, metric and table; the kernel has one route for each combination."""
         return self.destination, self.metric, self.table
 
     def __str__(self) -> str:
@@ -73,10 +73,9 @@ class Route:
 
 @dataclass(frozen=True)
 class Desired:
-    """The device that is wanted; present: False for none at all; forwarding (of IPv4), forwarding6, failover: None to
-    leave it as it is.
+    """The desired device; present: False to remove it; forwarding (of IPv4), forwarding6, failover: None to leave it.
 
-    incoming_table: the routing table that alone routes what comes in over the device, None for the host's usual way.
+    incoming_table: the only routing table for packets that come in over the device, None for the host's usual routing.
     """
 
     name: str
@@ -99,18 +98,18 @@ class Desired:
 
     @property
     def alias(self) -> str:
-        """How the device says whose it is."""
+        """The device's alias, which marks it as ours."""
         return f"{ALIAS}{self.description or self.name}"
 
 
 @dataclass(frozen=True)
 class Device:
-    """A device as the kernel has it; owner and group: names, or numbers where there is no name, None where anybody's.
+    """A device in the kernel; owner, group: names, or numbers without a name, None for anybody.
 
-    is_tun: made for whole IP packets without a header before them, as OpenSSH needs it; carrier: a process holds it;
-    offload: hands out packets without checksums; vnet_header: whoever holds it, or held it last, wants to know which;
-    forwarding, forwarding6, failover: None where the kernel is yet to say; incoming_table: the table that alone routes
-    what comes in over the device, None for the host's usual way.
+    is_tun: made for whole IP packets without a header before them, as OpenSSH needs; carrier: a process holds it;
+    offload: it hands out packets without checksums; vnet_header: its current or last holder asked for that information;
+    forwarding, forwarding6, failover: None where the kernel has no value yet; incoming_table: the only table for
+    packets that come in over the device, None for the host's usual routing.
     """
 
     name: str
@@ -134,21 +133,21 @@ class Device:
 
     @property
     def stale_offload(self) -> bool:
-        """Whether the offload flags are a rest of another program; those of a running stream are its own."""
+        """Whether its offload flags are left over from another program; a running stream sets its own."""
         return self.offload and not (self.carrier and self.vnet_header)
 
     @property
     def ours(self) -> bool:
-        """Whether this collection made it."""
+        """Whether this collection made the device."""
         return self.alias.startswith(ALIAS)
 
 
 @dataclass(frozen=True)
 class Observed:
-    """The device, None where there is none, and its unit.
+    """The device, None where it is missing, and its unit.
 
-    told: by each manager of the network that this host has a place for, the file by which it leaves the device alone,
-    None where there is none.
+    told: for each network manager on this host, the text of the file that has it leave the device alone, None for no
+    file.
     """
 
     device: Device | None
@@ -157,7 +156,7 @@ class Observed:
 
 
 def check(desired: Desired) -> None:
-    """OversshError where the device could never serve a tunnel."""
+    """OversshError where the device could never carry a tunnel."""
     if not NAME.match(desired.name):
         raise OversshError(f"'{desired.name}' is no tunN: OpenSSH opens devices of that name only, such as tun1001")
     if not desired.present:
@@ -191,7 +190,7 @@ def check(desired: Desired) -> None:
 
 
 def address_from(options: Mapping[str, Any]) -> Address:
-    """An address out of a module's options; OversshError for what is none."""
+    """The address in a module's option; OversshError for a wrong one."""
     text, peer = str(options["address"]), options.get("peer")
     try:
         if peer:
@@ -207,7 +206,7 @@ def address_from(options: Mapping[str, Any]) -> Address:
 
 
 def route_from(options: Mapping[str, Any]) -> Route:
-    """A route out of a module's options; OversshError for what is none."""
+    """The route in a module's option; OversshError for a wrong one."""
     try:
         destination = ipaddress.ip_network(str(options["destination"]))
         source = str(ipaddress.ip_address(str(options["source"]))) if options.get("source") else None

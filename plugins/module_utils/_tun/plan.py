@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The steps from a tun device as found to the one that is desired; pure."""
+"""The steps from the observed tun device to the desired one; pure."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ SETTINGS = (
 
 
 def plan_tun(desired: Desired, observed: Observed, unit: str, unit_text: str, told: Mapping[str, str]) -> Plan:
-    """The steps to the device that is wanted; a device of somebody else is touched only with the user's word.
+    """The steps to the desired device; a device of others is changed only where the user allows it.
 
-    told: what each manager of the network is to be told, by its name.
+    told: the text for each network manager, by its name.
     """
     check(desired)
     found = observed.device
@@ -133,7 +133,7 @@ def _new(desired: Desired) -> Device:
 
 
 def steps_to(device: Device) -> tuple[Step, ...]:
-    """The steps that make a device of ours again that was removed."""
+    """The steps that make a removed device of ours again."""
     desired = Desired(
         name=device.name,
         description=device.alias[len(ALIAS) :],

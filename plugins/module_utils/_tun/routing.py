@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a host routes what concerns a tun device: the kernel's settings of the device, and the rules that name it."""
+"""The host's routing for a tun device: the kernel's settings of the device, and the rules that name it."""
 
 from __future__ import annotations
 
@@ -30,33 +30,33 @@ LOOKUP_PRIORITY, REFUSE_PRIORITY = 7946, 7947
 
 
 def proc_path(setting: str, device: str) -> str:
-    """Where the kernel shows one of the settings above."""
+    """The path of a kernel setting."""
     return f"/proc/sys/{setting.format(device)}"
 
 
 def failover_values(wanted: bool, default_check: str) -> dict[str, str]:
-    """What failover sets; default_check: the source check that the host gives to new devices."""
+    """The settings that failover needs; default_check: the host's source check for new devices."""
     number = str(int(wanted))
     return {IGNORE_LINKDOWN: number, SOURCE_CHECK: LOOSE if wanted else default_check, IGNORE_LINKDOWN_6: number}
 
 
 def forwarding(device: str) -> bool:
-    """Whether IPv4 packets that come in over the device are passed on."""
+    """Whether the host forwards IPv4 packets that come in over the device."""
     return _read(FORWARDING, device) == "1"
 
 
 def set_forwarding(device: str, wanted: bool) -> None:
-    """Have them passed on, or not."""
+    """Turn forwarding of IPv4 on or off for the device."""
     _write(FORWARDING, device, str(int(wanted)))
 
 
 def forwarding_6(device: str) -> bool:
-    """Whether IPv6 packets that come in over the device are passed on."""
+    """Whether the host forwards IPv6 packets that come in over the device."""
     return _read(FORWARDING_6 if _forwards_by_device(device) else HOST_FORWARDING_6, device) == "1"
 
 
 def set_forwarding_6(device: str, wanted: bool) -> None:
-    """Have them passed on, or not; OversshError where the kernel knows the whole host only, which is not ours."""
+    """Turn forwarding of IPv6 on or off for the device; OversshError where the kernel has no setting for one device."""
     if not _forwards_by_device(device):
         if forwarding_6(device) == wanted:
             return
@@ -73,12 +73,12 @@ def _forwards_by_device(device: str) -> bool:
 
 
 def failover(device: str) -> bool:
-    """Whether routes through the device give way while nothing runs over it."""
+    """Whether routes through the device give way while no process holds it."""
     return _read(IGNORE_LINKDOWN, device) == "1" and _read(SOURCE_CHECK, device) == LOOSE
 
 
 def set_failover(device: str, wanted: bool) -> None:
-    """Have them give way, or not."""
+    """Turn failover on or off for the device."""
     for setting, value in failover_values(wanted, _read(SOURCE_CHECK, "default")).items():
         # A host without IPv6 has no setting for it.
         if setting != IGNORE_LINKDOWN_6 or os.path.exists(proc_path(setting, device)):
@@ -86,7 +86,7 @@ def set_failover(device: str, wanted: bool) -> None:
 
 
 def incoming_tables(kernel: Any) -> dict[str, int]:
-    """By device, the table that alone routes what comes in over it; without those that have none, or not for all."""
+    """By device, the only routing table for packets that come in over it; devices without one are left out."""
     found: dict[str, dict[tuple[int, int], int | None]] = {}
     for family, rule in _rules(kernel):
         of_device = found.setdefault(rule.get_attr("FRA_IIFNAME"), {})
@@ -100,7 +100,7 @@ def incoming_tables(kernel: Any) -> dict[str, int]:
 
 
 def set_incoming_table(kernel: Any, device: str, table: int | None) -> None:
-    """Have it routed by this table alone, or as the host does."""
+    """Set the only routing table for packets that come in over the device, or none."""
     for family, rule in list(_rules(kernel)):
         if rule.get_attr("FRA_IIFNAME") == device:
             kernel.rule("del", family=family, iifname=device, priority=rule.get_attr("FRA_PRIORITY"))

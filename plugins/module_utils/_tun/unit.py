@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The unit that makes a tun device again at boot: the same settings, as lines of ip that may be run twice."""
+"""The unit that makes a tun device again at boot: the same settings as ip commands, safe to run twice."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .routing import (
 
 
 def unit_name(device: str) -> str:
-    """The unit of a device."""
+    """The name of a device's unit."""
     return f"overssh-{device}.service"
 
 
 def unit_text(desired: Desired, ip: str) -> str:
-    """The unit's file; ip: where the program lies."""
+    """The text of the unit's file; ip: the path of the program ip."""
     lines = "\n".join(f"ExecStart={command}" for command in _commands(desired, ip))
     return f"""\
 # Written by overssh.swarm; a change here is undone by its next run.

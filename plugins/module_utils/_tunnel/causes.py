@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a sentence about a link is made of, and the sentences that several faults share."""
+"""The facts behind a sentence about a link, and the sentences that several faults share."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .lanes import Lanes
 
 @dataclass(frozen=True)
 class Context:
-    """What the sentence is about.
+    """The facts about the link.
 
-    fingerprints: of the host keys that are expected; device_owner: the account that the local device belongs to, ""
-    where it belongs to nobody, None where there is no such device; several_queues: whether that was made for them, None
-    where it is no tun device; device_up: whether it is up; carrier: whether a process holds it.
+    fingerprints: of the expected host keys; device_owner: the account that owns the local device, "" for nobody, None
+    for no device; several_queues: whether the device was made for several queues, None where it is no tun device;
+    device_up: whether it is up; carrier: whether a process holds it.
     """
 
     name: str
@@ -40,13 +40,13 @@ class Context:
 
     @property
     def peer(self) -> str:
-        """The peer and where it is dialled."""
+        """The peer, with the address and port that are dialled."""
         return f"{self.name} ({self.host} port {self.port})"
 
 
 @dataclass(frozen=True)
 class Cause:
-    """A reason by its name, so that the same one can be counted; certain: trying again brings the same."""
+    """A cause; kind: its name, so that repetitions can be counted; certain: another attempt fails the same way."""
 
     kind: str
     sentence: str
@@ -57,7 +57,7 @@ Reason = Callable[[Attempt, Context], "Cause | None"]
 
 
 def silent(context: Context) -> str:
-    """The sentence for a link that is connected, and nothing comes back."""
+    """The sentence for a connected link over which nothing comes back."""
     if context.device_owner is None:
         return no_device(context)
     if not context.device_up:
@@ -70,7 +70,7 @@ def silent(context: Context) -> str:
 
 
 def may_drop(context: Context) -> str:
-    """The sentence for a peer of which nothing comes, near or far."""
+    """The sentence for a peer that does not answer at all."""
     return (
         f"a firewall there, on the way or on this host may drop it, and overssh.swarm.nft_trace here (path: output, "
         f"protocol: tcp, port: {context.port}, destination: {context.host}, inject: true) tells whether this host does"
@@ -78,22 +78,22 @@ def may_drop(context: Context) -> str:
 
 
 def no_device(context: Context) -> str:
-    """The sentence for a local device that is missing."""
+    """The sentence for a missing local device."""
     return f"there is no device {context.device} on this host; make it first"
 
 
 def not_plain(context: Context) -> str:
-    """The sentence for a local device of another kind."""
+    """The sentence for a local device of the wrong kind."""
     return f"the device {context.device} is no plain tun device (a tap)"
 
 
 def no_control(context: Context, why: str) -> str:
-    """The sentence for /dev/net/tun on this host."""
+    """The sentence for an unusable /dev/net/tun on this host."""
     return f"{context.run_as} can't open /dev/net/tun ({why}); it has to be there, with mode 0666 as udev makes it"
 
 
 def not_ours(context: Context) -> str:
-    """The sentence for a local device of another owner."""
+    """The sentence for a local device with another owner."""
     owner = context.device_owner or "no account"
     return (
         f"{context.run_as} may not open the device {context.device} on this host, which belongs to {owner}; give it "

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What ssh and systemd say, and what it means."""
+"""Causes in the messages of ssh and systemd."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONTROL = '"/dev/net/tun"'
 
 
 def not_spawned(attempt: Attempt, context: Context) -> Cause | None:
-    """What systemd could not even start."""
+    """systemd could not start the program."""
     for line in attempt.lines:
         found = SPAWN.search(line)
         if found and found["step"] == "USER":
@@ -27,7 +27,7 @@ def not_spawned(attempt: Attempt, context: Context) -> Cause | None:
 
 
 def not_passed_on(attempt: Attempt, context: Context) -> Cause | None:
-    """A jump host that does not open the connection to the next one."""
+    """A jump host did not open the connection to the next host."""
     if not attempt.having("stdio forwarding failed"):
         return None
     line = attempt.having("open failed: ") or "open failed: it did not say why"
@@ -42,7 +42,7 @@ def not_passed_on(attempt: Attempt, context: Context) -> Cause | None:
 
 
 def not_negotiated(attempt: Attempt, context: Context) -> Cause | None:
-    """Two ssh of different times."""
+    """The two ssh versions have no algorithm in common."""
     line = attempt.having("Unable to negotiate with")
     if line is None:
         return None
@@ -51,7 +51,7 @@ def not_negotiated(attempt: Attempt, context: Context) -> Cause | None:
 
 
 def host_key(attempt: Attempt, context: Context) -> Cause | None:
-    """Another host key than one of those that are expected."""
+    """The peer has another host key than the expected ones."""
     if not attempt.having("Host key verification failed", "you have requested strict checking"):
         return None
     offered = attempt.having("Server host key:", "SHA256:")
@@ -67,7 +67,7 @@ def host_key(attempt: Attempt, context: Context) -> Cause | None:
 
 
 def shut_out(attempt: Attempt, context: Context) -> Cause | None:
-    """A peer that takes no login for now."""
+    """The peer accepts no login for now."""
     if attempt.having("Not allowed at this time"):
         return Cause(
             "penalty",
@@ -81,7 +81,7 @@ def shut_out(attempt: Attempt, context: Context) -> Cause | None:
 
 
 def key_refused(attempt: Attempt, context: Context) -> Cause | None:
-    """A key that this host can't use, or that the peer does not take."""
+    """This host can't use its key, or the peer does not accept it."""
     line = attempt.having("Permission denied (", "Too many authentication failures")
     if line is None:
         return None
@@ -108,7 +108,7 @@ def key_refused(attempt: Attempt, context: Context) -> Cause | None:
 
 
 def rejected(attempt: Attempt, context: Context) -> Cause | None:
-    """A peer that permits no tunnels."""
+    """The peer permits no tunnels."""
     line = attempt.having("rejected tunnel device", "administratively prohibited")
     if line is None:
         return None
@@ -121,7 +121,7 @@ def rejected(attempt: Attempt, context: Context) -> Cause | None:
 
 
 def remote_device(attempt: Attempt, context: Context) -> Cause | None:
-    """The device at the other end of a tunnel."""
+    """The device at the other end of a tunnel is unusable."""
     line = (
         attempt.having("Failed to open the tunnel device")
         or attempt.having("open failed: ")
@@ -139,7 +139,7 @@ def remote_device(attempt: Attempt, context: Context) -> Cause | None:
 
 
 def local_device(attempt: Attempt, context: Context) -> Cause | None:
-    """The device at this end of a tunnel."""
+    """The device at this end of a tunnel is unusable."""
     if not attempt.having("Tunnel device open failed", "sys_tun_open: failed"):
         return None
     line = attempt.having("sys_tun_open: failed") or ""
@@ -161,7 +161,7 @@ def _local_fault(line: str, context: Context) -> str:
 
 
 def unreachable(attempt: Attempt, context: Context) -> Cause | None:
-    """A peer that can't be reached, or not any longer."""
+    """The peer can't be reached, or not any longer."""
     for part, sentence in (
         ("Could not resolve hostname", f"this host can't resolve the name {context.host}"),
         ("Connection refused", f"nothing listens at {context.host} port {context.port} (Connection refused)"),
@@ -186,14 +186,14 @@ def unreachable(attempt: Attempt, context: Context) -> Cause | None:
 
 
 def nothing_crosses(attempt: Attempt, context: Context) -> Cause | None:
-    """A link that is up, as far as ssh and the helpers know."""
+    """The link is up according to ssh and the helpers."""
     if not attempt.connected and not attempt.having("Authenticated to"):
         return None
     return Cause("nothing crosses", silent(context), False)
 
 
 def own_words(attempt: Attempt, context: Context) -> Cause | None:
-    """Whatever was said last."""
+    """Any other fault, in its last message."""
     words = attempt.last_words
     return Cause("other", f"ssh to {context.peer} ends with: {words}", False) if words else None
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the helpers of a stream say, and what it means; and what is said where there is no helper to say anything."""
+"""Causes in the messages of a stream's helpers, and of shells and Pythons that can't run a helper."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SILENT = re.compile(r"has been silent for (?P<seconds>\S+) s")
 
 
 def refused(attempt: Attempt, context: Context) -> Cause | None:
-    """What a helper won't do, however often it is asked."""
+    """A helper's refusal that another attempt won't change."""
     verdict = attempt.verdict
     if verdict is None or not verdict.refused:
         return None
@@ -45,7 +45,7 @@ def refused(attempt: Attempt, context: Context) -> Cause | None:
 
 
 def ended(attempt: Attempt, context: Context) -> Cause | None:
-    """What ended a session that may go better next time."""
+    """The end of a session that may succeed next time."""
     verdict = attempt.verdict
     if verdict is None or verdict.refused:
         return None
@@ -71,7 +71,7 @@ def ended(attempt: Attempt, context: Context) -> Cause | None:
 
 
 def no_session(attempt: Attempt, context: Context) -> Cause | None:
-    """A peer that lets the key in and has no session for it, as one that serves tunnels only."""
+    """The peer accepts the key but opens no session for it, such as one for tunnels only."""
     line = attempt.having("open failed: ", "Session open refused")
     silently = _unanswered(attempt) == "1" and not attempt.last_words
     if line is None and not silently:
@@ -86,14 +86,14 @@ def no_session(attempt: Attempt, context: Context) -> Cause | None:
 
 
 def not_bound(attempt: Attempt, context: Context) -> Cause | None:
-    """A key that opens a shell, which takes the helper's first line for a command."""
+    """The key opens a shell, which takes the helper's first line for a command."""
     if attempt.having("OVERSSH-STREAM") or (_unbound(attempt) and _unanswered(attempt)):
         return Cause("not bound", _not_bound(context), True)
     return None
 
 
 def no_helper_there(attempt: Attempt, context: Context) -> Cause | None:
-    """What the far shell and the far Python say where they can't run the helper."""
+    """The far shell or the far Python can't run the helper."""
     if _unanswered(attempt) is None:
         return None
     for line in reversed(attempt.spoken):
@@ -127,7 +127,7 @@ def no_helper_there(attempt: Attempt, context: Context) -> Cause | None:
 
 
 def no_helper_here(attempt: Attempt, context: Context) -> Cause | None:
-    """What this host's Python says where it can't read the helper, although it was there before the start."""
+    """This host's Python can't read the helper, although it was readable before the start."""
     closed = CANT_OPEN.search(attempt.having("can't open file") or "")
     closed = closed or CANT_READ.search(attempt.having("PermissionError: ") or "")
     unseen = CANT_FIND.search(attempt.having("can't find '__main__' module") or "")
@@ -143,7 +143,7 @@ def no_helper_here(attempt: Attempt, context: Context) -> Cause | None:
 
 
 def not_answered(attempt: Attempt, context: Context) -> Cause | None:
-    """An attempt that still waits for the far end's helper."""
+    """The far end's helper has not answered yet."""
     if not attempt.having("Authenticated to") or attempt.connected:
         return None
     return Cause(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The three texts that make a link: ssh's configuration, the peer's keys, a unit; and what is read back from them."""
+"""The three files of a link: ssh's configuration, the peer's keys and a unit; and the values read back from them."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ WantedBy=multi-user.target
 
 @dataclass(frozen=True)
 class Texts:
-    """The files of a link, None where there is none."""
+    """The texts of a link's files, None for a missing file."""
 
     conf: str | None
     known_hosts: str | None
@@ -117,7 +117,7 @@ class Texts:
 
 @dataclass(frozen=True)
 class ConfFacts:
-    """What a link's configuration says, as far as it can be read back."""
+    """The values in a link's configuration, as far as it has them."""
 
     host: str | None = None
     port: int | None = None
@@ -130,32 +130,35 @@ class ConfFacts:
 
 
 def unit_of(name: str) -> str:
-    """The unit that keeps the link to this peer."""
+    """The name of the unit that keeps up the link to this peer."""
     return f"overssh-link-{name}.service"
 
 
 def conf_path(name: str) -> str:
-    """ssh's configuration for the link."""
+    """The path of ssh's configuration for the link."""
     return f"{FOLDER}/{name}.conf"
 
 
 def refused_path(name: str) -> str:
-    """A line for each time in a row that the peer refused this host; gone when it did not, or the unit was stopped."""
+    """The path of the file with a line for each refusal in a row.
+
+    The file is gone after an attempt without a refusal, and after a stop of the unit.
+    """
     return f"/run/overssh-link-{name}/refused"
 
 
 def known_hosts_path(name: str) -> str:
-    """The peer's host keys."""
+    """The path of the file with the peer's host keys."""
     return f"{FOLDER}/{name}.known_hosts"
 
 
 def texts_of(link: Link, digest: str) -> Texts:
-    """The files that make the link; digest: the helper's, which a link of transport tun has no use for."""
+    """The texts of the link's files; digest: the helper's, unused by the transport tun."""
     return Texts(conf=conf_text(link), known_hosts=known_hosts_text(link), unit=unit_text(link, digest))
 
 
 def conf_text(link: Link) -> str:
-    """ssh's configuration: one host, one tunnel or one session, one key, and nothing from any other file."""
+    """ssh's configuration: one host, one tunnel or session, one key, and no other file."""
     shared = _shared(link)
     options = {**_place(link), **_way(link), **_tunnel(link), **shared}
     spelled = {name.lower(): name for name in options}
@@ -245,13 +248,13 @@ def _remarks(link: Link) -> list[str]:
 
 
 def known_hosts_text(link: Link) -> str:
-    """The host keys of the peer and of those on the way, under the names that the configuration gives them."""
+    """The host keys of the peer and of the jump hosts, by their names in the configuration."""
     places: tuple[Link | Jump, ...] = (link, *link.jumps)
     return "".join(f"{where.name} {key}\n" for where in places for key in where.host_keys)
 
 
 def unit_text(link: Link, digest: str) -> str:
-    """The unit. A key below a home stays readable; homes are hidden otherwise."""
+    """The unit; home folders are hidden from it, unless the key lies in one."""
     at_home = link.identity_file.startswith(("/home/", "/root/", "/run/user/"))
     start = START_STREAM if link.transport == "stream" else START_WATCHED if link.watchdog else START_TUN
     return UNIT.format(
@@ -277,7 +280,7 @@ def unit_text(link: Link, digest: str) -> str:
 
 
 def conf_facts(text: str | None) -> ConfFacts:
-    """Read a configuration of ours back. One that does not tell its transport is a tunnel's."""
+    """Read a configuration of ours; one without a transport is a tunnel's."""
     if text is None:
         return ConfFacts()
     remarks: dict[str, str] = {}

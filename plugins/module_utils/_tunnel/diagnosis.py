@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Why a link is not up: one sentence, made from what was said in the journal."""
+"""Why a link is not up: one sentence, from the messages in the journal."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Finding:
 
 
 def explain(attempts: Sequence[Attempt], context: Context) -> Finding | None:
-    """The reason that the latest attempt gives; None where nothing was said yet.
+    """The cause of the latest attempt's failure; None before any message.
 
-    A reason that won't go away by itself is final once it was seen twice.
+    A certain cause is final once it was seen twice.
     """
     causes = [cause for cause in (_cause(attempt, context) for attempt in attempts) if cause is not None]
     if not causes:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The program that carries a stream at this host's end: whether it can be run at all, and which one it is."""
+"""The helper, the program that carries a stream at this host's end: whether it can run, and its digest."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CANT_START = re.compile(r"failed to execute (?P<program>\S+): (?P<why>.+)")
 
 @dataclass(frozen=True)
 class Helper:
-    """The program, the Python that runs it, and the account that it runs as."""
+    """The helper's path, its Python, and its account."""
 
     path: str
     python: str
@@ -36,7 +36,7 @@ class Helper:
 
 
 def digest_of(helper: Helper, run: Runner, check_mode: bool) -> str:
-    """The helper's SHA-256, or OversshError where the account can't run it."""
+    """The helper's SHA-256; OversshError where the account can't run it."""
     try:
         digest = _digest(helper.path)
     except FileNotFoundError as error:
@@ -72,7 +72,7 @@ def _digest(path: str) -> str:
 
 
 def too_old(found: re.Match[str], where: str) -> str:
-    """What is wrong with a Python that the helper has found too old."""
+    """The sentence on a Python that is too old for the helper."""
     return f"the helper takes Python {found['least']} or later, and {found['python']} {where} is {found['version']}"
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The links over ssh that this host keeps."""
+"""The links over ssh that this host keeps up; only looks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WARNINGS = {
 def info(
     run: Runner, ping: Callable[[str, str, float], Answer | None], name: str | None = None
 ) -> list[dict[str, Any]]:
-    """Every link of ours, or the one of that name, by name."""
+    """Every link of ours or the named one, by name."""
     return [_link(each, run, ping) for each in found_names() if name in (None, each)]
 
 
@@ -38,14 +38,14 @@ def found_names() -> list[str]:
 
 
 def link_names(files: list[str], units: list[str]) -> list[str]:
-    """The links' names, out of the names of configurations and of units."""
+    """The links' names, from the names of configurations and of units."""
     of_files = [file[: -len(".conf")] for file in files if file.endswith(".conf") and not file.startswith(".")]
     of_units = [found["name"] for found in map(UNIT.fullmatch, units) if found]
     return sorted({*of_files, *of_units})
 
 
 def warnings_of(journal: str) -> dict[str, int]:
-    """How often ssh complained about its channel's window, and a stream's helper about that of its session."""
+    """The number of complaints about full windows: ssh's about its channel, and a helper's about its session."""
     return {name: journal.count(words) for name, words in WARNINGS.items()}
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was said for a link in the journal, one attempt after the other."""
+"""The messages of a link in the journal, by attempt."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LEFT = re.compile(r"ended before its helper answered|was closed")
 
 @dataclass(frozen=True)
 class Verdict:
-    """Why a helper ended: refused: the same would happen again; far: said by the peer's helper of itself."""
+    """Why a helper ended; refused: another attempt ends the same way; far: the peer's helper said it."""
 
     refused: bool
     far: bool
@@ -41,33 +41,33 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Attempt:
-    """What one start of the unit said, in order: the helper, where there is one, ssh, and the peer through it."""
+    """The messages of one start of the unit, in order: from the helper, from ssh, and from the peer through it."""
 
     lines: tuple[str, ...]
 
     def having(self, *parts: str) -> str | None:
-        """The last line of ssh's and the peer's that has one of the parts."""
+        """The last line of ssh's and the peer's that contains one of the parts."""
         return next((line for line in reversed(self.spoken) if any(part in line for part in parts)), None)
 
     @property
     def spoken(self) -> tuple[str, ...]:
-        """What ssh said, and through it the peer, without the helpers' lines."""
+        """The lines of ssh, and of the peer through it, without the helpers' lines."""
         return tuple(line for line in self._standing if not HELPER.match(line))
 
     @property
     def last_words(self) -> str | None:
-        """The last thing that was said and matters."""
+        """The last line that matters."""
         said = (line.rstrip(".") for line in reversed(self.spoken) if not any(part in line for part in SMALL_TALK))
         return next(said, None)
 
     @property
     def connected(self) -> bool:
-        """Whether both helpers said that packets flow."""
+        """Whether both helpers reported that packets flow."""
         return any(line.startswith("overssh-stream: connected to ") for line in self.lines)
 
     @property
     def verdict(self) -> Verdict | None:
-        """What a helper refused, or else why it ended; this end's first, unless that only saw the other one go."""
+        """A helper's refusal or reason to end; this end's, unless it only saw the other end go."""
         verdicts = [found for found in map(_verdict, self._standing) if found]
         return min(verdicts, key=lambda each: (not each.refused, bool(LEFT.search(each.words)), each.far), default=None)
 
@@ -79,10 +79,10 @@ class Attempt:
 
 
 def attempts_of(journal: str) -> tuple[Attempt, ...]:
-    """The attempts in a journal (as JSON, one entry a line); what systemd itself says is left out.
+    """The attempts in a journal (as JSON, one entry a line); systemd's own messages are left out.
 
-    systemd gives each start of a unit an invocation id. What a child says that could not become the program has it in
-    a field of its own.
+    systemd gives each start of a unit an invocation id. A child that could not become the program has that id in
+    another field.
     """
     runs: dict[str, list[str]] = {}
     for text in journal.splitlines():

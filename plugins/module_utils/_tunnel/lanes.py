@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How many ssh sessions a link has: a number of them, or auto."""
+"""The number of a link's ssh sessions: a number, or auto."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Lanes = Union[int, str]
 
 
 def lanes_of(word: str) -> Lanes | None:
-    """The lanes that a word says, None where it says none."""
+    """The lanes in a word, None for another word."""
     if word == AUTO:
         return AUTO
     number = int(word) if NUMBER.fullmatch(word) else 0
@@ -25,5 +25,5 @@ def lanes_of(word: str) -> Lanes | None:
 
 
 def lanes_at_start(lanes: Lanes) -> int:
-    """How many sessions a link begins with; its device has a queue for each of these."""
+    """The number of sessions at a link's start; its device has a queue for each."""
     return lanes if isinstance(lanes, int) else 1

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A link over ssh as the user asks for it, checked as far as that goes without looking at the host."""
+"""A link over ssh as the user describes it; checked as far as possible without the host."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ REFUSED = ("clearallforwardings", "host", "include", "match", "tunnel")
 
 @dataclass(frozen=True)
 class Jump:
-    """A host that the connection to a peer passes, with the same account and the same key as the peer."""
+    """A jump host on the way to a peer; it has the peer's account and key."""
 
     name: str
     host: str
@@ -68,11 +68,11 @@ class Jump:
 
 @dataclass(frozen=True)
 class Link:
-    """A link to a peer, everything that ssh has to know included.
+    """A link to a peer, with all that ssh has to know.
 
-    transport: "tun" (ssh -w) or "stream" (a helper at each end of an ordinary session); lanes: a stream's,
-    and 1 for a tunnel; python and helper: what runs this host's end of it; watchdog: whether a tunnel is ended that
-    nothing crosses any more; ciphers: in order of preference.
+    transport: "tun" (ssh -w) or "stream" (a helper at each end of an ordinary session); lanes: a stream's, 1 for a
+    tunnel; python and helper: the interpreter and program of this host's end; watchdog: whether a tunnel without
+    traffic is ended; ciphers: in order of preference.
     """
 
     name: str
@@ -99,19 +99,19 @@ class Link:
 
     @property
     def program(self) -> str:
-        """What of ours runs this host's end, besides ssh; empty where nothing does."""
+        """The path of our program at this host's end; empty for none."""
         if self.transport == "stream":
             return self.helper
         return f"{self.helper.rpartition('/')[0]}/{WATCHDOG}" if self.watchdog else ""
 
     @property
     def silence(self) -> float:
-        """For how many seconds a stream's peer may say nothing: less than ssh bears, so that the helper says why."""
+        """Seconds of silence after which a stream's peer counts as lost; fewer than ssh's, so the helper reports it."""
         return self.keepalive_interval * max(self.keepalive_count - 1, 0.5)
 
 
 def checked_name(name: str) -> str:
-    """The name, where it can be part of a unit's and a file's name."""
+    """The name, where a unit's and a file's name can contain it."""
     if not NAME.fullmatch(name):
         raise OversshError(
             f"name is {name!r}; it becomes part of file names, so letters, digits, '.', '_' and '-' are allowed, "
@@ -121,7 +121,7 @@ def checked_name(name: str) -> str:
 
 
 def link_of(params: Mapping[str, Any], known_ciphers: Sequence[str], has_aes: bool) -> Link:
-    """The link that the module's options describe, or OversshError with what can't be."""
+    """The link that the module's options describe; OversshError names the wrong option."""
     for option, pattern in (("host", HOST), ("user", ACCOUNT), ("run_as", ACCOUNT)):
         if not pattern.fullmatch(params[option]) or params[option].startswith("-"):
             raise OversshError(
@@ -197,7 +197,7 @@ def fingerprint(key: str) -> str:
 
 
 def default_ciphers(known: Sequence[str], has_aes: bool) -> tuple[str, ...]:
-    """The fastest first: AES where the processor has instructions for it."""
+    """The ciphers, fastest first: AES where the processor has instructions for it."""
     order = (*AES, *CHACHA, *CTR) if has_aes else (*CHACHA, *AES, *CTR)
     return tuple(cipher for cipher in order if cipher in known)
 

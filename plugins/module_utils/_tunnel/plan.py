@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What has to be done for a link, as data."""
+"""The plan for a link; pure."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ RUNNING = ("active", "activating", "reloading")
 
 @dataclass(frozen=True)
 class Observed:
-    """A link as found on the host.
+    """The observed link.
 
-    device_lost: what runs does not have its device. ssh stays connected for ever when the device under it was removed.
-    refusals: how often in a row the peer refused this host, which is dialled ever more seldom then.
+    device_lost: the running program does not hold its device. ssh stays connected for ever after the device under it
+    was removed. refusals: how often in a row the peer refused this host; each one delays the next attempt.
     """
 
     conf: str | None
@@ -31,22 +31,22 @@ class Observed:
 
     @property
     def running(self) -> bool:
-        """Whether systemd keeps the link up, or is trying to."""
+        """Whether systemd keeps up the link, or tries to."""
         return self.unit.active in RUNNING
 
     @property
     def pausing(self) -> bool:
-        """Whether the next attempt is put off because the last one was refused."""
+        """Whether the next attempt is delayed because the last one was refused."""
         return self.unit.active == "activating" and self.refusals > 0
 
     @property
     def texts(self) -> Texts:
-        """Its files."""
+        """The texts of the link's files."""
         return Texts(self.conf, self.known_hosts, self.unit.text)
 
 
 def plan_link(name: str, state: str, texts: Texts | None, observed: Observed) -> Plan:
-    """The way from observed to state ("started", "restarted", "stopped" or "absent"); texts: the first two's files."""
+    """The steps to state ("started", "restarted", "stopped" or "absent"); texts: needed for the first two."""
     if texts is not None:
         after = _picture(texts, enabled=True, running=True)
         steps = tuple(_up(name, texts, observed, state == "restarted"))

@@ -1,9 +1,8 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tun devices of ours, watched. On a host it is a part of the watcher's program.
+"""Our tun devices, watched. On a host this file is a part of the watcher's program.
 
-What a device has to be stands in its unit, as the lines that make it. Where a line does not hold any more, the unit is
-started again.
+The unit of a device has the lines that make it. Where the device differs from a line, its unit is started again.
 """
 
 from __future__ import annotations
@@ -53,9 +52,9 @@ INDEX_AT = 4
 
 @dataclass(frozen=True)
 class Part:
-    """One thing that a device has to have.
+    """One property that a device must have.
 
-    what: in words; holds: whether it is so; clear: a command that has to come before the unit can bring it back.
+    what: in words; holds: whether the device has it; clear: a command to run before the unit can restore it.
     """
 
     what: str
@@ -64,17 +63,17 @@ class Part:
 
 
 def names_in(units: str) -> list[str]:
-    """The names of the devices that have a unit of ours in this folder."""
+    """The names of the devices with a unit of ours in this folder."""
     return [found[1] for found in map(UNIT.fullmatch, os.listdir(units)) if found]
 
 
 def concerns(message: Message) -> bool:
-    """Whether a change may be one of a device of ours."""
+    """Whether a change may be about a device of ours."""
     return message.kind in BODY and (message.kind != RTM_NEWROUTE or bool(message.flags & NLM_F_REPLACE))
 
 
 def subject(message: Message) -> int | str | None:
-    """What was changed: the index or the name of a device, or the destination of a route; None where it is not told."""
+    """The subject of a change: a device's index or name, or a route's destination; None where unknown."""
     kind, body = message.kind, message.body
     found = dict(attributes(body[BODY[kind] :]))
     if kind in (RTM_NEWLINK, RTM_DELRULE):
@@ -90,7 +89,7 @@ def subject(message: Message) -> int | str | None:
 
 
 def parts(device: str, text: str, run: Run) -> Iterator[Part]:
-    """What a device has to have by the lines of its unit."""
+    """The properties that the lines of its unit require of a device."""
     for command in re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE):
         for pattern, made in KINDS:
             found = re.search(pattern, command)
@@ -191,7 +190,7 @@ KINDS: tuple[tuple[str, Maker], ...] = (
 
 
 class Devices:
-    """All devices of this host that have a unit of ours; units: the folder of units."""
+    """All devices of this host with a unit of ours; units: the folder of units."""
 
     def __init__(self, units: str, fights: Fights, run: Run) -> None:
         self.kernel = Kernel(NETLINK_ROUTE, GROUPS)
@@ -207,20 +206,20 @@ class Devices:
 
     @property
     def waits(self) -> bool:
-        """Whether there is something to look after."""
+        """Whether a device has to be checked."""
         return bool(self._disturbed)
 
     @property
     def failed(self) -> bool:
-        """Whether something could not be put back."""
+        """Whether a device could not be restored."""
         return bool(self._failed)
 
     def everything(self) -> None:
-        """Look after all of them next."""
+        """Check all devices next."""
         self._disturbed |= self._names()
 
     def take(self) -> None:
-        """What the kernel has told meanwhile."""
+        """Read the kernel's messages."""
         for message in self.kernel.received():
             if message is not None and not concerns(message):
                 continue
@@ -230,7 +229,7 @@ class Devices:
                 self._by.append(name_of(message.process))
 
     def look(self) -> None:
-        """Put back what is not as it has to be."""
+        """Restore the devices that differ from their units."""
         devices, self._disturbed = self._disturbed, set()
         told, self._by = self._by, []
         failed, self._failed = self._failed, {}

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who undoes the same thing again and again has his way for a while. On a host, a part of the watcher's program."""
+"""Fights with programs that undo the same thing again and again: each has its way for a while.
+
+On a host this file is a part of the watcher's program.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ ROUNDS, ROUND_SECONDS, TRUCE = 5, 60.0, 900.0
 
 
 class Fights:
-    """How often each thing was put back, and what is left alone therefore; file: where that is told."""
+    """The count of restorations of each thing, and the things left alone; file: where these are written."""
 
     def __init__(self, file: str) -> None:
         self._file = file
@@ -22,7 +25,7 @@ class Fights:
         self._left: dict[tuple[str, str], tuple[float, str]] = {}
 
     def is_left(self, subject: str, what: str, now: float) -> bool:
-        """Whether it is left alone still; now: seconds of the monotonic clock, as in all that follows."""
+        """Whether a thing is left alone now; now: seconds of the monotonic clock, also in the other methods."""
         if (subject, what) in self._left and now - self._left[subject, what][0] >= TRUCE:
             del self._left[subject, what]
             self._rounds.pop((subject, what), None)
@@ -30,7 +33,7 @@ class Fights:
         return (subject, what) in self._left
 
     def round(self, subject: str, what: str, by: str, now: float) -> bool:
-        """Whether to put it back once more; with too many rounds it is left alone from now on."""
+        """Count one restoration; False where there were too many, so that the thing is left alone from now on."""
         rounds = [then for then in self._rounds[subject, what] if now - then < ROUND_SECONDS]
         self._rounds[subject, what] = [*rounds, now]
         if len(rounds) < ROUNDS:
@@ -40,7 +43,7 @@ class Fights:
         return False
 
     def pause(self, now: float) -> float | None:
-        """Seconds until the first of them is looked after again; None where nothing is left alone."""
+        """Seconds until the first truce ends; None where nothing is left alone."""
         return max(0.0, min(since for since, _by in self._left.values()) + TRUCE - now) if self._left else None
 
     def _tell(self) -> None:

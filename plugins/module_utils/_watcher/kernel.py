@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the kernel tells of its own accord, over netlink. On a host, a part of the watcher's program."""
+"""Notifications of the kernel over netlink. A part of the watcher's program."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AT_ONCE = 1 << 17
 
 
 class Kernel:
-    """A conversation in which only the kernel speaks: of everything in these multicast groups of a protocol."""
+    """A socket that receives all messages of these multicast groups of a protocol."""
 
     def __init__(self, protocol: int, groups: Sequence[int]) -> None:
         self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
@@ -25,7 +25,7 @@ class Kernel:
         self.socket.setblocking(False)
 
     def received(self) -> Iterator[Message | None]:
-        """The changes that have come; None stands for those that there was no room for."""
+        """The received changes; None stands for changes that were lost for lack of room."""
         while True:
             try:
                 yield from messages(self.socket.recv(AT_ONCE))
@@ -36,7 +36,7 @@ class Kernel:
 
 
 def name_of(process: int) -> str:
-    """Who asked the kernel for a change."""
+    """The name of the program that asked the kernel for a change."""
     if process == 1:  # it opens the conversation and hands it on
         return "systemd-networkd (by systemd, process 1)"
     if process <= 0:

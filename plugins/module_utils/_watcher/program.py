@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Has devices and firewall rules of ours put back soon after somebody else has changed them; one process for a host.
+"""The watcher: restores our devices and firewall rules soon after others have changed them; one process for a host.
 
-It sleeps until the kernel tells of a change. Whoever undoes the same thing again and again is named, and has his way
-for a while. A module of ours holds the lock while it works, so its own changes are over when this looks.
+The watcher sleeps until the kernel reports a change. A program that undoes the same thing again and again is named in
+the journal, and has its way for a while. A module of ours holds the lock while it works, so its own changes are
+complete when the watcher looks.
 
-On a host it is a program with nothing but the standard library.
+On a host this is a program that needs nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -32,33 +33,33 @@ AGAIN = 2.0
 
 
 class Subject(Protocol):
-    """A kind of things that are watched."""
+    """One kind of watched things."""
 
     kernel: Kernel
 
     @property
     def waits(self) -> bool:
-        """Whether any of them is to be looked after."""
+        """Whether a thing has to be checked."""
 
     @property
     def failed(self) -> bool:
-        """Whether one could not be put back."""
+        """Whether a thing could not be restored."""
 
     def everything(self) -> None:
-        """All of them are to be looked after."""
+        """Check all things next."""
 
     def take(self) -> None:
-        """What the kernel tells has come: note whom it is about."""
+        """Read the kernel's messages, and note which things they are about."""
 
     def look(self) -> None:
-        """Put back what is missing of those that wait."""
+        """Restore what is missing of the things to check."""
 
 
 def main(units: str, runtime: str, rules: str) -> None:
-    """Look once, then after each change.
+    """Check everything once, then after each change.
 
-    units: the folder of units, which is the lock as well; runtime: for what is told meanwhile; rules: the folder of the
-    firewall rules.
+    units: the folder of units, which is also the lock; runtime: the folder for the file of things left alone; rules:
+    the folder of the firewall rules.
     """
     fights = Fights(f"{runtime}/left_alone.json")
     subjects = (Devices(units, fights, run), Rules(rules, fights, run))
@@ -71,7 +72,7 @@ def main(units: str, runtime: str, rules: str) -> None:
 
 
 def look(subjects: Sequence[Subject], lock: str) -> None:
-    """Put back what is missing, one run at a time on this host."""
+    """Restore what is missing, while holding the host's lock."""
     folder = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
@@ -85,7 +86,7 @@ def look(subjects: Sequence[Subject], lock: str) -> None:
 
 
 def gather(subjects: Sequence[Subject], poll: select.poll, pause: float | None) -> None:
-    """Wait for a change of ours, and for what follows at once; pause: in seconds, then everything is looked after."""
+    """Wait for a change of ours, and for the changes right after it; after pause seconds everything is checked."""
     due = None if pause is None else time.monotonic() + pause
     while not any(subject.waits for subject in subjects):
         rest = None if due is None else max(0.0, due - time.monotonic())

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The firewall rules of ours, watched. On a host it is a part of the watcher's program.
+"""Our firewall rules, watched. On a host this file is a part of the watcher's program.
 
-The rules of a table or a chain that goes are told of one by one, so rules that go and chains that come are all there is
-to know. What is missing is put back by nft_rule's own script.
+The kernel reports a message for each rule of a removed table or chain. So removed rules and new chains are all that has
+to be watched. nft_rule's own script restores missing rules.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CHECKPOINTS = "/var/lib/overssh/checkpoint/firewall*"
 
 
 class Rules:
-    """All firewall rules of ours on this host; folder: where they are listed, beside the script."""
+    """All firewall rules of ours on this host; folder: with their list and the script."""
 
     # What could not come back waits for a chain, and a new chain is told of.
     failed = False
@@ -49,11 +49,11 @@ class Rules:
         self._said: set[str] = set()
 
     def everything(self) -> None:
-        """Look after all of them next."""
+        """Check all rules next."""
         self.waits = True
 
     def take(self) -> None:
-        """What the kernel has told meanwhile."""
+        """Read the kernel's messages."""
         for message in self.kernel.received():
             if message is None or message.kind == NEW_CHAIN:
                 self.waits = True
@@ -64,7 +64,7 @@ class Rules:
                 self._removers[_program(message.body)] += 1
 
     def look(self) -> None:
-        """Put back what is missing, unless somebody fights over it or a change waits to be confirmed."""
+        """Restore missing rules, except during a truce and while a change is pending."""
         self.waits = False
         removers, self._removers = self._removers, Counter()
         now = time.monotonic()
@@ -86,7 +86,7 @@ class Rules:
 
 
 def left_alone(by: str) -> str:
-    """The sentence on who removes rules again and again."""
+    """The sentence on the program that removes rules again and again."""
     return (
         f"{by} removes firewall rules of overssh again and again, {ROUNDS + 1} times within {ROUND_SECONDS:g} s: they "
         f"are left alone for {TRUCE / 60:g} minutes; stop it, then run systemctl restart overssh-watch.service"
@@ -94,7 +94,7 @@ def left_alone(by: str) -> str:
 
 
 def unconfirmed() -> bool:
-    """Whether a change waits to be confirmed; it is not to be completed, nor is what it has removed to come back."""
+    """Whether a change is pending; its missing rules must not come back."""
     return any(
         os.path.exists(f"{each}/deadline") and not os.path.exists(f"{each}/rolled_back")
         for each in glob.glob(CHECKPOINTS)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The watcher on a host: there as long as there is a device or a firewall rule of ours that it looks after."""
+"""The watcher's unit and program on a host; they exist as long as a device or a firewall rule of ours does."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ WantedBy=multi-user.target
 
 @dataclass(frozen=True)
 class Watch:
-    """The watcher as found.
+    """The observed watcher.
 
-    program: the texts of its files, those that are there; devices: the names of those that it looks after; rules:
-    whether there are firewall rules that it looks after.
+    program: the texts of its files; devices: the names of the devices that it watches; rules: whether it watches
+    firewall rules.
     """
 
     program: Mapping[str, str] = field(default_factory=dict)
@@ -84,7 +84,7 @@ class Watch:
 
 
 def command(folder: str, units: str, runtime: str, rules: str) -> list[str]:
-    """What starts the program in this folder, with the Python that runs this; the rest: see its main."""
+    """The command that starts the program in this folder, with this Python; the other arguments: see its main."""
     parent, package = os.path.split(folder)
     start = (
         f"import sys; sys.path.insert(0, {parent!r}); from {package}._watcher.program import main; main(*sys.argv[1:])"
@@ -93,7 +93,7 @@ def command(folder: str, units: str, runtime: str, rules: str) -> list[str]:
 
 
 def unit_text() -> str:
-    """The watcher's unit."""
+    """The text of the watcher's unit."""
     words = command(PROGRAM_FOLDER, UNIT_FOLDER, f"/run/{RUNTIME}", RULES_FOLDER)
     return UNIT_TEXT.format(command=" ".join(map(_quoted, words)), runtime=RUNTIME)
 
@@ -103,19 +103,19 @@ def _quoted(word: str) -> str:
 
 
 def observe(systemd: Systemd) -> Watch:
-    """The watcher as it stands."""
+    """The watcher on this host."""
     return look(systemd.observe(UNIT))
 
 
 def look(unit: UnitState) -> Watch:
-    """The watcher, whose unit was looked at already."""
+    """The watcher on this host, with its unit already observed."""
     return Watch(
         installed(PROGRAM_FOLDER), unit, frozenset(watcher_devices.names_in(UNIT_FOLDER)), os.path.exists(RULES_FILE)
     )
 
 
 def plan_watch(wanted: bool, found: Watch) -> Plan:
-    """The way to a watcher that runs, or to none where there is nothing to watch."""
+    """The steps to a running watcher, or to none where nothing is watched."""
     program, unit = (program_files(PROGRAM_FOLDER, PROGRAM), unit_text()) if wanted else ({}, None)
     steps = tuple(_write(found, program, unit) if unit is not None else _remove(found))
     if not steps:
@@ -166,7 +166,7 @@ def _program(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Step]:
 
 
 class WatcherSteps:
-    """What performs the steps of plan_watch, for engines that have it in theirs; they have a systemd."""
+    """The methods for the steps of plan_watch, for engines whose plans include them; they need a systemd."""
 
     _systemd: Systemd
 
@@ -200,7 +200,7 @@ class WatcherSteps:
 
 
 def devices_left_alone() -> list[dict[str, Any]]:
-    """What of devices it leaves alone, as somebody undoes it again and again: of each device, what, and by whom."""
+    """The devices that the watcher leaves alone: what of each, and who undoes it again and again."""
     return [
         {"device": each["subject"], "what": each["what"], "by": each["by"]}
         for each in _left_alone()
@@ -209,7 +209,7 @@ def devices_left_alone() -> list[dict[str, Any]]:
 
 
 def rules_left_alone() -> list[str]:
-    """Who removes firewall rules again and again, so that it leaves them alone."""
+    """The program that removes firewall rules again and again, so that the watcher leaves them alone."""
     return [each["by"] for each in _left_alone() if each["subject"] == FIREWALL]
 
 
