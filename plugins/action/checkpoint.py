@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The controller's half of checkpoint: a change is confirmed by a connection that began after it."""
+"""The controller's part of checkpoint: only a connection that began after the change confirms it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ COMMITS = "overssh.swarm.nft_rule"
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """Runs the module; where the host says that the connection is an old one, by a new one again."""
+    """Runs the module, and again by a new connection where the host reports an old one."""
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """See ActionBase."""
+        """Run the module."""
         super().run(tmp, task_vars)
         variables = task_vars or {}
         answer = self._answer(variables)

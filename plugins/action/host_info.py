@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The controller's half of host_info: preflight begins with it, maybe over a connection that is dead."""
+"""The controller's part of host_info: preflight begins with it, maybe on a dead connection."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from ansible_collections.overssh.swarm.plugins.plugin_utils._action.reconnect im
 
 
 class ActionModule(FirstWord):
-    """See FirstWord."""
+    """The first task of a play, see FirstWord."""
 
     MODULE = "overssh.swarm.host_info"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The controller's half of nft_rule: a change stays only where the host can be reached anew after it."""
+"""The controller's part of nft_rule: a change stays only where a new connection reaches the host after it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from ansible_collections.overssh.swarm.plugins.plugin_utils._action.checkpointed
 
 
 class ActionModule(Checkpointed):
-    """The host works out once more what it keeps, as others may have changed its firewall meanwhile."""
+    """Commits by a new plan of the host, as others may have changed its firewall meanwhile."""
 
     MODULE = "overssh.swarm.nft_rule"
     SUBJECT = "firewall"
 
     def keep(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """See Checkpointed."""
+        """Run the module again, with phase commit."""
         return self._module({**arguments, "phase": "commit"})
 
     def answer(self, staged: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
-        """See Checkpointed."""
+        """Join the answers of both runs."""
         merged = {
             **kept,
             "changed": True,

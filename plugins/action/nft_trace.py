@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The controller's half of nft_trace: has a second host send the packets that the first one traces."""
+"""The controller's part of nft_trace: a second host sends the packets that the first one traces."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ START = 20
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """Starts the sender on the peer, runs the module, which ends with the first packet traced, and stops the sender."""
+    """Starts the sender on the peer, runs the module until the first traced packet, and stops the sender."""
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """See ActionBase."""
+        """Run the module, with a sender on the peer where one is named."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         arguments = dict(self._task.args)
@@ -50,7 +50,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return result
 
     def _ask(self, peer: str, order: dict[str, Any], variables: dict[str, Any]) -> str:
-        """What the program says on the peer."""
+        """The program's output on the peer."""
         hostvars = variables["hostvars"]
         if peer not in hostvars:
             raise AnsibleError("there is no such host in the inventory")
@@ -60,7 +60,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
 
 def _probe(arguments: dict[str, Any]) -> dict[str, Any] | None:
-    """What the peer has to send; None where nobody has to, or the module is going to refuse these arguments."""
+    """The sender's task; None where no peer is named, or where the module will refuse these arguments."""
     checked = ArgumentSpecValidator(ARGUMENTS).validate(arguments)
     options = checked.validated_parameters
     if checked.error_messages or not options["peer"] or options["inject"]:

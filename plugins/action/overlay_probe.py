@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The controller's half of overlay_probe: teardown begins with it, maybe over a connection that is dead."""
+"""The controller's part of overlay_probe: teardown begins with it, maybe on a dead connection."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ansible_collections.overssh.swarm.plugins.plugin_utils._action.reconnect im
 
 
 class ActionModule(FirstWord):
-    """See FirstWord."""
+    """The first task of a play, see FirstWord."""
 
     MODULE = "overssh.swarm.overlay_probe"
 
     @property
     def is_first(self) -> bool:
-        """Only what takes containers away, and measures nothing, may be the beginning of a play."""
+        """Whether the task removes a container without measuring; only such a task begins a play."""
         arguments: dict[str, Any] = self._task.args
         return arguments.get("state") == "absent" and not arguments.get("peers")

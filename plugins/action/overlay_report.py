@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keeps a verification's report on the controller; no host is asked for anything."""
+"""Keep a verification's report on the controller; no host is asked."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ STATISTIC = "overssh_verify"
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """Hands the report on as a statistic, and writes it to a file where one is named."""
+    """Returns the report as a statistic, and writes it to a file where a path is given."""
 
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """See ActionBase."""
+        """Merge the reports and write the file."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         _result, options = self.validate_argument_spec(
             {

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The controller's half of swarm_node: hands a join token from a manager to the node that joins, in memory only."""
+"""The controller's part of swarm_node: hands a manager's join token to the joining node, in memory only."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ TOKEN_OF = {"manager": "Manager", "worker": "Worker"}
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """Runs the module, with a join token from the start where that is asked for, or once it says that it lacks one."""
+    """Runs the module, with a join token at once where the task asks for it, else after the module lacked one."""
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """See ActionBase."""
+        """Run the module, with a join token where it needs one."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         arguments = dict(self._task.args)
@@ -71,7 +71,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return self._asked(manager, variables, [PROGRAM, TOKEN_OF[state]])
 
     def _asked(self, manager: str, variables: dict[str, Any], program: list[str]) -> str:
-        """What a program of one line prints on a manager."""
+        """The output of a one-line program on a manager."""
         hostvars = variables["hostvars"]
         if manager not in hostvars:
             raise AnsibleError("there is no such host in the inventory")

@@ -46,7 +46,7 @@ from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet import settin
 
 
 def fleet_ways(hosts: list[str], hostvars: Any) -> dict[str, Any]:
-    """The ways as plain data."""
+    """The dial routes as plain data."""
     return ways.ways({host: settings.variables_of(hostvars[host]) for host in hosts})
 
 

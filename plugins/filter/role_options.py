@@ -55,7 +55,7 @@ from ansible_collections.overssh.swarm.plugins.plugin_utils._roles import option
 
 
 def role_options(roles: list[str], hosts: list[str], hostvars: Any) -> list[str]:
-    """See _roles.options.problems."""
+    """Sentences on wrong options of these roles."""
     return options.problems(roles, {host: hostvars[host] for host in hosts}, Path(__file__).resolve().parents[2])
 
 

@@ -51,7 +51,7 @@ from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet import slow_l
 
 
 def slow_links(dialled: Iterable[Mapping[str, Any]], node: str, planned: Iterable[Mapping[str, Any]]) -> list[str]:
-    """See _fleet.slow_links.slow."""
+    """Sentences on links whose largest packets occupy the line for long."""
     return list(fleet_slow_links.slow(dialled, node, planned))
 
 

@@ -46,7 +46,7 @@ from ansible_collections.overssh.swarm.plugins.plugin_utils._roles import tunnel
 
 
 def ssh_links(links: Iterable[Mapping[str, Any]], shared: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """See _roles.tunnel_tasks.links."""
+    """The links in the options of ssh_tunnel."""
     return tunnel_tasks.links(links, shared)
 
 

@@ -50,7 +50,7 @@ from ansible_collections.overssh.swarm.plugins.plugin_utils._roles import tunnel
 def tun_interfaces(
     devices: Iterable[Mapping[str, Any]], owner: str, obsolete: Iterable[Mapping[str, Any]] = ()
 ) -> list[dict[str, Any]]:
-    """See _roles.tunnel_tasks.interfaces."""
+    """The devices in the options of tun_interface."""
     return tunnel_tasks.interfaces(devices, owner, obsolete)
 
 

@@ -46,7 +46,7 @@ from ansible_collections.overssh.swarm.plugins.plugin_utils._roles import tunnel
 
 
 def tunnel_prepared(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """See _roles.tunnel_tasks.prepared."""
+    """Whether a host has everything that its links need."""
     return tunnel_tasks.prepared(found, wanted)
 
 

@@ -37,7 +37,7 @@ from ansible_collections.overssh.swarm.plugins.plugin_utils._verify import repor
 
 
 def verify_faults(report: dict[str, Any]) -> list[str]:
-    """See _verify.report.faults."""
+    """One sentence per broken pair of the report."""
     return verify_report.faults(report)
 
 

@@ -44,7 +44,7 @@ from ansible_collections.overssh.swarm.plugins.plugin_utils._verify import matri
 
 
 def verify_matrix(report: dict[str, Any], path: str = "") -> list[str]:
-    """See _verify.matrix.matrix; the terminal is that of the controller."""
+    """The report as a table for the controller's terminal."""
     return matrix.matrix(report, Display().columns + 1, path)
 
 

@@ -38,7 +38,7 @@ from ansible_collections.overssh.swarm.plugins.plugin_utils._verify import repor
 
 
 def verify_merge(reports: list[dict[str, Any]]) -> dict[str, Any]:
-    """See _verify.report.merge."""
+    """Several networks' reports as one."""
     return verify_report.merge(reports)
 
 

@@ -43,7 +43,7 @@ from ansible_collections.overssh.swarm.plugins.plugin_utils._verify import cause
 
 
 def verify_suspects(report: dict[str, Any], name: str) -> list[dict[str, str]]:
-    """See _verify.causes.suspects."""
+    """The nodes whose pairs with this node are broken."""
     return causes.suspects(report, name)
 
 

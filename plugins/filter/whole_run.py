@@ -44,7 +44,7 @@ from ansible_collections.overssh.swarm.plugins.plugin_utils._roles import whole_
 
 
 def whole_run(hosts: str, parts: bool = True) -> str:
-    """See _roles.whole_run.refusal."""
+    """The sentence on why a partial run is refused; empty where the run may go on."""
     sentence = roles_whole_run.refusal(context.CLIARGS, Path(__file__).resolve().parents[2], parts)
     if sentence:
         raise AnsibleFilterError(f"{sentence}.")

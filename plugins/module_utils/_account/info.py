@@ -36,7 +36,7 @@ def info(run: Runner, user: str, sshd: bool) -> dict[str, Any]:
 
 
 def _effective(run: Runner, user: str) -> list[str]:
-    """What holds for the account now, nothing where sshd does not take its configuration."""
+    """sshd's settings for the account; empty where sshd does not accept its configuration."""
     try:
         return sshd_facts.effective(run, user)
     except CommandError:

@@ -139,7 +139,7 @@ def _programs(desired: Desired, observed: Observed) -> Iterator[Step]:
 
 
 def _strays(desired: Desired, observed: Observed) -> list[str]:
-    """What lies in a program's folder and is no part of it."""
+    """Files in a program's folder that are no part of the program."""
     wanted = {f"{PROGRAMS}/{name}" for name in desired.programs}
     return sorted(path for path in observed.paths if path.rpartition("/")[0] in desired.folders and path not in wanted)
 

@@ -72,7 +72,7 @@ def _shown(name: str, value: Any, indent: str, alone: bool) -> Iterator[str]:
 
 
 def _subject(name: str, subject: Mapping[str, Any], indent: str) -> Iterator[str]:
-    """What comes or goes as a whole: all that is short in as few lines as it takes, then the rest."""
+    """An added or removed subject: all short values in few lines, then the rest."""
     told = {key: value for key, value in subject.items() if not _is_nothing(value) and (key, value) != ("name", name)}
     short = {key: value for key, value in told.items() if not _is_long(value)}
     line = f"{indent}{name}:"

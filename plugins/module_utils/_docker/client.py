@@ -227,7 +227,7 @@ def _timed_out(error: BaseException) -> bool:
 
 
 def _own_port() -> int:
-    """Where this node itself listens as a manager, which is the port of the others, too."""
+    """The port of this node as a manager, which the other managers use too."""
     port = str(swarm_record({}, readable).get("ListenAddr") or "").rpartition(":")[2]
     return int(port) if port.isdigit() else MANAGERS_PORT
 

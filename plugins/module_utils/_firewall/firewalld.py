@@ -73,7 +73,7 @@ def _ask(run: Runner, *words: str) -> str:
 
 
 def _lost_besides(run: Runner) -> list[str]:
-    """What firewalld runs besides zones and policies and has not kept, so that a reload would lose it."""
+    """Runtime settings of firewalld besides zones and policies that a reload would lose."""
     found: list[str] = []
     for option in ("--get-all-chains", "--get-all-rules", "--get-all-passthroughs"):
         now, kept = (set(_ask(run, *mode, "--direct", option).splitlines()) for mode in ((), (PERMANENT,)))

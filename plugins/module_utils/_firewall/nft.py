@@ -35,7 +35,10 @@ class Nft:
         return _echoed(self._run(["nft", "-j", "-e", "-a", "-f", "-"], data=batch).stdout)
 
     def _apply_text(self, commands: Sequence[Command]) -> list[tuple[ChainKey, int]]:
-        """The same in nft's own language; with -j, which the echo needs, it reads a file twice, and so no pipe."""
+        """Do commands in nft's own language, in one transaction.
+
+        The echo needs -j. With -j nft reads its file twice, so the file can be no pipe.
+        """
         with tempfile.NamedTemporaryFile("w", prefix="overssh-nft-", encoding="utf-8") as batch:
             for command in commands:
                 batch.write(f"{command if isinstance(command, str) else _deletion(command)}\n")

@@ -170,7 +170,7 @@ def _recorded(
 
 
 def _firewalld_calls(desired: Desired, observed: Observed, lines: Iterable[Line]) -> Calls:
-    """What firewalld is told, where the task is about any of the accepts that it has from us."""
+    """The calls of firewalld, where the task is about any of its accepts."""
     concerned = desired.accepts or desired.everything
     concerned = concerned or any(desired.concerns(line.name) for line in ours(read_lines(observed.kept_text)))
     if observed.firewalld is None and desired.everything:
@@ -309,7 +309,7 @@ def _emptying(key: ChainKey, ruleset: Ruleset, going: Sequence[ChainKey]) -> str
 
 
 def _keeping_steps(lines: Sequence[Line], observed: Observed) -> list[Step]:
-    """What keeps these rules for the next boot; nothing is left of it where there are none."""
+    """The steps that keep these rules for the next boot; without rules they remove all files."""
     if not lines:
         return _forgetting_steps(observed)
     steps = []
@@ -414,7 +414,7 @@ def _insertion(key: ChainKey, before: int | None, statements: Sequence[Statement
 
 
 def _insertion_text(key: ChainKey, before: int | None, text: str) -> str:
-    """The same for a rule in words, its comment included."""
+    """The insertion of a rule in words, its comment included."""
     return f"add rule {key} {text}" if before is None else f"insert rule {key} position {before} {text}"
 
 

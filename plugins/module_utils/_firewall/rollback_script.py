@@ -56,7 +56,7 @@ def _undo_rules(
     boot: str,
     placed_text: str | None,
 ) -> str:
-    """The same for our rules; back: the inverse of their step."""
+    """Shell commands that undo the change of our rules; back: the inverse of its step."""
     names = {placement.piece.comment for placement in decision.added}
     names |= {arrangement.fixed.comment for arrangement in decision.fixed if arrangement.added}
     kept = [f"{key} {rule.handle}" for key, rule in ruleset.our_rules() if rule.comment in names]

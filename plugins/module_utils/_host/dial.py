@@ -108,7 +108,7 @@ def _try(ends: list[tuple[str, DialRoute | None]], index: int, host: str, port: 
 
 
 def _elsewhere(why: str, way: DialRoute | None) -> str:
-    """What to do where no rule of this host is to blame."""
+    """The advice where no rule of this host is the cause."""
     if why == REFUSED:
         return f"nothing listens there ({why}); set overssh_dial_host and overssh_dial_port to where its sshd does"
     if way is None:

@@ -159,7 +159,7 @@ def _fields(icmp: bytes) -> tuple[int, int, int]:
 
 
 def _payload(packet: bytes) -> bytes | None:
-    """What an IPv4 packet carries, where that is ICMP and has its header whole."""
+    """The ICMP message in an IPv4 packet; empty where there is none, or its header is not whole."""
     if len(packet) < IPV4_HEADER or packet[0] >> 4 != 4 or packet[9] != socket.IPPROTO_ICMP:
         return None
     icmp = packet[(packet[0] & 0xF) * 4 :]

@@ -45,7 +45,7 @@ def session(run: Runner) -> Session | None:
 
 
 def _environments(process: int) -> Iterator[bytes]:
-    """Those of a process and of all above it: becoming another user leaves an environment behind."""
+    """The environments of a process and of its parents; a change of user drops some variables."""
     for each in proc.above(process):
         try:
             with open(f"/proc/{each.pid}/environ", "rb") as opened:

@@ -102,7 +102,7 @@ def _attached(name: str) -> Iterator[int]:
 
 
 def _in_use(name: str) -> OversshError:
-    """What to say where a process has the device open."""
+    """The sentence on a device that a process has open."""
     return OversshError(f"{name} is in use by another process; stop the link that runs over it first")
 
 

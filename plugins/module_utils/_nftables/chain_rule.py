@@ -150,7 +150,7 @@ def _base(options: Mapping[str, Any], key: ChainKey, name: str) -> Base | None:
 
 
 def _wordings(options: Mapping[str, Any], key: ChainKey, name: str) -> list[Wording]:
-    """What the rule compares and how it ends, once for each family of its networks."""
+    """The comparisons and the verdict of the rule, once for each family of its networks."""
     sources = networks_from(options.get("source") or (), name, "source")
     destinations = networks_from(options.get("destination") or (), name, "destination")
     end = " ".join([*_conditions(options, name), *_verdict(options, name)])
@@ -221,7 +221,7 @@ def _ports(options: Mapping[str, Any], name: str) -> list[Part]:
 
 
 def _conditions(options: Mapping[str, Any], name: str) -> Iterator[str]:
-    """What a rule looks at besides its packets' addresses, and what it notes of them."""
+    """The rule's conditions besides addresses, and its log and counter."""
     if options.get("ct_state"):
         yield f"ct state {braces(list(options['ct_state']))}"
     expression = " ".join(str(options.get("expression") or "").split())

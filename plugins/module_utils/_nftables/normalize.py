@@ -65,7 +65,7 @@ def spelled(run: Runner, ruleset: Ruleset, placed: Sequence[Placed]) -> Sequence
 
 
 def _loaded(run: Runner, ruleset: Ruleset, bases: Mapping[ChainKey, Base | None], lines: Sequence[str]) -> Ruleset:
-    """What becomes of the lines in the tables of the chains given; bases: of chains that may have to be made."""
+    """The lines as nft lists them after loading, in the tables of their chains; bases: of chains to make."""
     with tempfile.TemporaryDirectory(prefix="overssh-nft-") as folder:
         tables, rules = os.path.join(folder, "tables"), os.path.join(folder, "rules")
         _write(tables, json.dumps({"nftables": list(_tables(ruleset, bases))}))

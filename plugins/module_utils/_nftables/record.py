@@ -178,7 +178,7 @@ def _commented(ruleset: Ruleset, comments: Mapping[ChainKey, Sequence[str]]) -> 
 
 
 def _form(statements: Sequence[Statement], restored: bool) -> Any:
-    """What a rule says, equal for two that say the same; restored: without what iptables adds to it."""
+    """A form that rules of equal content share; restored: without iptables' additions."""
     bare = statements
     if restored:
         bare = [each for each in statements if each != XT_COMMENT and "counter" not in each]

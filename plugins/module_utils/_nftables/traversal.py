@@ -258,7 +258,7 @@ def _predicates(conditions: Iterable[Condition]) -> list[Predicate]:
 
 
 def _role(kind: str, body: Any) -> str:
-    """What a statement is: a condition, a verdict, or neither."""
+    """The role of a statement: a condition, a verdict, or neither."""
     if kind == "xt":
         return _xt_role(body.get("type"), body.get("name"))
     if kind in NEUTRAL:

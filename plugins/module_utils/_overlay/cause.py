@@ -122,7 +122,7 @@ def _own_part(info: Mapping[str, Any]) -> Iterator[Cause]:
 
 
 def _nodes(engine: Docker, info: Mapping[str, Any]) -> Iterator[Cause]:
-    """What managers say of each node, by its address; the controller knows the names."""
+    """The managers' view of each node, by its address; the controller knows the names."""
     if not (info.get("Swarm") or {}).get("ControlAvailable"):
         return
     for node in engine.nodes():
@@ -199,14 +199,14 @@ def _reaches(run: Runner, address: str) -> tuple[bool, str]:
 
 
 def _rules(run: Runner, engine: Docker, forwards: bool) -> Iterator[Cause]:
-    """What passes from node to node needs the jump to our accepts; the rest is for what leaves the overlay networks."""
+    """Docker's missing rules. Traffic between nodes needs only the jump; the others serve traffic to the outside."""
     for what in docker_rules.missing(run, engine):
         kind = "docker_rules" if forwards and what == docker_rules.JUMP else "nat"
         yield Cause(kind, f"{what}, a rule of Docker's own, is missing", RESTART)
 
 
 def _gossip_of(run: Runner, engine: Docker, network: str, peers: Sequence[Peer]) -> Iterator[Cause]:
-    """Who of the peers this engine has heard of on the network, and what its log says."""
+    """The peers that this engine has heard of on the network, and the lines of its log."""
     network_id = str(engine.inspect_network(network)["Id"])
     unknown = {peer.name for peer in peers} & _unheard(run, network_id, peers)
     lines = list(log_lines(_journal(run)))

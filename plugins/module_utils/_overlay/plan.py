@@ -172,7 +172,7 @@ def _refuse_elsewhere(observed: Observed) -> None:
 
 
 def _differences(desired: Desired, observed: Observed, found: OverlayNetwork) -> list[str]:
-    """What is not as asked for, each in words. What only an allocated network has is left out before that."""
+    """The differences from the desired network, in words; before its allocation only those known by then."""
     asked: list[tuple[str, Any, Any]] = [
         ("attachable", found.attachable, desired.attachable),
         ("internal", found.internal, desired.internal),
@@ -218,7 +218,7 @@ def _remove(found: OverlayNetwork) -> Step:
 
 
 def _body(network: OverlayNetwork) -> dict[str, Any]:
-    """What the engine is asked for."""
+    """The engine's request for the network."""
     ipam: dict[str, Any] = {"Driver": "default"}
     if network.subnet:
         config = {"Subnet": network.subnet, "Gateway": network.gateway, "IPRange": network.ip_range}

@@ -384,7 +384,7 @@ def all_done(addresses: set[str], linger: float) -> bool:
 
 
 def _exchange(address: str, message: bytes) -> bytes:
-    """What a container answers to a message, nothing where it does not."""
+    """A container's answer to a message, empty without one."""
     try:
         with socket.create_connection((address, PORT), timeout=PATIENCE) as connection:
             connection.sendall(message)

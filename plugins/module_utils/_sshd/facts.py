@@ -241,9 +241,9 @@ def _unserved(daemon: proc.Process | None) -> Iterator[str]:
 def _decided(
     run: Runner, main: str, user: str, addresses: Sequence[str], lines: Sequence[sshd_config.Line]
 ) -> list[dict[str, str]]:
-    """What a Match block of somebody else decides for the account before ours could, and where it stands.
+    """Settings for the account in Match blocks of others that precede ours, with their places.
 
-    With the address of the first one that it is about, empty where it is about all.
+    Each has the first address that it is about, empty where it is about all.
     """
     block = "".join([f"Match User {user}\n", *(f"    {keyword} {value}\n" for keyword, value in PROBED.items())])
     found: dict[str, dict[str, str]] = {}

@@ -158,7 +158,7 @@ def _refuse_another_swarm(desired: Desired, observed: Observed) -> None:
 
 
 def _differences(desired: Desired, observed: Observed) -> list[str]:
-    """What a swarm can't change while the node is in it, each in words."""
+    """The settings that can't change while the node is in the swarm, each in words."""
     found = []
     if desired.state == "manager" and observed.role == "worker":
         found.append("its role is worker, not manager")
@@ -197,7 +197,7 @@ def _refuse_change(desired: Desired, observed: Observed, differences: list[str])
 
 
 def _refuse_loss(desired: Desired, observed: Observed) -> None:
-    """What leaving would destroy needs the operator's word."""
+    """OversshError where leaving would destroy something and the operator has not allowed it."""
     if desired.force:
         return
     if observed.role != "manager" and observed.local_state != "locked":

@@ -141,6 +141,6 @@ class Managers:
             )
 
     def _held(self, manager: Manager, devices: Collection[str]) -> set[str]:
-        """Those of the devices that it does not leave alone yet."""
+        """The devices that the manager does not leave alone yet."""
         lines = [set(re.split(r"[:\s]+", line)) for line in self._run(manager.states, check=False).stdout.splitlines()]
         return {device for device in devices for words in lines if device in words and "unmanaged" not in words}

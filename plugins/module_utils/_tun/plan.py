@@ -77,7 +77,7 @@ def _network(desired: Desired, observed: Observed, told: Mapping[str, str]) -> I
 
 
 def _told(observed: Observed, told: Mapping[str, str | None]) -> dict[str, Any]:
-    """What each manager is told that this host has a place for."""
+    """The text for each manager on this host."""
     return {manager: told.get(manager) for manager in observed.told}
 
 

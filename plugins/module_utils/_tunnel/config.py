@@ -183,7 +183,7 @@ def _block(name: str, options: Mapping[str, tuple[str, ...]]) -> str:
 
 
 def _place(where: Link | Jump) -> dict[str, tuple[str, ...]]:
-    """Where a host is, and by which of the known hosts' names it shows itself."""
+    """A host's address, and the name of its key among the known hosts."""
     return {
         "HostName": (where.host.replace("%", "%%"),),
         "Port": (str(where.port),),
@@ -237,7 +237,7 @@ def _tunnel(link: Link) -> dict[str, tuple[str, ...]]:
 
 
 def _remarks(link: Link) -> list[str]:
-    """What a tunnel's configuration tells ssh, and a stream's has to tell us."""
+    """The comments of a stream's configuration, which this collection reads back; a tunnel's has the same for ssh."""
     if link.transport == "tun":
         return []
     return [

@@ -226,7 +226,7 @@ def _lanes(word: str, transport: str) -> Lanes:
 
 
 def _check_stream(params: Mapping[str, Any]) -> None:
-    """What a stream has and a tunnel has not."""
+    """The checks of a stream's own options."""
     for option in ("python", "helper"):
         if not PLAIN_PATH.fullmatch(params[option]):
             raise OversshError(

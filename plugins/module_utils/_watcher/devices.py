@@ -308,7 +308,7 @@ class Devices:
             say(f"still missing on {device}: {_listed(left)}; see the journal of overssh-{device}.service")
 
     def _redial(self, device: str) -> None:
-        """What held the device that was there before holds nothing."""
+        """Restart the link of a device that was made anew: its program still holds the removed one."""
         for name in sorted(filter(LINK_UNIT.fullmatch, os.listdir(self._units))):
             if f"overssh-{device}.service" in read(f"{self._units}/{name}"):
                 self._run(["systemctl", "try-restart", name])

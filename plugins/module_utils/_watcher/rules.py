@@ -102,6 +102,6 @@ def unconfirmed() -> bool:
 
 
 def _program(body: bytes) -> str:
-    """Whose change it was. Each time it is another process, and most have ended when this is read."""
+    """The program behind a change; each change has a process of its own, and most have ended by now."""
     name = dict(attributes(body[BODY:])).get(NFTA_GEN_PROC_NAME, b"").rstrip(b"\0").decode(errors="replace")
     return f"the program {name}" if name else "a program"

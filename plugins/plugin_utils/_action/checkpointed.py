@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The controller's half of a change with a checkpoint: it stays only where the host can be reached anew after it."""
+"""The controller's part of a checkpointed change: it stays only where a new connection reaches the host after it."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ RECOVERY = 60.0
 
 
 class ProbeError(OSError):
-    """Something besides the host itself could not be reached."""
+    """A host other than the changed one could not be reached."""
 
 
 class Checkpointed(ActionBase):  # type: ignore[misc]
-    """Has the host stage the change, connects to it anew, and has it committed.
+    """Stages the change on the host, connects to the host anew, and commits the change.
 
-    MODULE: the module that does both, told which by its option phase. SUBJECT: what of the host changes, in words.
+    MODULE: the module of both phases, which its option phase selects. SUBJECT: the changed part of the host, in words.
     """
 
     MODULE: str
     SUBJECT: str
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """See ActionBase."""
+        """Stage the change, connect anew, and commit it."""
         super().run(tmp, task_vars)
         self._variables = task_vars or {}
         arguments = dict(self._task.args)
@@ -55,14 +55,14 @@ class Checkpointed(ActionBase):  # type: ignore[misc]
 
     @abstractmethod
     def keep(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Have the host keep the change, and its answer."""
+        """Commit the change; return the host's answer."""
 
     @abstractmethod
     def answer(self, staged: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
-        """One answer of the two halves."""
+        """Join the answers of both phases."""
 
     def _kept(self, arguments: dict[str, Any], staged: dict[str, Any], seconds: int) -> dict[str, Any]:
-        """What came of the change; the host itself says so where it has rolled it back."""
+        """The outcome of the change; the host reports it where it has rolled the change back."""
         began, trouble, probe_failed, shares = time.monotonic(), "", False, True
         hang_up(self._connection)
         while time.monotonic() < began + seconds + RECOVERY:
@@ -96,7 +96,7 @@ class Checkpointed(ActionBase):  # type: ignore[misc]
         }
 
     def _failed_probe(self, trouble: str) -> dict[str, Any]:
-        """What to say where the host can be reached, and something else that has to be can't."""
+        """Roll the change back; the answer has the trouble with a host other than the changed one."""
         self._roll_back()
         return {"failed": True, "msg": f"The change of the {self.SUBJECT} was rolled back. {_told(trouble)}"}
 

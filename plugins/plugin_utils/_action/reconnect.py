@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Have Ansible reach a host by a connection that begins now.
 
-Whether it did is for the host to say: see module_utils/_linux/way_in.py. So this does what it can with any
-connection plugin, and promises nothing.
+Only the host can say whether it did: see module_utils/_linux/way_in.py. This file does its best with any connection
+plugin, and promises nothing.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ SILENCE = 10
 
 
 def hang_up(connection: ConnectionBase) -> None:
-    """Close the connection, where its plugin knows how to; the next command opens another one."""
+    """Close the connection, where its plugin can; the next command opens a new one."""
     if type(connection).reset is not ConnectionBase.reset:
         with contextlib.suppress(AnsibleError):
             connection.reset()
 
 
 def share_nothing(connection: ConnectionBase) -> bool:
-    """Have ssh open a connection of its own for each command from now on; False where the plugin is not ssh's."""
+    """Have ssh open a connection for each command from now on; False for another connection plugin."""
     if getattr(connection, "transport", "") != "ssh":
         return False
     arguments: Any = connection.get_option("ssh_args") or ""
@@ -39,7 +39,7 @@ def share_nothing(connection: ConnectionBase) -> bool:
 
 
 def is_dead(connection: ConnectionBase) -> bool:
-    """Whether ssh keeps a connection to the host on which nothing comes back; ssh itself would wait for minutes."""
+    """Whether ssh keeps a connection to the host without any answer; ssh itself would wait for minutes."""
     if getattr(connection, "transport", "") != "ssh" or connection.get_option("password"):
         return False
     program = connection.get_option("ssh_executable")
@@ -60,20 +60,20 @@ def _run(command: list[bytes]) -> bool:
 
 
 class FirstWord(ActionBase):  # type: ignore[misc]
-    """The controller's half of a module that is the first to reach a host: an old connection may be dead, and it alone.
+    """The controller's part of a module that may be a play's first: an old connection may be dead, and no other.
 
-    A firewall that has begun to follow connections drops those that it did not see begin. MODULE: the module's name.
+    A firewall with new connection tracking drops connections that it did not see begin. MODULE: the module's name.
     """
 
     MODULE: str
 
     @property
     def is_first(self) -> bool:
-        """Whether this task may be the first to reach the host."""
+        """Whether the task may be the first to reach the host."""
         return True
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """See ActionBase."""
+        """Run the module, after a check of the connection where the task may be the first."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         dead = self.is_first and is_dead(self._connection)
         if dead:

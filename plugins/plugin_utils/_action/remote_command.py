@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A word with a second host from within an action on a first; its answer is never logged, whatever the verbosity."""
+"""Run a command on a second host from an action on a first; the answer is never logged, at any verbosity."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def ask(action: ActionBase, host: str, variables: Mapping[str, Any], argv: Seque
 
 
 def _options(kind: str, plugin: str, variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the variables that a plugin takes options from."""
+    """The variables that a plugin takes options from."""
     return {name: variables[name] for name in constants.config.get_plugin_vars(kind, plugin) if name in variables}
 
 
@@ -71,7 +71,7 @@ def _become(
 
 
 def interpreter(variables: Mapping[str, Any]) -> str:
-    """The Python that Ansible uses on that host."""
+    """The path of the Python that Ansible uses on that host."""
     named = variables.get("ansible_python_interpreter") or ""
     discovered = (variables.get("ansible_facts") or {}).get("discovered_interpreter_python")
     return str(named if named and not str(named).startswith("auto") else discovered or "/usr/bin/python3")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every node's underlay address, and the devices that are numbered by them; pure. Nobody is ever renumbered."""
+"""Every node's underlay address, and the devices numbered by it; pure. No node is ever renumbered."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .topology import Member
 
 
 def assign(members: Sequence[Member], underlay: str, held: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """Every member's underlay address, and what stands in the way of one.
+    """Every member's underlay address, and sentences on members without one.
 
-    held: addresses that are in use on the hosts, by node name. An address of the inventory wins over none; one that
-    differs from the held one is refused. The rest get the lowest free ones, hubs first, in inventory order.
+    held: addresses in use on the hosts, by node name. An address in the inventory comes first; one that differs from
+    the held one is refused. The others get the lowest free ones, hubs first, in inventory order.
     """
     space = ipaddress.IPv4Network(underlay)
     problems: list[str] = []
@@ -71,12 +71,12 @@ def _free(space: ipaddress.IPv4Network, reserved: set[str]) -> Iterator[str]:
 
 
 def device_for(address: str, settings: Mapping[str, Any]) -> str:
-    """A node's own device, and at its neighbours the device of the link to it: numbered by its address, for ever."""
+    """The name of a node's own device, and of its neighbours' devices to it; its address gives the number."""
     return f"tun{settings['tun_base'] + _number(address, settings)}"
 
 
 def address6_for(address: str, settings: Mapping[str, Any]) -> str:
-    """A node's address in the IPv6 underlay: numbered like that in the other one."""
+    """A node's address in the IPv6 underlay, with the number of its IPv4 address."""
     return str(ipaddress.IPv6Network(settings["underlay6"]).network_address + _number(address, settings))
 
 

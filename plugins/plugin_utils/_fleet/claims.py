@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What others have on a host that the fleet is to have: devices, forwarding, the port of VXLAN; pure."""
+"""Claims of others on devices, forwarding and the port of VXLAN that the fleet needs; pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Found = Mapping[str, Mapping[str, Any]]
 
 
 def problems(found: Found, devices: Mapping[str, Sequence[str]], settings: Mapping[str, Any]) -> Iterator[str]:
-    """Those that have the port of VXLAN, which Docker then does not get, and those with whom no tunnel works.
+    """Sentences on programs that hold VXLAN's port, and on those with which no tunnel works.
 
     devices: see warnings().
     """
@@ -43,7 +43,7 @@ def problems(found: Found, devices: Mapping[str, Sequence[str]], settings: Mappi
 def warnings(
     found: Found, devices: Mapping[str, Sequence[str]], hubs: Collection[str], settings: Mapping[str, Any]
 ) -> Iterator[str]:
-    """What others may do to the fleet's devices later. devices: by node the names of those that it will have."""
+    """Sentences on programs that may change the fleet's devices later. devices: by node the names of its devices."""
     for name, answer in found.items():
         host = answer.get("host", {})
         for device in host.get("vxlans", []):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What has to pass a node's firewall for the swarm to work, as rules for nft_rule: on the tunnels, and only there."""
+"""The rules for nft_rule that the swarm needs on a node: on the tunnels, and only there."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ CLOSED_PRIORITY = -5
 def wanted(node: Mapping[str, Any], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rules of one node of the plan.
 
-    The swarm's ports are opened for the family that it runs on, that of the cluster's management on managers only, and
-    traffic between tunnels on the hub only.
+    The swarm's ports are opened for its address family, the port of cluster management on managers only, and traffic
+    between tunnels on hubs only.
     """
     devices = [device["name"] for device in node["devices"] if device["peer"] != node["name"]]
     rules: list[dict[str, Any]] = []
@@ -47,9 +47,9 @@ def _swarm(
 
 
 def closed(node: Mapping[str, Any], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rules that keep the swarm's ports from everything but the tunnels, in a chain of ours; none unless asked for.
+    """The rules that close the swarm's ports to all but the tunnels, in a chain of ours; none by default.
 
-    They come before the host's own rules, and decide about nothing else.
+    They precede the host's own rules, and affect no other packets.
     """
     if not settings["firewall_restrict"]:
         return []

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the hosts themselves say to the plan: what they lack, what they hold, what they would collide with.
+"""The plan's view of the hosts: what they lack, what they have, and their conflicts.
 
 Reads the answers of host_info, one mapping per host; pure.
 """
@@ -46,7 +46,7 @@ def problems(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]
 
 
 def doubles(found: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
-    """The names that lead to one machine, for each machine that has several."""
+    """The names of one machine, for each machine with several."""
     names: dict[str, list[str]] = {}
     for name, answer in found.items():
         machine = answer.get("host", {}).get("machine")
@@ -56,7 +56,7 @@ def doubles(found: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
 
 
 def double_problems(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """A machine under several names would get the part of each of them."""
+    """Sentences on machines with several names; such a machine would get the part of each name."""
     for names in doubles(found):
         yield f"{' and '.join(names)} are one machine, to which these names lead; leave one of them in the inventory."
 
@@ -95,17 +95,17 @@ def ipv6_problems(
 
 
 def families(answer: Mapping[str, Any]) -> list[int]:
-    """The address families that the host can dial others with; empty where that is not known."""
+    """The address families that the host can dial with; empty where unknown."""
     return list(answer.get("host", {}).get("families", []))
 
 
 def lines(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """What the links that the host dials came to when they were measured; none where that is not known."""
+    """The measured speed of the links that the host dials; empty where unknown."""
     return list(answer.get("host", {}).get("lines", []))
 
 
 def helper_problems(found: Mapping[str, Mapping[str, Any]], streams: set[str]) -> list[str]:
-    """Why the helper of the stream transport can't run on one of the hosts that it has to run on."""
+    """Why the helper of the stream transport can't run on a host that needs it."""
     said = []
     for name, answer in found.items():
         python = answer.get("host", {}).get("python")
@@ -126,7 +126,7 @@ def helper_problems(found: Mapping[str, Mapping[str, Any]], streams: set[str]) -
 
 
 def python_fits(answer: Mapping[str, Any]) -> bool:
-    """Whether programs of ours run with the host's Python; True where it is yet to be seen."""
+    """Whether our programs run with the host's Python; True where unknown yet."""
     python = answer.get("host", {}).get("python")
     return not python or (not python["error"] and _version(python["version"]) >= OLDEST_PYTHON)
 
@@ -136,12 +136,12 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 def host_keys(answer: Mapping[str, Any]) -> list[str]:
-    """The public keys by which the host's sshd is known."""
+    """The public keys of the host's sshd."""
     return list(answer["host"]["sshd"].get("host_keys", []))
 
 
 def members(found: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """What the managers among the hosts list, the status of each node by its ID; empty where no manager says."""
+    """The status of each node by its ID, from a manager among the hosts; empty without any."""
     said: dict[str, str] = {}
     for answer in found.values():
         said.update(answer.get("host", {}).get("docker", {}).get("members") or {})
@@ -149,10 +149,10 @@ def members(found: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 
 def in_a_swarm(answer: Mapping[str, Any], listed: Mapping[str, str]) -> bool:
-    """Whether the host is a member of a swarm: managers are believed, its own engine only where none says anything.
+    """Whether the host is a member of a swarm: by the managers, else by its own engine.
 
-    listed: see members(). An engine is not told that its node was removed while it was away, and one whose first start
-    failed calls itself broken for good.
+    listed: see members(). An engine is not informed that its node was removed while it was away, and an engine whose
+    first start failed calls itself failed for good.
     """
     docker = answer["host"]["docker"]
     word, node_id = docker.get("swarm"), docker.get("node_id")
@@ -167,7 +167,7 @@ def in_swarm(answer: Mapping[str, Any], address: str, listed: Mapping[str, str])
 
 
 def unavailable(found: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """The availability of each node that takes no new containers, by address, as any manager says."""
+    """The availability of each node that takes no new containers, by address, from any manager."""
     said: dict[str, str] = {}
     for answer in found.values():
         said.update(answer.get("host", {}).get("docker", {}).get("unavailable") or {})
@@ -175,7 +175,7 @@ def unavailable(found: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 
 def warnings(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """What is no obstacle on a host, and may become one."""
+    """Sentences on conditions of a host that are no obstacle yet."""
     for name, answer in found.items():
         if answer.get("host") and in_a_swarm(answer, members(found)):
             yield from _undialled(name, answer)
@@ -205,7 +205,7 @@ def _undialled(name: str, answer: Mapping[str, Any]) -> list[str]:
 
 
 def addresses_to_keep(answer: Mapping[str, Any], dialled: Iterable[str]) -> list[Network]:
-    """What a host has to reach besides the fleet's networks: those that it dials, name servers, the operator."""
+    """Addresses outside the fleet that a host has to reach: those it dials, name servers, the operator."""
     host = answer.get("host", {})
     texts = [*dialled, *host.get("resolvers", []), host.get("operator") or ""]
     return [network for text in texts if (network := _single(text)) is not None]
@@ -249,7 +249,7 @@ def _first_line(words: Any) -> str:
 
 
 def _shut_out(words: Any) -> str:
-    """What a connection may mean that sshd takes and ends before a login."""
+    """The possible cause where sshd accepts a connection and ends it before a login."""
     if not any(sign in str(words) for sign in ENDED_AT_ONCE):
         return ""
     return (
@@ -260,22 +260,22 @@ def _shut_out(words: Any) -> str:
 
 
 def devices(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The tun devices that a host has."""
+    """The tun devices of a host."""
     return list(answer.get("host", {}).get("devices", []))
 
 
 def ours(device: Mapping[str, Any]) -> bool:
-    """Whether this collection made the device; its alias says so."""
+    """Whether the device's alias marks it as ours."""
     return str(device.get("alias") or "").startswith(OUR_ALIAS)
 
 
 def own_devices(answer: Mapping[str, Any]) -> set[str]:
-    """The names of the devices that are ours."""
+    """The names of our devices."""
     return set(own_peers(answer))
 
 
 def own_peers(answer: Mapping[str, Any]) -> dict[str, str]:
-    """The nodes that our devices lead to, by device."""
+    """The nodes at the other ends of our devices, by device."""
     return {device["name"]: _peer(device) for device in devices(answer) if ours(device)}
 
 
@@ -284,15 +284,15 @@ def _peer(device: Mapping[str, Any]) -> str:
 
 
 def foreign_devices(answer: Mapping[str, Any]) -> set[str]:
-    """The names of interfaces that are not ours."""
+    """The names of others' interfaces."""
     return {device["name"] for device in devices(answer) if not ours(device)}
 
 
 def held(found: Mapping[str, Mapping[str, Any]], underlay: str) -> dict[str, str]:
     """The underlay addresses in use, by node name.
 
-    A node's own devices come first; a node whose devices are gone (reinstalled, unplugged) is still remembered by its
-    peers, whose devices carry its name and its address.
+    A node's own devices come first. Where they are gone (reinstalled, unplugged), the node's peers still have its name
+    and address on theirs.
     """
     space = ipaddress.IPv4Network(underlay)
     own: dict[str, str] = {}
@@ -313,7 +313,7 @@ def held(found: Mapping[str, Mapping[str, Any]], underlay: str) -> dict[str, str
 
 
 def collisions(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]) -> list[str]:
-    """Networks of the settings that overlap each other, or a route of any host."""
+    """Overlaps between networks of the settings, and with any host's route."""
     networks = planned(settings)
     said = []
     for index, (variable, one) in enumerate(networks):
@@ -338,11 +338,11 @@ def collisions(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, An
 def swallowed(
     dialled: Iterable[tuple[str, str]], found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Addresses that would not be reached any more, as they are inside a network of the settings.
+    """Addresses inside a network of the settings, which could not be reached any more.
 
-    dialled: where links lead, each with the name of its node. A host's packets for the underlay go into the tunnels,
-    which are dialled at these very addresses. A container looks for an address of its overlay network there and nowhere
-    else, and so does Docker for its containers' name server.
+    dialled: the targets of links, each with the name of its node. A host's packets for the underlay go into the
+    tunnels, which are dialled at these very addresses. A container looks for an address of its overlay network only
+    there, and so does Docker for its containers' name server.
     """
     underlays = [entry for entry in planned(settings) if entry[0] in UNDERLAYS]
     overlays = [entry for entry in planned(settings) if entry not in underlays]
@@ -362,7 +362,7 @@ def swallowed(
 
 
 def operator_problems(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]) -> Iterator[str]:
-    """An operator at an address of the underlay, whose connection would end in the tunnels."""
+    """Sentences on an operator whose address lies in the underlay, so its connection would end in the tunnels."""
     underlays = [entry for entry in planned(settings) if entry[0] in UNDERLAYS]
     for name, answer in found.items():
         if own_devices(answer):
@@ -376,7 +376,7 @@ def operator_problems(found: Mapping[str, Mapping[str, Any]], settings: Mapping[
 
 
 def swarm_problems(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]) -> Iterator[str]:
-    """What the swarm has otherwise than the settings say, and can't change."""
+    """Differences between the swarm and the settings that can't be changed."""
     for name, answer in found.items():
         docker = answer.get("host", {}).get("docker", {})
         for variable, is_ in (
@@ -396,7 +396,7 @@ def _spelt(value: Any) -> str:
 
 
 def _around(text: str, networks: Iterable[tuple[str, Network]]) -> list[tuple[str, Network]]:
-    """Those of the networks that the address is in; none for a name."""
+    """The networks that contain the address; none for a name."""
     try:
         address = ipaddress.ip_address(text.strip("[]"))
     except ValueError:

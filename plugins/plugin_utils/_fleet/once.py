@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is wrong on several hosts in the same way, said once for all of them; pure."""
+"""Join equal sentences on several hosts into one; pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 
 
 def once(sentences: Iterable[str], hosts: Collection[str]) -> list[str]:
-    """The sentences, each "HOST: WHAT" or about the fleet as a whole; those that agree about WHAT are one."""
+    """The sentences, each "HOST: WHAT" or about the whole fleet; those with the same WHAT become one."""
     found: dict[str, list[str]] = {}
     for sentence in sentences:
         host, colon, what = sentence.partition(": ")

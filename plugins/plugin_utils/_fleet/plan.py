@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The plan for a fleet: who dials whom, over which devices, with which addresses and routes.
 
-One pure function of the inventory and of what the nodes already hold. Nobody is ever renumbered: the swarm knows a node
+One pure function of the inventory and of the nodes' present state. No node is ever renumbered: the swarm knows a node
 by its address and can't follow a change.
 """
 
@@ -28,9 +28,9 @@ SMALLEST_MTU_6 = 1280
 
 @dataclass(frozen=True)
 class Fleet:
-    """What the plan for each node is made of; devices: those that are numbered after each node.
+    """The common parts of all nodes' plans; devices: the names numbered after each node.
 
-    addresses6: of the IPv6 underlay, empty where there is none.
+    addresses6: of the IPv6 underlay, empty without one.
     """
 
     topology: Topology
@@ -43,18 +43,18 @@ class Fleet:
     bridges: Mapping[str, pools.Bridge]
 
     def swarm_address(self, name: str) -> str:
-        """The address that the swarm knows a node by."""
+        """The node's address in the swarm."""
         return (self.addresses6 if self.settings["swarm_family"] == "ipv6" else self.addresses)[name]
 
 
 def plan(
     hosts: Mapping[str, Mapping[str, Any]], found: Mapping[str, Mapping[str, Any]], gone: Collection[str] = ()
 ) -> dict[str, Any]:
-    """The whole fleet's plan, plain data.
+    """The whole fleet's plan, as plain data.
 
-    hosts: the inventory's variables by host name, in inventory order. found: what host_info returned for each of them.
-    gone: nodes that the fleet shall have no link with any more.
-    The result's "problems" holds every reason not to go on, one sentence each; the rest is complete only without any.
+    hosts: the inventory's variables by host name, in inventory order. found: host_info's answer for each host. gone:
+    nodes that the fleet must have no link with any more. The result's "problems" has every reason not to go on, one
+    sentence each; the rest is complete only without any.
     """
     settings, own, said = fleet_settings.read(hosts)
     members = members_of(hosts, own)

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Docker's own pools of addresses: what it would take from them beside the swarm, and what it must not take; pure.
+"""Docker's own address pools: conflicts with the fleet's networks, and a subnet for docker_gwbridge; pure.
 
-Docker knows the host's routes to its neighbours, and nothing of overlay networks, which have address spaces of their
-own, nor of what lies behind a gateway. So where a pool holds any such address, the bridge docker_gwbridge gets a subnet
-that is chosen here.
+Docker knows the host's routes to its neighbours. It does not know overlay networks, which have address spaces of their
+own, nor networks behind a gateway. Where a pool overlaps such an address, docker_gwbridge gets a subnet that is chosen
+here.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ BRIDGE = "docker_gwbridge"
 
 
 class Pool(NamedTuple):
-    """A network, and the prefix length of the subnets that it is cut into."""
+    """A network, and the prefix length of the subnets that Docker takes from it."""
 
     base: ipaddress.IPv4Network
     size: int
 
 
 class Bridge(NamedTuple):
-    """The subnet that docker_gwbridge is to get, empty for Docker's own choice; free: False where there is none."""
+    """The subnet for docker_gwbridge, empty for Docker's own choice; free: False where no subnet is free."""
 
     subnet: str = ""
     free: bool = True
@@ -44,8 +44,8 @@ class Bridge(NamedTuple):
 def bridge_of(answer: Mapping[str, Any], kept: Iterable[Network], known: Iterable[Network]) -> Bridge:
     """The bridge's subnet on a host.
 
-    answer: of host_info; kept: what Docker does not know and must not take; known: what it sees by itself when the time
-    has come.
+    answer: of host_info; kept: addresses that Docker does not know and must not use; known: those that Docker will know
+    itself by then.
     """
     docker = answer.get("host", {}).get("docker", {})
     keep = [network for network in kept if network.version == 4]
@@ -60,7 +60,7 @@ def bridge_of(answer: Mapping[str, Any], kept: Iterable[Network], known: Iterabl
 
 
 def pools_of(docker: Mapping[str, Any]) -> Iterator[Pool]:
-    """The engine's pools for IPv4; docker: what host_info says of it."""
+    """The engine's IPv4 pools; docker: host_info's facts of it."""
     for pool in docker.get("pools") or BUILT_IN:
         try:
             base = ipaddress.IPv4Network(pool["base"], strict=False)
@@ -71,7 +71,7 @@ def pools_of(docker: Mapping[str, Any]) -> Iterator[Pool]:
 
 
 def _taken(answer: Mapping[str, Any], docker: Mapping[str, Any]) -> Iterator[Network]:
-    """What is in use on the host: its routes, and Docker's networks."""
+    """The networks in use on the host: its routes, and Docker's networks."""
     for route in answer["host"].get("routes", []):
         network = ipaddress.ip_network(route["destination"], strict=False)
         if network.version == 4:
@@ -98,7 +98,7 @@ def _free(pool: Pool, taken: Sequence[Network]) -> Iterator[ipaddress.IPv4Networ
 def problems(
     found: Mapping[str, Mapping[str, Any]], bridges: Mapping[str, Bridge], planned: Sequence[tuple[str, Network]]
 ) -> Iterator[str]:
-    """Where Docker has no addresses for its bridge, or takes those of the fleet at its next start."""
+    """Sentences where Docker has no free subnet for its bridge, or would take the fleet's at its next start."""
     for name, answer in found.items():
         docker = answer.get("host", {}).get("docker", {})
         if name in bridges and not bridges[name].free:
@@ -118,7 +118,7 @@ def problems(
 
 
 def warnings(found: Mapping[str, Mapping[str, Any]], planned: Sequence[tuple[str, Network]]) -> Iterator[str]:
-    """Pools out of which a network that Docker makes later may get the addresses of an overlay network."""
+    """Sentences on pools from which a later network may get an overlay network's addresses."""
     for name, answer in found.items():
         docker = answer.get("host", {}).get("docker", {})
         if not docker:

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which way a node sends what is not for a neighbour; pure.
+"""Routes of a node to nodes that are no neighbours; pure.
 
-The kernel has a route to each neighbour by the address of its device, and prefers it while the link is up. What is here
-comes after these. A node that is no hub sends everything else to its hubs, the preferred one first. A hub sends what it
-has no link for, or none that is up, to the first other hub. What comes from a hub goes by a table of its own: to the
-neighbour itself, or to a later hub. So every hub that could have a link is tried, and no packet goes round and round.
+The kernel has a route to each neighbour by the address of its device, and prefers it while the link is up. The routes
+here come after these. A node that is no hub sends everything else to its hubs, the preferred one first. A hub sends
+packets without a link, or without one that is up, to the first other hub. Packets from a hub have a table of their own:
+to the neighbour itself, or to a later hub. So every hub that could have a link is tried, and no packet loops.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ HUBS_TABLE = 7946
 def routes(
     fleet: Topology, member: Member, addresses: Mapping[str, str], underlay: str
 ) -> dict[str, list[dict[str, Any]]]:
-    """A node's routes of one family by the neighbour that they lead to.
+    """A node's routes of one family, by the neighbour that they lead to.
 
-    Those of its own device take what no link takes. addresses, underlay: of that family.
+    The routes of its own device take packets that no link takes. addresses, underlay: of that family.
     """
     mine = addresses[member.name]
     found: dict[str, list[dict[str, Any]]] = {peer.name: [] for peer in fleet.neighbours[member.name]}
@@ -52,7 +52,7 @@ def routes(
 
 
 def _later(member: Member, hubs: Sequence[Member]) -> list[Member]:
-    """Those after a hub; none where it is not among them."""
+    """The hubs after a hub; none where it is not among them."""
     places = [place for place, hub in enumerate(hubs) if hub is member]
     return list(hubs[places[0] + 1 :]) if places else []
 

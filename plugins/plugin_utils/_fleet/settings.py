@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The fleet's settings as the operator wrote them in the inventory, checked one by one.
+"""The fleet's settings in the inventory, checked one by one.
 
-Every variable is declared here once, with its default and its check; whatever is wrong is told as a sentence that names
-the host and the variable, and all of them are told at once.
+Every variable is declared here once, with its default and its check. A sentence names the host and the variable of each
+wrong value; all sentences come at once.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ PROGRAM = re.compile(r"/[A-Za-z0-9_.+/-]+\Z")
 
 
 class SettingError(ValueError):
-    """What a value has to be, to be put behind "HOST: VARIABLE is VALUE; it takes"."""
+    """What a value has to be, as the end of "HOST: VARIABLE is VALUE; it takes"."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One variable: its default, its check, what it is, and whether it belongs to one host or to the whole fleet."""
+    """One variable: default, check, description, and whether it belongs to one host or to the whole fleet."""
 
     name: str
     default: Any
@@ -48,7 +48,7 @@ class Setting:
 
 
 def boolean(value: Any) -> bool:
-    """true or false, also in the words that YAML and the command line have for them."""
+    """true or false, also in YAML's and the command line's words."""
     if isinstance(value, bool):
         return value
     word = str(value).strip().lower()
@@ -75,7 +75,7 @@ def whole_number(low: int, high: int) -> Callable[[Any], int]:
 
 
 def one_of(*words: str) -> Callable[[Any], str]:
-    """A check for one of some words."""
+    """A check for one of these words."""
 
     def check(value: Any) -> str:
         if value not in words:
@@ -86,7 +86,7 @@ def one_of(*words: str) -> Callable[[Any], str]:
 
 
 def network(value: Any) -> str:
-    """An IPv4 network in CIDR form, its host bits zero."""
+    """An IPv4 network in CIDR form, without host bits."""
     try:
         if "/" not in str(value):
             raise ValueError
@@ -96,7 +96,7 @@ def network(value: Any) -> str:
 
 
 def network6(value: Any) -> str:
-    """An IPv6 network of 64 bits that hosts may have addresses of."""
+    """An IPv6 network of 64 bits from which hosts may have addresses."""
     try:
         found = ipaddress.IPv6Network(str(value))
     except ValueError as error:
@@ -125,31 +125,31 @@ def text(value: Any) -> str:
 
 
 def program(value: Any) -> str:
-    """Where a program lies."""
+    """The absolute path of a program."""
     if not isinstance(value, str) or not PROGRAM.match(value):
         raise SettingError("an absolute path such as /usr/bin/python3, of letters, digits, '/', '_', '.', '+' and '-'")
     return value
 
 
 def optional_text(value: Any) -> str:
-    """A string, which may be empty."""
+    """A string that may be empty."""
     if isinstance(value, (list, tuple, Mapping)):
         raise SettingError("text, which may be empty")
     return "" if value is None else str(value)
 
 
 def optional(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A check that lets a variable be unset."""
+    """A check that accepts an unset variable."""
     return lambda value: None if value is None else check(value)
 
 
 def or_empty(check: Callable[[Any], str]) -> Callable[[Any], str]:
-    """A check that lets an option be left out; it is empty then."""
+    """A check that accepts a missing option as empty."""
     return lambda value: check(value) if value else ""
 
 
 def listed(value: Any, takes: str) -> Sequence[Any]:
-    """A list, or a text that YAML reads as one: answers of an AWX survey and values of -e KEY=VALUE come as texts."""
+    """A list, or YAML text of one: answers of an AWX survey and values of -e KEY=VALUE are texts."""
     if isinstance(value, str):
         try:
             value = yaml.safe_load(value)
@@ -185,7 +185,7 @@ def some_of(*words: str) -> Callable[[Any], list[str]]:
 
 
 def auto_or(low: int, high: int) -> Callable[[Any], str | int]:
-    """A check for the word auto, or a number within bounds."""
+    """A check for auto, or a number within bounds."""
     number = whole_number(low, high)
 
     def check(value: Any) -> str | int:
@@ -203,7 +203,7 @@ mtu_or_auto = auto_or(SMALLEST_MTU, LARGEST_MTU)
 
 
 def texts(value: Any, takes: str) -> dict[str, str]:
-    """A mapping of texts, as Docker takes them."""
+    """A mapping of strings to strings, as Docker takes them."""
     if not isinstance(value, Mapping):
         raise SettingError(takes)
     return {str(key): str(item) for key, item in value.items()}
@@ -225,7 +225,7 @@ def driver_options(value: Any) -> dict[str, str]:
 
 
 def names(value: Any) -> list[str]:
-    """Names of hosts, one or a list of them."""
+    """Host names, as one name or a list."""
     if isinstance(value, str) and not value.lstrip().startswith(("[", "- ")):
         return [text(value)]
     takes = "a list of inventory names such as [cloud1, cloud2]"
@@ -239,7 +239,7 @@ LINK_OPTIONS = {"peer": text, "host": text, "port": whole_number(1, 65535)}
 
 
 def links(value: Any) -> list[dict[str, Any]]:
-    """Links that a node dials, each with a peer, and where to dial it unless as everybody does."""
+    """Links that a node dials, each with a peer, and an address and port where these differ from the peer's own."""
     takes = "a list of links, each with a peer, and if need be with host and port"
     found = []
     for item in listed(value, takes):
@@ -250,7 +250,7 @@ def links(value: Any) -> list[dict[str, Any]]:
 
 
 def subnet(value: Any) -> str:
-    """An overlay network's subnet. Docker's overlay driver is never told of an IPv6 one (moby 52469, up to 29.4)."""
+    """An overlay network's subnet. Docker's overlay driver ignores an IPv6 one (moby 52469, up to 29.4)."""
     try:
         return network(value)
     except SettingError as error:
@@ -530,10 +530,10 @@ SETTINGS = (
 
 
 def read(hosts: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, dict[str, Any]], list[str]]:
-    """The fleet's settings, each host's own, and what is wrong with them.
+    """The fleet's settings, each host's own settings, and sentences on wrong values.
 
-    hosts: the variables of every host by inventory name, in inventory order. A value that is wrong is reported and
-    stands in as its default, so that the rest can be looked at too.
+    hosts: the variables of every host by inventory name, in inventory order. The default replaces a wrong value, so
+    that the rest can be checked too.
     """
     problems: list[str] = []
     for host, variables in hosts.items():
@@ -586,5 +586,5 @@ def _value(setting: Setting, host: str, variables: Mapping[str, Any], problems: 
 
 
 def variables_of(host: Any) -> dict[str, Any]:
-    """What a plan may read of a host's variables, so that no other one is resolved: settings, and how it is reached."""
+    """The variables that a plan may read, so that no others are resolved: settings, and those of the connection."""
     return {name: host[name] for name in host if name.startswith(PREFIX) or name in ANSIBLES_OWN}

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a link's largest packets hold up all the others: told by what its line carries; pure."""
+"""Links whose largest packets delay all others, by the measured speed of the line; pure."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ USUAL_MTU = 1500
 def slow(measured: Iterable[Mapping[str, Any]], node: str, planned: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """A sentence for each link whose largest packets occupy its line for long.
 
-    measured: peer and mbit_s of links, as ssh_tunnel and host_info return them; planned: peer and mtu of those that the
-    node dials.
+    measured: peer and mbit_s of links, as ssh_tunnel and host_info return them; planned: peer and mtu of the links that
+    the node dials.
     """
     mtus = {link["peer"]: link["mtu"] for link in planned}
     for link in measured:

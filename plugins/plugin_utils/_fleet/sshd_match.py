@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the sshd of a dialled node has to hold for the tunnels' account, and who decides otherwise; pure."""
+"""The sshd settings that a dialled node needs for the tunnels' account, and lines that overrule them; pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALWAYS = {keyword: value for keyword, value in PROBED.items() if keyword not in 
 
 
 def wanted(links: Sequence[Link]) -> dict[str, dict[str, str]]:
-    """By dialled node and jump host, the values by keyword that have to come out of the role tunnel's Match block."""
+    """By dialled node and jump host, the values by keyword that the role tunnel's Match block has to give."""
     transports: dict[str, set[str]] = {}
     for link in links:
         transports.setdefault(link.dialled.name, set()).add(link.dialler.transport)
@@ -27,7 +27,7 @@ def wanted(links: Sequence[Link]) -> dict[str, dict[str, str]]:
 
 
 def held(transports: Collection[str], jump: bool) -> dict[str, str]:
-    """The same of one node; transports: of the links that it is dialled for, jump: whether it leads on to others."""
+    """The values for one node; transports: of the links to it; jump: whether it is a jump host."""
     tun, stream = "tun" in transports, "stream" in transports
     values = {
         **ALWAYS,
@@ -43,7 +43,7 @@ def held(transports: Collection[str], jump: bool) -> dict[str, str]:
 def problems(
     found: Mapping[str, Mapping[str, Any]], wanted_by_node: Mapping[str, Mapping[str, str]], user: str
 ) -> Iterator[str]:
-    """Why one of these nodes would not let the others in, or not as it has to be."""
+    """Why a node would refuse the others, or admit them with other settings."""
     for name, answer in found.items():
         if name not in wanted_by_node:
             continue
@@ -60,7 +60,7 @@ AUTHENTICATED = ("-gcm@openssh.com", "-poly1305@openssh.com")
 
 
 def _decided(name: str, decided: Mapping[str, str], wanted: Mapping[str, str], user: str) -> Iterator[str]:
-    """What is decided otherwise than it has to be."""
+    """The settings that others have set to another value."""
     keyword, value = decided["keyword"], decided["value"]
     needed = wanted.get(keyword, value)
     if value != needed:
@@ -103,9 +103,9 @@ MEMORY = 200_000
 
 
 def warnings(found: Mapping[str, Mapping[str, Any]], links: Sequence[Link], user: str) -> Iterator[str]:
-    """What may keep links out of one of these nodes, or end them.
+    """Settings that may refuse links to a node, or end them.
 
-    What depends on whence somebody dials is among it, as a NAT may stand between.
+    They include settings that depend on the source address, because a NAT may change it.
     """
     needed_by_node = wanted(links)
     logins: dict[str, int] = {}
@@ -153,5 +153,5 @@ def _host(found: Mapping[str, Mapping[str, Any]], name: str) -> Mapping[str, Any
 
 
 def lines(values: Mapping[str, str]) -> list[str]:
-    """As `sshd -T` prints them."""
+    """The values as `sshd -T` prints them."""
     return [f"{keyword.lower()} {value}" for keyword, value in values.items()]

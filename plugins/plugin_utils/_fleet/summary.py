@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What preflight found and what site would do, in three lines; pure."""
+"""Preflight's findings and site's remaining work, in three lines; pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAMED = 4
 
 
 def summary(plan: Mapping[str, Any], shape: Topology, found: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The three lines: the hosts, the plan, and what is left to do of it. plan: of a fleet without problems."""
+    """The three lines: hosts, plan, and remaining work. plan: of a fleet without problems."""
     return [
         f"Found: {_hosts_line(plan, shape, found)}.",
         f"Plan: {_plan_line(plan, shape)}.",

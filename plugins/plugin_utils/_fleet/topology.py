@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The shape of a fleet: its nodes, the links between them, and by whom the nodes are passed on; pure.
+"""The shape of a fleet: its nodes, the links between them, and the hubs that forward for a node; pure.
 
-Hubs have links with each other, every other node dials hubs, nodes of a site have links with each other, and there may
-be links beyond these. Of two nodes that could dial each other the later one of the inventory does.
+Hubs have links with each other, every other node dials hubs, and nodes of a site have links with each other. More links
+may be set. Of two nodes that could dial each other, the later one of the inventory does.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ LONGEST_NAME = 64
 
 @dataclass(frozen=True)
 class Member:
-    """One node as far as the plan has to know it.
+    """One node, as far as the plan needs it.
 
-    hubs: those that it dials, the preferred one first, None for all of the fleet; links: what it dials beyond them;
-    site_host, site_port: where nodes of its site dial it; jump: the node through which the others dial it; transport,
-    lanes: of the links that it dials, and tun has one; mtu: None for auto.
+    hubs: those that it dials, the preferred one first, None for all of the fleet; links: further links that it dials;
+    site_host, site_port: the address for nodes of its site; jump: its jump host; transport, lanes: of the links that it
+    dials, where tun has one lane; mtu: None for auto.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Hop:
-    """A node on the way of a connection, and where the one before it dials it."""
+    """A node on the way of a connection, and the address at which the previous node dials it."""
 
     member: Member
     host: str
@@ -60,7 +60,7 @@ class Hop:
 
 @dataclass(frozen=True)
 class Link:
-    """A link: who dials whom, where, and through which nodes, the first one to dial first."""
+    """A link: dialling node, dialled node, address, and the nodes between, the first one to dial first."""
 
     dialler: Member
     dialled: Member
@@ -70,17 +70,17 @@ class Link:
 
     @property
     def mtu(self) -> int:
-        """What the dialling end says or what is best for its transport, and no more than the other end allows."""
+        """The dialling end's MTU, or the best one for its transport, but at most the other end's."""
         mine = fleet_settings.BEST_MTU[self.dialler.transport] if self.dialler.mtu is None else self.dialler.mtu
         return mine if self.dialled.mtu is None else min(mine, self.dialled.mtu)
 
     @property
     def ends(self) -> tuple[Member, Member]:
-        """Both of them."""
+        """Both ends."""
         return self.dialler, self.dialled
 
     def other(self, member: Member) -> Member:
-        """The other end."""
+        """The end that is not this node."""
         return self.dialled if member is self.dialler else self.dialler
 
 
@@ -94,17 +94,17 @@ class Topology:
     hubs: tuple[Member, ...]
 
     def uplinks(self, member: Member) -> list[Member]:
-        """The hubs that pass packets on for a node, the preferred one first."""
+        """The hubs that forward for a node, the preferred one first."""
         order = {name: index for index, name in enumerate(member.hubs or ())}
         found = [peer for peer in self.neighbours[member.name] if peer.hub]
         return sorted(found, key=lambda peer: order.get(peer.name, len(order)))
 
 
 def members_of(hosts: Mapping[str, Mapping[str, Any]], own: Mapping[str, Mapping[str, Any]]) -> list[Member]:
-    """The nodes of the inventory; hosts: as Ansible has them, own: our settings of each, checked.
+    """The nodes of the inventory; hosts: as in Ansible; own: each host's checked settings.
 
-    Where nobody says who the swarm's managers are, hubs are, and an odd number of them: of two managers neither may be
-    lost, so one more than an odd number makes a swarm weaker.
+    By default the hubs are the swarm's managers, an odd number of them: with two managers neither may fail, so a
+    manager beyond an odd number makes a swarm weaker.
     """
     undecided = [name for name, settings in own.items() if settings["hub"] and settings["manager"] is None]
     said = sum(settings["manager"] is True for settings in own.values())
@@ -135,7 +135,7 @@ def _member(name: str, variables: Mapping[str, Any], own: Mapping[str, Any], cho
 
 
 def topology(members: Sequence[Member]) -> Topology:
-    """All links; names that the inventory does not have are left out, as problems() tells of them."""
+    """All links; names missing from the inventory are left out, and problems() reports them."""
     by_name = {member.name: member for member in members}
     links: dict[frozenset[str], Link] = {}
     for dialler, dialled, place in _wanted(members, by_name):
@@ -157,7 +157,7 @@ def topology(members: Sequence[Member]) -> Topology:
 def _wanted(
     members: Sequence[Member], by_name: Mapping[str, Member]
 ) -> Iterator[tuple[Member, Member, Mapping[str, Any]]]:
-    """Who shall dial whom, the most particular first; the same pair may come again."""
+    """The desired links, the most specific first; a pair may be repeated."""
     hubs = [member for member in members if member.hub]
     for member in members:
         for place in member.links:
@@ -203,9 +203,9 @@ def _way(dialler: Member, dialled: Member, by_name: Mapping[str, Member]) -> lis
 
 
 def problems(fleet: Topology, connections: Mapping[str, str], gone: Collection[str] = ()) -> list[str]:
-    """What is wrong with the fleet as a whole.
+    """Problems of the fleet as a whole.
 
-    connections: how Ansible reaches each host. gone: nodes that are about to leave the fleet.
+    connections: Ansible's variables of the connection to each host. gone: nodes that are about to leave the fleet.
     """
     members, names = fleet.members, [member.name for member in fleet.members]
     found = []
@@ -236,7 +236,7 @@ def problems(fleet: Topology, connections: Mapping[str, str], gone: Collection[s
 
 
 def _own(member: Member, known: set[str]) -> Iterator[str]:
-    """What is wrong with one node's settings."""
+    """Problems of one node's settings."""
     if not fleet_settings.NETWORK_NAME.match(member.name) or len(member.name) > LONGEST_NAME:
         yield (
             f"{member.name}: an inventory name becomes the name of units and containers; it takes up to "
@@ -271,7 +271,7 @@ def _lost(member: Member, fleet: Topology, known: Collection[str]) -> Iterator[s
 
 
 def _transport(link: Link) -> Iterator[str]:
-    """What a link's transport can't do."""
+    """Problems of a link with its transport."""
     name = link.dialler.name
     if link.dialler.transport != "tun":
         return
@@ -316,9 +316,9 @@ def _literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def family_problems(fleet: Topology, families: Mapping[str, Sequence[int]]) -> Iterator[str]:
-    """The links that are to be dialled at an address of a family that the dialling node does not have.
+    """Links to an address of a family that the dialling node does not have.
 
-    families: of each node, by name; empty where it is not known.
+    families: of each node, by name; empty where unknown.
     """
     for link in fleet.links:
         # Through jump hosts it is the last of them that connects.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who dials whom, as the inventory alone says, for hosts to look whether that can be; pure."""
+"""Dial routes from the inventory alone, so that hosts can try them; pure."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .topology import members_of, topology
 
 
 def ways(hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """Of each host where it dials whom, and at which address each of those that dial it is reached.
+    """Of each host, the places that it dials, and the addresses of the hosts that dial it.
 
-    hosts: the inventory's variables by host name. A host that dials from behind a NAT comes from another address than
-    the one that it is reached at; of hosts that are reached by a name none is told.
+    hosts: the inventory's variables by host name. A host behind a NAT dials from another address than its own; a host
+    that is reached by a name has no known address.
     """
     _fleet, own, _problems = settings.read(hosts)
     found: dict[str, dict[str, list[dict[str, Any]]]] = {name: {"dials": [], "dialled_by": []} for name in hosts}

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Options of our roles that the inventory or the command line has wrong, told before any role begins.
+"""Wrong options of our roles, in the inventory or on the command line, found before any role begins.
 
-Ansible finds the same when a role begins, on every host, and prints the role's whole specification before its sentence.
-Nothing of Ansible's makes that shorter for a role that a play names under "roles".
+Ansible finds them when a role begins, on every host, and prints the role's whole specification before its sentence.
+Ansible has no way to shorten that for a role in a play's "roles".
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SHOWN = 40
 
 
 def problems(roles: Iterable[str], variables: Mapping[str, Mapping[str, Any]], folder: Path) -> list[str]:
-    """The sentences, those that hosts share said once.
+    """The sentences; equal ones of several hosts become one.
 
     variables: of each host, by its name. folder: of the collection.
     """
@@ -48,7 +48,7 @@ def _options(folder: Path, role: str) -> dict[str, Mapping[str, Any]]:
 
 
 def _wrong(name: str, option: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with one host's value, as far as that is known by now."""
+    """The problem of one host's value, as far as the value is known by now."""
     try:
         value = own[name]
         # Before ansible-core 2.19 a template that can't be filled in yet stays the text that it is.

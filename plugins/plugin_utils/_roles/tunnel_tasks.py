@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A node's devices and links in the words of the modules that bring them about, and what of the rest is there; pure."""
+"""A node's devices and links as module options, and whether its other preparations are done; pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Options = dict[str, Any]
 def interfaces(
     devices: Iterable[Mapping[str, Any]], owner: str, obsolete: Iterable[Mapping[str, Any]] = ()
 ) -> list[Options]:
-    """For tun_interface: what is obsolete goes first, then what is planned comes, all owned by one account."""
+    """Options for tun_interface: obsolete devices to remove, then the planned ones, all owned by one account."""
     return [
         *({"name": device["device"], "state": "absent"} for device in obsolete),
         *(_interface(device, owner) for device in devices),
@@ -32,7 +32,7 @@ def _interface(device: Mapping[str, Any], owner: str) -> Options:
 
 
 def links(planned: Iterable[Mapping[str, Any]], shared: Mapping[str, Any]) -> list[Options]:
-    """For ssh_tunnel; shared: the options that all of a node's links have alike."""
+    """Options for ssh_tunnel; shared: the options common to all links of a node."""
     return [
         {"name": link["peer"], **{name: value for name, value in link.items() if name not in ("peer", "mtu")}, **shared}
         for link in planned
@@ -42,10 +42,10 @@ def links(planned: Iterable[Mapping[str, Any]], shared: Mapping[str, Any]) -> li
 def prepared(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Whether a host has all that its links need besides themselves.
 
-    found: what host_info tells of it. wanted: account, as there; folders: their paths; texts: those of files by path,
-    none for a file that has to be absent; programs: their texts by name, and nothing else may be there of all_programs,
-    which are files and folders; block: the text of ours in sshd's own file, None where that does not matter; effective:
-    lines that sshd has to print; pending: whether a pending change is let be; keys: that have to exist.
+    found: host_info's facts. wanted: account: as in the facts; folders: their paths; texts: those of files by path,
+    none for a file that must be absent; programs: their texts by name, without any others of all_programs, which are
+    files and folders; block: the text of our block in sshd's own file, None where any will do; effective: lines that
+    sshd has to print; pending: whether a pending change is acceptable; keys: keys that must exist.
     """
     texts = {**wanted["texts"], **{f"{PROGRAMS}/{name}": text for name, text in wanted["programs"].items()}}
     files = {**dict.fromkeys(wanted["folders"], _folder()), **{path: _file(of) for path, of in texts.items()}}

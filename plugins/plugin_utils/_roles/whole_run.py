@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What of Ansible's command line would have a playbook of ours begin in the middle, told before it begins."""
+"""Arguments of Ansible's command line that would start a playbook of ours in the middle; found before it begins."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BEGINNINGS = ("Look at every host of the fleet", "Look at the host")
 
 
 def refusal(arguments: Mapping[str, Any], folder: Path, parts: bool) -> str:
-    """The sentence that says why a run with these arguments can't be; empty where it can.
+    """The sentence on why a run with these arguments is refused; empty where it is allowed.
 
     arguments: Ansible's own, by name. folder: of the collection. parts: whether the playbook has parts with tags.
     """

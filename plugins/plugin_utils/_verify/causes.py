@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Why pairs are broken: what each host found of itself and of others, brought to the pairs that it explains."""
+"""Match each host's findings about itself and others to the broken pairs that they explain."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REMAKE = "ansible-playbook overssh.swarm.overlay -e overlay_on_change=recreate"
 
 
 def suspects(report: Mapping[str, Any], name: str) -> list[dict[str, str]]:
-    """The nodes that this one does not reach, or that don't reach it, as overlay_cause_info takes them."""
+    """The nodes whose pairs with this node are broken, as overlay_cause_info takes them."""
     broken = {
         pair["to"] if pair["from"] == name else pair["from"]
         for pair in report["pairs"]
@@ -35,9 +35,9 @@ def suspects(report: Mapping[str, Any], name: str) -> list[dict[str, str]]:
 def explained(
     report: Mapping[str, Any], looked: Mapping[str, Sequence[Mapping[str, str]]], port: int
 ) -> dict[str, Any]:
-    """The report in which each broken pair has "next", the command to run, and "cause" where that is known.
+    """The report, where each broken pair has "next", the command to run, and "cause" where it is known.
 
-    looked: by host, what overlay_cause_info found there; port: VXLAN's.
+    looked: by host, the answers of overlay_cause_info; port: VXLAN's.
     """
     underlay = {node["name"]: node["underlay"] for node in report["nodes"]}
     pairs = [
@@ -75,15 +75,15 @@ def _explains(cause: Mapping[str, str], host: str, source: str, target: str, und
 
 
 def _trace(source: str, target: str, underlay: Mapping[str, str], port: int) -> str:
-    """What follows a packet of VXLAN from one to the other through the firewall there."""
+    """The command that traces a VXLAN packet through the firewall at its target."""
     words = f"protocol=udp port={port} source={underlay.get(source)} destination={underlay.get(target)} peer={source}"
     return f"ansible {target} -b -m overssh.swarm.nft_trace -a '{words}'"
 
 
 def remarks(containers: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Sentences on Docker's own rules: what was missing before the verification's containers came, and what still is.
+    """Sentences on Docker's own rules: those missing before the verification, and those still missing.
 
-    containers: what overlay_probe returned, by host.
+    containers: overlay_probe's answers, by host.
     """
     said = []
     for host, found in containers.items():

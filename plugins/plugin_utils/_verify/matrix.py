@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A verification's report as a table that a terminal can hold, whichever of Ansible's callbacks prints its lines; pure.
+"""A verification's report as a table that fits a terminal, with any of Ansible's callbacks; pure.
 
-YAML folds a line of more than 80 columns at a single blank, so the table has none; JSON doubles backslashes, so it has
+YAML folds a line of more than 80 columns at a single blank, so the table has none. JSON doubles backslashes, so it has
 none of them either.
 """
 
@@ -26,9 +26,9 @@ Pair = Mapping[str, Any]
 
 
 def matrix(report: Mapping[str, Any], columns: int = 80, path: str = "") -> list[str]:
-    """The lines: how many pairs pass, who reaches whom, how large packets may be, who was left out, and remarks.
+    """The lines: pairs that pass, who reaches whom, largest packets, nodes left out, and remarks.
 
-    columns: what the terminal has. path: where the report is kept; it is named where the lines don't hold all of it.
+    columns: the terminal's width. path: the report's file; it is named where the lines don't show all of it.
     """
     names = [str(node["name"]) for node in report["nodes"]]
     good = [pair for pair in report["pairs"] if not failed(pair)]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The proof: what every node measured of every other, as one record and one sentence per fault."""
+"""The report: every node's measurements of every other, as one record, and one sentence per fault."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHECKS = ("icmp", "tcp", "udp", "dns", "mtu")
 
 
 def nodes(containers: Mapping[str, Mapping[str, Any]], underlay: Mapping[str, str]) -> list[dict[str, str]]:
-    """Each node's name, underlay and overlay address, from what overlay_probe returned on it.
+    """Each node's name, underlay and overlay address, from overlay_probe's answers.
 
     A node whose container did not start has no overlay address.
     """
@@ -26,7 +26,7 @@ def nodes(containers: Mapping[str, Mapping[str, Any]], underlay: Mapping[str, st
 
 
 def peers(name: str, containers: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Whom a node has to check, as overlay_probe_info takes them: every other node that has a container."""
+    """The other nodes with a container, as overlay_probe_info takes them."""
     return [
         {"name": peer, "host": str(found["container"]), "address": str(found["address"])}
         for peer, found in containers.items()
@@ -81,7 +81,7 @@ def merge(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def text(report: Mapping[str, Any], indent: str = "") -> str:
-    """The report as JSON for people too: what it comes to first, then a line for each node and each check of a pair."""
+    """The report as JSON that people can read: the outcome, then a line for each node and each check of a pair."""
     inner = f"{indent}  "
     parts = []
     for key, value in report.items():
@@ -109,7 +109,7 @@ def _pair_text(pair: Mapping[str, Any], indent: str) -> str:
 
 
 def faults(report: Mapping[str, Any]) -> list[str]:
-    """One sentence per broken pair, or one that there is none at all."""
+    """One sentence per broken pair, or one on a report without pairs."""
     said = []
     if not report["pairs"]:
         said.append(f"nothing was proved of {report['network']}, as fewer than two nodes take containers.")
@@ -140,5 +140,5 @@ def _next(pair: Mapping[str, Any]) -> str:
 
 
 def failed(pair: Mapping[str, Any]) -> list[str]:
-    """The checks that the pair does not pass."""
+    """The checks that the pair fails."""
     return [check for check in CHECKS if not pair["checks"][check]["ok"]]
