@@ -97,7 +97,7 @@ def plan(
     ]
     if not said:
         answer["nodes"] = {node["name"]: node for node in _nodes(fleet)}
-        answer["founder"] = _founder(members, found)
+        answer["first_manager"] = _first_manager(members, found)
         answer["swarm_addresses"] = {name: fleet.swarm_address(name) for name in addresses}
         answer["members"] = fleet_hosts.members(found)
         unavailable = fleet_hosts.unavailable(found)
@@ -133,7 +133,7 @@ def _second(addresses: Mapping[str, str], settings: Mapping[str, Any]) -> dict[s
     return {name: address6_for(address, settings) for name, address in addresses.items() if settings["underlay6"]}
 
 
-def _founder(members: Sequence[Member], found: Mapping[str, Mapping[str, Any]]) -> str:
+def _first_manager(members: Sequence[Member], found: Mapping[str, Mapping[str, Any]]) -> str:
     """The manager that the others join: one that has the swarm already, or else the first."""
     managers = [member.name for member in members if member.manager]
     listed = fleet_hosts.members(found)

@@ -63,10 +63,10 @@ def _left(plan: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -> st
     steps = []
     if missing:
         steps.append(f"make {_count(len(missing), 'link')}{f' of {len(links)}' if len(missing) < len(links) else ''}")
-    founds = plan["founder"] in outside
+    founds = plan["first_manager"] in outside
     if founds:
-        steps.append(f"start a swarm on {plan['founder']}")
-    joining = [name for name in outside if name != plan["founder"]]
+        steps.append(f"start a swarm on {plan['first_manager']}")
+    joining = [name for name in outside if name != plan["first_manager"]]
     if joining:
         steps.append(f"join {_names(joining)} to {'it' if founds else 'the swarm'}")
     chosen = [name for name in outside if plan["nodes"][name]["bridge_subnet"]]

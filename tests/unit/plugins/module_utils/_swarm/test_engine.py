@@ -155,7 +155,7 @@ def _node(node_id, hostname, manager=False, state="ready"):
     return node
 
 
-FOUNDER = Desired(state="manager", advertise_addr="172.30.0.1", default_addr_pool=("10.201.0.0/16",))
+FIRST_MANAGER = Desired(state="manager", advertise_addr="172.30.0.1", default_addr_pool=("10.201.0.0/16",))
 
 
 def _joiner(state="worker", token=TOKEN, **more):
@@ -194,7 +194,7 @@ def _do(docker, desired, timeout=0.3):
 
 def test_a_swarm_is_founded_on_the_nodes_own_address_only():
     docker = Engine()
-    engine, _plan = _do(docker, FOUNDER)
+    engine, _plan = _do(docker, FIRST_MANAGER)
     body = dict(docker.calls)["/swarm/init"]
     assert body["ListenAddr"] == "172.30.0.1:2377"
     assert body["AdvertiseAddr"] == body["DataPathAddr"] == "172.30.0.1"
@@ -218,7 +218,7 @@ def test_an_address_that_the_host_lacks_is_refused_before_docker_is_asked_to_joi
     assert [call[0] for call in docker.calls] == ["create_network", "remove_network"]
 
 
-@pytest.mark.parametrize("desired", [FOUNDER, _joiner()])
+@pytest.mark.parametrize("desired", [FIRST_MANAGER, _joiner()])
 def test_a_gossip_port_that_an_engine_kept_is_told_before_docker_is_asked_to_join(gossip, desired):
     gossip["stuck"] = True
     docker = Engine()
@@ -229,7 +229,7 @@ def test_a_gossip_port_that_an_engine_kept_is_told_before_docker_is_asked_to_joi
 
 def test_a_node_that_takes_part_and_gossips_is_not_looked_at_again(gossip):
     docker = Engine("active", True, [_node("n1", "cloud1", True)])
-    engine = SwarmNodeEngine(docker, Run(), FOUNDER, 0.3)
+    engine = SwarmNodeEngine(docker, Run(), FIRST_MANAGER, 0.3)
     found = engine.observe()
     assert engine.in_effect(found)
     assert [node["hostname"] for node in engine.result(found)["nodes"]] == ["cloud1"]
@@ -240,14 +240,14 @@ def test_a_node_that_takes_part_and_gossips_is_not_looked_at_again(gossip):
 def test_a_node_in_a_swarm_that_does_not_gossip_is_waited_for(monkeypatch):
     docker = Engine("active", True, [_node("n1", "cloud1", True)])
     monkeypatch.setattr(docker_gossip, "listens", lambda address: False)
-    engine = SwarmNodeEngine(docker, Run(), FOUNDER, 0.3)
+    engine = SwarmNodeEngine(docker, Run(), FIRST_MANAGER, 0.3)
     assert not engine.in_effect(engine.observe())
-    assert SwarmNodeEngine(docker, Run(), FOUNDER, 0.3, wait=False).in_effect(engine.observe())
+    assert SwarmNodeEngine(docker, Run(), FIRST_MANAGER, 0.3, wait=False).in_effect(engine.observe())
 
 
 def test_a_node_without_gossip_is_not_part_of_the_swarm(monkeypatch):
     docker = Engine()
-    engine = SwarmNodeEngine(docker, Run(), FOUNDER, 0.3)
+    engine = SwarmNodeEngine(docker, Run(), FIRST_MANAGER, 0.3)
     monkeypatch.setattr(docker_gossip, "listens", lambda address: False)
     apply(engine.plan(engine.observe()), engine.perform)
     with pytest.raises(OversshError, match=r"the start of the swarm's gossip did not happen.*agentInit"):
@@ -257,7 +257,7 @@ def test_a_node_without_gossip_is_not_part_of_the_swarm(monkeypatch):
 def test_a_bridge_that_was_there_before_us_stays():
     docker = Engine()
     docker.bridge = {"Labels": {}, "Containers": {}}
-    _do(docker, FOUNDER)
+    _do(docker, FIRST_MANAGER)
     _do(docker, Desired(state="left", force=True))
     assert [call[0] for call in docker.calls] == ["/swarm/init", "leave"]
 
@@ -300,7 +300,7 @@ def test_a_removed_node_that_waits_for_its_managers_is_not_waited_for():
 def test_an_engine_that_doubts_itself_is_told_of_with_the_cure(gossip):
     gossip["stuck"] = True
     docker = Engine("error", True, [_node("n1", "cloud1", True)])
-    engine = SwarmNodeEngine(docker, Run(), FOUNDER, 0.3)
+    engine = SwarmNodeEngine(docker, Run(), FIRST_MANAGER, 0.3)
     found = engine.observe()
     assert not engine.plan(found).changed
     assert engine.in_effect(found)
@@ -503,7 +503,7 @@ def test_a_manager_that_answers_no_more_is_named_at_once(monkeypatch):
 
     docker = Waits("active", True)
     with pytest.raises(OversshError, match=r"manager at 172\.30\.0\.9 \(Docker says: deadline exceeded\)"):
-        SwarmNodeEngine(docker, Run(), FOUNDER, 3600).observe()
+        SwarmNodeEngine(docker, Run(), FIRST_MANAGER, 3600).observe()
     assert SwarmNodeEngine(docker, Run(), Desired(state="left", force=True), 3600).observe().role == "manager"
 
 

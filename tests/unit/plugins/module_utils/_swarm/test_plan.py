@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 FRESH = Observed(local_state="inactive")
-FOUNDER = Desired(state="manager", advertise_addr="172.30.0.1", default_addr_pool=("10.201.0.0/16",))
+FIRST_MANAGER = Desired(state="manager", advertise_addr="172.30.0.1", default_addr_pool=("10.201.0.0/16",))
 TOKEN = "SWMTKN-1-aaa-secretsecret"
 SPOKE = Desired(
     state="worker",
@@ -78,7 +78,7 @@ def _actions(desired, observed):
 
 
 def test_a_manager_with_nobody_to_join_founds_the_swarm():
-    plan = plan_node(FOUNDER, FRESH)
+    plan = plan_node(FIRST_MANAGER, FRESH)
     assert plan.labels == [BRIDGE, "initialise a swarm on 172.30.0.1:2377"]
     assert [step.action for step in plan.inverse] == ["leave_again", "remove_bridge"]
     assert plan.after["listen_addr"] == "172.30.0.1:2377"
@@ -92,7 +92,7 @@ def test_others_join():
 
 
 def test_a_bridge_that_is_there_is_taken_as_it_is():
-    assert _actions(FOUNDER, dataclasses.replace(FRESH, bridge=True)) == ["init"]
+    assert _actions(FIRST_MANAGER, dataclasses.replace(FRESH, bridge=True)) == ["init"]
 
 
 def test_the_token_is_nowhere_in_a_plan():
@@ -100,7 +100,7 @@ def test_the_token_is_nowhere_in_a_plan():
 
 
 def test_a_node_as_asked_for_is_left_alone():
-    assert not plan_node(FOUNDER, _in_swarm()).changed
+    assert not plan_node(FIRST_MANAGER, _in_swarm()).changed
     assert not plan_node(SPOKE, WORKER).changed
 
 
@@ -142,7 +142,7 @@ def test_the_managers_known_tell_another_swarm_where_nothing_else_does():
     ],
 )
 def test_what_a_swarm_cant_follow_is_never_ignored(change, words):
-    desired = dataclasses.replace(FOUNDER, **change)
+    desired = dataclasses.replace(FIRST_MANAGER, **change)
     with pytest.raises(OversshError) as caught:
         plan_node(desired, _in_swarm())
     assert words in str(caught.value)
@@ -155,7 +155,7 @@ def test_what_is_not_asked_for_is_not_compared():
 
 
 def test_recreating_the_last_manager_needs_force_too():
-    desired = dataclasses.replace(FOUNDER, data_path_port=4790, on_change="recreate")
+    desired = dataclasses.replace(FIRST_MANAGER, data_path_port=4790, on_change="recreate")
     with pytest.raises(OversshError, match=r"last manager of the swarm swarm1.*set force: true"):
         plan_node(desired, _in_swarm())
     assert _actions(dataclasses.replace(desired, force=True), _in_swarm()) == ["leave", "init"]
@@ -264,7 +264,7 @@ def test_a_broken_swarm_is_left_for_a_new_one_with_consent():
 
 
 def test_availability_is_changed_on_managers_only():
-    desired = dataclasses.replace(FOUNDER, availability="drain")
+    desired = dataclasses.replace(FIRST_MANAGER, availability="drain")
     plan = plan_node(desired, _in_swarm())
     assert plan.labels == ["set this node's availability to drain"]
     assert plan.inverse[0].args == {"availability": "active"}
@@ -366,7 +366,7 @@ def test_a_first_manager_that_the_others_have_removed_is_told_to_join_them():
     with pytest.raises(
         OversshError, match="the swarm swarm1, whose managers have removed it; to join it anew, name one"
     ):
-        plan_node(dataclasses.replace(FOUNDER, members=LISTED), _in_swarm())
+        plan_node(dataclasses.replace(FIRST_MANAGER, members=LISTED), _in_swarm())
 
 
 @pytest.mark.parametrize(
@@ -387,4 +387,4 @@ def test_managers_are_believed_that_a_node_works_which_its_engine_calls_broken(o
 
 def test_a_node_in_doubt_needs_nothing_done():
     found = believed(_in_swarm(local_state="error", error="timeout"), {})
-    assert not plan_node(FOUNDER, found).changed
+    assert not plan_node(FIRST_MANAGER, found).changed

@@ -84,7 +84,7 @@ def test_three_hosts_with_nothing_but_a_hub_make_a_fleet() -> None:
     plan = planned(THREE)
     assert plan["problems"] == []
     assert plan["addresses"] == {"cloud1": "172.30.0.1", "edge1": "172.30.0.2", "edge2": "172.30.0.3"}
-    assert plan["founder"] == "cloud1"
+    assert plan["first_manager"] == "cloud1"
     edge = plan["nodes"]["edge1"]
     assert edge["links"] == [
         {
@@ -420,10 +420,10 @@ def test_a_node_is_in_the_swarm_where_it_is_active_at_its_own_address() -> None:
     assert {name: node["in_swarm"] for name, node in nodes.items()} == {"cloud1": True, "edge1": False, "edge2": False}
 
 
-def test_the_founder_is_a_manager_that_has_the_swarm() -> None:
+def test_the_first_manager_is_a_manager_that_has_the_swarm() -> None:
     hosts = {**THREE, "edge2": {"overssh_manager": True}}
     member = host(docker={"swarm": "active", "swarm_address": "172.30.0.3"})
-    assert planned(hosts, edge2=member)["founder"] == "edge2"
+    assert planned(hosts, edge2=member)["first_manager"] == "edge2"
 
 
 @pytest.mark.parametrize(
@@ -641,7 +641,7 @@ def test_a_first_manager_that_was_removed_is_not_the_one_to_join() -> None:
     addresses = planned(hosts)["addresses"]
     removed = {"swarm": "active", "swarm_address": addresses["cloud1"], "node_id": "old"}
     manager = {"swarm": "active", "swarm_address": addresses["cloud2"], "node_id": "n2", "members": {"n2": "ready"}}
-    assert planned(hosts, cloud1=host(docker=removed), cloud2=host(docker=manager))["founder"] == "cloud2"
+    assert planned(hosts, cloud1=host(docker=removed), cloud2=host(docker=manager))["first_manager"] == "cloud2"
 
 
 def test_nodes_that_managers_give_no_containers_are_known_by_name() -> None:
