@@ -31,10 +31,10 @@ from .._nftables import docker_chains, normalize
 from .._nftables import legacy as nftables_legacy
 from .._nftables import ours as nftables_ours
 from .._nftables import record as nftables_record
-from .._nftables.chain_rule import ChainRuleArrangement
+from .._nftables.chain_rule import ChainRulePlacement
 from .._nftables.firewalld import ours
 from .._nftables.owner import firewalld_owns, owners
-from .._nftables.placement import Arranger
+from .._nftables.placement import Placer
 from .._nftables.result import address, result_of, result_of_firewalld
 from .._nftables.rules_file import FOLDER, RULES_FILE
 from .._nftables.ruleset import ChainKey, Ruleset, name_of
@@ -297,24 +297,26 @@ class NftRuleEngine(WatcherSteps, Engine[Observed]):
         decision = self._decide(observed)
         rules: list[dict[str, Any]] = [
             {
-                "name": arrangement.accept.name,
-                "needed": arrangement.needed or observed.firewalld is not None,
+                "name": accept_placement.accept.name,
+                "needed": accept_placement.needed or observed.firewalld is not None,
                 "placements": [
-                    *(result_of(placement) for placement in arrangement.placements),
+                    *(result_of(placement) for placement in accept_placement.placements),
                     *(
                         result_of_firewalld(line)
                         for line in ours(decision.lines)
-                        if line.name == arrangement.accept.name
+                        if line.name == accept_placement.accept.name
                     ),
                 ],
             }
-            for arrangement in decision.arrangements
+            for accept_placement in decision.accept_placements
         ]
         rules += [
             {"name": each.fixed.name, "needed": True, "placements": _chain_rule_results(each)}
             for each in decision.fixed
         ]
-        notes = dict.fromkeys(note for arrangement in decision.arrangements for note in arrangement.notes)
+        notes = dict.fromkeys(
+            note for accept_placement in decision.accept_placements for note in accept_placement.notes
+        )
         beyond = dict.fromkeys(nftables_legacy.notes(observed.legacy, self._desired.accepts))
         beyond |= dict.fromkeys(each.sentence for each in self._lost(observed))
         beyond |= dict.fromkeys(map(left_alone, watcher_unit.rules_left_alone()))
@@ -322,10 +324,8 @@ class NftRuleEngine(WatcherSteps, Engine[Observed]):
         if not self._desired.present:
             beyond |= dict.fromkeys(others_files.notes(self._desired.concerns))
         if observed.firewalld is not None and not decision.firewalld.running:
-            arranger = Arranger(observed.ruleset, owner=self._desired.owner)
-            beyond |= dict.fromkeys(
-                note for each in self._desired.accepts for note in arranger.drops_of_firewalld(each)
-            )
+            placer = Placer(observed.ruleset, owner=self._desired.owner)
+            beyond |= dict.fromkeys(note for each in self._desired.accepts for note in placer.drops_of_firewalld(each))
         return {
             "rules": rules,
             "placements": [{"name": rule["name"], **placement} for rule in rules for placement in rule["placements"]],
@@ -376,15 +376,15 @@ def unclaimed(ruleset: Ruleset, concerns: Callable[[str], bool]) -> Iterator[str
             )
 
 
-def _chain_rule_results(arrangement: ChainRuleArrangement) -> list[dict[str, Any]]:
+def _chain_rule_results(accept_placement: ChainRulePlacement) -> list[dict[str, Any]]:
     return [
         {
-            **address(arrangement.fixed.key, getattr(rule, "handle", None)),
+            **address(accept_placement.fixed.key, getattr(rule, "handle", None)),
             "rule": rule.text,
-            "before": arrangement.before,
+            "before": accept_placement.before,
             "decided_by": None,
         }
-        for rule in arrangement.standing
+        for rule in accept_placement.standing
     ]
 
 

@@ -14,11 +14,11 @@ from .._linux.ssh_session import Session
 from .._linux.systemd import NO_UNIT, UnitState, unit_path
 from .._nftables import chain_rule
 from .._nftables import record as nftables_record
-from .._nftables.chain_rule import Base, ChainRuleArrangement, Written, uncounted
+from .._nftables.chain_rule import Base, ChainRulePlacement, Written, uncounted
 from .._nftables.docker_chains import Docker
 from .._nftables.firewalld import Firewalld, lines_of, ours, zone_of
 from .._nftables.legacy import Legacy
-from .._nftables.placement import Arrangement, Arranger, Placement
+from .._nftables.placement import AcceptPlacement, Placement, Placer
 from .._nftables.record import Placed, Record, interim
 from .._nftables.result import address
 from .._nftables.rules_file import RULES_FILE, Line, chain_line, file_text, read_lines
@@ -70,8 +70,8 @@ class Decision:
     record: of the rules placed in the end; placed: those of the record that belong to the task.
     """
 
-    arrangements: tuple[Arrangement, ...]
-    fixed: tuple[ChainRuleArrangement, ...]
+    accept_placements: tuple[AcceptPlacement, ...]
+    fixed: tuple[ChainRulePlacement, ...]
     removed: tuple[tuple[ChainKey, Rule], ...]
     lines: tuple[Line, ...]
     firewalld: Calls = field(default_factory=Calls)
@@ -81,7 +81,7 @@ class Decision:
     @property
     def added(self) -> tuple[Placement, ...]:
         """The new accepts of ours, which find their places by themselves."""
-        return tuple(placement for arrangement in self.arrangements for placement in arrangement.added)
+        return tuple(placement for accept_placement in self.accept_placements for placement in accept_placement.added)
 
     @property
     def coming(self) -> list[tuple[ChainKey, str]]:
@@ -107,25 +107,25 @@ class Decision:
 
 def decide(desired: Desired, observed: Observed) -> Decision:
     """The changes of rules, and the rules that are kept for the next boot."""
-    arrangements: tuple[Arrangement, ...] = ()
-    arranger = None
+    accept_placements: tuple[AcceptPlacement, ...] = ()
+    placer = None
     # What the watcher placed for as long as a place took no effect is looked for anew.
     passing = [
         (key, rule) for key, rule in interim(observed.ruleset, observed.record) if (rule.name or "") in desired.present
     ]
     if desired.accepts:
         ruleset = observed.ruleset.without(passing)
-        arranger = Arranger(ruleset, lambda name: not desired.concerns(name), desired.owner)
-        arrangements = tuple(arranger.arrange(accept) for accept in desired.accepts)
-    fixed = tuple(chain_rule.arrange(rule, observed.written[rule.name], observed.ruleset) for rule in desired.fixed)
-    removed = [*passing, *(gone for arrangement in arrangements for gone in arrangement.removed)]
+        placer = Placer(ruleset, lambda name: not desired.concerns(name), desired.owner)
+        accept_placements = tuple(placer.place(accept) for accept in desired.accepts)
+    fixed = tuple(chain_rule.place_rule(rule, observed.written[rule.name], observed.ruleset) for rule in desired.fixed)
+    removed = [*passing, *(gone for accept_placement in accept_placements for gone in accept_placement.removed)]
     removed += [gone for each in fixed for gone in each.removed]
     removed += [(key, rule) for key, rule in observed.ruleset.our_rules() if desired.unwanted(rule.name or "")]
     kept = read_lines(observed.kept_text)
     lines = {line for line in kept if line.name and not desired.concerns(line.name)}
     if desired.persist:
-        for arrangement in arrangements:
-            for placement in arrangement.placements:
+        for accept_placement in accept_placements:
+            for placement in accept_placement.placements:
                 lines.add(Line(placement.key, placement.piece.text, placement.anchor))
         for each in fixed:
             lines |= {Line(each.fixed.key, rule.text, each.anchor) for rule in each.standing}
@@ -137,27 +137,27 @@ def decide(desired: Desired, observed: Observed) -> Decision:
     # A chain of ours is kept as long as a rule in it is.
     lines |= {line for line in kept if not line.name and line.key in {other.key for other in lines}}
     decision = Decision(
-        arrangements,
+        accept_placements,
         fixed,
         tuple(removed),
         tuple(sorted(lines, key=lambda line: (line.key, line.name, str(line)))),
         _firewalld_calls(desired, observed, lines),
-        *_recorded(desired, observed.record, arrangements, fixed),
+        *_recorded(desired, observed.record, accept_placements, fixed),
     )
     if observed.session is not None and decision.changes_rules and not desired.force_lockout:
-        reader = arranger.reader if arranger else Reader(observed.ruleset)
+        reader = placer.reader if placer else Reader(observed.ruleset)
         _refuse_lockout(decision, observed.ruleset, observed.session, reader)
     return decision
 
 
 def _recorded(
-    desired: Desired, record: Record, arrangements: Sequence[Arrangement], fixed: Sequence[ChainRuleArrangement]
+    desired: Desired, record: Record, accept_placements: Sequence[AcceptPlacement], fixed: Sequence[ChainRulePlacement]
 ) -> tuple[Record, tuple[Placed, ...]]:
     """The record in the end, and those rules of it that the task is about."""
     placed = [
         Placed(placement.key, placement.piece.text, placement.piece.statements)
-        for arrangement in arrangements
-        for placement in arrangement.placements
+        for accept_placement in accept_placements
+        for placement in accept_placement.placements
     ]
     placed += [
         Placed(each.fixed.key, rule.text, tuple(uncounted(rule.statements))) for each in fixed for rule in each.standing
@@ -258,9 +258,9 @@ def rule_steps(decision: Decision, ruleset: Ruleset) -> list[Step]:
         for placement in decision.added
     ]
     commands += [
-        _insertion_text(arrangement.fixed.key, arrangement.before, each.text)
-        for arrangement in decision.fixed
-        for each in arrangement.added
+        _insertion_text(accept_placement.fixed.key, accept_placement.before, each.text)
+        for accept_placement in decision.fixed
+        for each in accept_placement.added
     ]
     back = {
         "commands": _restoration(decision, ruleset, emptied),

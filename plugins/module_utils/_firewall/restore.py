@@ -21,7 +21,7 @@ from .._core.files import read_text, write_text
 from .._nftables import docker_chains, ours
 from .._nftables import record as nftables_record
 from .._nftables.accept import Accept, accept_from
-from .._nftables.placement import DOCKER_USER, Arrangement, Arranger
+from .._nftables.placement import DOCKER_USER, AcceptPlacement, Placer
 from .._nftables.record import Placed, Record, interim, is_restored, same
 from .._nftables.rules_file import CHAIN, Line, read_lines
 from .._nftables.ruleset import FIREWALLD, ChainKey, Rule, Ruleset
@@ -144,20 +144,20 @@ def settle(run: Runner, record: Record, found: Ruleset, disturbed: Collection[st
     lasting = replace(record, placed=tuple(each for each in record.placed if not each.interim))
     wanted: list[Placed] = []
     changes: list[Change] = []
-    for accept, arranger in _accepts(record, found.without(standing)):
+    for accept, placer in _accepts(record, found.without(standing)):
         try:
-            arrangement = arranger.arrange(accept)
+            accept_placement = placer.place(accept)
         except OversshError as error:
             say(str(error))
             continue
         lost = accept.name in disturbed or any(rule.name == accept.name for _key, rule in standing)
-        if arrangement.added and not lost and not _nowhere(arranger, record, accept):
-            decider = arrangement.added[0].decider
+        if accept_placement.added and not lost and not _nowhere(placer, record, accept):
+            decider = accept_placement.added[0].decider
             where = f"{decider.text!r} in {decider.key}" if decider else "somebody's rule"
             say(f"{where} drops packets of {accept.name}, which were let pass before; run overssh.swarm.site")
             continue
-        wanted += _placed(arrangement)
-        changes += _interim_changes(arrangement, standing)
+        wanted += _placed(accept_placement)
+        changes += _interim_changes(accept_placement, standing)
     for key, rule in standing:
         if not any(key == each.key and same(rule, each) for each in wanted):
             changes.append(Change(f"delete rule {key} handle {rule.handle}", f"took away from {key}: {rule.text}"))
@@ -170,27 +170,27 @@ def settle(run: Runner, record: Record, found: Ruleset, disturbed: Collection[st
     return done
 
 
-def _accepts(record: Record, found: Ruleset) -> Iterator[tuple[Accept, Arranger]]:
+def _accepts(record: Record, found: Ruleset) -> Iterator[tuple[Accept, Placer]]:
     """Each accept that may be given a place, with what finds it."""
-    arrangers: dict[str, Arranger] = {}
+    placers: dict[str, Placer] = {}
     for options in record.accepts.values():
         owner = str(options.get("owner") or "auto")
-        if owner not in arrangers:
-            arrangers[owner] = Arranger(found, lambda name: name not in record.accepts, owner)
-        yield accept_from(options), arrangers[owner]
+        if owner not in placers:
+            placers[owner] = Placer(found, lambda name: name not in record.accepts, owner)
+        yield accept_from(options), placers[owner]
 
 
-def _nowhere(arranger: Arranger, record: Record, accept: Accept) -> bool:
+def _nowhere(placer: Placer, record: Record, accept: Accept) -> bool:
     """Whether a rule of the accept stands in a chain that nothing leads to any more."""
-    return any(each.name == accept.name and not arranger.is_called(each.key) for each in record.placed)
+    return any(each.name == accept.name and not placer.is_called(each.key) for each in record.placed)
 
 
-def _placed(arrangement: Arrangement) -> list[Placed]:
-    return [Placed(each.key, each.piece.text, each.piece.statements, True) for each in arrangement.added]
+def _placed(accept_placement: AcceptPlacement) -> list[Placed]:
+    return [Placed(each.key, each.piece.text, each.piece.statements, True) for each in accept_placement.added]
 
 
-def _interim_changes(arrangement: Arrangement, standing: Sequence[tuple[ChainKey, Rule]]) -> Iterator[Change]:
-    for each in arrangement.added:
+def _interim_changes(accept_placement: AcceptPlacement, standing: Sequence[tuple[ChainKey, Rule]]) -> Iterator[Change]:
+    for each in accept_placement.added:
         entry = Placed(each.key, each.piece.text, each.piece.statements, True)
         if any(key == each.key and same(rule, entry) for key, rule in standing):
             continue

@@ -281,7 +281,7 @@ def chain_of(key: ChainKey, base: Base) -> Chain:
 
 
 @dataclass(frozen=True)
-class ChainRuleArrangement:
+class ChainRulePlacement:
     """The change for one rule: what stays, what comes before which rule, what goes; creates: a chain to make."""
 
     fixed: ChainRule
@@ -298,7 +298,7 @@ class ChainRuleArrangement:
         return self.kept or self.added
 
 
-def arrange(fixed: ChainRule, written: Sequence[Written], ruleset: Ruleset) -> ChainRuleArrangement:
+def place_rule(fixed: ChainRule, written: Sequence[Written], ruleset: Ruleset) -> ChainRulePlacement:
     """The change that puts the rule in its position; written: the rule as nft prints it."""
     chain = require_chain(fixed, ruleset)
     if chain is not None:
@@ -309,7 +309,7 @@ def arrange(fixed: ChainRule, written: Sequence[Written], ruleset: Ruleset) -> C
     elsewhere = [(key, rule) for key, rule in ruleset.our_rules() if rule.name == fixed.name and key != fixed.key]
     right = chain is not None and _same(own, written) and all(_stands(rule, chain.rules, others, place) for rule in own)
     follower = next((rule for rule in others[place:] if rule.name is None), None)
-    return ChainRuleArrangement(
+    return ChainRulePlacement(
         fixed=fixed,
         kept=tuple(own) if right else (),
         added=() if right else tuple(written),

@@ -61,7 +61,7 @@ class Placement:
 
 
 @dataclass(frozen=True)
-class Arrangement:
+class AcceptPlacement:
     """The change for one accept: the rules of ours that stay, come and go."""
 
     accept: Accept
@@ -77,7 +77,7 @@ class Arrangement:
         return (*self.kept, *self.added)
 
 
-class Arranger:
+class Placer:
     """Finds the places of accepts in one ruleset."""
 
     def __init__(
@@ -95,10 +95,10 @@ class Arranger:
         """Whether packets can reach a chain."""
         return bool(self._hooks.get(key))
 
-    def arrange(self, accept: Accept) -> Arrangement:
+    def place(self, accept: Accept) -> AcceptPlacement:
         """The change for the accept to take effect; effective rules of ours stay.
 
-        Each accept is arranged as if it were the only one, so none depends on another.
+        Each accept is placed as if it were the only one, so none depends on another.
         """
         notes: dict[str, None] = {}
         ideal = self._search(accept, {}, notes)
@@ -107,7 +107,7 @@ class Arranger:
         missing = self._search(accept, kept, {}) if kept else ideal
         removed += [(key, rule) for key, rules in before.items() if key not in kept for rule in rules]
         deciders = {need.key: need.decider for need in ideal}
-        return Arrangement(
+        return AcceptPlacement(
             accept=accept,
             kept=tuple(
                 self._placed(key, rule, deciders.get(key), accept) for key, rules in kept.items() for rule in rules

@@ -14,7 +14,7 @@ from .._nftables.accept import PATHS, accept_from, network_text
 from .._nftables.chain_rule import chain_rule_from
 from .._nftables.firewalld import lines_of
 from .._nftables.owner import firewalld_owns
-from .._nftables.placement import Arranger
+from .._nftables.placement import Placer
 from .._nftables.result import address, result_of, result_of_firewalld
 from .._nftables.ruleset import Rule, Ruleset
 from .netlink import Header
@@ -167,8 +167,8 @@ def _placed(suggested: dict[str, Any], seen: Observed) -> tuple[dict[str, Any], 
         # It lets packets cross among interfaces, in both directions.
         suggested["in_interfaces"] = sorted({*suggested.get("in_interfaces", ()), *suggested.pop("out_interfaces")})
     accept = accept_from(suggested)
-    arrangement = Arranger(seen.ruleset, stays=lambda _name: True).arrange(accept)
-    placements = [result_of(placement) for placement in arrangement.placements]
+    accept_placement = Placer(seen.ruleset, stays=lambda _name: True).place(accept)
+    placements = [result_of(placement) for placement in accept_placement.placements]
     for line in lines_of(accept, persist=True) if firewalld else ():
         placements.append(result_of_firewalld(line))
     return suggested, placements

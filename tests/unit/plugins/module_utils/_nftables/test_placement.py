@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._nftables.accept import accept_from
 from ansible_collections.overssh.swarm.plugins.module_utils._nftables.owner import OWNERS, owners
-from ansible_collections.overssh.swarm.plugins.module_utils._nftables.placement import Arranger
+from ansible_collections.overssh.swarm.plugins.module_utils._nftables.placement import Placer
 from ansible_collections.overssh.swarm.plugins.module_utils._nftables.ruleset import Ruleset, parse
 
 RECORDED = Path(__file__).resolve().parents[4] / "recorded" / "nft"
@@ -55,17 +55,17 @@ DROP, ACCEPT = {"drop": None}, {"accept": None}
 
 def placed(found: Ruleset, options: dict) -> list[tuple[str, str, str]]:
     """Chain, what it stands before, and what would drop, of each rule."""
-    arrangement = Arranger(found).arrange(accept_from(options))
+    accept_placement = Placer(found).place(accept_from(options))
     return [
         (str(placement.key), placement.anchor, placement.decider.text if placement.decider else "")
-        for placement in arrangement.added
+        for placement in accept_placement.added
     ]
 
 
 def before(found: Ruleset, **options: object) -> list[int | None]:
     """The handle that the accept is placed before, in each chain."""
     wanted = {"name": "x", "protocol": "tcp", "ports": [2377], "in_interfaces": ["tun1"], **options}
-    return [placement.before for placement in Arranger(found).arrange(accept_from(wanted)).added]
+    return [placement.before for placement in Placer(found).place(accept_from(wanted)).added]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -116,9 +116,9 @@ class TestRecorded:
         assert (chain, anchor) == ("inet edge input", "udp dport vmap @services")
 
     def test_goes_before_a_set_that_packets_fill(self, version):
-        arrangement = Arranger(recorded(version, "maps_and_sets")).arrange(accept_from(UDP))
-        assert [placement.anchor for placement in arrangement.added] == ["ip saddr @banned drop"]
-        assert any("@banned" in note for note in arrangement.notes)
+        accept_placement = Placer(recorded(version, "maps_and_sets")).place(accept_from(UDP))
+        assert [placement.anchor for placement in accept_placement.added] == ["ip saddr @banned drop"]
+        assert any("@banned" in note for note in accept_placement.notes)
 
     def test_stays_out_of_a_chain_that_others_use_too(self, version):
         assert placed(recorded(version, "shared_logdrop"), TCP) == [
@@ -132,19 +132,19 @@ class TestRecorded:
     def test_goes_before_routing_too_where_packets_are_dropped_there(self, version):
         found = recorded(version, "raw_prerouting")
         assert [chain for chain, _, _ in placed(found, TCP)] == ["inet early prerouting", "inet filter input"]
-        arrangement = Arranger(found).arrange(accept_from(TRANSIT))
-        early, late = arrangement.added
+        accept_placement = Placer(found).place(accept_from(TRANSIT))
+        early, late = accept_placement.added
         assert early.text == (
             'iifname { "tun1002", "tun1003" } fib daddr type != local accept comment "overssh:transit"'
         )
         assert late.piece.out_interfaces == ("tun1002", "tun1003")
 
     def test_opens_nothing_early_for_all_interfaces(self, version):
-        arrangement = Arranger(recorded(version, "raw_prerouting")).arrange(
+        accept_placement = Placer(recorded(version, "raw_prerouting")).place(
             accept_from({"name": "x", "path": "forward", "out_interfaces": TUNNELS})
         )
-        assert [placement.key.chain for placement in arrangement.added] == ["forward"]
-        assert any("say in_interfaces" in note for note in arrangement.notes)
+        assert [placement.key.chain for placement in accept_placement.added] == ["forward"]
+        assert any("say in_interfaces" in note for note in accept_placement.notes)
 
     def test_goes_before_a_return_to_the_policy(self, version):
         found = recorded(version, "policy_by_return")
@@ -154,14 +154,14 @@ class TestRecorded:
 
     def test_gives_iptables_one_interface_and_port_a_rule(self, version):
         found = recorded(version, "iptables_vendor")
-        arrangement = Arranger(found).arrange(accept_from({**TCP, "ports": [2377, "7946-7950"]}))
-        assert [placement.text.partition(" accept")[0] for placement in arrangement.added] == [
+        accept_placement = Placer(found).place(accept_from({**TCP, "ports": [2377, "7946-7950"]}))
+        assert [placement.text.partition(" accept")[0] for placement in accept_placement.added] == [
             'iifname "tun1002" tcp dport 2377',
             'iifname "tun1002" tcp dport 7946-7950',
             'iifname "tun1003" tcp dport 2377',
             'iifname "tun1003" tcp dport 7946-7950',
         ]
-        assert {placement.anchor for placement in arrangement.added} == {
+        assert {placement.anchor for placement in accept_placement.added} == {
             "counter reject with icmp type host-prohibited"
         }
 
@@ -174,21 +174,21 @@ class TestRecorded:
 
     def test_goes_before_what_iptables_does_not_tell(self, version):
         found = recorded(version, "iptables_ufw")
-        arrangement = Arranger(found).arrange(accept_from(TCP))
-        assert {placement.key.chain for placement in arrangement.added} == {"ufw-before-input"}
-        assert any("can't tell" in note for note in arrangement.notes)
+        accept_placement = Placer(found).place(accept_from(TCP))
+        assert {placement.key.chain for placement in accept_placement.added} == {"ufw-before-input"}
+        assert any("can't tell" in note for note in accept_placement.notes)
 
     def test_keeps_its_own_rules_where_they_are(self, version):
         found = recorded(version, "cloud_reject_last")
-        arrangement = Arranger(found).arrange(accept_from(TCP))
-        assert (arrangement.kept, arrangement.removed) == ((), ())
-        assert arrangement.needed
+        accept_placement = Placer(found).place(accept_from(TCP))
+        assert (accept_placement.kept, accept_placement.removed) == ((), ())
+        assert accept_placement.needed
 
 
 class TestVerdicts:
     def test_nothing_is_placed_where_nothing_drops(self):
-        arrangement = Arranger(ruleset(rule(1, meta("iifname", "eth0"), DROP))).arrange(accept_from(TCP))
-        assert (arrangement.added, arrangement.needed) == ((), False)
+        accept_placement = Placer(ruleset(rule(1, meta("iifname", "eth0"), DROP))).place(accept_from(TCP))
+        assert (accept_placement.added, accept_placement.needed) == ((), False)
 
     def test_an_accept_that_surely_holds_ends_the_search(self):
         assert before(ruleset(rule(1, payload("tcp", "dport", {"range": [2000, 3000]}), ACCEPT), rule(2, DROP))) == []
@@ -239,9 +239,9 @@ class TestVerdicts:
         assert sorted(handle or 0 for handle in before(found)) == [2, 9]
 
     def test_a_packet_handed_to_a_program_is_told(self):
-        arrangement = Arranger(ruleset(rule(1, {"queue": {"num": 3}}), rule(2, DROP))).arrange(accept_from(TCP))
-        assert arrangement.added == ()
-        assert any("program" in note for note in arrangement.notes)
+        accept_placement = Placer(ruleset(rule(1, {"queue": {"num": 3}}), rule(2, DROP))).place(accept_from(TCP))
+        assert accept_placement.added == ()
+        assert any("program" in note for note in accept_placement.notes)
 
     def test_an_accept_stands_in_the_chain_that_drops_on_arrival(self):
         ingress = {
@@ -250,18 +250,18 @@ class TestVerdicts:
                 **{"prio": 0, "policy": "drop", "dev": "tun1002"},
             }
         }
-        (added,) = Arranger(ruleset(ingress)).arrange(accept_from(TCP)).added
+        (added,) = Placer(ruleset(ingress)).place(accept_from(TCP)).added
         assert (str(added.key), added.before) == ("netdev n in", None)
         assert added.text == (
             'iifname { "tun1002", "tun1003" } tcp dport 2377 fib daddr type local accept comment "overssh:tcp"'
         )
-        (added,) = Arranger(ruleset(ingress)).arrange(accept_from({**TCP, "in_interfaces": []})).added
+        (added,) = Placer(ruleset(ingress)).place(accept_from({**TCP, "in_interfaces": []})).added
         assert added.text == 'tcp dport 2377 fib daddr type local accept comment "overssh:tcp"'
-        other = Arranger(ruleset(ingress)).arrange(accept_from({**TCP, "in_interfaces": ["tun9"]}))
+        other = Placer(ruleset(ingress)).place(accept_from({**TCP, "in_interfaces": ["tun9"]}))
         assert (other.added, other.needed, other.notes) == ((), False, ())
         both = {**TRANSIT, "in_interfaces": []}
         with pytest.raises(OversshError, match="before their outgoing interface is known; say in_interfaces"):
-            Arranger(ruleset(ingress)).arrange(accept_from(both))
+            Placer(ruleset(ingress)).place(accept_from(both))
 
     @pytest.mark.parametrize("devices", ['device "tun1002"', 'devices = { "tun1002", "tun1003" }', "device tun1002"])
     def test_devices_of_a_chain_come_from_the_text_where_the_json_has_none(self, devices):
@@ -271,21 +271,21 @@ class TestVerdicts:
         base = f"\t\ttype filter hook ingress {devices} priority filter; policy drop;"
         words = f"table netdev n {{ # handle 1\n\tchain in {{ # handle 1\n{base}\n\t}}\n}}\n"
         found = parse(listing, words)
-        assert Arranger(found).arrange(accept_from(TCP)).needed
-        assert not Arranger(found).arrange(accept_from({**TCP, "in_interfaces": ["tun9"]})).needed
+        assert Placer(found).place(accept_from(TCP)).needed
+        assert not Placer(found).place(accept_from({**TCP, "in_interfaces": ["tun9"]})).needed
 
     def test_dropped_replies_are_told(self):
         output = {"family": "inet", "table": "t", "name": "output", "type": "filter", "hook": "output", "prio": 0}
         chain = {"chain": {**output, "policy": "drop"}}
-        arrangement = Arranger(ruleset(chain)).arrange(accept_from(TCP))
-        assert arrangement.notes == (
+        accept_placement = Placer(ruleset(chain)).place(accept_from(TCP))
+        assert accept_placement.notes == (
             "'policy drop' in inet t output drops this host's replies; a rule of path output lets them out",
         )
         replies = rule(1, match({"ct": {"key": "state"}}, "established", "in"), ACCEPT, chain="output")
-        assert not Arranger(ruleset(chain, replies)).arrange(accept_from(TCP)).notes
-        assert not Arranger(ruleset(chain)).arrange(accept_from(TRANSIT)).notes
+        assert not Placer(ruleset(chain, replies)).place(accept_from(TCP)).notes
+        assert not Placer(ruleset(chain)).place(accept_from(TRANSIT)).notes
         nat = {"chain": {**output, "type": "nat", "policy": "drop"}}
-        assert not Arranger(ruleset(nat)).arrange(accept_from(TCP)).notes
+        assert not Placer(ruleset(nat)).place(accept_from(TCP)).notes
 
     @pytest.mark.parametrize(
         ("name", "found"),
@@ -301,20 +301,20 @@ class TestVerdicts:
     def test_the_user_may_know_better_whose_a_table_is(self):
         found = recorded("1.1.3", "iptables_vendor")
         wanted = accept_from({**TCP, "ports": [2377, 7946]})
-        count = {owner: len(Arranger(found, owner=owner).arrange(wanted).added) for owner in OWNERS}
+        count = {owner: len(Placer(found, owner=owner).place(wanted).added) for owner in OWNERS}
         assert count == {"auto": 4, "iptables": 4, "firewalld": 4, "nftables": 1}
         plain = recorded("1.1.3", "policy_drop")
-        assert len(Arranger(plain, owner="iptables").arrange(wanted).added) == 1, "an inet table is never iptables'"
+        assert len(Placer(plain, owner="iptables").place(wanted).added) == 1, "an inet table is never iptables'"
 
     def test_firewalld_is_left_to_firewalld(self):
         base = {"family": "inet", "table": "firewalld", "name": "filter_INPUT", "type": "filter", "hook": "input"}
-        arranger = Arranger(ruleset({"chain": {**base, "prio": 10, "policy": "drop"}}))
-        assert arranger.arrange(accept_from(TCP)).placements == ()
-        assert next(arranger.drops_of_firewalld(accept_from(TCP))) == (
+        placer = Placer(ruleset({"chain": {**base, "prio": 10, "policy": "drop"}}))
+        assert placer.place(accept_from(TCP)).placements == ()
+        assert next(placer.drops_of_firewalld(accept_from(TCP))) == (
             "'policy drop' in inet firewalld filter_INPUT, which is firewalld's, still drops these packets"
         )
-        plain = Arranger(ruleset({"chain": {**base, "prio": 10, "policy": "drop"}}), owner="nftables")
-        assert [place.key.table for place in plain.arrange(accept_from(TCP)).added] == ["firewalld"]
+        plain = Placer(ruleset({"chain": {**base, "prio": 10, "policy": "drop"}}), owner="nftables")
+        assert [place.key.table for place in plain.place(accept_from(TCP)).added] == ["firewalld"]
 
 
 class TestConditions:
@@ -413,26 +413,26 @@ class TestStatesBeforeTracking:
 class TestOwnRules:
     OURS = (meta("iifname", "tun1"), payload("tcp", "dport", 2377), ACCEPT)
 
-    def arranged(self, *objects, **options):
+    def placement(self, *objects, **options):
         wanted = {"name": "x", "protocol": "tcp", "ports": [2377], "in_interfaces": ["tun1"], **options}
-        return Arranger(ruleset(*objects)).arrange(accept_from(wanted))
+        return Placer(ruleset(*objects)).place(accept_from(wanted))
 
     def test_one_in_effect_stays_wherever_it_stands(self):
         ours = rule(5, *self.OURS, comment="overssh:x")
-        arrangement = self.arranged(ours, rule(1, meta("mark", 3), ACCEPT), rule(2, DROP))
-        assert [placement.handle for placement in arrangement.kept] == [5]
-        assert (arrangement.added, arrangement.removed) == ((), ())
+        accept_placement = self.placement(ours, rule(1, meta("mark", 3), ACCEPT), rule(2, DROP))
+        assert [placement.handle for placement in accept_placement.kept] == [5]
+        assert (accept_placement.added, accept_placement.removed) == ((), ())
 
     def test_one_that_stands_too_late_is_replaced(self):
-        arrangement = self.arranged(rule(2, DROP), rule(5, *self.OURS, comment="overssh:x"))
-        assert [found.handle for _, found in arrangement.removed] == [5]
-        assert [placement.before for placement in arrangement.added] == [2]
+        accept_placement = self.placement(rule(2, DROP), rule(5, *self.OURS, comment="overssh:x"))
+        assert [found.handle for _, found in accept_placement.removed] == [5]
+        assert [placement.before for placement in accept_placement.added] == [2]
 
     def test_a_double_goes(self):
         doubles = [rule(handle, *self.OURS, comment="overssh:x") for handle in (5, 6)]
-        arrangement = self.arranged(*doubles, rule(2, DROP))
-        assert [placement.handle for placement in arrangement.kept] == [5]
-        assert [found.handle for _, found in arrangement.removed] == [6]
+        accept_placement = self.placement(*doubles, rule(2, DROP))
+        assert [placement.handle for placement in accept_placement.kept] == [5]
+        assert [found.handle for _, found in accept_placement.removed] == [6]
 
     @pytest.mark.parametrize(
         "statements",
@@ -444,11 +444,11 @@ class TestOwnRules:
         ],
     )
     def test_one_that_says_something_else_is_replaced(self, statements):
-        arrangement = self.arranged(rule(5, *statements, comment="overssh:x"), rule(2, DROP))
-        assert [found.handle for _, found in arrangement.removed] == [5]
-        assert [placement.before for placement in arrangement.added] == [2]
+        accept_placement = self.placement(rule(5, *statements, comment="overssh:x"), rule(2, DROP))
+        assert [found.handle for _, found in accept_placement.removed] == [5]
+        assert [placement.before for placement in accept_placement.added] == [2]
 
     def test_one_of_another_name_does_not_count(self):
-        arrangement = self.arranged(rule(5, *self.OURS, comment="overssh:y"), rule(2, DROP))
-        assert [placement.before for placement in arrangement.added] == [2]
-        assert arrangement.removed == ()
+        accept_placement = self.placement(rule(5, *self.OURS, comment="overssh:y"), rule(2, DROP))
+        assert [placement.before for placement in accept_placement.added] == [2]
+        assert accept_placement.removed == ()
