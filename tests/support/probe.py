@@ -4,7 +4,7 @@
 
 All are asked at once. Prints one word for each port: open, refused (nobody listens), rejected (a firewall said so),
 silent (dropped, or, for UDP, taken). With --answering before them, who takes a connection has to be the program
-answering.py there, otherwise it is astray: many a network has something in it that takes connections to anywhere.
+answering.py there, otherwise it is intercepted: many a network has something in it that takes connections to anywhere.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def answer(host: str, port: int, kind: socket.SocketKind, expected: bytes = b"",
                 probe.send(b"\x08\0\0\0\0\0\x01\0" + b"\xff" * 42)  # a VXLAN header, and a frame to everybody
                 probe.recv(1)
             elif expected and not says(probe, expected):
-                return "astray"
+                return "intercepted"
         except ConnectionRefusedError:
             return "refused"
         except TimeoutError:

@@ -115,9 +115,9 @@ def opened() -> set[str]:
     with ThreadPoolExecutor(len(looks)) as pool:
         asked = {who: pool.submit(answers, *look) for who, look in looks.items()}
     found = {f"{who}: {port}": word for who, future in asked.items() for port, word in future.result().items()}
-    astray = [name for name, word in found.items() if word == "astray"]
-    if astray:
-        warnings.warn(f"somebody else than the node took a connection: {', '.join(astray)}", stacklevel=2)
+    intercepted = [name for name, word in found.items() if word == "intercepted"]
+    if intercepted:
+        warnings.warn(f"somebody else than the node took a connection: {', '.join(intercepted)}", stacklevel=2)
     return {name for name, word in found.items() if word == "open"}
 
 

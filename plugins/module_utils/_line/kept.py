@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .._core.files import readable, remove, remove_empty_folder, write_text
-from .speed import Pace
+from .speed import LineSpeed
 
-FOLDER = "/run/overssh-pace"
+FOLDER = "/run/overssh-speed"
 
 
 @dataclass(frozen=True)
@@ -23,17 +23,17 @@ class Run:
     mtu: int
 
 
-def keep(name: str, run: Run, pace: Pace) -> None:
+def keep(name: str, run: Run, speed: LineSpeed) -> None:
     """Keep a measurement for the link of this name; it replaces an older one."""
-    write_text(_path(name), json.dumps({**asdict(run), **asdict(pace)}) + "\n")
+    write_text(_path(name), json.dumps({**asdict(run), **asdict(speed)}) + "\n")
 
 
-def kept(name: str, run: Run) -> Pace | None:
+def kept(name: str, run: Run) -> LineSpeed | None:
     """The measurement of this link; None where the link has restarted since, or has another MTU."""
     found = _read(_path(name))
     if (found.get("since"), found.get("mtu")) != (run.since, run.mtu):
         return None
-    return Pace(found.get("small_ms"), found.get("mbit_s"))
+    return LineSpeed(found.get("small_ms"), found.get("mbit_s"))
 
 
 def forget(name: str) -> None:

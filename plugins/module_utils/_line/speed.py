@@ -43,7 +43,7 @@ class Volley(Protocol):
 
 
 @dataclass(frozen=True)
-class Pace:
+class LineSpeed:
     """The measured link: small_ms, the fastest small packet's round trip; mbit_s, the speed, at least, of full ones.
 
     A value is None where nothing came back.
@@ -53,18 +53,18 @@ class Pace:
     mbit_s: float | None = None
 
 
-def measure(ping: Ping, volley: Volley, address: str, device: str, mtu: int) -> Pace:
+def measure(ping: Ping, volley: Volley, address: str, device: str, mtu: int) -> LineSpeed:
     """Send a few small packets over the device, then full ones; mtu: of the device, in bytes."""
     small_ms = _fastest(ping, address, device)
     if small_ms is None:
-        return Pace()
+        return LineSpeed()
     span = max(LEAST_SPAN, small_ms / 1000)
     # As many as come within the span on a line that is not slow, and two more; of more a stream drops some.
     ahead = int(span / UNNOTICED) + 3
     most = mtu * 8 / UNNOTICED / 1e6
     times = volley(address, device, mtu, ahead, RATE_SECONDS, lambda times: (rate(times, mtu, span) or 0.0) >= most)
     found = rate(times, mtu, span) or rate(times, mtu, 0.0)
-    return Pace(small_ms, None if found is None else round(found, 1))
+    return LineSpeed(small_ms, None if found is None else round(found, 1))
 
 
 def rate(times: Sequence[float], size: int, span: float) -> float | None:

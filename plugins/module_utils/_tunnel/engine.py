@@ -20,7 +20,7 @@ from .._core.plan import Plan, Step
 from .._core.several import Several
 from .._core.wait import WaitError, wait_until
 from .._line.kept import Run, forget, keep, kept
-from .._line.speed import Pace, Ping, measure
+from .._line.speed import LineSpeed, Ping, measure
 from .._linux.devices import find
 from .._linux.icmp import Answer, ping, volley
 from .._linux.systemd import Systemd, UnitState
@@ -125,7 +125,7 @@ class SshTunnelEngine(Engine[Observed]):
         self._begun = time.time()
         self._restarted = False
         self._answer: Answer | None = None
-        self._pace = Pace()
+        self._speed = LineSpeed()
         self._read_journal = 0.0
         self._found: Observed | None = None
 
@@ -173,8 +173,8 @@ class SshTunnelEngine(Engine[Observed]):
             "peer": self._desired.name,
             **described(self._desired.name, conf, observed.unit),
             "started": self._restarted,
-            "rtt_ms": self._pace.small_ms or (self._answer.rtt_ms if self._answer else None),
-            "mbit_s": self._pace.mbit_s,
+            "rtt_ms": self._speed.small_ms or (self._answer.rtt_ms if self._answer else None),
+            "mbit_s": self._speed.mbit_s,
         }
 
     def wait(self) -> None:
@@ -191,9 +191,9 @@ class SshTunnelEngine(Engine[Observed]):
         device = find(link.device)
         run = Run(self.observe().unit.active_since, device.mtu if device else 0)
         before = kept(link.name, run)
-        self._pace = before or measure(self._ping, volley, link.remote_address, link.device, run.mtu)
+        self._speed = before or measure(self._ping, volley, link.remote_address, link.device, run.mtu)
         if before is None:
-            keep(link.name, run, self._pace)
+            keep(link.name, run, self._speed)
 
     def _crossing(self, link: Link) -> Answer | None:
         # Nothing can come back while no process has the device.

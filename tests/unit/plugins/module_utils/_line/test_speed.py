@@ -13,7 +13,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._line import kept as
 from ansible_collections.overssh.swarm.plugins.module_utils._line.kept import Run
 from ansible_collections.overssh.swarm.plugins.module_utils._line.speed import (
     PACKETS,
-    Pace,
+    LineSpeed,
     Ping,
     Volley,
     measure,
@@ -64,14 +64,14 @@ def every(seconds: float, count: int = 40, after: float = 0.1) -> list[float]:
     return [after + seconds * number for number in range(count)]
 
 
-def measured(times: list[float], *small: float | None) -> Pace:
+def measured(times: list[float], *small: float | None) -> LineSpeed:
     ping, _asked = answering(*(small or (100.0,) * PACKETS))
     return measure(ping, coming(*times)[0], "172.30.0.1", "tun1001", FULL)
 
 
 def test_the_fastest_small_packet_counts() -> None:
     ping, asked = answering(9.0, 1.0, 2.0)
-    assert measure(ping, coming()[0], "172.30.0.1", "tun1001", FULL) == Pace(1.0, None)
+    assert measure(ping, coming()[0], "172.30.0.1", "tun1001", FULL) == LineSpeed(1.0, None)
     assert asked == [0] * PACKETS
 
 
@@ -109,7 +109,7 @@ def test_a_far_end_has_more_packets_under_way() -> None:
 def test_where_no_small_packet_comes_back_no_full_one_is_sent(reply: bool) -> None:
     ping, _asked = answering(None if reply else 1.0, reply=reply)
     volley, asked = coming(*every(0.01))
-    assert measure(ping, volley, "172.30.0.1", "tun1001", FULL) == Pace(None, None)
+    assert measure(ping, volley, "172.30.0.1", "tun1001", FULL) == LineSpeed(None, None)
     assert asked == []
 
 
@@ -126,10 +126,10 @@ def folder(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_what_was_measured_is_kept_until_the_link_comes_up_anew(folder: Any) -> None:
-    run, pace = Run(since=17, mtu=FULL), Pace(31.4, 8.1)
+    run, speed = Run(since=17, mtu=FULL), LineSpeed(31.4, 8.1)
     assert line_kept.kept("cloud1", run) is None
-    line_kept.keep("cloud1", run, pace)
-    assert line_kept.kept("cloud1", run) == pace
+    line_kept.keep("cloud1", run, speed)
+    assert line_kept.kept("cloud1", run) == speed
     assert line_kept.kept("cloud1", Run(since=18, mtu=FULL)) is None
     assert line_kept.kept("cloud1", Run(since=17, mtu=1500)) is None
     assert line_kept.lines() == [{"peer": "cloud1", "mtu": FULL, "rtt_ms": 31.4, "mbit_s": 8.1}]
