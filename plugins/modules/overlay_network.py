@@ -61,7 +61,7 @@ options:
         it stays as it is. An MTU too large is then an error that names the services, one too small a warning.
       - Docker does not tell the nodes of an ingress network that was made anew, so that ports published on
         the nodes without a task of the service are not answered. This module tells them, and waits up to 15 seconds
-        for each node that is up. For a moment, a node that has to be told twice has the label C(overssh.told).
+        for each node that is up. For a moment, a node that has to be told twice has the label C(overssh.touched).
     type: bool
     default: false
   subnet:

@@ -92,7 +92,7 @@ def plan_account(desired: Desired, observed: Observed) -> Plan:
     """The steps to the desired account, in a safe order."""
     refuse_foreign(desired, observed)
     steps = [*_present(desired, observed)] if desired.present else [*_absent(desired, observed)]
-    return Plan(_told(observed, desired), _wanted(observed, desired, steps), tuple(steps))
+    return Plan(_described(observed, desired), _wanted(observed, desired, steps), tuple(steps))
 
 
 def refuse_foreign(desired: Desired, observed: Observed) -> None:
@@ -255,32 +255,33 @@ def _text(observed: Observed, path: str) -> str | None:
     return None if found is None else found.text
 
 
-def _told(observed: Observed, desired: Desired) -> dict[str, Any]:
+def _described(observed: Observed, desired: Desired) -> dict[str, Any]:
     """The host in the diff's words."""
     entry = observed.entry
-    told: dict[str, Any] = {"account": {} if entry is None else {"name": desired.name, "shell": entry.shell}}
-    told["key"] = KEY in observed.paths
+    described: dict[str, Any] = {"account": {} if entry is None else {"name": desired.name, "shell": entry.shell}}
+    described["key"] = KEY in observed.paths
     names = [*desired.programs, *(path[len(PROGRAMS) + 1 :] for path in _strays(desired, observed))]
-    told["programs"] = {name: _digest(_text(observed, f"{PROGRAMS}/{name}")) for name in names if desired.present}
-    told["authorized_keys"] = _lines(_text(observed, AUTHORIZED_KEYS))
+    described["programs"] = {name: _digest(_text(observed, f"{PROGRAMS}/{name}")) for name in names if desired.present}
+    described["authorized_keys"] = _lines(_text(observed, AUTHORIZED_KEYS))
     block = sshd_facts.OUR_BLOCK.search(observed.main)
-    told["sshd"] = _lines(_text(observed, sshd_facts.OUR_DROP_IN) or (sshd_facts.inside(block[0]) if block else None))
-    return told
+    in_block = sshd_facts.inside(block[0]) if block else None
+    described["sshd"] = _lines(_text(observed, sshd_facts.OUR_DROP_IN) or in_block)
+    return described
 
 
 def _wanted(observed: Observed, desired: Desired, steps: list[Step]) -> dict[str, Any]:
-    told = _told(observed, desired)
+    described = _described(observed, desired)
     if not steps:
-        return told
+        return described
     if not desired.present:
         return {"account": {}, "key": False, "programs": {}, "authorized_keys": [], "sshd": []}
-    told["account"] = {"name": desired.name, "shell": desired.login_shell}
-    told["key"] = told["key"] or bool(desired.key)
-    told["programs"] = {name: _digest(text) for name, text in desired.programs.items()}
+    described["account"] = {"name": desired.name, "shell": desired.login_shell}
+    described["key"] = described["key"] or bool(desired.key)
+    described["programs"] = {name: _digest(text) for name, text in desired.programs.items()}
     for name, text in (("authorized_keys", desired.authorized_keys), ("sshd", desired.sshd_config)):
         if text is not None:
-            told[name] = _lines(text)
-    return told
+            described[name] = _lines(text)
+    return described
 
 
 def _lines(text: str | None) -> list[str]:

@@ -42,7 +42,7 @@ def plan_checkpoint(name: str, state: str, desired: Desired, observed: Observed)
         steps = [Step("roll_back", f"roll back the change {name}")]
     else:
         steps = [Step("discard", f"forget the change {name}")]
-    after = _told(desired) if state == "created" else {"state": "absent"}
+    after = _described(desired) if state == "created" else {"state": "absent"}
     return Plan({name: _state(observed)}, {name: after}, tuple(steps))
 
 
@@ -52,7 +52,7 @@ def _state(observed: Observed) -> dict[str, Any]:
     return {"state": "pending" if observed.found.pending else "rolled back"}
 
 
-def _told(desired: Desired) -> dict[str, Any]:
+def _described(desired: Desired) -> dict[str, Any]:
     reload = {"reload": list(desired.reload)} if desired.reload else {}
     return {"state": "pending", "files": list(desired.files), **reload, "seconds": desired.seconds}
 

@@ -73,8 +73,8 @@ def _shown(name: str, value: Any, indent: str, alone: bool) -> Iterator[str]:
 
 def _subject(name: str, subject: Mapping[str, Any], indent: str) -> Iterator[str]:
     """An added or removed subject: all short values in few lines, then the rest."""
-    told = {key: value for key, value in subject.items() if not _is_nothing(value) and (key, value) != ("name", name)}
-    short = {key: value for key, value in told.items() if not _is_long(value)}
+    given = {key: value for key, value in subject.items() if not _is_nothing(value) and (key, value) != ("name", name)}
+    short = {key: value for key, value in given.items() if not _is_long(value)}
     line = f"{indent}{name}:"
     for number, (key, value) in enumerate(short.items()):
         words = key if value is True else f"{key} {_words(value)}"
@@ -85,7 +85,7 @@ def _subject(name: str, subject: Mapping[str, Any], indent: str) -> Iterator[str
         else:
             line = f"{line}{separator} {words}"
     yield line
-    for key, value in told.items():
+    for key, value in given.items():
         if _is_long(value):
             yield from _shown(key, value, f"{indent}  ", alone=True)
 

@@ -32,9 +32,9 @@ def settings(words: Sequence[str], read: Callable[[str], str | None]) -> tuple[d
         found = json.loads(text or "{}")
     except (OversshError, ValueError):
         text, found = "", {}
-    told = found if isinstance(found, dict) else {}
-    places = {key: f"{path}{_line(text, key)}" for key in told}
-    return {**told, **flags}, {**places, **dict.fromkeys(flags, COMMAND_LINE)}
+    configured = found if isinstance(found, dict) else {}
+    places = {key: f"{path}{_line(text, key)}" for key in configured}
+    return {**configured, **flags}, {**places, **dict.fromkeys(flags, COMMAND_LINE)}
 
 
 def _line(text: str, key: str) -> str:
@@ -64,6 +64,6 @@ def _flags(words: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def makes_iptables_rules(told: Settings) -> bool:
+def makes_iptables_rules(configured: Settings) -> bool:
     """Whether an engine with these settings writes iptables rules for its networks."""
-    return told.get("iptables") is not False and told.get("firewall-backend") != "nftables"
+    return configured.get("iptables") is not False and configured.get("firewall-backend") != "nftables"

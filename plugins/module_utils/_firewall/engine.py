@@ -45,7 +45,7 @@ from . import firewalld as firewall_firewalld
 from . import others_files, rollback_script
 from .desired import Desired
 from .firewalld_plan import FILES, LEFT, Call
-from .info import told_lost
+from .info import lost_result
 from .nft import Nft
 from .persistence import LOCK, PROGRAM_FOLDER, SCRIPT_FILE, UNITS
 from .plan import Command, Decision, Observed, decide, plan_decided, rule_steps
@@ -332,7 +332,7 @@ class NftRuleEngine(WatcherSteps, Engine[Observed]):
             "needed": any(rule["needed"] for rule in rules),
             "notes": [*notes, *beyond],
             "warnings": list(beyond),
-            "docker_lost": [told_lost(each) for each in self._lost(observed)],
+            "docker_lost": [lost_result(each) for each in self._lost(observed)],
             "owners": sorted({*owners(observed.ruleset), *observed.legacy.owners}),
             "pending": self._created or self._pending,
             "checkpoint": self._checkpoint_name if self._created or self._pending else "",

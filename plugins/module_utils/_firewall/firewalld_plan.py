@@ -94,8 +94,8 @@ def _change(label: str, mode: Call, before: Zone, after: Zone, zones: Mapping[st
     """The step from one state of our zone to another, none where they are the same; zones: that interfaces are in."""
     if before == after:
         return []
-    words = [f"add {each}" for each in after.told if each not in before.told]
-    words += [f"remove {each}" for each in before.told if each not in after.told]
+    words = [f"add {each}" for each in after.described if each not in before.described]
+    words += [f"remove {each}" for each in before.described if each not in after.described]
     back = list(_calls(mode, after, before, {}))
     for name in sorted((after.interfaces - before.interfaces) & set(zones)):
         back.append((*mode, f"--zone={zones[name]}", f"--add-interface={name}"))

@@ -35,7 +35,7 @@ def info(run: Runner, name: str | None, prefix: str | None) -> dict[str, Any]:
         ]
         for kind, rules in found.items()
     }
-    return {**named, "docker_lost": [told_lost(each) for each in gone]}
+    return {**named, "docker_lost": [lost_result(each) for each in gone]}
 
 
 def our_rules(ruleset: Ruleset, kept_text: str | None) -> list[dict[str, Any]]:
@@ -60,6 +60,6 @@ def our_rules(ruleset: Ruleset, kept_text: str | None) -> list[dict[str, Any]]:
     return found
 
 
-def told_lost(lost: docker_chains.Lost) -> dict[str, Any]:
+def lost_result(lost: docker_chains.Lost) -> dict[str, Any]:
     """Docker's missing rules, as return values."""
     return {"what": lost.what, "device": lost.device, "sentence": lost.sentence}

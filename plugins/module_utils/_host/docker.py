@@ -17,22 +17,22 @@ from .._linux import proc
 from .._linux.devices import Device, smallest_mtu
 
 BRIDGE = "docker_gwbridge"
-# From here on swarms can do with nftables, where the engine is told so.
+# From here on swarms can do with nftables, where the engine is configured so.
 NFTABLES_IN_SWARM = (29, 6)
 FEATURE = "swarm-nftables"
 
 
-def problems(info: Mapping[str, Any], told: Settings, places: Mapping[str, str]) -> list[str]:
+def problems(info: Mapping[str, Any], configured: Settings, places: Mapping[str, str]) -> list[str]:
     """Sentences on why this engine can't join a swarm.
 
-    info: its answer to "docker info"; told, places: see _docker.daemon.settings. Source: dockerd refuses swarm mode
-    with live-restore, and with rules of its own in nftables unless it has the feature swarm-nftables (Docker 29.6).
+    info: its answer to "docker info"; configured, places: see _docker.daemon.settings. Source: dockerd refuses swarm
+    mode with live-restore, and with rules of its own in nftables unless it has the feature swarm-nftables (29.6).
     """
     said = []
     if info.get("LiveRestoreEnabled"):
         place = places.get("live-restore", daemon.DAEMON_FILE)
         said.append(f"Docker's live-restore is on, and a swarm refuses it; take it out of {place}.")
-    if _nftables(info) and not _allows_nftables(info, told):
+    if _nftables(info) and not _allows_nftables(info, configured):
         place = places.get("firewall-backend", daemon.DAEMON_FILE)
         said.append(
             f"Docker's firewall-backend is nftables ({place}), and a swarm refuses it; set it to iptables, or, from "
@@ -46,11 +46,11 @@ def _nftables(info: Mapping[str, Any]) -> bool:
     return "nftables" in str(backend.get("Driver", ""))
 
 
-def _allows_nftables(info: Mapping[str, Any], told: Settings) -> bool:
+def _allows_nftables(info: Mapping[str, Any], configured: Settings) -> bool:
     """Whether the engine takes a swarm all the same. One that is in a swarm would not have started otherwise."""
-    if (info.get("Swarm") or {}).get("LocalNodeState") == "active" or told.get("iptables") is False:
+    if (info.get("Swarm") or {}).get("LocalNodeState") == "active" or configured.get("iptables") is False:
         return True
-    features = told.get("features")
+    features = configured.get("features")
     enabled = isinstance(features, Mapping) and features.get(FEATURE) is True
     return enabled and version(info) >= NFTABLES_IN_SWARM
 
@@ -61,13 +61,13 @@ def version(info: Mapping[str, Any]) -> tuple[int, ...]:
     return (int(found[1]), int(found[2])) if found else ()
 
 
-def pools(info: Mapping[str, Any], told: Settings) -> list[dict[str, Any]]:
+def pools(info: Mapping[str, Any], configured: Settings) -> list[dict[str, Any]]:
     """The engine's address pools for its own networks; empty where none are set.
 
     The running engine's answer wins over its settings; engines before 20.10 do not answer.
     """
     running = info.get("DefaultAddressPools")
-    given = running if isinstance(running, list) else told.get("default-address-pools")
+    given = running if isinstance(running, list) else configured.get("default-address-pools")
     found = []
     for pool in given if isinstance(given, list) else []:
         small = {str(key).lower(): value for key, value in pool.items()} if isinstance(pool, Mapping) else {}
@@ -119,7 +119,7 @@ def look(connect: Callable[[], Docker], devices: Sequence[Device]) -> tuple[dict
         own = client.networks() if (info.get("Swarm") or {}).get("LocalNodeState") == "inactive" else []
     except OversshError as error:
         return {}, [f"{error}."]
-    told, places = daemon.settings(_command_line(), read_text)
+    configured, places = daemon.settings(_command_line(), read_text)
     swarm = info.get("Swarm") or {}
     cluster = swarm.get("Cluster") or {}
     # An engine that waited for the other managers in vain says so, and would wait as long again.
@@ -133,15 +133,15 @@ def look(connect: Callable[[], Docker], devices: Sequence[Device]) -> tuple[dict
         "node_id": swarm.get("NodeID") or "",
         "members": members(nodes),
         "unavailable": unavailable(nodes),
-        "pools": pools(info, told),
+        "pools": pools(info, configured),
         "pools_place": places.get("default-address-pools", ""),
-        "bip": {"address": str(told["bip"]), "place": places["bip"]} if told.get("bip") else {},
+        "bip": {"address": str(configured["bip"]), "place": places["bip"]} if configured.get("bip") else {},
         "networks": list(networks(own)),
         "data_path_port": cluster.get("DataPathPort") or None,
         "swarm_pool": list(cluster.get("DefaultAddrPool") or []),
         "swarm_pool_prefix": cluster.get("SubnetSize") or None,
     }
-    said = problems(info, told, places)
+    said = problems(info, configured, places)
     if swarm.get("Error") and (stuck := stuck_manager()):
         said.append(f"{stuck}.")
     if answer["swarm"] == "inactive" and gossip.listens(gossip.EVERYWHERE):

@@ -45,10 +45,10 @@ def observe() -> Docker | None:
     if not number or not os.path.isdir(f"{PROC}/{number}"):
         return None
     words = readable(f"{PROC}/{number}/cmdline").split("\0")
-    told, _places = daemon.settings(words, readable)
-    if not daemon.makes_iptables_rules(told):
+    configured, _places = daemon.settings(words, readable)
+    if not daemon.makes_iptables_rules(configured):
         return None
-    masked = told.get("ip-masq") is not False
+    masked = configured.get("ip-masq") is not False
     there = names()
     return Docker(tuple(name for name in BRIDGES if name in there and (masked or name != "docker0")))
 

@@ -36,7 +36,7 @@ class Zone:
     transit: frozenset[str] = frozenset()
 
     @property
-    def told(self) -> list[str]:
+    def described(self) -> list[str]:
         """The zone as data for a diff."""
         return sorted([*(f"interface {name}" for name in self.interfaces), *self.rules, *self.transit])
 

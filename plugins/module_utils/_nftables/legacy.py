@@ -48,11 +48,11 @@ def observe(run: Runner) -> Legacy:
         try:
             saved = run([f"{program}-legacy-save"]).stdout
             script = f"{PATH}{program}-nft-restore && {LISTING}"
-            told = run(["unshare", "--net", "sh", "-c", script], data=saved).stdout
+            output = run(["unshare", "--net", "sh", "-c", script], data=saved).stdout
         except OversshError as error:
             unread[family] = str(error)
             continue
-        one = in_own_words(read_listing(told), saved)
+        one = in_own_words(read_listing(output), saved)
         found = Ruleset({**found.chains, **one.chains}, {**found.sets, **one.sets})
     return Legacy(found, unread)
 

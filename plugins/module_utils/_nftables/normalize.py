@@ -73,9 +73,9 @@ def _loaded(run: Runner, ruleset: Ruleset, bases: Mapping[ChainKey, Base | None]
         return read_listing(run(["unshare", "--net", "sh", "-c", SCRIPT, "sh", tables, rules]).stdout)
 
 
-def read_listing(told: str) -> Ruleset:
+def read_listing(output: str) -> Ruleset:
     """The ruleset in the output of LISTING."""
-    listing, _empty, text = told.partition("\n\n")
+    listing, _empty, text = output.partition("\n\n")
     return parse(listing, text)
 
 

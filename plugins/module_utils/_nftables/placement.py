@@ -162,16 +162,16 @@ class Placer:
 
     def _cases(self, accept: Accept) -> Iterator[Case]:
         """Each kind of packet that the accept is for, with each base chain on its path."""
-        told_apart = replace(
+        distinguishable = replace(
             accept,
-            in_interfaces=self._told_apart(accept.in_interfaces),
-            out_interfaces=self._told_apart(accept.out_interfaces),
+            in_interfaces=self._distinguishable(accept.in_interfaces),
+            out_interfaces=self._distinguishable(accept.out_interfaces),
         )
         for hook in PATH_HOOKS[accept.path]:
             for base in self._foreign.base_chains(hook, _chain_families(accept, hook)):
                 # What stands in firewalld's table is firewalld's own to change.
                 if not is_firewallds(base.key.table, self._owner):
-                    for packet in told_apart.packets(hook, base.priority, _families(accept, base)):
+                    for packet in distinguishable.packets(hook, base.priority, _families(accept, base)):
                         yield from ((base.key, each) for each in _on_devices(base, packet))
 
     def drops_of_firewalld(self, accept: Accept) -> Iterator[str]:
@@ -191,7 +191,7 @@ class Placer:
     def _words(self) -> frozenset[str]:
         return self._foreign.words() | {name for chain in self._foreign.chains.values() for name in chain.devices}
 
-    def _told_apart(self, interfaces: Sequence[str]) -> tuple[str, ...]:
+    def _distinguishable(self, interfaces: Sequence[str]) -> tuple[str, ...]:
         """One interface for all those that no foreign rule tells apart."""
         if len(interfaces) < 2:
             return tuple(interfaces)

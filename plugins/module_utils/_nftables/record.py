@@ -169,10 +169,10 @@ def _by_place(record: Record) -> dict[tuple[ChainKey, str], list[Placed]]:
 def _commented(ruleset: Ruleset, comments: Mapping[ChainKey, Sequence[str]]) -> Iterator[tuple[ChainKey, int, Rule]]:
     """Each rule that has a comment of ours, in whichever way, with its chain and its place there."""
     for key, chain in ruleset.chains.items():
-        told = comments.get(key, ())
+        printed = comments.get(key, ())
         for index, rule in enumerate(chain.rules):
-            asked = is_restored(rule) and not rule.comment and len(told) == len(chain.rules)
-            known = replace(rule, comment=told[index]) if asked else rule
+            asked = is_restored(rule) and not rule.comment and len(printed) == len(chain.rules)
+            known = replace(rule, comment=printed[index]) if asked else rule
             if name_of(known.comment) is not None:
                 yield key, index, known
 

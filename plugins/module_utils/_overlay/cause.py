@@ -231,8 +231,8 @@ def _unheard(run: Runner, network_id: str, peers: Sequence[Peer]) -> set[str]:
     spaces = glob.glob(f"/var/run/docker/netns/*-{network_id[:10]}")
     if not spaces:
         return set()
-    told = run(["timeout", "4", "nsenter", f"--net={spaces[0]}", "bridge", "-json", "fdb", "show"], check=False)
-    heard = {entry.get("dst") for entry in json.loads(told.stdout or "[]")}
+    shown = run(["timeout", "4", "nsenter", f"--net={spaces[0]}", "bridge", "-json", "fdb", "show"], check=False)
+    heard = {entry.get("dst") for entry in json.loads(shown.stdout or "[]")}
     return {peer.name for peer in peers if peer.address not in heard}
 
 

@@ -18,7 +18,7 @@ from .._docker.client import NOT_FOUND, Docker, DockerError, data_path_address
 from .._linux.devices import read_devices, smallest_mtu
 from .._linux.routes import Route, read_routes
 from .info import endpoints, network_result
-from .ingress import nodes_in_state, nodes_without, publishers, tell, tell_again
+from .ingress import nodes_in_state, nodes_without, publishers, touch_node, touch_nodes
 from .model import Desired, Observed, OverlayNetwork, network_of
 from .mtu import fitting_mtu, remarks
 from .plan import plan_network, refuse_overlap
@@ -109,11 +109,11 @@ class OverlayNetworkEngine(Engine[Observed]):
         """Docker makes a network whole, or refuses."""
         self._docker.post("/networks/create", dict(body))
         if self.desired.ingress:
-            tell(self._docker)
+            touch_nodes(self._docker)
 
     @performs("spread")
     def _spread(self) -> None:
-        tell(self._docker)
+        touch_nodes(self._docker)
 
     def wait(self) -> None:
         """The engine says "created" before the swarm has found a subnet for it, and never says if it finds none."""
@@ -183,7 +183,7 @@ class OverlayNetworkEngine(Engine[Observed]):
             missing = nodes_without(self._docker, network.network_id)
             if looks % PATIENCE == 0:
                 for node_id in missing:
-                    tell_again(self._docker, node_id)
+                    touch_node(self._docker, node_id)
             return not missing
 
         try:

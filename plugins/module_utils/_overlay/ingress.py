@@ -16,7 +16,7 @@ from typing import Any
 from .._docker.client import Docker, DockerError
 
 # Set for a moment where a node needs a change; nothing reads it.
-LABEL = "overssh.told"
+LABEL = "overssh.touched"
 # The managers write to a node's entry too, and the engine refuses what was not made from the newest version.
 STALE = "out of sequence"
 TRIES = 10
@@ -53,13 +53,13 @@ def nodes_without(docker: Docker, network_id: str) -> dict[str, str]:
     }
 
 
-def tell(docker: Docker) -> None:
+def touch_nodes(docker: Docker) -> None:
     """Write every node's own values to the managers again, so that they look at each node."""
     for node in docker.nodes():
         _update(docker, node["ID"], {})
 
 
-def tell_again(docker: Docker, node_id: str) -> None:
+def touch_node(docker: Docker, node_id: str) -> None:
     """Change a label of the node, so that the node itself looks again; it does so only after a change."""
     _update(docker, node_id, {LABEL: "true"})
     _update(docker, node_id, {})

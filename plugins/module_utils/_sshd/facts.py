@@ -230,10 +230,10 @@ def _unserved(daemon: proc.Process | None) -> Iterator[str]:
             yield "no sshd listens on this host; start it with 'systemctl enable --now ssh' (sshd on Red Hat)."
         return
     # It writes its own words into one, with what it does after them.
-    told = OTHER_FILE.search(" ".join(proc.command_line(daemon.pid)))
-    if told and told[1] != MAIN and not any(line.path.startswith(DROP_INS) for line in sshd_config.lines(told[1])):
+    other = OTHER_FILE.search(" ".join(proc.command_line(daemon.pid)))
+    if other and other[1] != MAIN and not any(line.path.startswith(DROP_INS) for line in sshd_config.lines(other[1])):
         yield (
-            f"the sshd that listens was started with {told[1]} instead of {MAIN}, so nothing of the tunnels' would "
+            f"the sshd that listens was started with {other[1]} instead of {MAIN}, so nothing of the tunnels' would "
             f"hold there; let that file begin with 'Include {DROP_INS}/*.conf', or start it without -f."
         )
 

@@ -73,9 +73,9 @@ class TracePaths:
         self._seen: dict[int, list[Message]] = {}
         self._over: set[int] = set()
 
-    def add(self, told: Iterable[Message]) -> None:
+    def add(self, messages: Iterable[Message]) -> None:
         """Add the kernel's messages."""
-        for message in told:
+        for message in messages:
             known = self._seen.get(message.packet)
             if known is None:
                 # Our chains tell of packets that others trace, too; of our rules, there is but the one that marks.
@@ -97,16 +97,16 @@ class TracePaths:
 
     def best(self) -> TracePath:
         """The first packet whose path has ended; else the first packet."""
-        ways = [trace_path_of(told, self._table) for told in self._seen.values()]
+        ways = [trace_path_of(messages, self._table) for messages in self._seen.values()]
         return next((way for way in ways if way.ended), ways[0] if ways else TracePath())
 
 
-def trace_path_of(told: Iterable[Message], table: str) -> TracePath:
+def trace_path_of(messages: Iterable[Message], table: str) -> TracePath:
     """The path in the messages about one packet."""
     hops: list[Hop] = []
     entered = left = path = ""
     first = last = None
-    for message in told:
+    for message in messages:
         if message.header is not None:
             first, last = first or message.header, message.header
         if message.key.table == table:

@@ -53,7 +53,7 @@ def answer(seen: Observed) -> dict[str, Any]:
         "passes": way.passed,
         "verdict": _verdict(seen),
         "path": way.path or seen.described.path,
-        "packet": None if way.first is None else _told_packet(way.first, seen.names),
+        "packet": None if way.first is None else _packet_result(way.first, seen.names),
         "hops": _hops(seen),
         "decided_by": decider,
         "fix": _fix(seen, decider, suggestion, trouble),
@@ -118,7 +118,7 @@ def _hops(seen: Observed) -> list[dict[str, Any]]:
     return found
 
 
-def _told_packet(header: Header, names: Mapping[int, str]) -> dict[str, Any]:
+def _packet_result(header: Header, names: Mapping[int, str]) -> dict[str, Any]:
     return {
         "source": header.source,
         "destination": header.destination,

@@ -72,8 +72,8 @@ class TunInterfaceEngine(Engine[Observed]):
 
     def plan(self, observed: Observed) -> Plan:
         """See plan_tun."""
-        told = {name: manager.told(self._desired.name) for name, manager in MANAGERS.items()}
-        return plan_tun(self._desired, observed, self._unit, self._unit_text, told)
+        texts = {name: manager.text_for(self._desired.name) for name, manager in MANAGERS.items()}
+        return plan_tun(self._desired, observed, self._unit, self._unit_text, texts)
 
     def result(self, observed: Observed) -> dict[str, Any]:
         """The device as it is, and its unit."""

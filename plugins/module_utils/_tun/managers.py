@@ -46,7 +46,7 @@ class Manager:
         """The path of our file for a device."""
         return f"{self.folder}/{self.file.format(device=device)}"
 
-    def told(self, device: str) -> str:
+    def text_for(self, device: str) -> str:
         """The text of our file for a device."""
         return f"{HEAD}\n{self.text}".format(device=device)
 

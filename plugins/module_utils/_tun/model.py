@@ -146,13 +146,13 @@ class Device:
 class Observed:
     """The device, None where it is missing, and its unit.
 
-    told: for each network manager on this host, the text of the file that has it leave the device alone, None for no
+    manager_files: by network manager on this host, the text of the file that has it leave the device alone; None for no
     file.
     """
 
     device: Device | None
     unit: UnitState = NO_UNIT
-    told: Mapping[str, str | None] = field(default_factory=dict)
+    manager_files: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def check(desired: Desired) -> None:

@@ -30,10 +30,10 @@ SETTINGS = (
 )
 
 
-def plan_tun(desired: Desired, observed: Observed, unit: str, unit_text: str, told: Mapping[str, str]) -> Plan:
+def plan_tun(desired: Desired, observed: Observed, unit: str, unit_text: str, texts: Mapping[str, str]) -> Plan:
     """The steps to the desired device; a device of others is changed only where the user allows it.
 
-    told: the text for each network manager, by its name.
+    texts: the text for each network manager, by its name.
     """
     check(desired)
     found = observed.device
@@ -46,9 +46,9 @@ def plan_tun(desired: Desired, observed: Observed, unit: str, unit_text: str, to
             *_without_device(desired, found),
             *_network(desired, observed, {}),
         ]
-        return Plan(before, {"state": "absent", **_told(observed, {})}, tuple(steps))
-    told = told if desired.persist else {}
-    steps = list(_network(desired, observed, told))
+        return Plan(before, {"state": "absent", **_manager_files(observed, {})}, tuple(steps))
+    texts = texts if desired.persist else {}
+    steps = list(_network(desired, observed, texts))
     # A manager that had the device takes away what it has when it lets go of it, which can't be seen beforehand.
     lets_go = found is not None and bool(steps)
     if found is not None and not (found.ours and _serves(desired, found)):
@@ -60,13 +60,13 @@ def plan_tun(desired: Desired, observed: Observed, unit: str, unit_text: str, to
         found = _new(desired)
     steps += _device_steps(desired, found)
     steps += _with_unit(desired, observed.unit, unit, unit_text, again=lets_go)
-    return Plan(before, {**_after(desired, found), **_told(observed, told)}, tuple(steps))
+    return Plan(before, {**_after(desired, found), **_manager_files(observed, texts)}, tuple(steps))
 
 
-def _network(desired: Desired, observed: Observed, told: Mapping[str, str]) -> Iterator[Step]:
+def _network(desired: Desired, observed: Observed, texts: Mapping[str, str]) -> Iterator[Step]:
     """The files by which managers of the network leave the device alone; they come before the device."""
-    for manager, found in observed.told.items():
-        text = told.get(manager)
+    for manager, found in observed.manager_files.items():
+        text = texts.get(manager)
         if text != found:
             name = desired.name
             back = Step(
@@ -76,9 +76,9 @@ def _network(desired: Desired, observed: Observed, told: Mapping[str, str]) -> I
             yield Step("write_network", words, {"manager": manager, "text": text}, back)
 
 
-def _told(observed: Observed, told: Mapping[str, str | None]) -> dict[str, Any]:
+def _manager_files(observed: Observed, texts: Mapping[str, str | None]) -> dict[str, Any]:
     """The text for each manager on this host."""
-    return {manager: told.get(manager) for manager in observed.told}
+    return {manager: texts.get(manager) for manager in observed.manager_files}
 
 
 def _refuse_foreign(desired: Desired) -> None:
@@ -247,10 +247,10 @@ def _without_device(desired: Desired, found: Device | None) -> Iterator[Step]:
 
 
 def _shown(observed: Observed) -> dict[str, Any]:
-    told = _told(observed, observed.told)
+    texts = _manager_files(observed, observed.manager_files)
     if observed.device is None:
-        return {"state": "absent", **told}
-    return {**device_result(observed.device), "persist": observed.unit.enabled, **told}
+        return {"state": "absent", **texts}
+    return {**device_result(observed.device), "persist": observed.unit.enabled, **texts}
 
 
 def _after(desired: Desired, found: Device) -> dict[str, Any]:

@@ -231,12 +231,12 @@ class Devices:
     def look(self) -> None:
         """Restore the devices that differ from their units."""
         devices, self._disturbed = self._disturbed, set()
-        told, self._by = self._by, []
+        changers, self._by = self._by, []
         failed, self._failed = self._failed, {}
         # Best a process that still has its name.
-        by = max(told, key=lambda name: (name.endswith(")"), name != name_of(0)), default="somebody")
+        by = max(changers, key=lambda name: (name.endswith(")"), name != name_of(0)), default="somebody")
         for device in sorted(devices & self._names()):
-            self._restore(device, by if told else failed.get(device, by))
+            self._restore(device, by if changers else failed.get(device, by))
 
     def _names(self) -> set[str]:
         self._read_units()

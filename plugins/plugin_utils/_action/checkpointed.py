@@ -87,18 +87,18 @@ class Checkpointed(ActionBase):  # type: ignore[misc]
             if kept.get("failed"):
                 self._roll_back()
                 back = "It was rolled back." if unproved else ""
-                return {**kept, "msg": " ".join(filter(None, [kept["msg"], back, _told(trouble)]))}
+                return {**kept, "msg": " ".join(filter(None, [kept["msg"], back, _sentence(trouble)]))}
             return self.answer(staged, kept)
         return {
             "failed": True,
             "msg": f"The host could not be reached again after the change of its {self.SUBJECT}; it rolls that back by "
-            f"itself, {seconds} s after it was made. {_told(trouble)}".strip(),
+            f"itself, {seconds} s after it was made. {_sentence(trouble)}".strip(),
         }
 
     def _failed_probe(self, trouble: str) -> dict[str, Any]:
         """Roll the change back; the answer has the trouble with a host other than the changed one."""
         self._roll_back()
-        return {"failed": True, "msg": f"The change of the {self.SUBJECT} was rolled back. {_told(trouble)}"}
+        return {"failed": True, "msg": f"The change of the {self.SUBJECT} was rolled back. {_sentence(trouble)}"}
 
     def _roll_back(self) -> None:
         """At once, where the host has not done so."""
@@ -124,5 +124,5 @@ class Checkpointed(ActionBase):  # type: ignore[misc]
                 raise ProbeError(f"the probe of {place} failed ({error})") from error
 
 
-def _told(trouble: str) -> str:
+def _sentence(trouble: str) -> str:
     return f"What was in the way: {trouble}." if trouble else ""

@@ -289,13 +289,13 @@ def _transport(link: Link) -> Iterator[str]:
 
 def _no_address(fleet: Topology, connections: Mapping[str, str]) -> Iterator[str]:
     """The nodes that somebody has to dial at an address that only they themselves understand."""
-    told = set()
+    reported = set()
     for link in fleet.links:
         places = [(link.dialled, link.host), *((hop.member, hop.host) for hop in link.jumps)]
         for member, host in places:
             nowhere = _is_loopback(host) or (connections.get(member.name) == "local" and host == member.name)
-            if nowhere and member.name not in told:
-                told.add(member.name)
+            if nowhere and member.name not in reported:
+                reported.add(member.name)
                 yield (
                     f"{member.name}: is to be dialled by {link.dialler.name}, and {host} is no address that another "
                     "host can dial; set overssh_dial_host."
@@ -334,13 +334,13 @@ def family_problems(fleet: Topology, families: Mapping[str, Sequence[int]]) -> I
 def _cycles(members: Sequence[Member]) -> Iterator[str]:
     """Jump hosts that are dialled through each other."""
     jumps = {member.name: member.jump for member in members}
-    told: set[str] = set()
+    reported: set[str] = set()
     for name in jumps:
         way = [name]
         while (following := jumps.get(way[-1])) is not None and following not in way:
             way.append(following)
-        if following == name and name not in told and len(way) > 1:
-            told.update(way)
+        if following == name and name not in reported and len(way) > 1:
+            reported.update(way)
             yield (
                 f"{name}: is dialled through {' through '.join([*way[1:], name])}, which never begins; take one "
                 "overssh_jump out."

@@ -56,9 +56,9 @@ def here(manager: Manager, folder: Path) -> Manager:
 
 def test_each_is_told_in_its_own_words() -> None:
     assert NETWORKD.path("tun1001") == "/etc/systemd/network/00-overssh-tun1001.network"
-    assert NETWORKD.told("tun1001").endswith("[Match]\nName=tun1001\n\n[Link]\nUnmanaged=yes\n")
+    assert NETWORKD.text_for("tun1001").endswith("[Match]\nName=tun1001\n\n[Link]\nUnmanaged=yes\n")
     assert NETWORK_MANAGER.path("tun1001") == "/etc/NetworkManager/conf.d/zz-overssh-tun1001.conf"
-    assert NETWORK_MANAGER.told("tun1001").endswith("[keyfile]\nunmanaged-devices+=interface-name:tun1001\n")
+    assert NETWORK_MANAGER.text_for("tun1001").endswith("[keyfile]\nunmanaged-devices+=interface-name:tun1001\n")
 
 
 def test_nobody_is_told_who_does_not_run_or_of_whom_nothing_is_new() -> None:

@@ -37,8 +37,8 @@ FINISHED = Observed(DEVICE, UnitState(TEXT, enabled=True, active="active"))
 
 
 def plan(desired: Desired, observed: Observed) -> Plan:
-    told = {name: manager.told(desired.name) for name, manager in MANAGERS.items()}
-    return plan_tun(desired, observed, UNIT, unit_text(desired, "/sbin/ip"), told)
+    texts = {name: manager.text_for(desired.name) for name, manager in MANAGERS.items()}
+    return plan_tun(desired, observed, UNIT, unit_text(desired, "/sbin/ip"), texts)
 
 
 def actions(desired: Desired, observed: Observed) -> list[str]:
@@ -313,14 +313,14 @@ def test_routes_are_read() -> None:
 
 @pytest.mark.parametrize("manager", MANAGERS.values(), ids=list(MANAGERS))
 def test_a_manager_is_told_before_the_device_is_made_and_no_more_after_it_is_gone(manager: Manager) -> None:
-    fresh = plan(DESIRED, Observed(None, told={manager.name: None})).steps
+    fresh = plan(DESIRED, Observed(None, manager_files={manager.name: None})).steps
     assert fresh[0].action == "write_network"
-    assert fresh[0].args == {"manager": manager.name, "text": manager.told("tun1001")}
+    assert fresh[0].args == {"manager": manager.name, "text": manager.text_for("tun1001")}
     assert [step.action for step in fresh[1:]] == actions(DESIRED, Observed(None))
-    finished = replace(FINISHED, told={manager.name: manager.told("tun1001")})
+    finished = replace(FINISHED, manager_files={manager.name: manager.text_for("tun1001")})
     assert actions(DESIRED, finished) == []
     # It may have had the device, and takes away what it has when it lets go of it.
-    assert actions(DESIRED, replace(FINISHED, told={manager.name: None})) == ["write_network", "restart_unit"]
+    assert actions(DESIRED, replace(FINISHED, manager_files={manager.name: None})) == ["write_network", "restart_unit"]
     gone = plan(replace(DESIRED, present=False), finished).steps[-1]
     assert (gone.action, gone.args) == ("write_network", {"manager": manager.name, "text": None})
     assert actions(replace(DESIRED, persist=False), finished)[0] == "write_network"
