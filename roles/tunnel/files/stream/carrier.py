@@ -79,10 +79,10 @@ def _diag_socket() -> socket.socket:
     return asking
 
 
-def carrier_here(told: str) -> Carrier | None:
-    """That of the session which sshd has started a process for; told: what that has in SSH_CONNECTION."""
+def carrier_here(connection: str) -> Carrier | None:
+    """That of the session which sshd has started a process for; connection: what that has in SSH_CONNECTION."""
     try:
-        client, client_port, server, server_port = told.split()
+        client, client_port, server, server_port = connection.split()
         family = socket.AF_INET6 if ":" in server else socket.AF_INET
         far, near = (socket.inet_pton(family, address.partition("%")[0]) for address in (client, server))
         return Carrier(family, ENDS.pack(int(server_port), int(client_port), near, far) + NO_COOKIE)

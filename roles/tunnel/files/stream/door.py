@@ -21,10 +21,10 @@ from words import EndedError
 DOOR = "\0overssh-stream-{}-{}"
 
 
-def hand_over(name: str, told: str) -> NoReturn:
+def hand_over(name: str, connection: str) -> NoReturn:
     """Give this session to the process that serves the link's first lane, and wait until it has no use for it any more.
 
-    EndedError where there is none. name: of its door; told: the session's SSH_CONNECTION.
+    EndedError where there is none. name: of its door; connection: the session's SSH_CONNECTION.
     """
     door = socket.socket(socket.AF_UNIX)
     try:
@@ -34,7 +34,7 @@ def hand_over(name: str, told: str) -> NoReturn:
     if uid_of(door) != os.getuid():
         raise EndedError("the first lane of the link is not this account's")
     say_hello(1, lanes=AUTO)
-    socket.send_fds(door, [b"." + told.encode()], [0, 1])
+    socket.send_fds(door, [b"." + connection.encode()], [0, 1])
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 1)
     # sshd takes nothing more for a command that has ended, so this one stays; it may as well be small meanwhile.
@@ -66,10 +66,10 @@ class Door(Growth):
                 near.close()
                 return
             near.settimeout(1.0)
-            told, descriptors, _flags, _from = socket.recv_fds(near, LONGEST_HELLO, 2)
+            connection, descriptors, _flags, _from = socket.recv_fds(near, LONGEST_HELLO, 2)
             if len(descriptors) == 2:
                 source, sink = descriptors
-                link.add(source, sink, carrier_here(told[1:].decode(errors="replace")), near.close)
+                link.add(source, sink, carrier_here(connection[1:].decode(errors="replace")), near.close)
 
     def see_to(self, link: Link, now: float) -> None:
         """Only the end that dials can open a lane."""

@@ -33,7 +33,7 @@ INBOUND_ROOM, INBOUND_LEAST = 1024 * 1024, 256 * 1024
 
 
 class Inbound:
-    """Packets on their way from the session to the device; outbound is told what else the far end says."""
+    """Packets on their way from the session to the device; outbound gets all else that the far end says."""
 
     def __init__(
         self, source: int, device: int, outbound: Outbound, who: str, arrivals: Arrivals | None = None
@@ -41,7 +41,7 @@ class Inbound:
         self._source, self._device, self._outbound, self._who = source, device, outbound, who
         self._arrivals = arrivals or Arrivals()
         # What the far end has said that takes no more than its kind: WANT, LEAVE, CUT.
-        self.told: set[int] = set()
+        self.messages: set[int] = set()
         self._view = memoryview(bytearray(INBOUND_ROOM))
         self._begin = self._end = 0
         self.received = self.unfit = 0
@@ -105,18 +105,18 @@ class Inbound:
         elif kind == ANSWER:
             self._outbound.learn(REPLY.unpack_from(view, begin - HEAD.size)[1])
         elif kind != BEAT:
-            self.told.add(kind)
+            self.messages.add(kind)
 
     @property
     def left(self) -> bool:
         """Whether the far end sends no more over this lane."""
-        return LEAVE in self.told
+        return LEAVE in self.messages
 
-    def told_anew(self, kind: int) -> bool:
+    def came_anew(self, kind: int) -> bool:
         """Whether the far end has said this since the last time that it was asked about."""
-        told = kind in self.told
-        self.told.discard(kind)
-        return told
+        came = kind in self.messages
+        self.messages.discard(kind)
+        return came
 
     def deliver(self, packets: list[memoryview | bytes]) -> None:
         """Give packets to the device."""

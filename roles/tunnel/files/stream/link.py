@@ -269,7 +269,7 @@ class Link:
             if self.outbound.numbering:
                 self.outbound.numbering.forget()
         self.lanes[0].inbound.deliver(self._arrivals.late(now, self._silence))
-        if self.lanes[0].inbound.told_anew(CUT):
+        if self.lanes[0].inbound.came_anew(CUT):
             self._cut()
         self._spread(now)
         self._growth.see_to(self, now)

@@ -79,7 +79,7 @@ class Opener(Growth):
         for lane in link.lanes[1:]:
             if lane.inbound.left:
                 link.drop(lane)
-        if link.lanes[0].inbound.told_anew(WANT) or link.starved:
+        if link.lanes[0].inbound.came_anew(WANT) or link.starved:
             self._enough = min(2 * len(link.lanes) + 1, LANES_MOST)
         elif len(link.lanes) < self._had:
             # What became of that one may become of the next.

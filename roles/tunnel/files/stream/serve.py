@@ -22,7 +22,7 @@ def serve(options: argparse.Namespace) -> NoReturn:
     """The serving end of one lane, on standard input and output."""
     who = "the dialling end"
     facts = hear_hello(0, who, HELLO_SECONDS)
-    told = os.environ.get("SSH_CONNECTION", "")
+    connection = os.environ.get("SSH_CONNECTION", "")
     try:
         check_hello(facts, options.lanes, who)
         lane, silence, link = facts.get("lane"), facts.get("silence"), facts.get("link", "")
@@ -34,7 +34,7 @@ def serve(options: argparse.Namespace) -> NoReturn:
         ):
             raise RefusedError(f"the hello of {who} makes no sense")
         if options.lanes == AUTO and lane > 0:
-            hand_over(DOOR.format(options.device, link), told)
+            hand_over(DOOR.format(options.device, link), connection)
         mtu = mtu_of(options.device)
         if lane == 0:
             take_over(options.device)
@@ -49,6 +49,6 @@ def serve(options: argparse.Namespace) -> NoReturn:
         if not readable(0, HELLO_SECONDS):
             raise EndedError(f"{who} has said nothing for {HELLO_SECONDS:g} s")
         discard(device)
-        Link(device, 0, 1, who, silence, mtu, carrier_here(told), growth).run(lambda: None)
+        Link(device, 0, 1, who, silence, mtu, carrier_here(connection), growth).run(lambda: None)
     finally:
         release(device)

@@ -100,9 +100,9 @@ class Window:
         now: seconds; carried: TCP's own round trip, where it is known.
         """
         self._round_trip = min(self._round_trip, round_trip)
-        told = [(self._asked, delay)] + ([(self._carried, carried)] if carried else [])
-        self._follow_base(told, last, now)
-        path, took = told[-1]
+        measured = [(self._asked, delay)] + ([(self._carried, carried)] if carried else [])
+        self._follow_base(measured, last, now)
+        path, took = measured[-1]
         queue = took - path.base
         # What a change does is seen by questions that left after it.
         if now - round_trip / 1e6 >= self._changed and (limited or queue > self._aimed) and under_way > self._least / 2:
@@ -123,22 +123,22 @@ class Window:
             self._faster = min(2 * self._faster, FASTEST) if queue < self._aimed / 2 else 1.0
         self._changed = now
 
-    def _follow_base(self, told: list[tuple[Path, float]], last: bool, now: float) -> None:
+    def _follow_base(self, measured: list[tuple[Path, float]], last: bool, now: float) -> None:
         if self._draining:
             self._draining -= 1
             if not self._draining:
                 # All of them, so no any() that stops at the first.
-                longer = sum(path.found_empty(took) for path, took in told) > 0
+                longer = sum(path.found_empty(took) for path, took in measured) > 0
                 # A path that is as long as before is slow, and not asked so often.
                 self._empty_pause = EMPTY_AGAIN_SECONDS if longer else min(2 * self._empty_pause, EMPTY_LONGEST_SECONDS)
-        for path, took in told:
+        for path, took in measured:
             path.see(took)
         if self._emptying and last:
             # The next question finds nothing before it.
             self._emptying, self._draining = False, 1
         if now >= self._epoch_ends:
             # A queue that was never empty in all that time looks like a longer path, and only draining tells.
-            if sum(path.next_epoch() for path, _took in told):
+            if sum(path.next_epoch() for path, _took in measured):
                 self._draining = 2
             self._epoch_ends = now + EPOCH_SECONDS
 

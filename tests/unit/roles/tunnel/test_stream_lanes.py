@@ -266,7 +266,7 @@ def test_lanes_that_have_more_under_way_than_a_slow_line_bears_are_given_up(link
 
 
 def test_what_the_far_end_has_cut_is_given_up_here(link):
-    link.link.lanes[0].inbound.told.add(stream.CUT)
+    link.link.lanes[0].inbound.messages.add(stream.CUT)
     link.link._see_to(link.link._spread_at + 1, 0.5, lambda: None)
     assert (len(link.link.lanes), link.ends) == (1, ["second"])
 
@@ -291,7 +291,7 @@ class Lane:
     """One of which only this is asked."""
 
     def __init__(self) -> None:
-        self.inbound = SimpleNamespace(left=False, told_anew=lambda _kind: False)
+        self.inbound = SimpleNamespace(left=False, came_anew=lambda _kind: False)
 
     def begin(self) -> None:
         """Nothing leaves."""
