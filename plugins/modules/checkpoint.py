@@ -12,41 +12,41 @@ short_description: A change that the host rolls back by itself unless it is conf
 version_added: 0.1.0
 author: overssh.swarm contributors (@overssh)
 description:
-  - Starts a timer of the host's systemd, outside of any session, before files of it are changed. Unless the change is
-    confirmed in time, the host puts the files back as they were and has services read them again; so it does at its
-    next boot, where it goes down before.
-  - So a host that nobody reaches any more after a change comes back by itself.
+  - Starts a systemd timer on the host, outside of any session, before files of the host are changed. Unless the change
+    is confirmed in time, the host restores the files and has services read them again. It also does so at its next
+    boot, where it goes down before the change is confirmed.
+  - A host that can't be reached after a change so comes back by itself.
   - M(overssh.swarm.nft_rule) and M(overssh.swarm.tunnel_account) make checkpoints of their own changes, which this
-    module confirms too. That of the firewall has the name C(firewall), with the first of the task's
-    O(overssh.swarm.nft_rule#module:exclusive_prefix) behind it where it has one, that of sshd the name C(sshd).
+    module confirms too. A checkpoint of the firewall is named C(firewall), followed by the first of the task's
+    O(overssh.swarm.nft_rule#module:exclusive_prefix). A checkpoint of sshd is named C(sshd).
 extends_documentation_fragment:
   - overssh.swarm.attributes
 options:
   name:
     description:
-      - What the change is known by, small letters, digits and C(-).
+      - The name of the change, of small letters, digits and C(-).
     type: str
     required: true
   state:
     description:
-      - V(created) keeps a copy of O(files) and starts the timer. A change of that name which still waits is an error.
-      - V(confirmed) stops the timer, and has M(overssh.swarm.nft_rule) keep its rules for the next boot. It takes a
-        connection that began after the change, of which the host convinces itself; the controller closes its own and
-        connects anew where need be. Where the change was rolled back before, that is an error, which says when.
+      - V(created) keeps a copy of O(files) and starts the timer. It is an error where a change of that name is pending.
+      - V(confirmed) stops the timer, and has M(overssh.swarm.nft_rule) keep its rules for the next boot. It needs a
+        connection that began after the change; the host itself checks that, and the controller connects anew where
+        necessary. It is an error where the change was rolled back before; the error gives the time.
       - V(rolled_back) rolls the change back now.
-      - V(absent) forgets it, whatever has become of it; nothing is rolled back.
+      - V(absent) removes the checkpoint, pending or not; nothing is rolled back.
     type: str
     required: true
     choices: [created, confirmed, rolled_back, absent]
   files:
     description:
-      - The files that are going to be changed; one that is not there yet is removed again.
+      - The files that will be changed. A rollback removes files that are missing now.
     type: list
     elements: path
     default: []
   reload:
     description:
-      - Units that are reloaded, or restarted where they can't be, once the files are back.
+      - Units to reload after the files are restored. A unit without a reload is restarted.
     type: list
     elements: str
     default: []
@@ -57,7 +57,7 @@ options:
     default: 60
   force:
     description:
-      - Confirms without the proof that the host is reached by a new connection, as from its console.
+      - Confirms without the proof that a new connection reaches the host, for instance from its console.
       - Only with O(state=confirmed).
     type: bool
     default: false

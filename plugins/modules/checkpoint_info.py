@@ -12,9 +12,8 @@ short_description: Look at changes that wait to be confirmed
 version_added: 0.1.0
 author: overssh.swarm contributors (@overssh)
 description:
-  - Returns the changes on a host that M(overssh.swarm.checkpoint), M(overssh.swarm.nft_rule) and
-    M(overssh.swarm.tunnel_account) have a checkpoint of, and those that the host has rolled back and nobody has asked
-    for since.
+  - Returns the pending changes on a host by M(overssh.swarm.checkpoint), M(overssh.swarm.nft_rule) and
+    M(overssh.swarm.tunnel_account), and the changes that the host has rolled back since anybody last asked.
 extends_documentation_fragment:
   - overssh.swarm.attributes.info
 seealso:

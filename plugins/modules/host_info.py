@@ -13,7 +13,7 @@ version_added: 0.1.0
 author:
   - overssh.swarm contributors (@overssh)
 description:
-  - Gathers in one go what the plan for a fleet has to know of a host, and what stands in the way of its taking part.
+  - Gathers the facts of a host that the plan for a fleet needs, and the obstacles to its taking part, in one run.
   - Used by the role P(overssh.swarm.preflight#role).
 extends_documentation_fragment:
   - overssh.swarm.attributes.info
@@ -35,14 +35,14 @@ options:
     default: 4789
   dials:
     description:
-      - Where this host is to dial others, see P(overssh.swarm.fleet_ways#filter). It sends the first packet of a
-        connection there, unless it has one already, and takes it back.
+      - The places that this host is to dial, see P(overssh.swarm.fleet_ways#filter). The module sends the first packet
+        of a connection to each place without a connection yet, and makes no connection.
     type: list
     elements: dict
     default: []
     suboptions:
       peer:
-        description: The inventory name of the one that is dialled.
+        description: The inventory name of the dialled host.
         type: str
         required: true
       host:
@@ -55,7 +55,7 @@ options:
         required: true
   dialled_by:
     description:
-      - Who dials this host, for sshd to be asked about them, see P(overssh.swarm.fleet_ways#filter).
+      - The hosts that dial this one, see P(overssh.swarm.fleet_ways#filter). The module asks sshd about each.
     type: list
     elements: dict
     default: []
@@ -65,7 +65,7 @@ options:
         type: str
         required: true
       address:
-        description: The address that it is reached at, which it dials from unless there is a NAT.
+        description: The host's own address, which it also dials from, unless there is a NAT.
         type: str
         required: true
 """

@@ -12,19 +12,19 @@ short_description: Rules in a host's own firewall, where they take effect
 version_added: 0.1.0
 author: overssh.swarm contributors (@overssh)
 description:
-  - Lets the packets described pass the firewall that a host already has, whoever wrote it; or puts a rule with any
+  - Lets the described packets pass a host's existing firewall, whatever program wrote it. Or puts a rule with any
     verdict into the chain that O(chain) names.
   - Reads the whole ruleset, follows a new packet as described through every base chain on its path, and puts an accept
     before the rule that drops or rejects it, in the chain where that rule stands. An accept ends its own base chain
     only, so several chains may need one. Where nothing drops the packet, no rule is placed.
-  - The accept stands before the call instead, where several rules call the chain of the deciding rule, because there it
-    would let packets of others pass as well.
-  - What can't be told from the ruleset (an expression that isn't understood, a set that packets change) may drop, so
-    the accept stands before it, and RV(notes) says so. The narrower the description, the fewer foreign rules it passes.
+  - Where several rules call the chain of the deciding rule, the accept stands before the call instead. In the called
+    chain it would let other packets pass as well.
+  - A rule may drop for a reason that the ruleset does not show (an unknown expression, a set that packets change). The
+    accept stands before such a rule, and RV(notes) reports it. A narrower description passes fewer foreign rules.
   - All changes of a task are one transaction of C(nft). Rules of others are never touched, and nothing is ever flushed.
-  - A rule of ours is known by its comment, C(overssh:) and O(name), and by the record of what was placed on the host,
-    C(/etc/overssh/nft/placed). A rule that only has such a comment is somebody else's; a warning names it, and it is
-    left. One that is in effect stays where it is, also while nothing would drop its packets.
+  - A rule of ours has the comment C(overssh:) and O(name), and an entry in the record of placed rules,
+    C(/etc/overssh/nft/placed). A rule with such a comment but without an entry is foreign; a warning names it, and it
+    stays. A rule of ours that takes effect stays in its place, also while nothing would drop its packets.
   - Tables that iptables manages get only rules that iptables can show, so one rule for each interface, port and
     network. Where Docker has a chain C(DOCKER-USER) and forwarded packets come by it, the accept stands there.
 extends_documentation_fragment:
@@ -35,7 +35,7 @@ requirements:
 options:
   name:
     description:
-      - What the rule is known by, on this host and in later tasks.
+      - The rule's name, on this host and in later tasks.
       - "Letters, digits and any of C(._:@/+-); 120 characters at most."
       - Use O(rules) to describe several rules in one task.
     type: str
@@ -87,24 +87,23 @@ options:
     default: []
   verdict:
     description:
-      - What becomes of the packets. Other verdicts than V(accept) go with O(chain).
+      - The verdict on the packets. Verdicts other than V(accept) need O(chain).
       - V(jump) and V(goto) take a O(target). V(masquerade) belongs into a chain of O(type=nat). With V(continue) the
-        rule only notes them, with O(counter) or O(log_prefix).
+        rule only counts or logs them, see O(counter) and O(log_prefix).
     type: str
     choices: [accept, drop, reject, return, continue, masquerade, jump, goto]
     default: accept
   chain:
     description:
       - The chain that the rule is to stand in, as C(FAMILY TABLE CHAIN), such as V(inet filter input).
-      - Without it the rule is an accept that finds its own places, as described above, and takes none of the following
-        options.
-      - A rule in a named chain is compared with what nft itself makes of it, in a network namespace of its own, so it
-        may be written in any way that nft understands.
+      - Without this option, the rule is an accept that finds its own places, and the following options are not allowed.
+      - nft itself loads the rule in a temporary network namespace and prints it, and the module compares that. So the
+        rule may be written in any way that nft understands.
     type: str
   position:
     description:
-      - Where in the chain, before or after all rules of others, or before or after one of them. Rules of ours at that
-        place count on neither side.
+      - The position in the chain, before or after all foreign rules, or before or after one of them. Rules of ours at
+        that position are ignored.
     type: str
     choices: [first, last, before, after]
     default: last
@@ -143,38 +142,37 @@ options:
     type: int
   counter:
     description:
-      - Whether the rule counts its packets; M(overssh.swarm.nft_rule_info) tells how many.
+      - Whether the rule counts its packets; M(overssh.swarm.nft_rule_info) returns their number.
     type: bool
     default: false
   log_prefix:
     description:
-      - Has the kernel log the packets, each with this before it; may be empty.
+      - Has the kernel log the packets with this prefix, which may be empty.
     type: str
   expression:
     description:
-      - Anything else that the packets have to meet, in C(nft)'s own language, such as V(ip saddr @friends); a last
-        resort.
+      - A further condition in C(nft)'s own language, such as V(ip saddr @friends). Use other options where possible.
     type: str
   hook:
     description:
-      - Makes the chain where there is none, as a base chain at this hook, in the table C(overssh) of its family. The
-        last rule that goes takes the chain along, and the last chain the table.
+      - Makes a missing chain, as a base chain at this hook, in the table C(overssh) of its family. The chain is removed
+        with its last rule, and the table with its last chain.
     type: str
     choices: [prerouting, input, forward, output, postrouting]
   type:
     description:
-      - What kind of base chain O(hook) makes.
+      - The type of the base chain that O(hook) makes.
     type: str
     choices: [filter, nat, route]
     default: filter
   priority:
     description:
-      - When packets come by the chain that O(hook) makes; lower is earlier.
+      - The priority of the chain that O(hook) makes. Packets meet a chain of a lower priority earlier.
     type: int
     default: 0
   policy:
     description:
-      - What becomes of packets that no rule of the chain that O(hook) makes has decided about.
+      - The policy of the chain that O(hook) makes.
     type: str
     choices: [accept, drop]
     default: accept
@@ -187,81 +185,81 @@ options:
     elements: dict
   exclusive_prefix:
     description:
-      - Rules of ours whose names start with this and that the task doesn't describe are removed.
-      - With an empty list of O(rules), or with O(state=absent), all of them are.
-      - Several of them may be given. A change has its checkpoint under the name of the first.
+      - Removes rules of ours whose names start with this, except those that the task describes.
+      - With an empty list of O(rules), or with O(state=absent), all of them are removed.
+      - Several prefixes are allowed. The first one names the checkpoint of a change.
     type: list
     elements: str
   all:
     description:
-      - Removes every rule of ours from the host, whatever its name, with all that was kept for the next boot.
+      - Removes every rule of ours from the host, with all files for the next boot.
       - Only with O(state=absent), and without O(name) and O(rules).
     type: bool
     default: false
   state:
     description:
-      - Whether the rules are wanted. To take one away, its name is enough.
+      - Whether the rules should be there. V(absent) needs only names.
     type: str
     choices: [present, absent]
     default: present
   persist:
     description:
-      - Whether the rules come back where they are missing, at boot, after C(nftables.service) or C(docker.service) were
-        started anew (C(overssh-nft.service)), and about a second after another program has removed them
-        (C(overssh-watch.service)).
-      - A rule comes back where it was. Where that takes no effect any more, because its chain is not called, an accept
-        gets a place that does, until the first one takes effect again.
+      - Whether missing rules are restored. C(overssh-nft.service) does so at boot and after a start of
+        C(nftables.service) or C(docker.service). C(overssh-watch.service) does so about a second after another program
+        has removed them.
+      - A rule is restored in its place. Where an accept takes no effect there any more, because its chain is not
+        called, it gets an effective place until the first one takes effect again.
       - A program that removes rules of ours six times within a minute is named in the journal of the last service and
         in RV(notes), and left alone for 15 minutes.
-      - The rules are listed in C(/etc/overssh/nft/rules). The last one that goes takes the file and the services along.
+      - The rules are listed in C(/etc/overssh/nft/rules). The file and the services are removed with the last rule.
     type: bool
     default: true
   owner:
     description:
-      - Whose the host's firewall is, and so how accepts get in.
-      - With V(auto) the ruleset shows it, table by table; RV(owners) tells what was found.
-      - V(nftables) takes every table for one of plain C(nft); V(iptables) takes all of the families ip and ip6 for
-        tables of iptables; V(firewalld) insists that it is there.
+      - The program that owns the host's firewall; it determines how accepts are added.
+      - With V(auto), the ruleset shows the owner, table by table; RV(owners) returns the owners found.
+      - V(nftables) treats every table as one of plain C(nft). V(iptables) treats all tables of the families ip and ip6
+        as tables of iptables. V(firewalld) requires that firewalld runs.
     type: str
     choices: [auto, nftables, iptables, firewalld]
     default: auto
   confirm:
     description:
-      - How a change of the running rules is confirmed. Before it is made, a timer of the host's systemd gets the exact
-        inverse of it, and nothing is kept for the next boot. A host that nobody reaches any more puts itself back, also
-        when it is rebooted meanwhile.
-      - With V(auto) the controller hangs up, connects anew, tries what O(probe) names, and only then has the timer
-        stopped and the rules kept. The host itself sees whether that connection began after the change; where it did
-        not, or can't be seen, as with the connection plugin C(local), the change is rolled back.
+      - How a change of the running rules is confirmed. A systemd timer on the host gets the exact inverse of the change
+        before the change is made, and nothing is kept for the next boot yet. So a host that can't be reached any more
+        rolls the change back by itself, also where it reboots meanwhile.
+      - With V(auto), the controller closes its connection, connects anew, and tries the addresses in O(probe). Only
+        then is the timer stopped and are the rules kept. The host itself checks that the connection began after the
+        change. Where it did not, or can't be seen, as with the connection plugin C(local), the change is rolled back.
       - With V(manual) the change is rolled back unless the playbook C(overssh.swarm.confirm) runs in time, or
         M(overssh.swarm.checkpoint) confirms it; either keeps the rules.
       - With V(none) there is no checkpoint.
-      - Rules that find their places by themselves only accept. Where all of a change is that such rules come, it can
-        cut nobody off, and V(auto) keeps it at once, unless there is a O(probe) or firewalld has to be told.
+      - Rules that find their places by themselves only accept. A change that only adds such rules can cut nobody off,
+        so V(auto) keeps it at once, unless there is a O(probe) or firewalld has to be called.
     type: str
     choices: [auto, manual, none]
     default: auto
   rollback_timeout:
     description:
-      - Seconds after which the host rolls a change back that is not confirmed, from 5 to 86400.
+      - Seconds after which the host rolls back an unconfirmed change, from 5 to 86400.
     type: int
     default: 60
   probe:
     description:
-      - What has to be reachable by TCP from the controller for a change to stay, each as C(HOST:PORT).
+      - Addresses that the controller must reach by TCP for the change to stay, each as C(HOST:PORT).
     type: list
     elements: str
     default: []
   force_lockout:
     description:
-      - A change that would drop packets of the very ssh connection that the task comes by is refused, unless this is
-        set. Then it gets a checkpoint.
+      - Allows a change that would drop packets of the task's own ssh connection. Such a change is refused otherwise;
+        with this option it has a checkpoint.
     type: bool
     default: false
   phase:
     description:
-      - Set by the controller's half of this module. V(stage) makes a change with a checkpoint and keeps nothing of it,
-        V(commit) confirms it and keeps it.
+      - Set by this module's action plugin. V(stage) makes a change with a checkpoint and keeps nothing for the next
+        boot. V(commit) confirms the change and keeps it.
     type: str
     choices: [apply, stage, commit]
     default: apply
@@ -269,17 +267,16 @@ seealso:
   - module: overssh.swarm.nft_rule_info
   - module: overssh.swarm.checkpoint
 notes:
-  - Describe packets by their networks too, where these are known. Docker's C(raw) table, for one, drops packets by
-    their destination, and an accept that is for any destination has to stand before that.
+  - Describe packets by their networks too, where these are known. Docker's C(raw) table, for example, drops packets by
+    their destination, and an accept for any destination has to precede that rule.
   - Where firewalld owns the firewall, C(firewall-cmd) puts the interfaces of the accepts into a zone C(overssh), with
     the accepts as rich rules, and what is forwarded among them into a policy C(overssh-transit). All accepts then have
     to name the same O(in_interfaces). For the first of them firewalld is reloaded, and only where that loses nothing.
-  - Chains of devices, at the hooks ingress and egress, get an accept as all others do. In one of the family inet
-    packets for this host can't be told from others, so O(destination) has to name the host's addresses where such a
-    chain drops.
+  - Chains of devices, at the hooks ingress and egress, get accepts too. Such a chain of the family inet can't
+    distinguish packets for this host from others, so O(destination) has to name the host's addresses where it drops.
   - Tables of the family bridge are left as they are, and so are programs of XDP and filters of C(tc), which C(nft) does
-    not list. What drops the host's own replies is told in RV(notes).
-  - Rules of C(iptables-legacy) have their say beside all those that C(nft) lists. They are left as they are, and
+    not list. RV(notes) names rules that drop the host's own replies.
+  - Rules of C(iptables-legacy) filter packets too, beside those that C(nft) lists. They are left as they are, and
     RV(notes) names those that may drop the packets.
 """
 

@@ -12,14 +12,14 @@ short_description: Whether a packet passes a host's firewall, and which rule dec
 version_added: 0.1.0
 author: overssh.swarm contributors (@overssh)
 description:
-  - Describes one packet, has the kernel trace such a packet through every chain, and returns its way, the rule that
-    decides, and what would let it pass.
-  - The packet comes from another host of the inventory (O(peer)), is made on the host itself (O(inject)), or is waited
-    for.
-  - The answer is about the first packet of a connection, a TCP packet with SYN alone or an echo request; of UDP it is
-    about any.
-  - The kernel is told what to trace in a table that belongs to the module's process, C(overssh-trace-) and its number.
-    The kernel itself removes the table when the process ends, also when that is killed.
+  - Has the kernel trace one packet of the described kind through every chain. Returns its path, the deciding rule, and
+    rules that would let it pass.
+  - The packet comes from another host of the inventory (O(peer)), or the host itself makes it (O(inject)), or the
+    module waits for one.
+  - The answer is about the first packet of a connection (a TCP packet with only SYN, an echo request), or about any UDP
+    packet.
+  - The module's process owns a table, C(overssh-trace-) and its process id, that marks the packets to trace. The kernel
+    removes the table when the process ends, also when it is killed.
   - Follows the packet where its addresses are translated.
 extends_documentation_fragment:
   - overssh.swarm.attributes.info
@@ -33,7 +33,7 @@ options:
     description:
       - Whether the packet is for the host itself (V(input)), is forwarded by it (V(forward)), or comes from it
         (V(output)).
-      - What becomes of it tells RV(path), which may be another one where addresses are translated.
+      - RV(path) is the actual path, which may differ where addresses are translated.
     type: str
     choices: [input, forward, output]
     default: input
@@ -70,24 +70,23 @@ options:
   peer:
     description:
       - A host of the inventory that sends such packets to O(destination), four a second, until one was traced. Where it
-        can't be told that, it ends by itself, 20 seconds after O(timeout).
-      - A service that listens there is connected to, and let go at once.
+        can't be reached then, it ends by itself, 20 seconds after O(timeout).
+      - A listening service gets a connection that is closed at once.
       - Mutually exclusive with O(inject).
     type: str
   peer_destination:
     description:
-      - The address that the peer sends to, where that is not O(destination) but one that something on the way puts
-        O(destination) in place of, such as the host's NAT.
+      - The address that the peer sends to, where a NAT on the way replaces it with O(destination).
     type: str
   peer_port:
     description:
-      - The port that the peer sends to, where that is not O(port) for the same reason.
+      - The port that the peer sends to, where a NAT on the way replaces it with O(port).
     type: int
   inject:
     description:
-      - Makes the packet on the host itself, as if it had come in by O(in_interface), whoever has that interface open;
-        with O(path=output), sends it from there.
-      - A service that listens there answers it.
+      - Makes the packet on the host itself, as if it had come in by O(in_interface), even if a program has that
+        interface open. With O(path=output), the host sends it.
+      - A listening service answers it.
     type: bool
     default: false
   timeout:

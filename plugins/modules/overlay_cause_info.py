@@ -8,16 +8,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: overlay_cause_info
-short_description: Tell why containers on this host may not reach those on others
+short_description: Find causes that keep containers on this host from those on others
 version_added: 0.1.0
 author:
   - overssh.swarm contributors (@overssh)
 description:
-  - Looks once at all that carries an overlay network on this host, for at most some ten seconds, and names what is
-    broken - the engine and its part in the swarm, availability of nodes, what others undo again and again, the tunnels,
-    forwarding, firewall rules of nft and of iptables-legacy that drop the packets, rules of Docker's own that are
-    missing, what the swarm's gossip has told this engine, and the engine's own log.
-  - Changes nothing. It tells most while containers that don't reach each other are running.
+  - Looks once at everything that carries an overlay network on this host, for at most some ten seconds, and names
+    faults. It looks at the engine and its part in the swarm, the availability of nodes, settings that others undo again
+    and again, the tunnels, forwarding, dropping firewall rules of nft and iptables-legacy, missing rules of Docker's
+    own, the gossip that this engine received, and the engine's log.
+  - Changes nothing. It finds most while the containers that don't reach each other are running.
 extends_documentation_fragment:
   - overssh.swarm.attributes.info
 options:
@@ -34,7 +34,7 @@ options:
     default: []
     suboptions:
       name:
-        description: What the node is called in RV(causes).
+        description: The node's name in RV(causes).
         type: str
         required: true
       address:
@@ -43,14 +43,14 @@ options:
         required: true
   rules:
     description:
-      - The accepts without which the swarm does not work, as O(overssh.swarm.nft_rule#module:rules). What drops these
-        packets is named.
+      - The accepts that the swarm needs, as O(overssh.swarm.nft_rule#module:rules). RV(causes) names rules that drop
+        these packets.
     type: list
     elements: dict
     default: []
   forwards:
     description:
-      - Whether this host has to pass on what other nodes send each other.
+      - Whether this host has to forward packets between other nodes.
     type: bool
     default: false
 """

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: overlay_network
-short_description: A Docker overlay network that fits what lies under it
+short_description: Docker overlay networks with an MTU that fits the underlay
 version_added: 0.1.0
 author:
   - overssh.swarm contributors (@overssh)
 description:
   - Makes and removes overlay networks of a swarm. Runs on a manager.
-  - A subnet that overlaps the underlay, a route of this host or another Docker network is refused; Docker itself takes
-    it, and then hides one behind the other.
-  - Docker can't change a network in place. One that is there with other settings is an error that names the
-    differences; see O(on_change). One that is there as asked for is left as it is, whoever made it.
+  - A subnet that overlaps the underlay, a route of this host or another Docker network is refused. Docker itself
+    accepts it, and then one network hides the other.
+  - Docker can't change a network in place. An existing network with other settings is an error that names the
+    differences; see O(on_change). An existing network with the desired settings stays, whoever made it.
   - Every network made here has the label C(overssh.managed=true).
-  - With O(ingress=true), it is about the one network of a swarm that published ports go through.
+  - With O(ingress=true), the module manages the swarm's ingress network, which carries published ports.
 requirements:
   - Docker 19.03 or later
   - Python library C(docker) 5.0 or later (Debian's package python3-docker)
@@ -33,48 +33,47 @@ options:
     type: str
   networks:
     description:
-      - Several networks in one task and by one plan. Where one of them can't be made, those made before it are taken
-        back.
-      - Mutually exclusive with O(name). What describes one network stands in its entry; O(state), O(underlay),
-        O(underlay_mtus) and how long to wait are for all of them.
-      - Networks may change places; each is checked against those before it as they are going to be.
-      - Each is a dictionary with a O(name) and any of the options that describe a network, O(on_change) among them.
+      - Several networks in one task and by one plan. Where one of them can't be made, the ones made before it are
+        removed again.
+      - Mutually exclusive with O(name). Each entry has the options of one network. O(state), O(underlay),
+        O(underlay_mtus), O(wait) and O(wait_timeout) hold for all of them.
+      - Networks may swap their subnets; each is checked against the planned state of those before it.
+      - Each entry is a dictionary with a O(name) and any of a network's options, including O(on_change).
     type: list
     elements: dict
   state:
     description:
       - V(present) waits until the swarm has given the network its subnet.
-      - V(absent) waits until nothing uses the network any more; when O(wait_timeout) is over, it names what does. A
-        network that was not made by this collection is removed only with O(on_change=recreate).
+      - V(absent) waits until nothing uses the network any more. After O(wait_timeout), the error names the users. A
+        network that others made is removed only with O(on_change=recreate).
     type: str
     choices: [present, absent]
     default: present
   ingress:
     description:
-      - Whether the swarm's ingress network, of its routing mesh, is meant. Docker makes it with every swarm,
-        with an MTU of 1500 whatever lies under it.
-      - A swarm has only one. It is found by what it is and keeps its name; O(name) is what it is called where there is
-        none.
-      - It keeps its O(subnet), O(gateway), O(ip_range), O(internal), O(encrypted), O(labels) and O(options) where
-        nothing else is asked for. O(attachable) is of no use for it.
-      - Docker removes it only while no service publishes ports through it. Where it is to be made anew and services do,
-        it stays as it is. An MTU too large is then an error that names the services, one too small a warning.
-      - Docker does not tell the nodes of an ingress network that was made anew, so that ports published on
-        the nodes without a task of the service are not answered. This module tells them, and waits up to 15 seconds
-        for each node that is up. For a moment, a node that has to be told twice has the label C(overssh.touched).
+      - Whether the swarm's ingress network (its routing mesh) is meant. Docker makes it with every swarm, with an MTU
+        of 1500, whatever the underlay's MTU.
+      - A swarm has only one ingress network. An existing one keeps its name; O(name) is the name of a new one.
+      - It keeps its O(subnet), O(gateway), O(ip_range), O(internal), O(encrypted), O(labels) and O(options), unless the
+        task sets them. O(attachable) does not apply to it.
+      - Docker removes it only while no service publishes ports through it. Where services do, it stays as it is. A too
+        large MTU is then an error that names the services, a too small one a warning.
+      - Docker does not inform the nodes of a new ingress network. Nodes without a task of a service then don't answer
+        on its published ports. So this module has the managers inform each node, and waits up to 15 seconds for each
+        node that is up. A node that has to be informed twice has the label C(overssh.touched) for a moment.
     type: bool
     default: false
   subnet:
     description:
-      - Its IPv4 network, such as V(10.200.0.0/24). Without it, the swarm cuts one from its address pool.
+      - The network's IPv4 subnet, such as V(10.200.0.0/24). By default the swarm takes one from its address pool.
     type: str
   gateway:
     description:
-      - Its gateway, an address within O(subnet). Without it, Docker takes the first.
+      - The network's gateway, an address within O(subnet). By default Docker takes the first address.
     type: str
   ip_range:
     description:
-      - The part of O(subnet) that containers get their addresses from.
+      - The part of O(subnet) for the addresses of containers.
     type: str
   attachable:
     description:
@@ -88,24 +87,24 @@ options:
     default: false
   encrypted:
     description:
-      - Whether its packets go through IPsec. The kernels of all nodes need ESP for that. Tunnels over ssh are encrypted
-        anyway.
+      - Whether IPsec encrypts the network's packets. The kernels of all nodes need ESP for that. Tunnels over ssh are
+        encrypted anyway.
     type: bool
     default: false
   mtu:
     description:
-      - The MTU of the underlay, in bytes, from which Docker itself takes off what VXLAN needs.
+      - The MTU of the underlay, in bytes. Docker itself subtracts VXLAN's headers from it.
       - V(auto) is the smallest of O(underlay_mtus) and of the MTUs of the devices on this host that have the node's
-        data path address. Docker itself never looks at them and takes 1500.
-      - Where that is an IPv6 address it is 20 bytes less, because Docker leaves room for headers of IPv4 only.
-      - With V(auto), a network that is there with a larger MTU counts as different, because it loses large packets. One
-        with a smaller MTU works, and more slowly than it could. It brings a warning, and counts as different only with
-        O(on_change=recreate).
+        data path address. Docker's own default is always 1500.
+      - V(auto) is 20 bytes less for an IPv6 data path address, because Docker subtracts only IPv4's header.
+      - With V(auto), an existing network with a larger MTU counts as different, because it loses large packets. An
+        existing network with a smaller MTU works, but more slowly; it causes a warning, and counts as different only
+        with O(on_change=recreate).
     type: str
     default: auto
   underlay_mtus:
     description:
-      - The MTUs that other nodes have under the network, as RV(overssh.swarm.swarm_node_info#module:underlay_mtu).
+      - The underlay MTUs of the other nodes, as RV(overssh.swarm.swarm_node_info#module:underlay_mtu).
     type: list
     elements: int
     default: []
@@ -121,12 +120,12 @@ options:
     default: {}
   underlay:
     description:
-      - The network of tunnel addresses, which O(subnet) must not overlap, also where this host has no route to it.
+      - The network of tunnel addresses. O(subnet) must not overlap it, also where this host has no route to it.
     type: str
   on_change:
     description:
-      - What to do where a network of that name is there with other settings.
-      - V(fail) names the differences. V(recreate) removes it, once nothing uses it, and makes it anew.
+      - What to do where a network of that name exists with other settings.
+      - V(fail) names the differences. V(recreate) removes the network, once nothing uses it, and makes it anew.
     type: str
     choices: [fail, recreate]
     default: fail

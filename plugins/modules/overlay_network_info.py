@@ -13,8 +13,8 @@ version_added: 0.1.0
 author:
   - overssh.swarm contributors (@overssh)
 description:
-  - Lists the overlay networks that this host's engine knows, with what is attached to them anywhere in the swarm.
-  - A manager knows all of them. A worker knows those that it has used, and not what is attached elsewhere.
+  - Lists the overlay networks of this host's engine, with their endpoints anywhere in the swarm.
+  - A manager knows all networks. A worker knows only those that it has used, and no endpoints on other nodes.
 requirements:
   - Docker 19.03 or later
   - Python library C(docker) 5.0 or later (Debian's package python3-docker)

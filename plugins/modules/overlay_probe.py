@@ -13,7 +13,7 @@ version_added: 0.1.0
 author:
   - overssh.swarm contributors (@overssh)
 description:
-  - Starts one container on an attachable overlay network, which M(overssh.swarm.overlay_probe_info) then measures with.
+  - Starts one container on an attachable overlay network. M(overssh.swarm.overlay_probe_info) uses it for measurements.
   - No image is pulled. The image is an empty one, made on the spot, and the host's own userland is mounted read-only.
   - The container runs as nobody, without any capability, on a read-only file system.
 extends_documentation_fragment:
@@ -22,7 +22,7 @@ extends_documentation_fragment:
 options:
   name:
     description:
-      - The container's name, by which the others find it in Docker's DNS.
+      - The container's name, also in Docker's DNS.
     type: str
     required: true
   network:
@@ -32,21 +32,21 @@ options:
     type: str
   state:
     description:
-      - V(present) starts the container; one that is left over from before, or is on another network, is replaced.
+      - V(present) starts the container. A stale container, or one on another network, is replaced.
       - V(absent) removes the container, its image and its files.
     type: str
     choices: [present, absent]
     default: present
   peers:
     description:
-      - Other probes that this one reaches before it is removed, with O(state=absent); RV(peers) tells how that went.
-      - It is removed as soon as each of them has reached this one as well, and stays where that does not come about
-        within O(linger), as RV(removed) tells. So it takes a task that runs on all of the hosts at the same time.
+      - With O(state=absent), other probes to measure before this one is removed; RV(peers) has the results.
+      - The probe is removed as soon as each peer has measured it, too. Otherwise it stays after O(linger) seconds;
+        RV(removed) shows that. So the task has to run on all hosts at the same time.
     type: list
     elements: dict
     suboptions:
       name:
-        description: What the peer is called in RV(peers).
+        description: The peer's name in RV(peers).
         type: str
         required: true
       host:
@@ -54,7 +54,7 @@ options:
         type: str
         required: true
       address:
-        description: The address that this name has to give.
+        description: The address that DNS has to return for it.
         type: str
         required: true
   services:
@@ -89,7 +89,7 @@ options:
     default: 20
   linger:
     description:
-      - How many seconds to wait for O(peers) to be done with this probe; with V(0) it stays.
+      - For how many seconds to wait until O(peers) have measured this probe; with V(0) it stays.
     type: int
     default: 5
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: overlay_probe_info
-short_description: Measure what a container on an overlay network reaches of its peers
+short_description: Measure the connections of a container to its peers on an overlay network
 version_added: 0.1.0
 author:
   - overssh.swarm contributors (@overssh)
@@ -16,8 +16,8 @@ description:
   - Has the container of M(overssh.swarm.overlay_probe) on this host check each of its peers with real traffic.
   - The checks are C(icmp), C(tcp) and C(udp) (a token has to come back), C(dns) (the peer's name has to give its
     address) and C(mtu) (a packet as large as the interface allows has to cross unfragmented).
-  - A check is tried again until it passes or O(timeout) is over, since Docker spreads the news of a new container by
-    gossip. After that, each that is left has one try.
+  - A failed check is repeated for O(timeout) seconds, because Docker announces new containers by gossip. After that,
+    each remaining check has one try.
 extends_documentation_fragment:
   - overssh.swarm.attributes.info
 options:
@@ -35,7 +35,7 @@ options:
     suboptions:
       name:
         description:
-          - What to call the peer in the result.
+          - The peer's name in the result.
         type: str
         required: true
       host:
@@ -45,13 +45,12 @@ options:
         required: true
       address:
         description:
-          - The address that it must have.
+          - The address that DNS has to return for it.
         type: str
         required: true
   timeout:
     description:
-      - For how many seconds the checks of a peer are tried again. Docker repairs every half minute what its gossip has
-        lost.
+      - For how many seconds a peer's failed checks are repeated. Docker repairs lost gossip every half minute.
     type: int
     default: 20
 """

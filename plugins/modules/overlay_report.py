@@ -13,8 +13,8 @@ version_added: 0.1.0
 author:
   - overssh.swarm contributors (@overssh)
 description:
-  - Merges the reports of all networks into one, hands it to whoever started the play as the statistic
-    C(overssh_verify), and writes it to a file on the controller.
+  - Merges the reports of all networks into one, returns it as the play's statistic C(overssh_verify), and writes it to
+    a file on the controller.
   - Does nothing on a host. A file that can't be written is a warning, since the statistic has the report too.
 attributes:
   action:
@@ -24,7 +24,7 @@ attributes:
     description: In check mode there is nothing to keep, and no file is written.
     support: full
   diff_mode:
-    description: What is measured anew each time has no difference to show.
+    description: A new measurement has no earlier state to differ from.
     support: N/A
   platform:
     description: What a managed host has to be.
@@ -39,7 +39,7 @@ options:
     required: true
   path:
     description:
-      - The file, relative to where the play was started. Its folder is made too. Empty for no file.
+      - The file, relative to the folder in which the play was started. Missing folders are made. Empty for no file.
     type: str
     default: ""
 seealso:

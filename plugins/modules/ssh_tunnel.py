@@ -13,14 +13,14 @@ version_added: 0.1.0
 author:
   - overssh.swarm contributors (@overssh)
 description:
-  - Connects a tun device of this host with one of a peer over ssh, and keeps them connected.
-  - O(transport) says what carries the packets, a helper at each end of an ordinary ssh session or C(ssh -w). The unit,
-    the states and the return values are the same for both.
-  - The link is the unit C(overssh-link-NAME.service). It runs as an account without privileges, in a sandbox, and is
-    started again a second after it ended, for ever.
+  - Connects a tun device of this host with one of a peer over ssh, and keeps up the connection.
+  - Either a helper at each end of an ordinary ssh session carries the packets, or C(ssh -w); see O(transport). Unit,
+    states and return values are the same for both.
+  - The link is the unit C(overssh-link-NAME.service). It runs as an account without privileges, in a sandbox. After
+    each end, systemd starts it again within a second.
   - ssh's configuration is C(/etc/overssh/links/NAME.conf), and the peer's host keys are in
     C(/etc/overssh/links/NAME.known_hosts). No other configuration and no other host keys are read.
-  - Both devices have to be there already, owned by the accounts that ssh and sshd run the link as; see
+  - Both devices have to exist. The accounts that run ssh and the peer's session have to own them; see
     M(overssh.swarm.tun_interface).
 requirements:
   - OpenSSH 8.3 or later on this host; from 8.5 on a failure is explained in more detail
@@ -32,17 +32,17 @@ extends_documentation_fragment:
 options:
   name:
     description:
-      - The peer's name. It names the unit and the files, and is what its host keys are known by.
+      - The peer's name. The unit, the files and the host keys have it too.
       - Letters, digits, C(.), C(_) and C(-), with a letter or a digit first.
       - Use O(links) for several links in one task.
     type: str
   state:
     description:
-      - V(started) has the link up, now and at boot. A link whose files change is restarted.
-      - V(restarted) restarts it in any case.
-      - V(stopped) has it down, now and at boot, and keeps its files.
+      - V(started) starts the link, now and at boot. A link whose files change is restarted.
+      - V(restarted) always restarts it.
+      - V(stopped) stops it, now and at boot, and keeps its files.
       - V(absent) removes it.
-      - V(stopped) and V(absent) need names only, and an unknown link is fine for both.
+      - V(stopped) and V(absent) need only names, and accept unknown links.
     type: str
     choices: [started, stopped, restarted, absent]
     default: started
@@ -54,11 +54,11 @@ options:
     default: false
   host:
     description:
-      - Where the peer is dialled, a name or an address. Required to start.
+      - The peer's name or address. Required to start.
     type: str
   port:
     description:
-      - The port that the peer is dialled at.
+      - The peer's ssh port.
     type: int
     default: 22
   user:
@@ -78,31 +78,31 @@ options:
   host_keys:
     description:
       - The peer's public host keys, each as a line such as C(ssh-ed25519 AAAA...). Required to start.
-      - A peer that shows another key is not connected to.
+      - A peer with another key is refused.
     type: list
     elements: str
   jumps:
     description:
-      - Hosts that the connection passes (ssh's C(ProxyJump)), in this order, where the peer can't be dialled directly.
-      - O(user) and O(identity_file) are used for them too, so that account and that key have to be known there, and
-        sshd there has to forward connections to the next host; nothing else is needed of it.
+      - Jump hosts of the connection (ssh's C(ProxyJump)), in this order, for a peer that can't be dialled directly.
+      - O(user) and O(identity_file) hold for them too, so they have to accept that account and key. Their sshd has to
+        forward connections to the next host, and needs nothing else.
     type: list
     elements: dict
     default: []
     suboptions:
       name:
         description:
-          - A name for the host, which none of the others and not the peer has.
+          - A name for the host, different from the other hosts' and the peer's.
         type: str
         required: true
       host:
         description:
-          - Where the host is dialled from the one before it, a name or an address.
+          - The host's name or address, as seen from the previous host.
         type: str
         required: true
       port:
         description:
-          - At which port.
+          - The host's ssh port.
         type: int
         default: 22
       host_keys:
@@ -122,7 +122,7 @@ options:
     type: str
   remote_address:
     description:
-      - The peer's address in the underlay, which is pinged through O(device). Required to start.
+      - The peer's address in the underlay, for pings through O(device). Required to start.
     type: str
   transport:
     description:
@@ -139,14 +139,14 @@ options:
     default: stream
   lanes:
     description:
-      - How many ssh sessions carry the link, V(auto) or a whole number from 1 to 16.
+      - The number of the link's ssh sessions, from 1 to 16, or V(auto).
       - An ssh session carries no more than 2 MiB a round trip, which is 168 Mbit/s at 100 ms. With V(auto) the link
-        begins with one session, opens up to 7 more where that is what limits it, and closes them again when they were
-        of no use for a minute. One connection over the link may use all of them.
-      - A number above 1 has as many sessions all the time. Each has processes and a queue of O(device) of its own, so
-        that several connections over the link can use several processors; one connection keeps to one session.
-      - A link goes on with the sessions it has where a further one can't be opened.
-      - The peer has to serve the same. V(tun) has one session, and V(auto) is that.
+        begins with one session, opens up to 7 more where that limit is reached, and closes them again after a minute
+        without use. One connection over the link may use all of them.
+      - A number above 1 is the constant number of sessions. Each has processes and a queue of O(device) of its own, so
+        several connections over the link can use several processors. One connection stays on one session.
+      - Where a further session can't be opened, the link goes on with those it has.
+      - The peer has to serve the same number. V(tun) always has one session, also with V(auto).
     type: str
     default: auto
   python:
@@ -158,18 +158,17 @@ options:
     description:
       - The program on this host that carries a stream. The role C(tunnel) installs it. A link whose helper changes is
         restarted.
-      - In check mode it may be missing, as the same run may be going to install it.
+      - In check mode it may be missing, because the same run may install it.
     type: path
     default: /usr/local/lib/overssh/stream
   watchdog:
     description:
-      - Whether a tunnel of O(transport=tun) is ended, and with that started anew, when packets have crossed it and do
-        so no more for O(keepalive_interval) times O(keepalive_count) seconds. ssh itself does not notice, as its
-        connection goes on.
-      - It is the program C(watch.py) beside O(helper), run with O(python), and pings O(remote_address). Where the host
-        lets accounts do that (C(net.ipv4.ping_group_range), as systemd sets it), it notices also a tunnel that is dead
-        one way only.
-      - A stream's helper needs none.
+      - Whether a tunnel of O(transport=tun) is restarted after O(keepalive_interval) times O(keepalive_count) seconds
+        without packets, if packets crossed it before. ssh itself does not notice that, because its connection goes on.
+      - The watchdog is the program C(watch.py) beside O(helper), run with O(python). It pings O(remote_address) where
+        the host allows accounts to ping (C(net.ipv4.ping_group_range), as systemd sets it). Then it also notices a
+        tunnel that is dead in one direction only.
+      - A stream's helper needs no watchdog.
     type: bool
     default: true
   keepalive_interval:
@@ -179,18 +178,18 @@ options:
     default: 1
   keepalive_count:
     description:
-      - After how many of those without an answer ssh gives up and connects anew. A stream's helper looks for itself,
-        and gives up an interval earlier.
+      - The number of unanswered requests after which ssh gives up and connects anew. A stream's helper gives up an
+        interval earlier.
     type: int
     default: 3
   connect_timeout:
     description:
-      - How many seconds an ssh session of the link may take to come about.
+      - For how many seconds ssh waits for a connection.
     type: int
     default: 10
   ciphers:
     description:
-      - Ciphers in order of preference. The first that the peer knows too is used.
+      - Ciphers in order of preference. ssh uses the first one that the peer has too.
       - The default begins with AES-GCM where this host's processor has instructions for AES, and with ChaCha20
         elsewhere.
     type: list
@@ -198,29 +197,30 @@ options:
   extra_options:
     description:
       - More options of C(ssh_config(5)), by name, for instance C(ProxyCommand). A list gives the option several times.
-      - They win over what the module sets without an option of its own. What an option of the module says is refused
+      - They replace settings of the module that have no option of their own. Settings with an own option are refused
         here.
     type: dict
     default: {}
   links:
     description:
       - Several links in one task, each with the same options. O(state), O(wait) and O(wait_timeout) hold for all.
-      - They come up together. Where one does not, all are as they were before.
-      - Mutually exclusive with O(name). All other options stand in the list then.
-      - Each is a dictionary with a O(name) and the options that describe a link, from O(host) to O(extra_options).
+      - All start together. Where one fails, all are restored to their previous state.
+      - Mutually exclusive with O(name). All other options belong in the list's entries.
+      - Each entry is a dictionary with a O(name) and a link's options, from O(host) to O(extra_options).
     type: list
     elements: dict
 notes:
   - With O(wait=true) success means that a packet came back through the device. An ICMP error from the peer's firewall
     counts, as it has crossed the link too.
-  - A wrong host key, a refused key, a refused tunnel, and what the helpers refuse are reported when they were seen
-    twice, without waiting any longer.
-  - A helper that is missing on this host, or can't be run by O(run_as), and a device that does not fit are reported
-    before anything is changed. In check mode the device is not looked at.
+  - A wrong host key, a refused key, a refused tunnel, and a refusal by a helper are reported when they occurred twice,
+    without any further waiting.
+  - A helper that is missing on this host or that O(run_as) can't run, and an unsuitable device, are reported before any
+    change. The device is not checked in check mode.
   - From 9.8 on, sshd shuts an address out for some time after failed logins (C(PerSourcePenalties)). All hosts behind
-    one NAT share that address. So a peer that refuses this host (its key, or every login for a while, or with a wrong
-    host key) is dialled ever more seldom, after 5 seconds, 10, 20 and so on up to 5 minutes; one that can't be reached
-    is dialled every second. A run of this module, or C(systemctl restart) of the unit, dials at once.
+    one NAT share that address. So the pause before the next attempt grows after each refusal of this host (of its key,
+    or of every login for a while) and after a wrong host key, from 5 seconds to 10, 20 and so on up to 5 minutes. A
+    peer that can't be reached is dialled every second. A run of this module, or C(systemctl restart) of the unit, dials
+    at once.
 seealso:
   - module: overssh.swarm.ssh_tunnel_info
   - module: overssh.swarm.tun_interface

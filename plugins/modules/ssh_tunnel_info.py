@@ -19,7 +19,7 @@ extends_documentation_fragment:
 options:
   name:
     description:
-      - The peer whose link is asked for; all links without it.
+      - The peer of one link; by default all links are returned.
     type: str
 seealso:
   - module: overssh.swarm.ssh_tunnel

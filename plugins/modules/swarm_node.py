@@ -13,14 +13,13 @@ version_added: 0.1.0
 author:
   - overssh.swarm contributors (@overssh)
 description:
-  - Has this host found a swarm, join one as manager or worker, or leave it; or removes the entry of a node that has
-    gone.
-  - A node of another swarm is an error, never a success. Which swarm is meant is told by O(cluster_id), by
-    O(join_token) (which begins with a digest of the swarm's root certificate), or, where neither is given, by
-    O(remote_managers).
-  - What Docker can't change in a running swarm (addresses, ports, pools) is compared, and a difference is an error that
-    says what is and what was asked for; see O(on_change).
-  - A join token is used for the join and for nothing else. It never appears in results, diffs or process lists.
+  - Has this host create a swarm, join one as manager or worker, or leave it. Or drains a node, or removes the entry of
+    a node that has left.
+  - A node of another swarm is an error, never a success. O(cluster_id) identifies the desired swarm, or O(join_token),
+    which begins with a digest of the swarm's root certificate, or, without both, O(remote_managers).
+  - Docker can't change addresses, ports and pools of a running swarm. A difference in them is an error with both
+    values; see O(on_change).
+  - A join token is used only for the join. It never appears in results, diffs or process lists.
 requirements:
   - Docker 19.03 or later
   - Python library C(docker) 5.0 or later (Debian's package python3-docker)
@@ -30,22 +29,22 @@ extends_documentation_fragment:
 options:
   state:
     description:
-      - V(manager) without O(remote_managers) founds a swarm on a host that is in none. With O(remote_managers) it
+      - V(manager) without O(remote_managers) creates a swarm on a host that is in none. With O(remote_managers) it
         joins.
       - V(worker) joins. A manager of the right swarm becomes a worker.
       - A worker can't become a manager by itself. V(manager) on a worker is an error that says how a manager promotes
         it; with O(on_change=recreate) it leaves and joins again as manager.
-      - V(left) takes this host out of whatever swarm it is in. A manager is made a worker first. The bridge
-        docker_gwbridge goes too, where this module made it and it serves nobody.
-      - An engine sometimes keeps the port of its gossip when it leaves, by a fault of its own, and can't join any swarm
-        then. Where no container runs on it, V(left) restarts it and says so in a warning. Otherwise the warning says
-        what to do.
-      - V(drained) has the managers give O(node) no more tasks, and waits until those that it has have ended; it runs on
-        a manager. A node that is down has nothing to give away.
-      - V(removed) works on the list that managers keep, and runs on one of them. It removes the entries of O(node),
-        which stay behind as C(Down) when a node leaves. A manager's entry is made a worker's first.
-      - Docker gives a node that has left tasks for some 15 seconds more. Such tasks, and the networks that they use,
-        stay until the entry is removed.
+      - V(left) takes this host out of any swarm. A manager is demoted first. The bridge docker_gwbridge is removed too,
+        where this module made it and no container uses it.
+      - By a fault of its own, an engine sometimes keeps its gossip port when it leaves, and then can't join any swarm.
+        V(left) restarts such an engine where no container runs on it, with a warning. Otherwise the warning says what
+        to do.
+      - V(drained) runs on a manager. The managers then give O(node) no more tasks, and the module waits until its tasks
+        have ended. A node that is down has no tasks.
+      - V(removed) runs on a manager, and removes the entries of O(node) from the managers' list. Such an entry stays as
+        C(Down) when a node leaves. A manager's entry is demoted first.
+      - Docker still assigns tasks to a node for some 15 seconds after it has left. Such tasks, and their networks, stay
+        until the entry is removed.
     type: str
     required: true
     choices: [manager, worker, left, drained, removed]
@@ -56,9 +55,9 @@ options:
     type: str
   listen_addr:
     description:
-      - Where a manager listens for other managers and for nodes, as C(ADDRESS:PORT).
-      - The default is port 2377 on O(advertise_addr) and nowhere else. The default is not compared with a node that
-        is in the swarm already.
+      - The address at which a manager listens for other managers and for nodes, as C(ADDRESS:PORT).
+      - The default is port 2377 on O(advertise_addr) only. The default is not compared on a node that is in the swarm
+        already.
     type: str
   data_path_addr:
     description:
@@ -66,25 +65,24 @@ options:
     type: str
   data_path_port:
     description:
-      - The UDP port for the traffic between containers, 4789 unless told otherwise; fixed when the swarm is founded.
+      - The UDP port for the traffic between containers, by default 4789; fixed when the swarm is created.
       - Compared on managers only, and only where given.
     type: int
   default_addr_pool:
     description:
-      - Networks that overlay networks without a subnet of their own are cut from; fixed when the swarm is founded.
+      - Address pool for overlay networks that are created without a subnet; fixed when the swarm is created.
       - Must not overlap a route of this host. Compared on managers only, and only where given.
     type: list
     elements: str
   subnet_size:
     description:
-      - Prefix length of the networks cut from O(default_addr_pool), 24 unless told otherwise; fixed when the swarm is
-        founded.
+      - Prefix length of the subnets from O(default_addr_pool), by default 24; fixed when the swarm is created.
       - Compared on managers only, and only where given.
     type: int
   bridge_subnet:
     description:
-      - The subnet that the bridge C(docker_gwbridge) gets where it has to be made; by default Docker takes one of its
-        pools, whatever overlay networks have the same addresses.
+      - The subnet of the bridge C(docker_gwbridge), where the module makes it. By default Docker takes one from its
+        pools, even if an overlay network has the same addresses.
     type: str
   remote_managers:
     description:
@@ -94,60 +92,60 @@ options:
     default: []
   join_token:
     description:
-      - The secret that lets this node in. Better left out, and O(manager) given.
+      - The secret for joining the swarm. Prefer O(manager), with which it is not needed.
     type: str
   manager:
     description:
-      - Inventory name of a manager of the swarm. Where this node has to join, the token for its role is fetched from
-        there by the controller's half of this module, and handed over in memory only.
+      - Inventory name of a manager of the swarm. Where this node has to join, this module's action plugin fetches the
+        token for its role from there, and keeps it in memory only.
     type: str
   token_first:
     description:
-      - Fetches the token of O(manager) at once, and not only when this node turns out to have to join. That saves a
-        look at nodes that are known to be in no swarm.
+      - Fetches the token from O(manager) at once, not only where the node has to join. That saves one run of the module
+        on nodes that are known to be in no swarm.
     type: bool
     default: false
   cluster_id:
     description:
-      - ID of the swarm that is meant, as RV(cluster_id) of this module on any of its nodes.
+      - ID of the desired swarm, as RV(cluster_id) of this module on any of its nodes.
     type: str
   members:
     description:
-      - What a manager of the swarm lists, the status of each node by its ID. A node learns by itself neither that it
+      - The status of each node by its ID, as a manager of the swarm lists them. A node itself does not notice that it
         was removed while it was away, nor that it works again after a failed start.
-      - A node that is not among them leaves what it believes to be in, and joins anew. One that is V(ready) there is
-        taken as it is, whatever its own engine says, and a warning says what cures the engine's word.
-      - Where it is left out and O(manager) is given, the controller's half of this module asks that manager.
+      - A node that is not listed leaves its swarm and joins anew. A node that is listed as V(ready) counts as such,
+        whatever its own engine says, and a warning names the remedy for the engine.
+      - By default this module's action plugin asks O(manager), where that is given.
     type: dict
   availability:
     description:
-      - Whether the swarm gives tasks to this node. Set when the node comes in, and on a manager also later.
-      - A worker doesn't know its own, so on one that is in the swarm already it is neither compared nor changed.
+      - Whether the swarm gives tasks to this node. Set when the node joins, and on a manager also later.
+      - A worker doesn't know its own availability, so on a worker in the swarm it is neither compared nor changed.
     type: str
     choices: [active, pause, drain]
   node:
     description:
-      - For O(state=drained) and O(state=removed), host name, ID or address in the swarm of the node that is meant.
+      - The node for O(state=drained) and O(state=removed), by its host name, its ID or its address in the swarm.
     type: str
   force:
     description:
-      - Agrees to what is lost otherwise. With O(state=left), the last manager leaves and the swarm is gone, or the
-        managers that stay have no quorum, or the swarm on this node is locked. With O(state=removed), the entry of a
-        node that is still up is removed.
+      - Allows a loss that is refused otherwise. With O(state=left), the last manager may leave and the swarm is lost,
+        or the remaining managers may lose their quorum, or a locked node may leave. With O(state=removed), the entry of
+        a node that is still up may be removed.
     type: bool
     default: false
   on_change:
     description:
-      - What to do where this node is in the right swarm with other addresses or another role than asked for, or can't
+      - What to do where this node is in the right swarm with other addresses or another role than desired, or can't
         take part in it any more.
-      - V(fail) names the differences. V(recreate) leaves and comes in again; where that loses a swarm, O(force) is
-        needed too.
+      - V(fail) names the differences. V(recreate) leaves and joins again; where that loses a swarm, O(force) is needed
+        too.
     type: str
     choices: [fail, recreate]
     default: fail
 notes:
-  - An engine that starts before O(advertise_addr) is there stays out of its swarm in the state C(error) until it is
-    restarted. Tunnels have to be up before Docker when a host boots.
+  - An engine that starts before its O(advertise_addr) exists stays in the state C(error) until it is restarted. So
+    tunnels have to be up before Docker when a host boots.
 seealso:
   - module: overssh.swarm.swarm_node_info
   - module: overssh.swarm.overlay_network

@@ -13,8 +13,8 @@ version_added: 0.1.0
 author:
   - overssh.swarm contributors (@overssh)
 description:
-  - Says whether this host is in a swarm, as what, and with which addresses; on a manager also who else is.
-  - Join tokens and unlock keys are not asked for.
+  - Returns this host's role and addresses in its swarm, and on a manager also the other nodes.
+  - Join tokens and unlock keys are never read.
 requirements:
   - Docker 19.03 or later
   - Python library C(docker) 5.0 or later (Debian's package python3-docker)

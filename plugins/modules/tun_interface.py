@@ -13,14 +13,14 @@ version_added: 0.1.0
 author:
   - overssh.swarm contributors (@overssh)
 description:
-  - Makes a tun device with owner, addresses, routes and settings, or removes it.
+  - Makes or removes a tun device with its owner, addresses, routes and settings.
   - The device is persistent, so addresses and routes stay while no tunnel runs over it, and an unprivileged account can
     run the tunnel.
-  - A systemd unit makes it again at boot, before Docker starts. One process for all that is ours on the host,
-    C(overssh-watch.service), puts back within seconds what somebody else changes, and systemd-networkd and
-    NetworkManager are told to leave the device alone.
-  - The device carries the alias C(overssh DESCRIPTION), by which it is known as ours. A device of somebody else is left
-    alone, unless O(on_change=recreate).
+  - A systemd unit makes it again at boot, before Docker starts. One process for the whole host,
+    C(overssh-watch.service), undoes changes by others within seconds. Files for systemd-networkd and NetworkManager
+    have them leave the device alone.
+  - The alias C(overssh DESCRIPTION) marks a device as ours. A foreign device is left alone, unless
+    O(on_change=recreate).
 requirements:
   - Python library C(pyroute2) 0.7 or later (Debian's package python3-pyroute2)
   - iproute2
@@ -34,29 +34,29 @@ options:
     type: str
   state:
     description:
-      - Whether there is such a device.
+      - Whether the device should exist.
     type: str
     choices: [present, absent]
     default: present
   all:
     description:
-      - Removes every device of ours from the host, whatever its name, and what would make one again at boot.
+      - Removes every device of ours from the host, and the units that would make them again at boot.
       - Only with O(state=absent), and without O(name) and O(interfaces).
     type: bool
     default: false
   description:
     description:
-      - What the device is for, such as the name of the node at its other end; the default is its own name.
+      - A description, such as the name of the node at the other end; by default the device's name.
       - One line without quotes, backslash, C(%) and C($), of at most 247 bytes.
     type: str
     default: ""
   owner:
     description:
-      - The account that may run a tunnel over the device; without one only root may.
+      - The account that may run a tunnel over the device; by default only root.
     type: str
   group:
     description:
-      - The group whose members may, too.
+      - A group whose members may run a tunnel over the device, too.
     type: str
   mtu:
     description:
@@ -68,12 +68,12 @@ options:
     default: 1500
   txqueuelen:
     description:
-      - How many packets may wait for the tunnel.
+      - The number of packets that may queue for the tunnel.
     type: int
     default: 500
   addresses:
     description:
-      - The device's addresses. Others of it are removed, link-local ones of IPv6 aside.
+      - The device's addresses. Other addresses are removed, except IPv6 link-local ones.
     type: list
     elements: dict
     default: []
@@ -89,7 +89,7 @@ options:
         type: str
   routes:
     description:
-      - The routes through the device. Others of it are removed, those that the kernel made aside.
+      - The routes through the device. Other routes are removed, except the kernel's own.
     type: list
     elements: dict
     default: []
@@ -106,7 +106,7 @@ options:
         type: str
       metric:
         description:
-          - Which of several routes to the same network wins; the lower one does.
+          - The route's metric. Of several routes to one network the lowest metric wins.
         type: int
       via:
         description:
@@ -118,45 +118,45 @@ options:
         type: int
   up:
     description:
-      - Whether the device is up. Without a tunnel over it, it has no carrier all the same.
+      - Whether the device is up. It has no carrier without a tunnel, even if it is up.
     type: bool
     default: true
   forwarding:
     description:
-      - Whether IPv4 packets that come in over this device may be forwarded to others, whatever the host does elsewhere.
+      - Whether the host forwards IPv4 packets that come in over this device, independent of its other devices.
       - Left as it is, unless given.
       - On a host that did not forward before, Docker switches forwarding on for every device when it starts. There
         V(false) lasts until the next boot, and the next run sets it again.
     type: bool
   forwarding6:
     description:
-      - Whether IPv6 packets that come in over this device may be forwarded to others. Left as it is, unless given.
-      - Linux can do so by device from 6.17 on. An older kernel forwards IPv6 for the whole host or not at all, and a
-        host that begins to may lose the addresses and routes that a router gives it. There this is an error, unless
-        the host's C(net.ipv6.conf.all.forwarding) is as wanted already.
+      - Whether the host forwards IPv6 packets that come in over this device. Left as it is, unless given.
+      - Linux has this setting by device from 6.17 on. An older kernel forwards IPv6 for the whole host or not at all,
+        and a host that begins to forward may lose addresses and routes from its router. With such a kernel this option
+        is an error, unless the host's C(net.ipv6.conf.all.forwarding) has the value already.
     type: bool
   failover:
     description:
-      - Whether routes through this device give way while no tunnel runs over it, so that one to the same place with a
-        higher metric, or to a larger network, through another device takes over at once.
+      - Whether routes through this device are ignored while no tunnel runs over it. Then a route through another
+        device, with a higher metric or to a larger network, takes over at once.
       - Packets may then come in over one device while answers leave over another, so the kernel's check of their
         source (C(rp_filter)) is made loose for this device. V(false) gives it the host's default.
       - Left as it is, unless given.
     type: bool
   incoming_table:
     description:
-      - The routing table by which alone packets are passed on that come in over this device; where it has no route,
-        they are refused. What is for this host itself arrives all the same.
-      - Between nodes that pass packets on for each other, with routes of the neighbours alone in that table, no packet
-        goes to and fro for a node that neither of them reaches.
-      - Done with two rules for each address family, of the priorities 7946 and 7947, see C(ip rule).
-      - Without it, the host's usual rules hold.
+      - The only routing table for forwarding packets that come in over this device. Packets without a route in it are
+        refused. Packets for this host itself arrive in any case.
+      - Nodes that forward for each other should have only routes to their neighbours in this table. Then no packet
+        loops between two nodes that both can't reach its target.
+      - The module adds two rules for each address family, with priorities 7946 and 7947, see C(ip rule).
+      - By default the host's usual rules hold.
     type: int
   multi_queue:
     description:
-      - Whether the device has several queues, which a link of two lanes and more needs, one of lanes V(auto) and
-        C(ssh -w) can't open.
-      - A device that has the other kind is replaced, and a link over it ends. Where one runs over it, that takes
+      - Whether the device has several queues. A link of two lanes and more needs them; a link of lanes V(auto), and
+        C(ssh -w), can't open such a device.
+      - A device of the other kind is replaced, and a link over it ends. While a link runs over it, that needs
         O(on_change=recreate).
     type: bool
     default: false
@@ -167,18 +167,18 @@ options:
     default: true
   on_change:
     description:
-      - What to do where a device of that name exists that is not ours, that was made with other flags than OpenSSH
-        needs, that is in use and has the other kind of O(multi_queue), or that has an O(owner) or O(group) and shall
-        have none.
-      - V(fail) names it. V(recreate) replaces it.
+      - What to do where a device of that name exists and can't be changed. Such a device is foreign, or lacks flags
+        that OpenSSH needs, or is in use with another O(multi_queue), or has an O(owner) or O(group) that has to go.
+      - V(fail) names the reason. V(recreate) replaces the device.
     type: str
     choices: [fail, recreate]
     default: fail
   interfaces:
     description:
-      - Several devices in one task, each with the same options. Where one can't be brought about, all stay as they are.
-      - Mutually exclusive with O(name), and all other options stand in the list then.
-      - Each is a dictionary with a O(name) and any of the options that describe a device, O(state) among them.
+      - Several devices in one task, each with the same options. Where one fails, all are restored to their previous
+        state.
+      - Mutually exclusive with O(name). All other options belong in the list's entries.
+      - Each entry is a dictionary with a O(name) and any of a device's options, including O(state).
     type: list
     elements: dict
 seealso:

@@ -13,7 +13,7 @@ version_added: 0.1.0
 author:
   - overssh.swarm contributors (@overssh)
 description:
-  - Lists the tun devices of a host, those of others too, with their addresses and routes.
+  - Lists all tun devices of a host, including foreign ones, with their addresses and routes.
 requirements:
   - Python library C(pyroute2) 0.7 or later (Debian's package python3-pyroute2)
 extends_documentation_fragment:

@@ -12,16 +12,16 @@ short_description: The account that tunnels over ssh run as and log in to
 version_added: 0.1.0
 author: overssh.swarm contributors (@overssh)
 description:
-  - Makes a system account without a password, on the dialling end the key that it dials with, and installs the programs
-    that carry its packets in C(/usr/local/lib/overssh).
-  - On the dialled end it says which keys let others in, in C(/etc/overssh/authorized_keys), and what C(sshd) holds for
-    the account, in C(/etc/ssh/sshd_config.d/overssh.conf). Where C(sshd) reads no such files, that comes as a marked
-    block after all else in its own file.
-  - What C(sshd) would make of it is tried out beforehand with a copy of its configuration. A configuration that it does
-    not take, or that another C(Match) block overrules, is refused before anything is changed.
-  - A change of what C(sshd) reads is rolled back by the host itself, unless the controller reaches it anew; see
-    O(confirm).
-  - An account of that name that was not made by this module is left alone.
+  - Makes a system account without a password, on a dialling host also its ssh key, and installs the programs that carry
+    packets in C(/usr/local/lib/overssh).
+  - On a dialled host it writes the authorized keys, C(/etc/overssh/authorized_keys), and the account's settings of
+    C(sshd), C(/etc/ssh/sshd_config.d/overssh.conf). Where C(sshd) reads no such files, the settings are a marked block
+    at the end of its own file.
+  - C(sshd) reads a copy of its configuration with the new settings first. Settings that it does not accept, or that
+    another C(Match) block overrules, are refused before any change.
+  - The host itself rolls back a change of C(sshd)'s configuration, unless a new connection of the controller reaches
+    it; see O(confirm).
+  - A foreign account of that name is left alone.
 extends_documentation_fragment:
   - overssh.swarm.attributes
 requirements:
@@ -35,50 +35,50 @@ options:
     default: overssh
   state:
     description:
-      - V(absent) ends the account's sessions and removes it, with its key, its programs, and all that C(sshd) was told.
+      - V(absent) ends the account's sessions and removes it, with its key, its programs, and its settings of C(sshd).
     type: str
     choices: [present, absent]
     default: present
   shell:
     description:
-      - The account's shell. C(sshd) runs the command that belongs to a key with it, so the dialled end of a stream
-        needs V(/bin/sh).
+      - The account's shell. C(sshd) runs a key's forced command with it, so the dialled end of a stream needs
+        V(/bin/sh).
     type: path
     default: /bin/false
   key_comment:
     description:
-      - Has the account have a key, C(/etc/overssh/keys/id_ed25519), with this comment where it is made now. A key that
-        is there stays.
+      - Makes a missing key of the account, C(/etc/overssh/keys/id_ed25519), with this comment. An existing key stays.
     type: str
   programs:
     description:
-      - The texts of programs by the names of their files. A program may be a folder, whose files have its name and a
-        slash before theirs; C(__main__.py) is written last, and what else lies in that folder is removed.
-      - Other programs that are there stay.
+      - The texts of programs by their file names. A program may be a folder; its files are named C(FOLDER/FILE). Its
+        C(__main__.py) is written last, and other files in that folder are removed.
+      - Other programs stay.
     type: dict
     default: {}
   authorized_keys:
     description:
-      - The text of the file that names the keys which are let in; an empty one removes the file.
+      - The text of the file of authorized keys; an empty text removes the file.
       - Without this option it is left as it is.
     type: str
   sshd_config:
     description:
-      - The C(Match) block for the account; an empty text has C(sshd) forget it.
+      - The C(Match) block for the account; an empty text removes it.
       - Without this option it is left as it is.
     type: str
   effective:
     description:
-      - Lines that C(sshd -T) has to print for the account then.
+      - Lines that C(sshd -T) has to print for the account after the change.
     type: list
     elements: str
     default: []
   confirm:
     description:
-      - How a change of what C(sshd) reads is confirmed. Before it is made, a timer of the host's systemd gets the exact
-        inverse of it, so that a host that nobody reaches any more puts itself back, also where it reboots meanwhile.
-      - With V(auto) the controller hangs up, connects anew, and only then has the timer stopped. The host itself sees
-        whether that connection began after the change, as for M(overssh.swarm.nft_rule).
+      - How a change of C(sshd)'s configuration is confirmed. A systemd timer on the host gets the exact inverse of the
+        change before the change is made. So a host that can't be reached any more rolls the change back by itself, also
+        where it reboots meanwhile.
+      - With V(auto), the controller closes its connection and connects anew. Only then is the timer stopped. The host
+        itself checks that the connection began after the change, as for M(overssh.swarm.nft_rule).
       - With V(manual) the change is rolled back unless the playbook C(overssh.swarm.confirm) runs in time, or
         M(overssh.swarm.checkpoint) confirms it.
       - With V(none) there is no checkpoint.
@@ -87,12 +87,12 @@ options:
     default: auto
   rollback_timeout:
     description:
-      - Seconds after which the host rolls a change back that is not confirmed, from 5 to 86400.
+      - Seconds after which the host rolls back an unconfirmed change, from 5 to 86400.
     type: int
     default: 60
   phase:
     description:
-      - Set by the controller's half of this module. V(stage) makes a change of what C(sshd) reads with a checkpoint.
+      - Set by this module's action plugin. V(stage) makes a change of C(sshd)'s configuration with a checkpoint.
     type: str
     choices: [apply, stage]
     default: apply

@@ -12,7 +12,7 @@ short_description: The account that tunnels over ssh run as and log in to
 version_added: 0.1.0
 author: overssh.swarm contributors (@overssh)
 description:
-  - Tells what there is on a host of what M(overssh.swarm.tunnel_account) brings about.
+  - Returns the account, keys, programs and settings of M(overssh.swarm.tunnel_account) on a host.
 extends_documentation_fragment:
   - overssh.swarm.attributes.info
 options:
