@@ -11,7 +11,7 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 attributes:
   check_mode:
-    description: Says what would change and changes nothing.
+    description: Returns the planned changes, and changes nothing.
     support: full
   diff_mode:
     description: Shows the state before and after.

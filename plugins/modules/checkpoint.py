@@ -95,7 +95,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 pending:
-  description: Whether the change is still to be confirmed.
+  description: Whether the change is pending, so it has to be confirmed.
   returned: success
   type: bool
   sample: true

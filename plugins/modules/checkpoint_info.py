@@ -34,13 +34,13 @@ changes:
   elements: dict
   contains:
     name:
-      description: What it is known by.
+      description: The name of the change.
       type: str
     pending:
-      description: Whether it is still to be confirmed.
+      description: Whether the change is pending, so it has to be confirmed.
       type: bool
     seconds:
-      description: How many are left until it is rolled back; 0 where it was.
+      description: Seconds until the rollback; 0 after a rollback.
       type: int
   sample: [{"name": "firewall", "pending": true, "seconds": 41}]
 """

@@ -93,44 +93,44 @@ host:
       sample: ["the program nft is missing; install the package nftables."]
     undialled:
       description: >-
-        Those of O(dials) that it can't dial, one sentence each, with the rule of this host that drops it if one
-        does.
+        The entries of O(dials) that it can't dial, one sentence each, with this host's rule that drops the packets, if
+        any.
       type: list
       elements: str
       sample: ["can't dial cloud1 at 198.51.100.7 port 22: it has no way there (Network is unreachable); give it one."]
     lines:
       description: >-
-        What the links that this host dials came to when they were measured, by peer; M(overssh.swarm.ssh_tunnel) does
-        that once for each time that a link is up.
+        The measured speed of the links that this host dials, by peer. M(overssh.swarm.ssh_tunnel) measures once after
+        each start of a link.
       type: list
       elements: dict
       contains:
         peer:
-          description: Where the link goes.
+          description: The link's peer.
           type: str
           sample: cloud1
         mtu:
-          description: The largest packet that it took then, in bytes.
+          description: The link's MTU at the measurement, in bytes.
           type: int
           sample: 65000
         rtt_ms:
-          description: How long the fastest of a few small packets took there and back, in milliseconds.
+          description: The shortest round trip of a few small packets, in milliseconds.
           type: float
           sample: 31.4
         mbit_s:
-          description: About how many megabits a second full packets came to; at least that where it is 40 or more.
+          description: The speed with full packets, in megabits a second; 40 and more is a lower bound.
           type: float
           sample: 8.1
     operator:
-      description: The address that the ssh connection of this very run comes from; empty where it comes by none.
+      description: The source address of this run's ssh connection; empty without one.
       type: str
       sample: 198.51.100.20
     machine:
-      description: What no two machines have alike; a machine has the same under all of its names.
+      description: A value that differs between machines; a machine with several names has it under each.
       type: str
       sample: 5b1f0c3ad2e94d10
     devices:
-      description: Its tun devices, those of others too.
+      description: Its tun devices, including foreign ones.
       type: list
       elements: dict
       sample:
@@ -138,12 +138,12 @@ host:
           alias: overssh cloud1
           addresses: [{"address": "172.30.0.2", "peer": "172.30.0.1"}]
     families:
-      description: The address families that it can dial others with, by its addresses.
+      description: The address families that it can dial with, according to its addresses.
       type: list
       elements: int
       sample: [4, 6]
     routes:
-      description: Where it has routes to, with their devices; without the default routes.
+      description: Its routes with their devices, without the default routes.
       type: list
       elements: dict
       sample: [{"destination": "192.168.7.0/24", "device": "eth0"}]
@@ -155,7 +155,7 @@ host:
       elements: dict
       sample: [{"name": "vxlan.calico", "port": 4789, "vni": 4096, "alone": false}]
     vxlan_port:
-      description: The port O(data_path_port), and the program that has it; empty where none has.
+      description: The port O(data_path_port), and the program that holds it; empty where none does.
       type: dict
       sample: {"port": 4789, "holder": "vpnd (vpn.service)"}
     managers:
@@ -177,19 +177,19 @@ host:
           breaks: false
           way_out: ""
     sysctl:
-      description: What its files of sysctl set of what our devices need, each with key, value and place.
+      description: Assignments in its sysctl files to settings that our devices need, each with key, value and place.
       type: list
       elements: dict
       sample: [{"key": "net.ipv4.ip_forward", "value": "0", "place": "/etc/sysctl.d/90-cis.conf line 4"}]
     resolvers:
-      description: The name servers that it asks.
+      description: Its name servers.
       type: list
       elements: str
       sample: [192.0.2.53]
     ipv6:
       description: >-
-        Whether new devices have IPv6, and in C(forwarding) whether IPv6 packets are passed on for the whole C(host),
-        can be for each C(device) by itself (from Linux 6.17 on), or are not (C(off)).
+        Whether new devices have IPv6. C(forwarding) is C(host) where the whole host forwards IPv6, C(device) where that
+        can be set for each device (from Linux 6.17 on), and C(off) otherwise.
       type: dict
       sample: {"enabled": true, "forwarding": "device"}
     python:
@@ -199,17 +199,17 @@ host:
       type: dict
       sample: {"path": "/usr/bin/python3", "version": "3.13.5", "error": ""}
     public_key:
-      description: The public half of the key that this node dials with; empty where there is none yet.
+      description: The public half of this node's key for dialling; empty where it has none yet.
       type: str
       sample: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample overssh:edge1
     docker:
       description: >-
-        Its engine's version, the host name that it goes by in a swarm, its part in one as the engine calls it,
-        its address there, the smallest MTU of the devices that carry traffic between containers, and its ID
-        there; on a manager also the status of each node by its ID, and the nodes that take no new containers,
-        by address, each with its availability. Where it takes subnets from, empty for its built-in pools, with
-        the place that says so; the address that its bridge was told to have, with the place; the subnets of its
-        own networks; and what a manager says of the swarm's data path port and pools.
+        Its engine's version, its host name in a swarm, its local node state as the engine calls it, its address there,
+        the smallest MTU of the devices that carry traffic between containers, and its ID there; on a manager also the
+        status of each node by its ID, and the nodes that take no new containers, by address, each with its
+        availability. The configured address pools, empty for the built-in ones, with their place; the configured
+        address of its bridge, with its place; the subnets of its own networks; and, on a manager, the swarm's data path
+        port and pools.
       type: dict
       sample:
         version: 26.1.5
@@ -229,11 +229,11 @@ host:
         swarm_pool_prefix: 24
     sshd:
       description: >-
-        The server's public host keys, the unit of the one that listens, empty where systemd starts one for each
-        connection, whether it reads drop-in files, whether it can end connections that carry nothing, why it would not
-        let tunnels in, one sentence each, what may keep some of them out, and what a Match block of somebody else
-        decides for O(user) before one of ours could. Its algorithms, the limits that PAM sets for O(user), and the file
-        that it runs at every login, empty where there is none.
+        The server's public host keys; the unit of the listening sshd, empty where systemd starts one for each
+        connection; whether it reads drop-in files; whether it can end unused connections; why it would refuse tunnels,
+        and what may refuse some of them, one sentence each; settings for O(user) in foreign Match blocks that precede
+        ours; its algorithms; the limits that PAM sets for O(user); and the file that it runs at every login, empty for
+        none.
       type: dict
       sample:
         host_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample]
@@ -247,15 +247,15 @@ host:
         limits: [{"item": "nproc", "value": 20, "place": "/etc/security/limits.conf line 1"}]
         rc: /etc/ssh/sshrc
     ssh:
-      description: The algorithms that its ssh offers.
+      description: The algorithms of its ssh client.
       type: dict
       sample: {"kexalgorithms": ["curve25519-sha256"], "ciphers": ["aes128-gcm@openssh.com"]}
     tunnel:
       description: >-
-        What stands there of what the role P(overssh.swarm.tunnel#role) puts on a host - the account O(user), empty
-        where there is none; owner, mode and checksum of files and folders; our block in sshd's own file; whether a
-        change of sshd is pending, see M(overssh.swarm.checkpoint); and, where sshd has something of ours, what of it
-        holds for O(user), as C(sshd -T) prints it.
+        What exists of the results of the role P(overssh.swarm.tunnel#role) - the account O(user), empty where it is
+        missing; owner, mode and checksum of files and folders; our block in sshd's own file; whether a change of sshd
+        is pending, see M(overssh.swarm.checkpoint); and, where sshd has settings of ours, the effective ones for
+        O(user), as C(sshd -T) prints them.
       type: dict
       sample:
         account: {"comment": "overssh tunnels", "home": "/etc/overssh", "shell": "/bin/sh"}

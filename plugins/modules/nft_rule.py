@@ -361,7 +361,7 @@ steps:
   sample:
     - 'add to inet filter input: iifname "tun1001" udp dport 4789 accept comment "overssh:swarm/data"'
 needed:
-  description: Whether any of the rules described is needed, because something would drop its packets.
+  description: Whether any described rule is needed, because another rule or policy would drop its packets.
   returned: success
   type: bool
   sample: true
@@ -376,15 +376,15 @@ rules:
       type: str
       sample: swarm/data
     needed:
-      description: Whether something would drop its packets without it.
+      description: Whether its packets would be dropped without it.
       type: bool
       sample: true
     placements:
-      description: Where it stands; see RV(placements).
+      description: The rule's places; see RV(placements).
       type: list
       elements: dict
 placements:
-  description: Where the rules stand, or in check mode would stand; empty where none is needed.
+  description: The rules' places, in check mode the planned ones; empty where no rule is needed.
   returned: success
   type: list
   elements: dict
@@ -408,11 +408,11 @@ placements:
       description: The rule as C(nft) writes it, or as a rich rule of firewalld.
       type: str
     before:
-      description: Handle of the foreign rule that it stands before; none at the chain's end.
+      description: Handle of the foreign rule after it; none at the chain's end.
       type: int
     decided_by:
       description:
-        - The rule that would drop the packets, with its place; none where nothing would any more.
+        - The rule that would drop the packets, with its place; none where no rule would any more.
         - A base chain's policy has no handle.
       type: dict
   sample:
@@ -439,7 +439,7 @@ owners:
   sample: [docker, iptables, ufw]
 docker_lost:
   description:
-    - What a running Docker has lost of its own rules, which it makes only when it starts. Nothing is done about it.
+    - Missing rules of a running Docker, which makes them only when it starts. The module does not restore them.
   returned: success
   type: list
   elements: dict
@@ -453,11 +453,11 @@ docker_lost:
       description: The bridge whose packets are not masqueraded; empty for V(jump).
       type: str
     sentence:
-      description: The same in words, with the way out.
+      description: A sentence with the remedy.
       type: str
   sample: []
 pending:
-  description: Whether the change is still to be confirmed, see O(confirm).
+  description: Whether the change is pending, see O(confirm).
   returned: success
   type: bool
   sample: false
@@ -468,8 +468,8 @@ checkpoint:
   sample: ""
 notes:
   description:
-    - What could not be told for sure, or is not in the module's hands. What drops the packets where nft and the module
-      have no say, as iptables-legacy, is a warning besides.
+    - Sentences on uncertain rules, and on obstacles that the module can't remove. A drop outside of nft, such as by
+      iptables-legacy, is a warning too.
   returned: success
   type: list
   elements: str

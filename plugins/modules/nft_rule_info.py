@@ -66,7 +66,7 @@ rules:
       description: The rule's comment.
       type: str
     persistent:
-      description: Whether it is put back at boot.
+      description: Whether it is restored at boot.
       type: bool
     packets:
       description: How many packets met the rule, where it has a counter.
@@ -87,7 +87,7 @@ rules:
       persistent: true
 strangers:
   description:
-    - Rules that have a comment of ours and were not placed here, so far as this host's record tells. They are left.
+    - Foreign rules with a comment like ours, which this host's record does not have. They are left alone.
   returned: success
   type: list
   elements: dict
@@ -116,7 +116,7 @@ strangers:
   sample: []
 docker_lost:
   description:
-    - What a running Docker has lost of its own rules, which it makes only when it starts. Nothing is done about it.
+    - Missing rules of a running Docker, which makes them only when it starts. The module does not restore them.
   returned: success
   type: list
   elements: dict
@@ -130,7 +130,7 @@ docker_lost:
       description: The bridge whose packets are not masqueraded; empty for V(jump).
       type: str
     sentence:
-      description: The same in words, with the way out.
+      description: A sentence with the remedy.
       type: str
   sample: []
 """

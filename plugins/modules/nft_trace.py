@@ -137,25 +137,25 @@ EXAMPLES = r"""
 
 RETURN = r"""
 passes:
-  description: Whether the packet came through every chain. Its answers have a way of their own.
+  description: Whether the packet passed every chain. Its answers have a path of their own.
   returned: success
   type: bool
   sample: false
 verdict:
   description:
-    - What became of it, V(accept), V(drop) or V(reject).
-    - V(queue) and V(stolen) when a rule gave it to a program or took it away. With V(lost) the kernel dropped it and no
-      rule did; with V(none) none came.
+    - The verdict on the packet, V(accept), V(drop) or V(reject).
+    - V(queue) where a rule passed it to a program, V(stolen) where a rule took it away, V(lost) where the kernel
+      dropped it without a rule, V(none) where no packet came.
   returned: success
   type: str
   sample: reject
 path:
-  description: The way that it took (V(input), V(forward) or V(output)), as far as it came.
+  description: The packet's path (V(input), V(forward) or V(output)), as far as it came.
   returned: success
   type: str
   sample: input
 packet:
-  description: The packet as it came in; none where none came.
+  description: The packet as it came in; none where no packet came.
   returned: success
   type: dict
   contains:
@@ -185,7 +185,7 @@ packet:
     in_interface: tun1002
     out_interface:
 hops:
-  description: The rules that it met, and the policies of the base chains that it came to the end of, in order.
+  description: The rules and the policies of base chains that the packet met, in order.
   returned: success
   type: list
   elements: dict
@@ -200,7 +200,7 @@ hops:
       description: The chain.
       type: str
     hook:
-      description: The hook of the base chain that it is in or was called from.
+      description: The hook of its base chain.
       type: str
     type:
       description: V(rule), V(policy), or V(return) for the end of a chain that was called.
@@ -225,7 +225,7 @@ hops:
       verdict: drop
 decided_by:
   description:
-    - The rule that dropped or rejected the packet, or gave it away, with its place; none where none did.
+    - The rule that dropped or rejected the packet, or passed it to a program, with its place; none where no rule did.
     - A base chain's policy has no handle.
   returned: success
   type: dict
@@ -236,7 +236,7 @@ decided_by:
     handle: 9
     rule: counter reject with icmpx admin-prohibited
 fix:
-  description: What to do about it; none where the packet passes.
+  description: The remedy, in words; none where the packet passes.
   returned: success
   type: str
   sample: >-

@@ -157,18 +157,18 @@ limits:
   elements: str
   sample: []
 removed:
-  description: Whether the container is gone; it stays where O(peers) have not been done with it in time.
+  description: Whether the container is removed; it stays where O(peers) have not measured it in time.
   returned: with O(peers)
   type: bool
   sample: true
 restored:
-  description: Rules of Docker's own that were missing, and that Docker has made again for this container.
+  description: Docker's own rules that were missing and that Docker restored for this container.
   returned: with O(state=present), where there are any
   type: list
   elements: str
   sample: ["the jump from FORWARD to DOCKER-USER"]
 missing:
-  description: Rules of Docker's own that are missing all the same.
+  description: Docker's own rules that are still missing.
   returned: with O(state=present), where there are any
   type: list
   elements: str

@@ -317,27 +317,27 @@ peer:
   type: str
   sample: cloud1
 host:
-  description: Where it is dialled.
+  description: The peer's name or address.
   returned: always, with O(name)
   type: str
   sample: hub.example.org
 port:
-  description: At which port.
+  description: The peer's ssh port.
   returned: always, with O(name)
   type: int
   sample: 2222
 transport:
-  description: What carries the packets.
+  description: The transport, V(stream) or V(tun).
   returned: always, with O(name)
   type: str
   sample: stream
 lanes:
-  description: V(auto), or how many sessions the link has.
+  description: V(auto), or the number of the link's sessions.
   returned: always, with O(name)
   type: raw
   sample: auto
 unit:
-  description: The unit that keeps the link.
+  description: The unit that keeps up the link.
   returned: always, with O(name)
   type: str
   sample: overssh-link-cloud1.service
@@ -367,28 +367,28 @@ restarts:
   type: int
   sample: 0
 since:
-  description: When it was started last, where it runs.
+  description: The time of the last start, where it runs.
   returned: always, with O(name)
   type: str
   sample: "2026-01-31T12:00:00Z"
 started:
-  description: Whether this task has started it, or started it anew.
+  description: Whether this task has started or restarted it.
   returned: always, with O(name)
   type: bool
   sample: true
 rtt_ms:
   description:
-    - How long the fastest of a few small packets took there and back, in milliseconds; none where O(wait=false).
+    - The shortest round trip of a few small packets, in milliseconds; none where O(wait=false).
   returned: always, with O(name)
   type: float
   sample: 0.412
 mbit_s:
   description:
-    - About how many megabits a second the link carries, by packets as large as the device's MTU that are sent for up to
-      two seconds when the link is found up for the first time. A large packet occupies a slow line for long.
-    - No more is measured than a line has to carry for a packet to occupy it for less than 13 ms, which is 40 Mbit/s for
-      packets of 65000 bytes; so a fast line carries more than this.
-    - It is kept until the link comes up anew. None where no such packet came back, and where O(wait=false).
+    - The link's speed in megabits a second. Packets as large as the device's MTU measure it for up to two seconds, when
+      the link is up for the first time. A large packet occupies a slow line for long.
+    - The measurement ends at the speed at which a packet occupies the line for less than 13 ms, which is 40 Mbit/s for
+      packets of 65000 bytes. So the value is a lower bound for a fast line.
+    - The value is kept until the link restarts. None where no such packet came back, and where O(wait=false).
   returned: always, with O(name)
   type: float
   sample: 41.3

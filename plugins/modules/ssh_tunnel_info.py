@@ -47,15 +47,15 @@ links:
       type: str
       sample: cloud1
     unit:
-      description: The unit that keeps the link.
+      description: The unit that keeps up the link.
       type: str
       sample: overssh-link-cloud1.service
     host:
-      description: Where the peer is dialled.
+      description: The peer's name or address.
       type: str
       sample: hub.example.org
     port:
-      description: At which port.
+      description: The peer's ssh port.
       type: int
       sample: 2222
     device:
@@ -71,11 +71,11 @@ links:
       type: str
       sample: 172.30.0.1
     transport:
-      description: What carries the packets, V(stream) or V(tun).
+      description: The transport, V(stream) or V(tun).
       type: str
       sample: stream
     lanes:
-      description: V(auto), or how many ssh sessions the link has; none where nothing tells.
+      description: V(auto), or the number of the link's sessions; none where unknown.
       type: raw
       sample: auto
     state:
@@ -92,9 +92,9 @@ links:
       sample: true
     refusals:
       description:
-        - How often in a row the peer has refused this host; V(0) while the link is up, or where the last attempt failed
-          for another reason.
-        - Each of them doubles the pause before the next attempt.
+        - The number of the peer's refusals in a row; V(0) while the link is up, or where the last attempt failed for
+          another reason.
+        - Each refusal doubles the pause before the next attempt.
       type: int
       sample: 0
     restarts:
@@ -102,30 +102,29 @@ links:
       type: int
       sample: 0
     since:
-      description: When it was started last, where it runs.
+      description: The time of the last start, where it runs.
       type: str
       sample: "2026-01-31T12:00:00Z"
     rtt_ms:
-      description: How long a packet took to the peer and back, in milliseconds; none where nothing came back.
+      description: The round trip of a packet to the peer, in milliseconds; none where no answer came.
       type: float
       sample: 0.412
     warnings:
-      description: What was complained about how often, as far back as the journal goes.
+      description: The number of complaints of each kind, as far back as the journal goes.
       type: dict
       contains:
         channel_window_ignored:
-          description: Times that C(ssh -w) ended the connection for the window of its channel.
+          description: Times that C(ssh -w) ended the connection because of its channel's window.
           type: int
           sample: 0
         too_much_data:
-          description: Times that it dropped packets for it.
+          description: Times that C(ssh -w) dropped packets because of its channel's window.
           type: int
           sample: 0
         session_window_full:
           description:
-            - Times that a stream with a fixed number of lanes was found to carry less than its line does, as the window
-              of its ssh sessions was full.
-            - It is told once each time that the link is up; C(overssh_lanes=auto) opens as many lanes as help.
+            - Times that the full windows of its ssh sessions limited a stream with a fixed number of lanes.
+            - It counts once after each start of the link. C(overssh_lanes=auto) opens further lanes in this case.
           type: int
           sample: 0
 """

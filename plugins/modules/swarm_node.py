@@ -198,12 +198,12 @@ active:
   type: bool
   sample: true
 local_state:
-  description: The engine's own word for that, one of V(inactive), V(pending), V(active), V(error) or V(locked).
+  description: The engine's own word for its state, one of V(inactive), V(pending), V(active), V(error) or V(locked).
   returned: where O(state) is not V(drained) or V(removed)
   type: str
   sample: active
 error:
-  description: What the engine says is wrong, empty where nothing is.
+  description: The engine's error message, empty for none.
   returned: where O(state) is not V(drained) or V(removed)
   type: str
   sample: ""
@@ -249,7 +249,7 @@ availability:
   type: str
   sample: active
 listen_addr:
-  description: Where a manager listens, as the engine was started.
+  description: The address at which a manager listens, as the engine was started.
   returned: where O(state) is not V(drained) or V(removed)
   type: str
   sample: 172.30.0.2:2377
@@ -264,13 +264,13 @@ data_path_port:
   type: int
   sample: 4789
 default_addr_pool:
-  description: What overlay networks without a subnet of their own are cut from; known on managers.
+  description: Address pool for overlay networks that are created without a subnet; known on managers.
   returned: where O(state) is not V(drained) or V(removed)
   type: list
   elements: str
   sample: ["10.201.0.0/16"]
 subnet_size:
-  description: Prefix length of what is cut from the pool; known on managers.
+  description: Prefix length of the subnets from the pool; known on managers.
   returned: where O(state) is not V(drained) or V(removed)
   type: int
   sample: 24
@@ -306,7 +306,7 @@ nodes:
       type: str
       sample: ready
     address:
-      description: The address that the managers see it at.
+      description: The node's address as the managers see it.
       type: str
       sample: 172.30.0.2
     reachability:
@@ -323,7 +323,7 @@ node:
   type: str
   sample: edge2
 entries:
-  description: IDs of the entries that are left of it.
+  description: IDs of the node's remaining entries.
   returned: where O(state=drained) or O(state=removed)
   type: list
   elements: str

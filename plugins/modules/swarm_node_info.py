@@ -41,12 +41,12 @@ active:
   type: bool
   sample: true
 local_state:
-  description: The engine's own word for that, one of V(inactive), V(pending), V(active), V(error) or V(locked).
+  description: The engine's own word for its state, one of V(inactive), V(pending), V(active), V(error) or V(locked).
   returned: always
   type: str
   sample: active
 error:
-  description: What the engine says is wrong, empty where nothing is.
+  description: The engine's error message, empty for none.
   returned: always
   type: str
   sample: ""
@@ -92,7 +92,7 @@ availability:
   type: str
   sample: active
 listen_addr:
-  description: Where a manager listens, as the engine was started.
+  description: The address at which a manager listens, as the engine was started.
   returned: always
   type: str
   sample: 172.30.0.1:2377
@@ -107,13 +107,13 @@ data_path_port:
   type: int
   sample: 4789
 default_addr_pool:
-  description: What overlay networks without a subnet of their own are cut from; known on managers.
+  description: Address pool for overlay networks that are created without a subnet; known on managers.
   returned: always
   type: list
   elements: str
   sample: ["10.201.0.0/16"]
 subnet_size:
-  description: Prefix length of what is cut from the pool; known on managers.
+  description: Prefix length of the subnets from the pool; known on managers.
   returned: always
   type: int
   sample: 24
@@ -149,7 +149,7 @@ nodes:
       type: str
       sample: ready
     address:
-      description: The address that the managers see it at.
+      description: The node's address as the managers see it.
       type: str
       sample: 172.30.0.2
     reachability:

@@ -298,7 +298,7 @@ unit:
   type: str
   sample: overssh-tun1001.service
 devices:
-  description: Those of O(interfaces) that are there, in this order, each as RV(device) with its RV(unit).
+  description: The existing devices of O(interfaces), in this order, each as RV(device) with its RV(unit).
   returned: success, with O(interfaces)
   type: list
   elements: dict

@@ -59,7 +59,7 @@ devices:
       multi_queue: false
 left_alone:
   description:
-    - What C(overssh-watch.service) does not put back for now, as somebody else undid it again and again.
+    - Settings that C(overssh-watch.service) leaves alone for now, because others undid them again and again.
   returned: success
   type: list
   elements: dict
@@ -69,11 +69,11 @@ left_alone:
       type: str
       sample: tun1001
     what:
-      description: What was undone, in words.
+      description: The setting, in words.
       type: str
       sample: the route 172.30.0.0/16 src 172.30.0.2 metric 2000
     by:
-      description: Who did it, as far as the kernel tells.
+      description: The program that undid it, as far as the kernel says.
       type: str
       sample: NetworkManager (process 812)
 """

@@ -148,7 +148,7 @@ public_key:
   type: str
   sample: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f overssh:edge1
 pending:
-  description: Whether a change is still to be confirmed, see O(confirm).
+  description: Whether a change is pending, see O(confirm).
   returned: success
   type: bool
   sample: false

@@ -58,18 +58,18 @@ files:
       kind: "-"
       sha256: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
 block:
-  description: What is ours in C(sshd)'s own file; empty where nothing is.
+  description: Our block in C(sshd)'s own file; empty for none.
   returned: success
   type: str
   sample: ""
 effective:
-  description: What C(sshd -T) prints for the account, of what is ours to decide; empty where nothing of ours is there.
+  description: Lines of C(sshd -T) for the account, of our settings only; empty where we have set none.
   returned: success
   type: list
   elements: str
   sample: ["permittty no", "maxsessions 1"]
 pending:
-  description: Whether a change of what C(sshd) reads waits to be confirmed, or was rolled back and nobody has asked.
+  description: Whether a change of C(sshd)'s configuration is pending, or was rolled back since anybody last asked.
   returned: success
   type: bool
   sample: false

@@ -21,7 +21,7 @@ PATHS = (HOME, AUTHORIZED_KEYS, PROGRAMS, sshd_facts.OUR_DROP_IN)
 
 
 def info(run: Runner, user: str, sshd: bool) -> dict[str, Any]:
-    """All of it; user: the account that tunnels log in to, sshd: whether there is one to ask."""
+    """All facts of the account; user: the account's name; sshd: whether an sshd can be asked."""
     files = {path: found for path in (*PATHS, *below(PROGRAMS, folders=True)) if (found := file(path)) is not None}
     block = sshd_facts.OUR_BLOCK.search(read_text(sshd_facts.MAIN) or "")
     ours = sshd_facts.OUR_DROP_IN in files or block is not None

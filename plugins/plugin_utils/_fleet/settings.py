@@ -313,25 +313,25 @@ def _within(part: str, whole: str) -> bool:
 
 
 SETTINGS = (
-    Setting("group", "overssh", text, "The inventory group of the fleet's hosts; said on the command line, with -e."),
+    Setting("group", "overssh", text, "The inventory group of the fleet's hosts; set on the command line, with -e."),
     Setting(
         "underlay",
         "172.30.0.0/16",
         network,
-        "The network of tunnel addresses; every node gets one of it, for life, and no host may have a route into it.",
+        "The network of tunnel addresses. Every node has one of them, for life. No host may have a route into it.",
     ),
     Setting(
         "underlay6",
         None,
         optional(network6),
-        "An IPv6 network of 64 bits to have beside it, best of random unique local addresses (RFC 4193); every node "
-        "gets the address of it with the same number as its own in the underlay. Unset, the tunnels carry IPv4 only.",
+        "An IPv6 network of 64 bits for the tunnels, best of random unique local addresses (RFC 4193). Every node's "
+        "address in it has the number of its IPv4 one. Unset, the tunnels carry IPv4 only.",
     ),
     Setting(
         "tun_base",
         1000,
         whole_number(0, 1_000_000),
-        "The tunnel device to a node is called tun and this number plus the node's place in the underlay.",
+        "The name of the tunnel device to a node is tun and this number plus the node's number in the underlay.",
     ),
     Setting("user", "overssh", text, "The system account that tunnels run as and log in to."),
     Setting("keepalive_interval", 1, whole_number(1, 60), "Seconds between two keepalives on a tunnel, on both ends."),
@@ -339,15 +339,15 @@ SETTINGS = (
         "keepalive_count",
         3,
         whole_number(1, 60),
-        "How many keepalives in a row may be missed before a tunnel is given up and dialled again.",
+        "The number of missed keepalives in a row after which a tunnel is dialled again.",
     ),
-    Setting("wait_timeout", 60, whole_number(1, 3600), "Seconds to wait at most for each thing that takes its time."),
+    Setting("wait_timeout", 60, whole_number(1, 3600), "Seconds to wait at most for each change to take effect."),
     Setting(
         "swarm_family",
         "ipv4",
         one_of("ipv4", "ipv6"),
-        "Which underlay the swarm runs on, its containers' traffic included; fixed when the swarm starts. ipv6 takes "
-        "overssh_underlay6 and Docker 25 or later on every node; containers have IPv4 addresses all the same.",
+        "The underlay of the swarm and of its containers' traffic; fixed when the swarm starts. ipv6 needs "
+        "overssh_underlay6, and Docker 25 or later on every node. Containers have IPv4 addresses in either case.",
     ),
     Setting("swarm_port", 2377, whole_number(1, 65535), "The managers' TCP port for the cluster's management."),
     Setting("data_path_port", 4789, whole_number(1024, 49151), "The UDP port of VXLAN; fixed when the swarm starts."),
@@ -355,40 +355,40 @@ SETTINGS = (
         "swarm_pool",
         ["10.201.0.0/16"],
         networks,
-        "The address pool for networks that are made without a subnet; fixed when the swarm starts.",
+        "Address pool for networks created without a subnet; fixed when the swarm starts.",
     ),
-    Setting("swarm_pool_prefix", 24, whole_number(9, 29), "The prefix length of those subnets, in bits."),
+    Setting("swarm_pool_prefix", 24, whole_number(9, 29), "The prefix length of the subnets from the pool, in bits."),
     Setting(
         "overlays",
         [{"name": "overssh", "subnet": "10.200.0.0/24"}],
         overlays,
-        "The overlay networks to have; the table below lists the options of each.",
+        "The overlay networks; the table below lists the options of each.",
     ),
     Setting(
         "firewall_restrict",
         False,
         boolean,
-        "Whether the swarm's ports are closed to everything but the tunnels, on hosts that would let others in.",
+        "Whether the swarm's ports are closed to all but the tunnels, on hosts that would accept others.",
     ),
     Setting(
         "confirm",
         "auto",
         one_of("auto", "manual", "none"),
-        "How changes of firewalls and of sshd are confirmed, which a host takes back by itself otherwise: auto is by "
-        "connecting to it anew, manual is by you, with the playbook confirm. none is for hosts whose consoles are at "
-        "hand: nothing is taken back there.",
+        "How changes of firewalls and of sshd are confirmed; a host rolls back an unconfirmed change by itself. auto: "
+        "by a new connection to the host. manual: by you, with the playbook confirm. none: there is no rollback; use "
+        "it only for hosts whose consoles are at hand.",
     ),
     Setting(
         "rollback_timeout",
         60,
         whole_number(5, 86400),
-        "Seconds after which a host rolls such a change back that is not confirmed.",
+        "Seconds after which a host rolls back such a change without a confirmation.",
     ),
     Setting(
         "report",
         "reports/verify.json",
         optional_text,
-        "Where verify writes its report on the controller, relative to where the play was started; empty for nowhere.",
+        "The file of verify's report on the controller, relative to the folder of the run; empty for no file.",
     ),
     Setting(
         "verify",
@@ -401,28 +401,28 @@ SETTINGS = (
         "node",
         "",
         optional_text,
-        "The node that the playbook remove_node takes out of the fleet; said on the command line, with -e.",
+        "The node that the playbook remove_node removes from the fleet; set on the command line, with -e.",
     ),
     Setting(
         "hub",
         False,
         boolean,
-        "Whether the others can dial this node, and have it pass their packets on. A fleet has one hub or several, and "
-        "hubs have links with each other; if one is lost, the others take over.",
+        "Whether the others can dial this node, and it forwards their packets. A fleet has one hub or several, and "
+        "hubs have links with each other. If one fails, the others take over.",
         per_host=True,
     ),
     Setting(
         "manager",
         None,
         optional(boolean),
-        "Whether this node is a swarm manager; unset, hubs are, as far as that makes an odd number of managers.",
+        "Whether this node is a swarm manager. Unset, the hubs are managers, as far as their number is odd.",
         per_host=True,
     ),
     Setting(
         "address",
         None,
         optional(address),
-        "This node's underlay address; unset, it keeps the one it has, or gets the lowest free one.",
+        "This node's underlay address. Unset, it keeps its present one, or gets the lowest free one.",
         per_host=True,
     ),
     Setting(
@@ -443,21 +443,21 @@ SETTINGS = (
         "hubs",
         None,
         optional(names),
-        "The hubs that this node dials, the one to prefer first; unset, all of the fleet in inventory order.",
+        "The hubs that this node dials, the preferred one first; unset, all hubs in inventory order.",
         per_host=True,
     ),
     Setting(
         "site",
         None,
         optional(text),
-        "Where this node is; nodes of the same site have links with each other, and their packets stay there.",
+        "The site of this node. Nodes of one site have links with each other, and packets between them stay there.",
         per_host=True,
     ),
     Setting(
         "site_host",
         None,
         optional(text),
-        "The name or address at which nodes of the same site dial this node; unset, as all others do.",
+        "The name or address at which nodes of the same site dial this node; unset, the one for all others.",
         per_host=True,
     ),
     Setting(
@@ -471,40 +471,40 @@ SETTINGS = (
         "jump",
         None,
         optional(text),
-        "The node of the fleet through whose sshd the others dial this node, which they can't reach otherwise.",
+        "The jump host: the node of the fleet through whose sshd the others dial this node.",
         per_host=True,
     ),
     Setting(
         "links",
         [],
         links,
-        "Nodes that this node dials in any case, hubs or not, each with peer, and host and port where others than that "
-        "node's own are to be dialled.",
+        "Nodes that this node always dials, hubs or not, each with peer, and with host and port where these differ "
+        "from the peer's own.",
         per_host=True,
     ),
     Setting(
         "transport",
         "stream",
         one_of("stream", "tun"),
-        "How packets cross the links that this node dials (the other end takes what comes): stream is "
-        "the fast way, by a helper on both ends that needs Python there; tun is `ssh -w`, which needs none.",
+        "The transport of the links that this node dials; the other end accepts both. stream is fast, and needs a "
+        "helper and Python on both ends. tun is `ssh -w`, and needs neither.",
         per_host=True,
     ),
     Setting(
         "firewall_owner",
         "auto",
         one_of("auto", "nftables", "iptables", "firewalld"),
-        "Which program manages this host's firewall; auto is the one that its ruleset shows. Accepts are made its way.",
+        "The program that manages this host's firewall; auto finds it in the ruleset.",
         per_host=True,
     ),
     Setting(
         "lanes",
         AUTO,
         auto_or(1, LANES_MAX),
-        "How many ssh connections each link that this node dials consists of. auto begins with one, opens more where "
-        "the window of an ssh session is what limits the link, as on long and fast lines, and closes them again when "
-        "they are of no use. A number above 1 has as many all the time, each with a process of its own at either end, "
-        "so that they use more cores. tun has one, and auto is that.",
+        "The number of ssh connections of each link that this node dials. auto begins with one, opens more where the "
+        "window of an ssh session limits the link, as on long and fast lines, and closes unused ones. A number above 1 "
+        "is constant; each connection has a process of its own at both ends, so they use more cores. tun always has "
+        "one, also with auto.",
         per_host=True,
     ),
     Setting(
