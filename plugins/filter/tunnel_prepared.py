@@ -10,7 +10,7 @@ short_description: Whether a host has all that its links need besides themselves
 version_added: 0.1.0
 author: overssh.swarm contributors (@overssh)
 description:
-  - Compares what M(overssh.swarm.host_info) tells of a host with what the role P(overssh.swarm.tunnel#role) wants
+  - Compares the facts of M(overssh.swarm.host_info) with what the role P(overssh.swarm.tunnel#role) wants
     there.
 options:
   _input:
@@ -19,7 +19,7 @@ options:
     required: true
   wanted:
     description:
-      - The C(account) as the module tells it; C(folders), a list; C(texts) of files by path, none for a file that has
+      - The C(account) as the module returns it; C(folders), a list; C(texts) of files by path, none for a file that has
         to be absent; C(programs), their texts by name, besides which nothing may be there of C(all_programs), files
         and folders; the C(block) in sshd's own file, none where that does not matter; C(effective), lines that sshd
         has to print; C(pending), whether a pending change is let be; and C(keys) that have to exist.

@@ -10,7 +10,7 @@ short_description: Refuse a run that begins in the middle
 version_added: 0.1.0
 author: overssh.swarm contributors (@overssh)
 description:
-  - Returns its input, or fails with a sentence where C(ansible-playbook) was told to leave out what the tasks of this
+  - Returns its input, or fails with a sentence where arguments of C(ansible-playbook) leave out what the tasks of this
     collection need, by C(--start-at-task), C(--skip-tags) or C(--tags).
   - For the C(hosts) of a play, as these are read before its first task.
 options:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The engine of tunnel_account: the account that tunnels run as, its key, its programs, and who is let in as it."""
+"""The engine of tunnel_account: the tunnels' account, its key, its programs, and its authorized keys."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class TunnelAccountEngine(Engine[Observed]):
     """One account on this host."""
 
     def __init__(self, desired: Desired, run: Runner, stages: bool = False, rollback_timeout: int = 60) -> None:
-        """stages: have the host roll a change of sshd back after rollback_timeout seconds, unless it is confirmed."""
+        """stages: have the host roll back a change of sshd after rollback_timeout seconds, unless it is confirmed."""
         self._desired = desired
         self._run = run
         self._stages = stages
@@ -76,15 +76,15 @@ class TunnelAccountEngine(Engine[Observed]):
         return sshd_facts.service()
 
     def roll_back_left(self) -> None:
-        """Roll back what a run that was broken off has left: it would go later, from under this one."""
+        """Roll back a change that an interrupted run left pending, before its timer does so during this run."""
         checkpoint.roll_back(self._systemd, CHECKPOINT)
 
     def discard_left(self) -> None:
-        """Have what waits to be confirmed stay as it is: all of it is going to be removed anyway."""
+        """Remove pending checkpoints without a rollback, because all files are going to be removed."""
         checkpoint.discard(self._systemd, CHECKPOINT)
 
     def observe(self) -> Observed:
-        """The account, all files of ours around it, and what sshd holds of it, where that is asked for."""
+        """The account, all our files around it, and sshd's settings for it where the task sets any."""
         wanted = self._desired
         waiting = checkpoint.find(CHECKPOINT)
         self._pending = waiting is not None and waiting.pending
@@ -108,7 +108,7 @@ class TunnelAccountEngine(Engine[Observed]):
         )
 
     def plan(self, observed: Observed) -> Plan:
-        """See plan_account."""
+        """The plan of plan_account."""
         return plan_account(self._desired, observed)
 
     @performs("file")
@@ -145,11 +145,11 @@ class TunnelAccountEngine(Engine[Observed]):
         _rmtree(KEYS)
 
     def in_effect(self, observed: Observed) -> bool:
-        """Nothing is waited for."""
+        """True, because no step takes effect later."""
         return True
 
     def result(self, observed: Observed) -> dict[str, Any]:
-        """The public half of the key, and what waits to be confirmed."""
+        """The public half of the key, and the pending change."""
         return {
             "public_key": observed.public_key,
             "pending": self._pending,

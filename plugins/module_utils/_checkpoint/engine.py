@@ -17,9 +17,9 @@ from .checkpoint import Checkpoint, Desired
 
 @dataclass(frozen=True)
 class Observed:
-    """The checkpoint as found, None where there is none.
+    """The observed checkpoint, None for no checkpoint.
 
-    commit: the options of the module that has to keep the change, None where it is kept by being confirmed.
+    commit: the options of the module that keeps the change, None where confirming alone keeps it.
     """
 
     found: Checkpoint | None
@@ -27,7 +27,7 @@ class Observed:
 
 
 def plan_checkpoint(name: str, state: str, desired: Desired, observed: Observed) -> Plan:
-    """What has to be done for the state; pure. OversshError where it can't be had any more."""
+    """The steps to the state; pure. OversshError where it is too late for that state."""
     found = observed.found
     if state == "created":
         files = ", ".join(desired.files) or "nothing"
@@ -63,7 +63,7 @@ class CheckpointEngine(Engine[Observed]):
     def __init__(
         self, systemd: Systemd, name: str, state: str, desired: Desired, force: bool = False, check: bool = False
     ) -> None:
-        """force: somebody knows that the host can still be reached; check: nothing is going to be done."""
+        """force: confirm without the proof; check: check mode."""
         checkpoint.check(name, desired.seconds)
         self._systemd = systemd
         self._name = name
@@ -74,7 +74,7 @@ class CheckpointEngine(Engine[Observed]):
         self._done = False
 
     def observe(self) -> Observed:
-        """The checkpoint, and by which connection this run came, where that has to prove something."""
+        """The checkpoint; OversshError without the proof by this run's connection, where it is needed."""
         found = checkpoint.find(self._name)
         if not self._done:
             if self._state == "created":
@@ -84,11 +84,11 @@ class CheckpointEngine(Engine[Observed]):
         return Observed(found, None if found is None else checkpoint.commit_of(self._name))
 
     def plan(self, observed: Observed) -> Plan:
-        """See plan_checkpoint; what was created or handed on by this run is as desired."""
+        """The plan of plan_checkpoint; none after this run's step."""
         return Plan({}, {}) if self._done else plan_checkpoint(self._name, self._state, self._desired, observed)
 
     def begin(self, action: str) -> None:
-        """There is one step at most; where it fails, nothing is looked at any more."""
+        """Note the only step; after a failure of it nothing is observed."""
         self._done = True
 
     @performs("create")
@@ -111,17 +111,17 @@ class CheckpointEngine(Engine[Observed]):
         checkpoint.discard(self._systemd, self._name)
 
     def close(self) -> None:
-        """What was rolled back has been told now."""
+        """Remove the checkpoint of a change that was rolled back, as the error has reported it now."""
         found = checkpoint.find(self._name) if self._state == "confirmed" and not self._check else None
         if found is not None and not found.pending:
             checkpoint.discard(self._systemd, self._name)
 
     def in_effect(self, observed: Observed) -> bool:
-        """Nothing is waited for."""
+        """True, because no step takes effect later."""
         return True
 
     def result(self, observed: Observed) -> dict[str, Any]:
-        """Whether it waits to be confirmed, and for the controller what keeps the change."""
+        """Whether the change is pending, and for the action plugin the options of the module that keeps it."""
         commit = observed.commit if self._done and self._state == "confirmed" else None
         handed_on = {} if commit is None else {"commit": commit}
         return {"pending": observed.found is not None and observed.found.pending, **handed_on}

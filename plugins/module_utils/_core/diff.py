@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 # A file that comes or goes as a whole is shown up to here; a longer one by its length and its digest, as most of it is
-# the same on every host. What is decided line by line, as what sshd is told, comes as a list and is shown whole.
+# the same on every host. A text whose lines matter one by one, as sshd's settings, comes as a list and is shown whole.
 WHOLE_LINES = 5
 LINE_WIDTH = 110
 NOTHING: tuple[Any, ...] = (None, False, "", (), [])

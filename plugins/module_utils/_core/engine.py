@@ -21,7 +21,7 @@ ACTIONS = "_performed_actions"
 
 
 def performs(*actions: str) -> Callable[[Method], Method]:
-    """Register a method of an engine for the steps of these actions; it takes the args of a step by their names."""
+    """Register a method of an engine for steps with these actions; the method takes a step's args by name."""
 
     def register(method: Method) -> Method:
         setattr(method, ACTIONS, actions)
@@ -31,9 +31,9 @@ def performs(*actions: str) -> Callable[[Method], Method]:
 
 
 class Engine(ABC, Generic[Observed]):
-    """One subject of the host. plan() is pure: it hands its desired state and the observed one to a pure function.
+    """One subject of the host. plan() calls a pure function with the desired and the observed state.
 
-    performers: the name of the method that performs a step, by the step's action.
+    performers: the name of the method that does a step, by the step's action.
     """
 
     performers: ClassVar[Mapping[str, str]] = {}
@@ -45,36 +45,36 @@ class Engine(ABC, Generic[Observed]):
 
     @abstractmethod
     def observe(self) -> Observed:
-        """The host as it is."""
+        """The state of the host."""
 
     @abstractmethod
     def plan(self, observed: Observed) -> Plan:
-        """What has to be done, as data."""
+        """The steps to the desired state, as data."""
 
     def begin(self, action: str) -> None:
-        """A step of this action begins, so what was observed before it is not so any more."""
+        """Note that a step of this action begins; the last observation is outdated then."""
 
     def perform(self, step: Step) -> None:
-        """Do one step by the method registered for it, whole or not at all; OversshError says why not."""
+        """Do one step with its registered method, whole or not at all; OversshError gives the reason."""
         self.begin(step.action)
         getattr(self, self.performers[step.action])(**step.args)
 
     @abstractmethod
     def result(self, observed: Observed) -> dict[str, Any]:
-        """The module's return values for a host as observed; "warnings", a list, is shown and not returned."""
+        """The module's return values for an observed state; the list "warnings" is shown, not returned."""
 
     def wait(self) -> None:
-        """Wait until the change is in effect, where the user asked for it; OversshError takes the change back."""
+        """Wait until the change is in effect, where the user wants that; an OversshError undoes the change."""
 
     def in_effect(self, observed: Observed) -> bool:
-        """Whether all that wait() would wait for is there already; a host with nothing to do is then not read again."""
+        """Whether wait() would return at once; a host without any step is then not observed again."""
         return False
 
     def settle(self) -> None:
-        """The change was read back, so what would roll it back can go; OversshError rolls the change back."""
+        """Discard the checkpoint of a change that is in effect; an OversshError rolls the change back."""
 
     def close(self) -> None:
-        """Let go of what the engine holds beyond its run, such as a lock; called once, whatever came of it."""
+        """Release what the engine holds beyond its run, such as a lock; called once, after success and failure."""
 
 
 def run(module: AnsibleModule, engine: Engine[Any]) -> None:
@@ -98,7 +98,7 @@ def run(module: AnsibleModule, engine: Engine[Any]) -> None:
 
 
 def carry_through(engine: Engine[Observed], plan: Plan) -> Observed:
-    """Do the plan and read it back; what is not as it should be then is an OversshError, and taken back."""
+    """Do the plan and observe the result; a difference from the plan is an OversshError and undone."""
     apply(plan, engine.perform)
     try:
         engine.wait()

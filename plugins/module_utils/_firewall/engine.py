@@ -57,7 +57,7 @@ COMMITTING, ENOUGH = 120, 45
 
 
 class NftRuleEngine(WatcherSteps, Engine[Observed]):
-    """Accept rules of ours in the host's own chains."""
+    """Our rules in the host's own chains."""
 
     def __init__(
         self,
@@ -67,9 +67,9 @@ class NftRuleEngine(WatcherSteps, Engine[Observed]):
         rollback_timeout: int = 60,
         task: Options | None = None,
     ) -> None:
-        """phase: stage has the host roll the change back after rollback_timeout seconds, unless commit comes before.
+        """phase: stage has the host roll back the change after rollback_timeout seconds, unless a commit follows.
 
-        task: the options that desired was made of, for whoever confirms the change later.
+        task: the options of the task, for the run that confirms the change later.
         """
         self._desired = desired
         self._task = task
@@ -88,9 +88,9 @@ class NftRuleEngine(WatcherSteps, Engine[Observed]):
         self._found: Observed | None = None
 
     def roll_back_left(self) -> None:
-        """Roll back what a run that was broken off has left: it would go later, from under this one.
+        """Roll back a change that an interrupted run left pending, before its timer does so during this run.
 
-        What waits for a person's word is no leftover.
+        A change that waits for a person stays pending.
         """
         self._lock = self._lock or lock_folder(LOCK)
         for name in rollback_script.names_of(self._desired):
@@ -107,14 +107,14 @@ class NftRuleEngine(WatcherSteps, Engine[Observed]):
         return session(self._run)
 
     def observe(self) -> Observed:
-        """The ruleset, and our files and units; from now on to the end nobody of ours changes any."""
+        """The ruleset, and our files and units, under the lock against other runs of ours."""
         self._lock = self._lock or lock_folder(LOCK)
         if self._found is None:
             self._found = self._look()
         return self._found
 
     def close(self) -> None:
-        """See Engine."""
+        """Release the lock."""
         if self._lock:
             self._lock.release()
 
@@ -140,7 +140,7 @@ class NftRuleEngine(WatcherSteps, Engine[Observed]):
         return replace(found, written=written, session=self._session, firewalld=firewalld, legacy=legacy)
 
     def plan(self, observed: Observed) -> Plan:
-        """See plan_rules; while a change is staged, nothing is kept of it."""
+        """The plan of plan_rules; a staged change is not kept for the next boot."""
         decision = self._decide(observed)
         stages = self._phase == "stage" and (self._to_prove(decision) or self._created or self._pending)
         return plan_decided(decision, observed, keeps=not stages)
@@ -242,7 +242,7 @@ class NftRuleEngine(WatcherSteps, Engine[Observed]):
             raise
 
     def settle(self) -> None:
-        """A change that was staged before is confirmed by this run having come here, and having kept it."""
+        """Confirm the change that was staged before: this run reached the host, and has kept the change."""
         if self._phase == "commit":
             checkpoint.confirm(self._systemd, self._checkpoint_name)
             if read_text(SCRIPT_FILE) is not None:
@@ -293,7 +293,7 @@ class NftRuleEngine(WatcherSteps, Engine[Observed]):
         return docker_chains.lost(observed.docker, [observed.ruleset, observed.legacy.ruleset])
 
     def result(self, observed: Observed) -> dict[str, Any]:
-        """Each rule with the places where it stands, or would stand."""
+        """Each rule with its places, in check mode the planned ones."""
         decision = self._decide(observed)
         rules: list[dict[str, Any]] = [
             {
@@ -347,7 +347,7 @@ def _said(options: Any) -> Any:
 
 
 def observe_firewall(nft: Nft, systemd: Systemd, persist: bool) -> Observed:
-    """The ruleset and what is kept of ours; systemd is asked only where something is, or shall be, kept."""
+    """The ruleset and our files; systemd is asked only where rules are or will be kept."""
     stopped = {path: text for path in (*FILES, *LEFT) if (text := read_text(path)) is not None}
     found = Observed(
         nft.ruleset(),
@@ -366,7 +366,7 @@ def observe_firewall(nft: Nft, systemd: Systemd, persist: bool) -> Observed:
 
 
 def unclaimed(ruleset: Ruleset, concerns: Callable[[str], bool]) -> Iterator[str]:
-    """A sentence on each rule with a comment of ours that was not placed here; concerns: whether of such a name."""
+    """A sentence on each foreign rule with a comment like ours; concerns: whether a name matters."""
     for key, rule in ruleset.strangers():
         if concerns(name_of(rule.comment) or ""):
             yield (

@@ -51,7 +51,7 @@ while IFS=$tab read -r family table chain rule anchor; do
         nft "add table $family $table; add chain $family $table $chain"
     fi
     [ -z "$(handle_of "$listing" "$rule")" ] || continue
-    # nft may print the elements of a set in another order; then the comment tells that the rule is there.
+    # nft may print the elements of a set in another order; then the comment shows that the rule is there.
     comment="comment ${rule##* comment }"
     wanted=$(grep -F -- "$family$tab$table$tab$chain$tab" "$rules" | grep -c -F -- "$comment$tab")
     [ "$(printf '%s\n' "$listing" | grep -c -F -- "$comment # handle ")" -lt "$wanted" ] || continue

@@ -32,7 +32,7 @@ PROGRAMS = {"ip": "iproute2", "nft": "nftables", "ssh": "openssh-client", "ssh-k
 OLDEST_PYTHON = (3, 9)
 TUN_DEVICE = "/dev/net/tun"
 SHELL = "/bin/sh"
-# What programs here are told, and what systemd-resolved asks where it stands between.
+# The name servers for programs here, and those of systemd-resolved, where it stands between.
 RESOLVERS = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
 # Any interpreter understands this, also one that is far too old.
 ASK_VERSION = "import sys; print('%d.%d.%d' % tuple(sys.version_info[:3]))"

@@ -27,7 +27,7 @@ INTERFACES = "/etc/network/interfaces"
 DHCPCD, CONNMAN = "/etc/dhcpcd.conf", "/etc/connman/main.conf"
 # As the kernel cuts the names of running programs.
 NETWORKD_RUNS, CONNMAN_RUNS = "systemd-network", "connmand"
-# The kind of claim of those that take each interface they find, unless they are told not to.
+# The kind of claim of programs that take each interface they find, unless their settings exclude it.
 TAKER = "taker"
 # What a file may ask of an interface besides its name without passing over a tun device.
 ALSO = {"kind": ("tun",), "type": ("none", "*")}

@@ -13,7 +13,7 @@ from .._core.command import Runner
 from . import proc
 from .routes import device_to
 
-# What sshd tells each session of its connection: address and port of the client, then of the server.
+# sshd's variables for each session with its connection: address and port of the client, then of the server.
 VARIABLE = b"SSH_CONNECTION="
 
 

@@ -211,7 +211,7 @@ def _entry(operand: Operand, element: Any) -> Predicate:
 
 
 def _limited(operand: Operand) -> Predicate:
-    """A match whose right side can't be told: maybe, where the packet has the left side at all."""
+    """A match with an unknown right side: maybe, where the packet has the left side at all."""
 
     def holds(packet: Packet) -> Holds:
         return min(operand.applies(packet), Holds.MAYBE)
@@ -339,7 +339,7 @@ def _symbol(value: str, element: Any) -> Holds:
 
 def _interface(name: str | None, element: Any) -> Holds:
     if not isinstance(element, str):
-        # An interface that is gone is told by its number: it isn't one of ours, which are told by their names.
+        # nft lists a missing interface by its number. It isn't one of ours, which are listed by their names.
         return Holds.MAYBE if name is None else Holds.NO
     if element == "*":
         return Holds.YES
@@ -351,7 +351,7 @@ def _interface(name: str | None, element: Any) -> Holds:
 
 
 def _protocol_element(element: Any) -> str | None:
-    """The protocol's name, "*" for all of them; None where it can't be told."""
+    """The protocol's name, "*" for all of them; None where it is unknown."""
     value = _value(element)
     if isinstance(value, int):
         return PROTOCOL_NUMBERS.get(value, str(value))

@@ -16,7 +16,7 @@ from . import rules_file as nftables_rules_file
 from .record import Placed, Record
 from .ruleset import ChainKey, Ruleset
 
-# iptables' own comments, which nft does not tell.
+# iptables' own comments, which nft does not list.
 PROGRAMS = {"ip": "iptables-nft", "ip6": "ip6tables-nft"}
 
 Respell = Callable[[Runner, Ruleset, Sequence[Placed]], Sequence[Placed]]

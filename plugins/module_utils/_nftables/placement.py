@@ -192,7 +192,7 @@ class Placer:
         return self._foreign.words() | {name for chain in self._foreign.chains.values() for name in chain.devices}
 
     def _distinguishable(self, interfaces: Sequence[str]) -> tuple[str, ...]:
-        """One interface for all those that no foreign rule tells apart."""
+        """One interface of each group that foreign rules treat alike."""
         if len(interfaces) < 2:
             return tuple(interfaces)
         groups: dict[tuple[str, ...], str] = {}
@@ -394,7 +394,7 @@ def _families(accept: Accept, base: Chain) -> tuple[str, ...]:
 
 
 def _on_devices(base: Chain, packet: Packet) -> Iterator[Packet]:
-    """The packet as it comes by a base chain, once for each device that only the chain tells; none by other devices."""
+    """The packet as a base chain sees it, once for each device that only the chain names; none for other devices."""
     if base.hook not in DEVICE_HOOKS:
         yield packet
         return

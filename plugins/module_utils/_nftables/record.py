@@ -22,7 +22,7 @@ HEADER = """\
 # Firewall rules that overssh.swarm placed on this host, and the accepts that they stand for.
 # A rule that has our comment and is not listed here is taken for somebody else's, and left.
 """
-# How nft tells a comment of iptables: its text it does not tell.
+# nft's form of a comment by iptables; nft does not list its text.
 XT_COMMENT = {"xt": {"type": "match", "name": "comment"}}
 
 

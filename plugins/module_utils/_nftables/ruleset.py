@@ -36,7 +36,7 @@ IPTABLES_CHAINS = {
 TEXT_LINE = re.compile(r"^(?:table (\S+) (\S+) \{|\t\t(\S.*) # handle (\d+)$)", re.MULTILINE)
 
 
-# Those that begin a table or a chain, and what tells a base chain's devices: nft 1.0.6 leaves these out of its JSON.
+# Those that begin a table or a chain, and the line of a base chain's devices: nft 1.0.6 leaves these out of its JSON.
 DEVICES = re.compile(
     r"^(?:table (\S+) (\S+) \{.*|\tchain (\S+) \{.*"
     r"|\t\ttype \S+ hook \S+ devices? (?:= )?(\{[^}]*\}|\S+) priority .*)$",
@@ -264,7 +264,7 @@ def _chain(found: Mapping[str, Any]) -> Chain:
 
 
 def _with_updates(sets: dict[ChainKey, NamedSet], chains: Iterable[Chain]) -> dict[ChainKey, NamedSet]:
-    """The sets, those marked as changing that a rule adds elements to (nft 1.0.6 doesn't tell the flag)."""
+    """The sets, those marked as changing that a rule adds elements to (nft 1.0.6 doesn't list the flag)."""
     updated = dict(sets)
     for chain in chains:
         for rule in chain.rules:

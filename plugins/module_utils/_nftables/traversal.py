@@ -271,7 +271,7 @@ def _role(kind: str, body: Any) -> str:
 
 
 def _xt_role(kind: Any, name: Any) -> str:
-    """The role of an extension of iptables, of which nft tells no more than the name."""
+    """The role of an extension of iptables, of which nft lists only the name."""
     if kind == "match":
         return "neutral" if name == "comment" else "uncertain"
     if kind != "target" or name in PASSING_TARGETS:
@@ -323,7 +323,7 @@ def called_chains(ruleset: Ruleset) -> Iterator[tuple[ChainKey, ChainKey]]:
     for key, chain in ruleset.chains.items():
         for rule in chain.rules:
             for statement in rule.statements:
-                # Rules that call nothing are most of a large ruleset, so they are told by their kind alone.
+                # Rules that call nothing are most of a large ruleset, so their kind alone identifies them.
                 if CALLING.isdisjoint(statement):
                     continue
                 data = statement["vmap"].get("data") if "vmap" in statement else None

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Overlay networks on a manager of the swarm: made, waited for, removed, and told of."""
+"""The engine of overlay_network: makes and removes networks on a manager of the swarm."""
 
 from __future__ import annotations
 
@@ -32,15 +32,16 @@ REMOVAL_PAUSE = 0.1
 NODES_SECONDS = 15
 GRACE_SECONDS = 5
 NODES_PAUSE = 0.1
-# How many looks a node has before it is told again.
+# The number of looks at a node before it is touched again.
 PATIENCE = 3
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What networks have around them: the engine's part in its swarm, all its networks, the host's routes.
+    """The surroundings of networks: the engine's part in its swarm, all its networks, the host's routes.
 
-    address: where VXLAN packets leave from, empty in no swarm. underlay_mtu: the smallest MTU of the devices with it.
+    address: the source of VXLAN packets, "" outside a swarm. underlay_mtu: the smallest MTU of the devices with that
+    address.
     """
 
     swarm: Mapping[str, Any]
@@ -51,7 +52,7 @@ class Surroundings:
 
 
 class OverlayNetworkEngine(Engine[Observed]):
-    """One overlay network, by name. check_mode: there may be no swarm yet."""
+    """One overlay network, by name. check_mode: a missing swarm is assumed to come."""
 
     def __init__(
         self, docker: Docker, run: Runner, desired: Desired, timeout: float, wait: bool = True, check_mode: bool = False
@@ -65,11 +66,11 @@ class OverlayNetworkEngine(Engine[Observed]):
         self._given_up: frozenset[str] = frozenset()
 
     def observe(self) -> Observed:
-        """The network, its neighbours, and what lies under it."""
+        """The network and its surroundings."""
         return self.observe_in(self.look())
 
     def look(self) -> Surroundings:
-        """What is the same for all networks."""
+        """The surroundings, which all networks share."""
         info = self._docker.info()
         address = data_path_address(info)
         return Surroundings(
@@ -81,7 +82,7 @@ class OverlayNetworkEngine(Engine[Observed]):
         )
 
     def observe_in(self, around: Surroundings) -> Observed:
-        """The network among what was found around it."""
+        """The network in these surroundings."""
         manager = bool(around.swarm.get("ControlAvailable"))
         mine = self._mine(around.networks)
         watched = self.desired.ingress and manager
@@ -101,7 +102,7 @@ class OverlayNetworkEngine(Engine[Observed]):
         )
 
     def plan(self, observed: Observed) -> Plan:
-        """See plan_network."""
+        """The plan of plan_network."""
         return plan_network(self.desired, observed)
 
     @performs("create")
@@ -116,7 +117,10 @@ class OverlayNetworkEngine(Engine[Observed]):
         touch_nodes(self._docker)
 
     def wait(self) -> None:
-        """The engine says "created" before the swarm has found a subnet for it, and never says if it finds none."""
+        """Wait until the swarm has given the network a subnet, and all nodes take part in an ingress network.
+
+        The engine says "created" before the swarm has found a subnet, and reports no failure.
+        """
         if not self._wait or self.desired.state == "absent":
             return
         name = self.desired.name
@@ -133,14 +137,14 @@ class OverlayNetworkEngine(Engine[Observed]):
             refuse_overlap(name, list(found.subnets), self.desired.underlay, self.observe())
 
     def in_effect(self, observed: Observed) -> bool:
-        """Whether the network has its subnet, and all nodes take part; what the swarm chose is looked at again."""
+        """Whether the network has its subnet and all nodes take part; the swarm's own choices are read again."""
         if not self._wait or self.desired.state == "absent":
             return True
         found, chosen_here = observed.network, self.desired.ingress or self.desired.subnet is not None
         return bool(found and found.allocated and chosen_here and not observed.missing)
 
     def result(self, observed: Observed) -> dict[str, Any]:
-        """The network, or None where there is none, and what fits under it."""
+        """The network, None where it is missing, and the MTU that fits it."""
         found = observed.network
         network = {"network": network_result(found) if found and found.is_overlay else None}
         if self.desired.state == "absent":
@@ -174,7 +178,7 @@ class OverlayNetworkEngine(Engine[Observed]):
         return set(nodes_without(self._docker, network.network_id).values())
 
     def _await_nodes(self, network: OverlayNetwork) -> None:
-        """A node that does not come is told of in the end, and changes nothing for the others."""
+        """Wait for the nodes; one that does not join is reported in the end, and the others go on."""
         looks = 0
 
         def complete() -> bool:

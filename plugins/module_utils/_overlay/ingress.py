@@ -66,7 +66,7 @@ def touch_node(docker: Docker, node_id: str) -> None:
 
 
 def _update(docker: Docker, node_id: str, labels: Mapping[str, str]) -> None:
-    """A node that is gone in the meantime, or that can't be told now, is seen at the next look at who takes part."""
+    """Set these labels; a node that is gone or busy now is seen at the next look at the participants."""
     for _try in range(TRIES):
         try:
             node = docker.inspect_node(node_id)

@@ -125,7 +125,7 @@ def _kept(desired: Desired, found: OverlayNetwork | None) -> Desired:
 
 
 def _plan_nodes(observed: Observed, found: OverlayNetwork) -> Plan:
-    """The network is as asked for, and nodes may have to be told of it once more."""
+    """The steps for an unchanged network: nodes without it have to be touched."""
     described = _described(found)
     if not observed.missing:
         return Plan(described, described)

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A throwaway container on an overlay network that sends and answers probes.
+"""The engine of overlay_probe: a throwaway container on an overlay network that sends and answers probes.
 
-No image is pulled: it is an empty one, with the host's own /usr mounted read-only, so that the host's Python runs.
-It has no capability, no writable file and no right to gain any.
+No image is pulled. The image is an empty one, and the host's own /usr is mounted read-only, so that the host's Python
+runs. The container has no capability, no writable file and no right to gain any.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from . import agent as probe_agent
 IMAGE = "127.0.0.1:1/overssh-verify"
 TAG = "latest"
 LABEL = "overssh.verify"
-# What the engine says when the swarm has not told it within 20 s of a network (daemon/container_operations.go).
+# The engine's message where the swarm has not announced a network to it within 20 s (daemon/container_operations.go).
 NOT_ATTACHED = ("attaching to network failed", "context deadline exceeded")
 # And when the network that it knew goes with the last container there, just as the next one comes.
 NETWORK_GOES = re.compile(r"network \S+ not found")
@@ -56,7 +56,7 @@ USERLAND = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
 @dataclass(frozen=True)
 class Desired:
-    """What is wanted: a probe of this name on this network, or no probe at all."""
+    """The desired probe: its name and its network, or no probe."""
 
     name: str
     network: str | None
@@ -64,10 +64,10 @@ class Desired:
 
 @dataclass(frozen=True)
 class Observed:
-    """The probe as found.
+    """The observed probe.
 
-    container: its id, None where there is none; ours: it carries our label; running_on: the networks of one that runs;
-    address: on the desired network; image: there is one of ours; agent: its program's text.
+    container: its id, None for no container; ours: it has our label; running_on: the networks of a running one;
+    address: on the desired network; image: our image exists; agent: the text of its program.
     """
 
     container: str | None = None
@@ -79,7 +79,7 @@ class Observed:
 
 
 def plan_probe(desired: Desired, observed: Observed, agent: str) -> Plan:
-    """The steps to a running probe, or to nothing left of one; a stale container is replaced, a foreign one never."""
+    """The steps to a running probe, or to no trace of it; a stale container is replaced, a foreign one never."""
     if observed.container and not observed.ours and desired.network is not None:
         raise OversshError(
             f"a container named {desired.name} exists that overssh.swarm did not make; rename it or remove it with "
@@ -124,7 +124,7 @@ def _removal(desired: Desired, observed: Observed) -> list[Step]:
 
 
 def empty_image(links: Mapping[str, str]) -> bytes:
-    """A tar of a root file system that holds nothing but symbolic links, name to target."""
+    """A tar of a root file system that holds only symbolic links; links: targets by name."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, target in sorted({"overssh-verify": "usr", **links}.items()):
@@ -136,7 +136,7 @@ def empty_image(links: Mapping[str, str]) -> bytes:
 
 
 def userland(root: str = "/") -> tuple[dict[str, str], list[str]]:
-    """The host's links into /usr, and the folders that a container needs mounted besides."""
+    """The host's links into /usr, and the other folders that a container needs mounted."""
     links: dict[str, str] = {}
     folders = [os.path.join(root, "usr")]
     for name in USERLAND:
@@ -149,7 +149,7 @@ def userland(root: str = "/") -> tuple[dict[str, str], list[str]]:
 
 
 def python_folders(prefixes: Sequence[str], mounted: Sequence[str]) -> list[str]:
-    """The folders of this Python that no mounted folder holds yet."""
+    """The folders of this Python outside the mounted folders."""
     found: list[str] = []
     for prefix in prefixes:
         if not any(prefix == folder or prefix.startswith(folder + "/") for folder in [*mounted, *found]):
@@ -170,8 +170,8 @@ class OverlayProbeEngine(Engine[Observed]):
     ) -> None:
         """timeout: seconds to wait for the container to be on its network; None: don't wait.
 
-        answer: what is to be returned besides. missing: tells which of Docker's own firewall rules are missing, of
-        which the engine makes some again when it starts a container.
+        answer: further return values. missing: returns Docker's missing firewall rules; the engine restores some of
+        them when it starts a container.
         """
         self._answer = dict(answer or {})
         self._missing = missing
@@ -181,7 +181,7 @@ class OverlayProbeEngine(Engine[Observed]):
         self._agent = source_of(probe_agent.__name__)
 
     def observe(self) -> Observed:
-        """The probe as it stands."""
+        """The probe of this name."""
         found = self._docker.containers(all=True, filters={"name": f"^/{self._desired.name}$"})
         images = self._docker.images(name=f"{IMAGE}:{TAG}")
         agent = read_text(AGENT)
@@ -200,7 +200,7 @@ class OverlayProbeEngine(Engine[Observed]):
         )
 
     def plan(self, observed: Observed) -> Plan:
-        """See plan_probe."""
+        """The plan of plan_probe."""
         return plan_probe(self._desired, observed, self._agent)
 
     @performs("write_agent")
@@ -262,7 +262,7 @@ class OverlayProbeEngine(Engine[Observed]):
         patiently(lambda: self._docker.start(container), _passes, self._timeout or 0)
 
     def wait(self) -> None:
-        """Until the container runs and has an address on the network."""
+        """Wait until the container runs and has an address on the network."""
         if self._desired.network is None or self._timeout is None:
             return
 
@@ -276,7 +276,7 @@ class OverlayProbeEngine(Engine[Observed]):
         wait_until(settled, self._timeout, f"{self._desired.name} getting an address on {self._desired.network}")
 
     def in_effect(self, observed: Observed) -> bool:
-        """Whether the container has its address, or is gone."""
+        """Whether the container has its address, or is removed."""
         return self._desired.network is None or self._timeout is None or bool(observed.address)
 
     def result(self, observed: Observed) -> dict[str, Any]:

@@ -250,7 +250,7 @@ def _decided(
     for address in addresses:
         try:
             held = parse("\n".join(probe_block(run, main, block, user, address)))
-        except CommandError:  # what sshd says of its own configuration was told above
+        except CommandError:  # sshd's message about its own configuration is reported above
             return []
         for keyword, wanted in PROBED.items():
             for value in held.get(keyword.lower(), [])[:1]:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A node's part in a swarm: found one, join one, stay in it, leave it."""
+"""The engine of swarm_node: creates a swarm, joins one, stays in it, or leaves it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ JOIN_TROUBLE = (
 
 
 class SwarmNodeEngine(Engine[Observed]):
-    """This node, through its own engine. needs_token: False where nothing is going to be done (check mode)."""
+    """This node, through its own engine. needs_token: False in check mode, where no join happens."""
 
     def __init__(
         self, docker: Docker, run: Runner, desired: Desired, timeout: float, wait: bool = True, needs_token: bool = True
@@ -70,7 +70,7 @@ class SwarmNodeEngine(Engine[Observed]):
         self.warnings: list[str] = []
 
     def observe(self) -> Observed:
-        """The node when it has settled: a starting engine says "pending" for a moment."""
+        """The node in a lasting state; a starting engine says "pending" for a moment."""
         with self._docker.at_most(self._timeout):
             try:
                 found = wait_until(self._settled, self._timeout if self._wait else 0, "the swarm's start")
@@ -82,7 +82,7 @@ class SwarmNodeEngine(Engine[Observed]):
         return found
 
     def plan(self, observed: Observed) -> Plan:
-        """See plan_node; a join without a token is refused here, before anything is done."""
+        """The plan of plan_node; a join without a token is refused before any step."""
         plan = plan_node(self._desired, observed)
         if self._needs_token and not self._desired.join_token and any(step.action == "join" for step in plan.steps):
             raise OversshError(
@@ -105,7 +105,7 @@ class SwarmNodeEngine(Engine[Observed]):
         self._update_self("Availability", availability)
 
     def wait(self) -> None:
-        """Active, and a manager reachable for the others; what was joined has to be the swarm that was meant."""
+        """Wait until the node is active in the desired swarm, and the others reach a manager."""
         if self._desired.state == "left":
             return
         if self._wait:
@@ -115,13 +115,13 @@ class SwarmNodeEngine(Engine[Observed]):
             self.plan(self.observe())
 
     def in_effect(self, observed: Observed) -> bool:
-        """Whether the node is out, or takes part and gossips."""
+        """Whether the node is out of its swarm, or takes part and gossips."""
         if self._desired.state == "left" or not self._wait:
             return True
         return takes_part(observed) and gossip.listens(observed.node_address)
 
     def result(self, observed: Observed) -> dict[str, Any]:
-        """See node_result; with what the operator should know besides."""
+        """The return values of node_result, and warnings."""
         said = [*self.warnings, *([DOUBTED.format(words=says(observed))] if observed.doubted else [])]
         warnings = {"warnings": said} if said else {}
         return {**node_result(observed), "nodes": nodes_result(observed), **warnings}
@@ -259,7 +259,7 @@ class SwarmNodeEngine(Engine[Observed]):
 
     @performs("make_bridge")
     def _make_bridge(self) -> None:
-        """The bridge as the engine itself would make it, with a label that tells whose it is when the node leaves."""
+        """The bridge as the engine itself would make it, with a label that shows its owner when the node leaves."""
         subnet = self._desired.bridge_subnet
         ipam = {"Driver": "default", "Config": [{"Subnet": subnet}]} if subnet else None
         self._docker.create_network(BRIDGE, driver="bridge", options=BRIDGE_OPTIONS, labels=BRIDGE_LABELS, ipam=ipam)
@@ -416,7 +416,7 @@ class SwarmNodeEngine(Engine[Observed]):
 
 
 def takes_part(observed: Observed) -> bool:
-    """Whether the node is active in its swarm; a manager has to be reachable for the others too."""
+    """Whether the node is active in its swarm, and the others reach it where it is a manager."""
     if observed.local_state != "active" or observed.role is None:
         return False
     own = observed.own
@@ -424,7 +424,7 @@ def takes_part(observed: Observed) -> bool:
 
 
 def containers_that_a_restart_touches(docker: Docker) -> list[str]:
-    """Names of the containers that run, and of those that a start of the engine would start."""
+    """Names of running containers, and of those that a start of the engine would start."""
     found = []
     for container in docker.containers(all=True):
         policy = (docker.inspect_container(container["Id"])["HostConfig"].get("RestartPolicy") or {}).get("Name")
@@ -442,7 +442,7 @@ def _restart_later(affected: list[str]) -> str:
 
 
 def reaches(address: str) -> bool:
-    """Whether something takes a TCP connection there."""
+    """Whether the address accepts a TCP connection."""
     try:
         with socket.create_connection(endpoint(address), timeout=PROBE_SECONDS):
             return True

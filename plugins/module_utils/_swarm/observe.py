@@ -22,7 +22,7 @@ BRIDGE_OPTIONS = {
     "com.docker.network.bridge.enable_ip_masquerade": "true",
     "com.docker.network.bridge.name": BRIDGE,
 }
-# It is made before the engine does, so that it can be told from one that was there before us.
+# It is made before the engine does, so that it can be distinguished from an earlier one.
 BRIDGE_LABELS = {"overssh.managed": "true"}
 # The engine's own end on the bridge, which goes with the swarm.
 BRIDGE_OWN = {"ingress-sbox"}
@@ -95,7 +95,7 @@ def _nodes(docker: Docker) -> tuple[tuple[Entry, ...], str]:
 
 
 def _digest(cluster: Mapping[str, Any], path: str, read: Read) -> str | None:
-    """From the engine where it tells, which is on managers; else from the certificate that every node keeps."""
+    """From the engine, which returns it on managers; else from the certificate that every node keeps."""
     certificate = (cluster.get("TLSInfo") or {}).get("TrustRoot")
     if not certificate:
         try:

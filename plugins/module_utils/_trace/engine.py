@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The engine of nft_trace: has the kernel trace one packet, and tells its way."""
+"""The engine of nft_trace: has the kernel trace one packet, and returns its path."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Send = Optional[Callable[[], None]]
 
 
 def described_from(options: Mapping[str, Any]) -> Described:
-    """The packet that a task's options describe; OversshError names the option that can't be."""
+    """The packet that a task's options describe; OversshError names the wrong option."""
     in_interface = options.get("in_interface") or ""
     described = Described(
         path=options["path"],
@@ -79,7 +79,7 @@ def _check(described: Described, options: Mapping[str, Any]) -> None:
 
 
 def probe_from(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What the peer has to send, as _trace.sender takes it; OversshError where the options can't be."""
+    """The peer's packets, as _trace.sender takes them; OversshError for wrong options."""
     described = described_from(options)
     source = single(described.source)
     return {
@@ -125,7 +125,7 @@ def _network(options: Mapping[str, Any], name: str) -> Network | None:
 
 
 def trace(run: Runner, described: Described, inject: bool, timeout: float) -> dict[str, Any]:
-    """Wait for the packet, at most timeout seconds, and tell its way; inject: make it, too."""
+    """Wait for the packet, at most timeout seconds, and return the answer; inject: make the packet, too."""
     if described.in_interface:
         trace_inject.read_inlet(described.in_interface)
     ways = TracePaths(f"{TABLE_PREFIX}{os.getpid()}")

@@ -19,7 +19,7 @@ from .._nftables.traversal import Reader, Walker
 from .netlink import Header
 from .path import TracePath
 
-# The protocols that rules tell apart, by the kernel's numbers.
+# The protocols that rules distinguish, by the kernel's numbers.
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 50: "esp", 58: "icmpv6"}
 
 

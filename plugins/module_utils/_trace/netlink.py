@@ -91,10 +91,10 @@ class Message:
 # what it has read where select doesn't see it. The watcher needs .._linux.netlink without pyroute2 in any case.
 def messages(data: bytes) -> Iterator[Message]:
     """The trace messages in one read of the socket; other messages are skipped."""
-    for told in netlink.messages(data):
+    for received in netlink.messages(data):
         # struct nfgenmsg: the family of the table, two more fields.
-        if told.kind == TRACE and len(told.body) >= 4:
-            message = _message(told.body[0], dict(netlink.attributes(told.body[4:])))
+        if received.kind == TRACE and len(received.body) >= 4:
+            message = _message(received.body[0], dict(netlink.attributes(received.body[4:])))
             if message is not None:
                 yield message
 
@@ -158,7 +158,7 @@ class Monitor:
     """Receives trace messages from its creation on."""
 
     def __init__(self) -> None:
-        # How many messages may still wait that were told before an overrun.
+        # The number of messages from before an overrun that may still be unread.
         self._stale = 0
         try:
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)

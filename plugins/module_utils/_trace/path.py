@@ -78,7 +78,7 @@ class TracePaths:
         for message in messages:
             known = self._seen.get(message.packet)
             if known is None:
-                # Our chains tell of packets that others trace, too; of our rules, there is but the one that marks.
+                # Our chains report packets that others trace, too. The only rule of ours is the one that marks packets.
                 if message.key.table == self._table and message.handle:
                     self._seen[message.packet] = [message]
             # The kernel may number a later packet of the same connection like this one.

@@ -29,7 +29,7 @@ from .observe import netlink, read_named
 from .plan import plan_tun, steps_to
 from .unit import unit_name, unit_text
 
-with contextlib.suppress(ImportError):  # netlink() tells of it
+with contextlib.suppress(ImportError):  # netlink() reports it
     from pyroute2.netlink.exceptions import NetlinkError
 
 # Numbers of linux/rtnetlink.h and linux/if_addr.h.
@@ -54,7 +54,7 @@ STAGES = {
 
 
 class TunInterfaceEngine(Engine[Observed]):
-    """One device of this host; ip: where the program lies that the unit runs."""
+    """One device of this host; ip: the path of the program ip for the unit."""
 
     def __init__(self, systemd: Systemd, desired: Desired, ip: str, managers: Managers) -> None:
         self._systemd = systemd
@@ -65,29 +65,29 @@ class TunInterfaceEngine(Engine[Observed]):
         self._found: Observed | None = None
 
     def observe(self) -> Observed:
-        """The device and its unit as they stand; looked at again only where something was done since."""
+        """The device and its unit; observed again only after a step."""
         if self._found is None:
             (self._found,) = observe_all([self._desired.name], self._systemd)
         return self._found
 
     def plan(self, observed: Observed) -> Plan:
-        """See plan_tun."""
+        """The plan of plan_tun."""
         texts = {name: manager.text_for(self._desired.name) for name, manager in MANAGERS.items()}
         return plan_tun(self._desired, observed, self._unit, self._unit_text, texts)
 
     def result(self, observed: Observed) -> dict[str, Any]:
-        """The device as it is, and its unit."""
+        """The device and its unit."""
         device = device_result(observed.device) if observed.device else None
         return {"device": device, "unit": self._unit if observed.unit.text is not None else None}
 
     def begin(self, action: str) -> None:
-        """What others are told of a device they hear before anything of it changes."""
+        """Have network managers read our files before any change of the device."""
         self._found = None
         if action != "write_network":
             self._managers.tell()
 
     def wait(self) -> None:
-        """See Managers; where there was no other step."""
+        """Have network managers read our files, where no other step came after them."""
         self._managers.tell()
 
     @performs("write_network")
@@ -228,16 +228,16 @@ class TunInterfaceEngines(Several[Observed]):
         return observe_all(list(self._parts), self._systemd)
 
     def result(self, observed: tuple[Observed, ...]) -> dict[str, Any]:
-        """Those of them that are there, each with its unit."""
+        """The existing devices, each with its unit."""
         found = super().result(observed)["of_each"]
         return {"devices": [{**each["device"], "unit": each["unit"]} for each in found if each["device"] is not None]}
 
 
 class Watched(WatcherSteps, Engine[tuple[Any, Watch]]):
-    """Devices together with the watcher that puts back what others change of them.
+    """Devices together with the watcher that undoes changes by others.
 
-    engine: of the devices; wanted: what is asked for of each, by name. The watcher does nothing while this changes the
-    devices, as this holds the lock of changes on this host.
+    engine: of the devices; wanted: the desired devices, by name. This holds the host's lock of changes, so the watcher
+    does nothing meanwhile.
     """
 
     def __init__(
@@ -266,7 +266,7 @@ class Watched(WatcherSteps, Engine[tuple[Any, Watch]]):
         )
 
     def perform(self, step: Step) -> None:
-        """One step."""
+        """Do one step."""
         self._lock = self._lock or lock_folder(UNIT_FOLDER)
         if step.action in self.performers:
             super().perform(step)
@@ -274,22 +274,22 @@ class Watched(WatcherSteps, Engine[tuple[Any, Watch]]):
             self._engine.perform(step)
 
     def result(self, observed: tuple[Any, Watch]) -> dict[str, Any]:
-        """The devices'."""
+        """The result of the devices' engine."""
         return {**self._engine.result(observed[0]), "warnings": self._managers.warnings}
 
     def wait(self) -> None:
-        """See the devices' engine."""
+        """Wait with the devices' engine."""
         self._engine.wait()
 
     def close(self) -> None:
-        """See Engine."""
+        """Release the lock, and close the devices' engine."""
         if self._lock:
             self._lock.release()
         self._engine.close()
 
 
 def observe_all(names: Sequence[str], systemd: Systemd) -> tuple[Observed, ...]:
-    """The devices of these names and their units as they stand."""
+    """The devices of these names, and their units."""
     with netlink() as kernel:
         found = read_named(kernel, names)
     for name in names:
@@ -304,9 +304,9 @@ def observe_all(names: Sequence[str], systemd: Systemd) -> tuple[Observed, ...]:
 
 
 def stage(step: Step) -> int:
-    """What managers of the network are told comes before all devices, so that they read it once.
+    """The order of a step: files of network managers come first, so that a manager reads them once.
 
-    Units come after all devices, so that systemd reads them once, and are started at the very end.
+    Units come after all devices, so that systemd reads them once, and are started last.
     """
     return STAGES.get(step.action, 0)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The programs that manage a host's network, and how each one is told to leave our devices alone.
+"""The programs that manage a host's network, and the file that has each one leave our devices alone.
 
 Sources: systemd.network(5), NetworkManager.conf(5); NetworkManager applies "managed=0" in a section of its own only to
 devices that come later, not to those that it has already.
@@ -18,7 +18,7 @@ from .._core.command import Runner
 from .._core.wait import WaitError, wait_until
 from .._linux.systemd import Systemd
 
-# Seconds in which a manager that was told has let go of a device; it takes some hundredths.
+# Seconds in which a manager lets go of a device after it has read our file; some hundredths are usual.
 LETS_GO = 5.0
 HEAD = "# Written by overssh.swarm: {device} is made by overssh-{device}.service, whatever other files match it."
 

@@ -15,7 +15,7 @@ from .journal import Attempt, Verdict
 ENOENT = "2"
 NO_ANSWER = re.compile(r"ended before its helper answered(?: \(ssh's exit status (?P<status>-?\d+)\))?")
 NO_PROGRAM = re.compile(r"^-?\w*sh: .*(not found|[Nn]o such file or directory|Permission denied)")
-# What ssh tells, in detail, of the line that the peer's sshd found the key in.
+# ssh's detailed message about the line in which the peer's sshd found the key.
 KEY_OPTIONS = "key options:"
 
 SAYS = re.compile(r"\S+ says: (?P<words>.+)")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A link over ssh, kept up by a systemd unit, and proven by packets that cross it."""
+"""The engine of ssh_tunnel: a link over ssh, kept up by a systemd unit, and proven by packets that cross it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ PLACE = re.compile(r"^/dev/stdin:? (line \d+: )?")
 
 @dataclass(frozen=True)
 class Desired:
-    """What the user asks for; link: None where the link only has to be down or gone; digest: of a stream's helper."""
+    """The desired link; link: None where it only has to be stopped or removed; digest: of a stream's helper."""
 
     name: str
     state: str
@@ -64,9 +64,9 @@ class Desired:
 
 
 class Local:
-    """What this host says of itself for all links, each thing asked once.
+    """Facts of this host for all links, each read once.
 
-    In check mode, what the same run may have made or changed before it can't be held against the host.
+    The same run may have made or changed a fact before; so in check mode a missing one is no fault of the host.
     """
 
     def __init__(self, run: Runner, check_mode: bool = False) -> None:
@@ -76,23 +76,23 @@ class Local:
 
     @functools.cached_property
     def ciphers(self) -> Sequence[str]:
-        """Those that its ssh knows."""
+        """The ciphers of this host's ssh."""
         return self.run(["ssh", "-Q", "cipher"]).stdout.split()
 
     @functools.cached_property
     def has_aes(self) -> bool:
-        """Whether its processor has instructions for AES."""
+        """Whether this host's processor has instructions for AES."""
         return has_aes(read_text("/proc/cpuinfo") or "")
 
     def digest(self, helper: Helper) -> str:
-        """The helper's, or OversshError where it can't be run."""
+        """The helper's digest; OversshError where the account can't run it."""
         if helper not in self._digests:
             self._digests[helper] = digest_of(helper, self.run, self.check_mode)
         return self._digests[helper]
 
 
 def desired_of(params: Mapping[str, Any], local: Local) -> Desired:
-    """The module's options, checked; ssh itself is asked whether it takes the configuration."""
+    """The desired link, from the module's options; ssh itself checks the configuration."""
     link, digest = None, ""
     if params["state"] in ("started", "restarted"):
         link = link_of(params, local.ciphers, local.has_aes)
@@ -130,13 +130,13 @@ class SshTunnelEngine(Engine[Observed]):
         self._found: Observed | None = None
 
     def observe(self) -> Observed:
-        """The link's files and its unit; looked at again only where something was done since."""
+        """The link's files and its unit; observed again only after a step."""
         if self._found is None:
             self._found = observe_link(self._desired.name, self._systemd)
         return self._found
 
     def plan(self, observed: Observed) -> Plan:
-        """What is left to do; a restart that was done is not asked for again."""
+        """The remaining steps; a restart is done once."""
         state = self._desired.state
         if self._restarted:
             state, observed = "started", replace(observed, refusals=0)
@@ -167,7 +167,7 @@ class SshTunnelEngine(Engine[Observed]):
         self._systemd.disable(self._unit)
 
     def result(self, observed: Observed) -> dict[str, Any]:
-        """The link in figures."""
+        """The link as return values."""
         conf = self._texts.conf if self._texts else observed.conf
         return {
             "peer": self._desired.name,
@@ -178,7 +178,7 @@ class SshTunnelEngine(Engine[Observed]):
         }
 
     def wait(self) -> None:
-        """Until a packet came back through the device, or ssh says why none can."""
+        """Wait until a packet came back through the device; OversshError with ssh's reason where none can."""
         link, timeout = self._desired.link, self._desired.timeout
         if link is None or not self._desired.wait:
             return
@@ -270,7 +270,7 @@ class SshTunnelEngine(Engine[Observed]):
 
 
 class SshTunnelEngines(Several[Observed]):
-    """Several links on this host, by name. All are started before the first is waited for, so they come up together."""
+    """Several links on this host, by name. All start before the first wait, so they come up together."""
 
     def __init__(self, wanted: Mapping[str, Desired], run: Runner) -> None:
         self._systemd = Systemd(run)
@@ -282,12 +282,12 @@ class SshTunnelEngines(Several[Observed]):
         return observe_links(list(self._parts), self._systemd)
 
     def result(self, observed: tuple[Observed, ...]) -> dict[str, Any]:
-        """Each link in figures."""
+        """Each link as return values."""
         return {"links": super().result(observed)["of_each"]}
 
 
 def stage(step: Step) -> int:
-    """Links are started at the very end, so that systemd reads their units once."""
+    """The order of a step: links start last, so that systemd reads their units once."""
     return int(step.action == "start")
 
 
@@ -297,7 +297,7 @@ def observe_link(name: str, systemd: Systemd) -> Observed:
 
 
 def observe_links(names: Sequence[str], systemd: Systemd) -> tuple[Observed, ...]:
-    """The same of several."""
+    """The files and units of several links."""
     units = systemd.observe_all([unit_of(name) for name in names])
     return tuple(_observed(name, unit) for name, unit in zip(names, units))
 
@@ -341,7 +341,7 @@ def described(name: str, conf: str | None, unit: UnitState) -> dict[str, Any]:
 
 
 def since(unit: UnitState) -> str | None:
-    """When the link was started last, in UTC, where it runs."""
+    """The time of the link's last start, in UTC, where it runs."""
     if unit.active != "active" or not unit.active_since:
         return None
     return datetime.fromtimestamp(round(time.time() - _age(unit)), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

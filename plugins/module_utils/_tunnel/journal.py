@@ -11,7 +11,7 @@ from dataclasses import dataclass
 FIELDS = "MESSAGE,_PID,SYSLOG_IDENTIFIER,INVOCATION_ID,_SYSTEMD_INVOCATION_ID"
 # What LogVerbose puts before a message: its place in ssh's source.
 PLACE = re.compile(r"^(?:debug\d: )?[\w.-]+\.c:\w+\(\):\d+ \([^)]*\): ")
-# What ssh says while nothing is wrong, or when it is told to stop.
+# Messages of ssh without a fault, or at a stop.
 SMALL_TALK = (
     "version",
     "Server host key:",

@@ -80,7 +80,7 @@ def subject(message: Message) -> int | str | None:
         return found.get(IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
     if kind in (RTM_DELLINK, RTM_DELADDR):
         return int(NUMBER.unpack_from(body, INDEX_AT)[0])
-    if kind == RTM_NEWROUTE:  # it takes the place of another one, whose device it does not tell
+    if kind == RTM_NEWROUTE:  # it replaces another one, whose device is unknown
         family, length = body[0], body[1]
         everywhere = bytes(4 if family == socket.AF_INET else 16)
         return f"{socket.inet_ntop(family, found.get(RTA_DST, everywhere))}/{length}"

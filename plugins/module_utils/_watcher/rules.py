@@ -35,7 +35,7 @@ CHECKPOINTS = "/var/lib/overssh/checkpoint/firewall*"
 class Rules:
     """All firewall rules of ours on this host; folder: with their list and the script."""
 
-    # What could not come back waits for a chain, and a new chain is told of.
+    # A rule that could not be restored waits for its chain; the kernel reports a new chain.
     failed = False
 
     def __init__(self, folder: str, fights: Fights, run: Run) -> None:

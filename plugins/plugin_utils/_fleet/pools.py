@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Union
 
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
-# What Docker has where it was not told; newer versions spell the same out another way.
+# Docker's default pools; newer versions write the same ones in another way.
 BUILT_IN: tuple[dict[str, Any], ...] = (
     {"base": "172.17.0.0/16", "size": 16},
     {"base": "172.18.0.0/16", "size": 16},

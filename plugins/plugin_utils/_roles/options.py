@@ -63,7 +63,7 @@ def _wrong(name: str, option: Mapping[str, Any], own: Mapping[str, Any]) -> Iter
             return
         parts = {key: of for key, of in option.items() if key not in ("required", "default")}
         yield from (f"{name}: {words}." for words in _errors(name, parts, value))
-    except AnsibleError:  # it refers to what only the plan will tell
+    except AnsibleError:  # it refers to the plan, which is not made yet
         return
 
 

@@ -6,7 +6,7 @@
 
 ssh itself does not notice: a packet that is too large for its buffer kills the channel, one way or both, and the
 connection goes on and answers keepalives. So the peer is pinged through the tunnel, several times within the silence.
-When nothing has come back for the silence, after something did once, ssh is told to end, and whoever runs it starts it
+When nothing has come back for the silence, after something did once, ssh is ended, and whoever runs it starts it
 again. A peer whose firewall lets nothing back has never answered. Where the host lets no account ping (the kernel's
 ping_group_range), the device's counter of packets that came in has to do, which sees a tunnel that is dead both ways.
 

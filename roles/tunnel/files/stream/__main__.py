@@ -42,7 +42,7 @@ OLDEST_PYTHON = (3, 9)
 
 
 def main() -> int:
-    """Run one end; 0 when it was told to stop, 1 when the session ended, 2 when there can't be one."""
+    """Run one end; 0 after a stop, 1 when the session ended, 2 when there can't be one."""
     if sys.version_info < OLDEST_PYTHON:
         say(
             "refused: it takes Python {}.{} or later, and {} is {}.{}".format(

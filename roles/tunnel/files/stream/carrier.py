@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The TCP connection below a session: which one it is, and what the kernel tells of it."""
+"""The TCP connection below a session: which one it is, and the kernel's figures of it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Seen:
 
 
 class Carrier:
-    """The TCP connection that a session goes over, as the kernel tells of it to anybody (sock_diag(7))."""
+    """The TCP connection that a session goes over, as the kernel shows it to anybody (sock_diag(7))."""
 
     def __init__(self, family: int, identity: bytes) -> None:
         """identity: its ends, device and cookie, as the kernel spells them."""
@@ -56,7 +56,7 @@ class Carrier:
         self._question = MESSAGE.pack(MESSAGE.size + len(body), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 0, 0) + body
 
     def look(self) -> Seen | None:
-        """What the kernel tells now; None where there is no such connection (any more)."""
+        """The kernel's present figures; None where there is no such connection (any more)."""
         try:
             self._socket.send(self._question)
             answer = self._socket.recv(65536)

@@ -44,7 +44,7 @@ def _options() -> argparse.Namespace:
 
 
 def run() -> int:
-    """Run one end; 0 when it was told to stop, 1 when the session ended, 2 when there can't be one."""
+    """Run one end; 0 after a stop, 1 when the session ended, 2 when there can't be one."""
     options = _options()
     if options.end == "version":
         sys.stdout.write(f"{VERSION}\n")

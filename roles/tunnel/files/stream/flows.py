@@ -118,7 +118,7 @@ class Flows:
 def flow_of(packet: bytes) -> bytes:
     """What all packets of a flow have alike: protocol, addresses, and ports where each packet has them.
 
-    What a VXLAN carries is told apart by it as well, as the kernel makes the outer source port of the inner flow.
+    It distinguishes the flows in a VXLAN as well, as the kernel makes the outer source port of the inner flow.
     """
     header = packet[VNET_HEADER : VNET_HEADER + IPV6_HEADER + PORTS]
     if len(header) > IPV4_HEADER and header[0] == PLAIN_IPV4:

@@ -43,7 +43,7 @@ class Growth:
         """There is something to read."""
 
     def see_to(self, link: Link, now: float) -> None:
-        """Called ten times a second; now: seconds. A fixed number that is too small is told of once."""
+        """Called ten times a second; now: seconds. A fixed number that is too small is reported once."""
         if link.starved and not self.said:
             self.said = True
             most = SESSION_WINDOW * 8 / link.round_trip / 1e6

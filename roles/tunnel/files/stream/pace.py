@@ -51,7 +51,7 @@ class Pace:
         return seen.round_trip if seen is not None and self.knows else None
 
     def look(self) -> Seen | None:
-        """What TCP tells at this moment."""
+        """TCP's present figures."""
         return self._carrier.look()
 
     def room(self, now: float, rate: float, window: int) -> int:

@@ -137,7 +137,7 @@ class Window:
             # The next question finds nothing before it.
             self._emptying, self._draining = False, 1
         if now >= self._epoch_ends:
-            # A queue that was never empty in all that time looks like a longer path, and only draining tells.
+            # A queue that was never empty in all that time looks like a longer path, and only draining shows it.
             if sum(path.next_epoch() for path, _took in measured):
                 self._draining = 2
             self._epoch_ends = now + EPOCH_SECONDS

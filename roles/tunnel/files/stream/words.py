@@ -23,7 +23,7 @@ class ClosedError(EndedError):
 
 
 class StoppedError(Exception):
-    """Somebody told this process to end."""
+    """A signal asked this process to end."""
 
 
 def say(text: str) -> None:
