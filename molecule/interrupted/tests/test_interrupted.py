@@ -13,11 +13,11 @@ import pytest
 from tests.support import lab, snapshot
 
 PLACES = [
-    "overssh.swarm.firewall : Let pass",
+    "overssh.swarm.firewall : Accept the swarm's traffic",
     "overssh.swarm.tunnel : Make the tunnel devices",
-    "overssh.swarm.tunnel : Dial the peers of these links",
+    "overssh.swarm.tunnel : Start these links",
     "overssh.swarm.swarm : Join the swarm",
-    "overssh.swarm.verify : Reach every other container",
+    "overssh.swarm.verify : Measure every other container",
 ]
 
 

@@ -26,7 +26,7 @@ def refused(parts: bool = True, **arguments: Any) -> str:
         "Plan the fleet",
         "Make the overlay networks, and make the ingress network fit",
         "Start a throwaway container on the network",
-        "Drain the node that goes",
+        "Drain the node",
         "Confirm these changes",
     ],
 )
