@@ -10,9 +10,9 @@ short_description: The plan for a fleet
 version_added: 0.1.0
 author: overssh.swarm contributors (@overssh)
 description:
-  - Computes, from the inventory and from what the hosts hold already, every node's underlay address, devices, links,
-    routes and firewall rules.
-  - Pure; nothing is asked of a host.
+  - Computes every node's underlay address, devices, links, routes and firewall rules, from the inventory and the hosts'
+    present state.
+  - Pure; no host is asked.
 options:
   _input:
     description: The hosts of the fleet, in inventory order.
@@ -28,7 +28,7 @@ options:
     type: str
     required: true
   gone:
-    description: Nodes that are not in the fleet any more, and that no host shall keep a link with.
+    description: Nodes that have left the fleet; no host keeps a link with them.
     type: list
     elements: str
     default: []
@@ -42,7 +42,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The plan; its C(problems) are the reasons not to go on, one sentence each.
+  description: The plan; its C(problems) are reasons to stop, one sentence each.
   type: dict
 """
 

@@ -6,13 +6,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: fleet_ways
-short_description: Who dials whom in a fleet
+short_description: The hosts that each host of a fleet dials
 version_added: 0.1.0
 author: overssh.swarm contributors (@overssh)
 description:
-  - Computes, from the inventory alone, where each host dials which others, and at which addresses those that dial it
-    are reached themselves.
-  - Pure; nothing is asked of a host.
+  - Computes the addresses that each host dials, and the addresses of the hosts that dial it, from the inventory alone.
+  - Pure; no host is asked.
 options:
   _input:
     description: The hosts of the fleet, in inventory order.
@@ -34,8 +33,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - By host, in C(dials) the first place that each of its links dials, with C(peer), C(host) and C(port), and in
-      C(dialled_by) who dials it, with C(name) and C(address).
+    - By host, C(dials) with the first place that each of its links dials, as C(peer), C(host) and C(port), and
+      C(dialled_by) with the hosts that dial it, as C(name) and C(address).
   type: dict
 """
 

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: role_options
-short_description: Options of this collection's roles that can't be right
+short_description: Wrong options of this collection's roles
 version_added: 0.1.0
 author: overssh.swarm contributors (@overssh)
 description:
-  - Holds what hosts have of the options of roles against the roles' specifications, and returns one sentence for each
-    that does not fit, those that hosts share once.
-  - Values that refer to what is not known yet are passed over.
+  - Checks the hosts' values of the roles' options against the roles' specifications. Returns one sentence for each
+    wrong value; hosts with the same one share a sentence.
+  - Values that refer to unknown variables are skipped.
 options:
   _input:
     description: The roles, by their short names.
@@ -42,7 +42,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The sentences; empty where all fit.
+  description: The sentences; empty where all values are right.
   type: list
   elements: str
 """

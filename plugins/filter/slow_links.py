@@ -6,12 +6,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: slow_links
-short_description: Which links are too slow for their largest packets
+short_description: Links that are too slow for their largest packets
 version_added: 0.1.0
 author: overssh.swarm contributors (@overssh)
 description:
-  - Says in a sentence where a line carries so little that a packet as large as the link's MTU holds up all others.
-  - Links that were not measured are passed over.
+  - Returns a sentence for each link whose line is so slow that a packet of the link's MTU delays all others.
+  - Links without a measurement are skipped.
 options:
   _input:
     description: >-
@@ -21,7 +21,7 @@ options:
     elements: dict
     required: true
   node:
-    description: The node that dials them.
+    description: The node that dials the links.
     type: str
     required: true
   planned:

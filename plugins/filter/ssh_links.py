@@ -10,7 +10,7 @@ short_description: The links of a node as options of ssh_tunnel
 version_added: 0.1.0
 author: overssh.swarm contributors (@overssh)
 description:
-  - Turns what the fleet's plan says of the links that a node dials into O(overssh.swarm.ssh_tunnel#module:links).
+  - Converts the planned links of a node into O(overssh.swarm.ssh_tunnel#module:links).
 options:
   _input:
     description: The links of the plan.
@@ -18,7 +18,7 @@ options:
     elements: dict
     required: true
   shared:
-    description: The options that all of them have alike.
+    description: The options that all links share.
     type: dict
     required: true
 """

@@ -10,7 +10,7 @@ short_description: The devices of a node as options of tun_interface
 version_added: 0.1.0
 author: overssh.swarm contributors (@overssh)
 description:
-  - Turns what the fleet's plan says of a node's devices into O(overssh.swarm.tun_interface#module:interfaces).
+  - Converts the planned devices of a node into O(overssh.swarm.tun_interface#module:interfaces).
 options:
   _input:
     description: The devices of the plan.
@@ -22,7 +22,7 @@ options:
     type: str
     required: true
   obsolete:
-    description: Links of an earlier plan, whose devices are to go.
+    description: Links of an earlier plan, whose devices have to be removed.
     type: list
     elements: dict
     default: []

@@ -6,23 +6,22 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: tunnel_prepared
-short_description: Whether a host has all that its links need besides themselves
+short_description: Whether a host is prepared for its links
 version_added: 0.1.0
 author: overssh.swarm contributors (@overssh)
 description:
-  - Compares the facts of M(overssh.swarm.host_info) with what the role P(overssh.swarm.tunnel#role) wants
-    there.
+  - Compares the facts of M(overssh.swarm.host_info) with the desired state of the role P(overssh.swarm.tunnel#role).
 options:
   _input:
-    description: What RV(overssh.swarm.host_info#module:host) has as C(tunnel).
+    description: The value C(tunnel) of RV(overssh.swarm.host_info#module:host).
     type: dict
     required: true
   wanted:
     description:
       - The C(account) as the module returns it; C(folders), a list; C(texts) of files by path, none for a file that has
-        to be absent; C(programs), their texts by name, besides which nothing may be there of C(all_programs), files
-        and folders; the C(block) in sshd's own file, none where that does not matter; C(effective), lines that sshd
-        has to print; C(pending), whether a pending change is let be; and C(keys) that have to exist.
+        to be absent; C(programs), their texts by name, without any others of C(all_programs), files and folders; the
+        C(block) in sshd's own file, none where any will do; C(effective), lines that sshd has to print; C(pending),
+        whether a pending change is acceptable; and C(keys), keys that have to exist.
     type: dict
     required: true
 """
@@ -35,7 +34,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: Whether nothing has to be done.
+  description: Whether the host is prepared.
   type: bool
 """
 

@@ -10,7 +10,7 @@ short_description: A verification report with causes
 version_added: 0.1.0
 author: overssh.swarm contributors (@overssh)
 description:
-  - Gives each broken pair of a report C(next), the command to run next, and C(cause) where that is known.
+  - Adds to each broken pair of a report C(next), the command to run next, and C(cause) where it is known.
 options:
   _input:
     description: The report.

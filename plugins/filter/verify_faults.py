@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: verify_faults
-short_description: What a verification found broken
+short_description: The faults that a verification found
 version_added: 0.1.0
 author: overssh.swarm contributors (@overssh)
 description:
@@ -26,7 +26,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The sentences; empty where all is well.
+  description: The sentences; empty where all pairs pass.
   type: list
 """
 

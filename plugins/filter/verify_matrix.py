@@ -10,16 +10,16 @@ short_description: A verification report as a table
 version_added: 0.1.0
 author: overssh.swarm contributors (@overssh)
 description:
-  - A row for each node that asks, a column for each node that is asked, and in each cell the round trip or what failed.
-  - Of more than eight nodes, and where the table is wider than the terminal, the broken pairs and how many there are of
-    each node.
+  - A row for each measuring node, a column for each measured node, and in each cell the round trip or the failed
+    checks.
+  - For more than eight nodes, and for a table wider than the terminal, the broken pairs and their number for each node.
 options:
   _input:
     description: The report.
     type: dict
     required: true
   path:
-    description: Where the report is kept; it is named where the lines don't hold all of it.
+    description: The report's file; the lines name it where they don't show the whole report.
     type: str
     default: ""
 """

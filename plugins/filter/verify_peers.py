@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: verify_peers
-short_description: Whom a node has to check in a verification
+short_description: The peers that a node has to check in a verification
 version_added: 0.1.0
 author: overssh.swarm contributors (@overssh)
 description:
@@ -26,7 +26,7 @@ options:
     type: str
     required: true
   name:
-    description: The host that is to check.
+    description: The host that checks.
     type: str
     required: true
 """

@@ -10,7 +10,7 @@ short_description: The report of a verification
 version_added: 0.1.0
 author: overssh.swarm contributors (@overssh)
 description:
-  - Puts what every node measured of every other into one record.
+  - Joins every node's measurements of every other into one record.
   - A pair that nobody measured counts as failed.
 options:
   _input:
@@ -41,7 +41,7 @@ options:
     type: dict
     required: true
   left_out:
-    description: The availability of nodes that took no part as they take no containers, by host name.
+    description: The availability of nodes that took no part because they take no containers, by host name.
     type: dict
     default: {}
   services:

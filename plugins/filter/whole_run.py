@@ -6,13 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: whole_run
-short_description: Refuse a run that begins in the middle
+short_description: Refuse a partial run
 version_added: 0.1.0
 author: overssh.swarm contributors (@overssh)
 description:
-  - Returns its input, or fails with a sentence where arguments of C(ansible-playbook) leave out what the tasks of this
-    collection need, by C(--start-at-task), C(--skip-tags) or C(--tags).
-  - For the C(hosts) of a play, as these are read before its first task.
+  - Returns its input. Fails with a sentence where C(--start-at-task), C(--skip-tags) or C(--tags) of
+    C(ansible-playbook) leave out tasks that this collection needs.
+  - Belongs in the C(hosts) of a play, which Ansible reads before the first task.
 options:
   _input:
     description: The hosts of a play.
