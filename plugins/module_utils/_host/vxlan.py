@@ -16,7 +16,7 @@ USUAL_PORT = 4789
 
 
 def devices(found: Iterable[Device]) -> list[dict[str, Any]]:
-    """The VXLAN devices among them; alone: whether others can't have the port as well ("Address already in use")."""
+    """The VXLAN devices among these; alone: whether it excludes others from its port ("Address already in use")."""
     return [
         {"name": one.name, "port": one.vxlan.port or USUAL_PORT, "vni": one.vxlan.vni, "alone": one.vxlan.alone}
         for one in found

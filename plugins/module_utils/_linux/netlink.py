@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Messages of netlink and their attributes, out of the bytes of a socket and into them. Source: linux/netlink.h.
+"""Netlink messages and their attributes, from bytes of a socket and to bytes. Source: linux/netlink.h.
 
-On a host it is a part of programs of ours, which have nothing but the standard library.
+Programs of ours on a host include this file, so it needs nothing but the standard library.
 """
 
 from __future__ import annotations

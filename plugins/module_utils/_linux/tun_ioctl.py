@@ -64,7 +64,7 @@ def clear_offload(name: str) -> None:
 
 
 def flags(name: str) -> int:
-    """How the device was made and is open, 0 where it is no tun device."""
+    """The flags of the device's making and use, 0 where it is no tun device."""
     found = find(name)
     return found.tun.flags if found and found.tun else 0
 

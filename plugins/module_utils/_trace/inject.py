@@ -48,7 +48,7 @@ class Inlet:
 
 
 def read_inlet(name: str) -> Inlet:
-    """The device as it is."""
+    """Read the device from the host."""
     for device in read_devices():
         if device.name == name:
             return inlet(device)
@@ -56,7 +56,7 @@ def read_inlet(name: str) -> Inlet:
 
 
 def inlet(device: Device) -> Inlet:
-    """What matters of a device."""
+    """The facts of a device that an injection needs."""
     return Inlet(
         name=device.name,
         up=device.up,

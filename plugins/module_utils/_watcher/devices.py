@@ -148,7 +148,7 @@ def _address(device: str, found: re.Match[str], run: Run) -> Iterator[Part]:
 
 
 def is_up(device: str) -> bool:
-    """Whether the device is set up."""
+    """Whether the device is up."""
     found = find(device)
     return found is not None and found.up
 

@@ -44,11 +44,11 @@ def build(
 ) -> dict[str, Any]:
     """The report of one verification.
 
-    nodes: name, underlay and overlay address of each. answers: by name of the node that measured, its "peers" (the
-    checks by name of the node that it measured), or the "trouble" that kept it from measuring. A pair or a check that
-    nobody measured counts as failed: silence is no proof. left_out: the availability of nodes that take no containers.
-    remarks: sentences on what the measurement itself changed, and on what is missing although all pairs may pass.
-    services: what was proved of each service, as services.build() returns it.
+    nodes: name, underlay and overlay address of each. answers: by the measuring node's name, its "peers" (the checks by
+    the measured node's name), or its "trouble". A pair or a check without a measurement counts as failed: silence is no
+    proof. left_out: the availability of nodes that take no containers. remarks: sentences on changes by the measurement
+    itself, and on faults that may exist although all pairs pass. services: the proof of each service, as
+    services.build() returns it.
     """
     troubles = {name: str(answer["trouble"]) for name, answer in answers.items() if answer.get("trouble")}
     pairs = []
