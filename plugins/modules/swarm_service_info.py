@@ -17,12 +17,9 @@ description:
   - With O(wait) it returns when all of them have converged. Every task that is wanted runs, is healthy where its image
     has a check of that, and is of the service's present specification; no update is under way.
   - An update that is paused or was rolled back never passes for success. With O(wait) it is an error at once.
-  - To make services is the subject of M(community.docker.docker_swarm_service) and M(community.docker.docker_stack).
+  - To make services is the subject of C(community.docker.docker_swarm_service) and C(community.docker.docker_stack).
 extends_documentation_fragment:
   - overssh.swarm.attributes.info
-seealso:
-  - module: community.docker.docker_stack
-  - module: community.docker.docker_swarm_service
 options:
   names:
     description:

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Services on nodes with kernels of their own, which have IPVS, ESP and netem: verify proves them, and names what is broken."""
+"""Services on nodes with kernels of their own, which have IPVS, ESP and netem.
+
+Verify proves them, and names what is broken.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,7 @@ HUB, SPOKE = lab.hub(), NODES[-1]
 GLOBAL, REPLICATED = "overssh-verify-global", "overssh-verify-replicated"
 PLAIN = {"dns", "tasks", "each"}
 BY_ADDRESS = {"vip", "vip_udp", "bulk"}
-LEFT = (
-    "docker service ls --quiet; docker ps --all --quiet; docker images --quiet; ls /run/overssh/verify 2>/dev/null || :"
-)
+LEFT = "docker ps --all --quiet; docker images --quiet; ls /run/overssh/verify 2>/dev/null || :"
 # The sandbox that has a network's IPVS on a node, and what comes to a service's address in it.
 BALANCER = "nsenter --net=/run/docker/netns/lb_$(docker network inspect overssh --format '{{slice .ID 0 9}}')"
 DEAD_TO_TCP = f"{BALANCER} iptables -t mangle %s PREROUTING -p tcp --dport 7337 -j DROP"
@@ -71,6 +72,7 @@ def test_services_are_reached_from_every_node_by_name_by_address_and_by_turns() 
 
 def test_a_verification_leaves_nothing_behind() -> None:
     assert {node: lab.inside(node, LEFT).strip() for node in NODES} == dict.fromkeys(NODES, "")
+    assert lab.inside(HUB, "docker service ls --quiet").strip() == ""
 
 
 @contextlib.contextmanager
@@ -88,7 +90,7 @@ def address_dead_to_tcp(node: str) -> Iterator[None]:
 
 def test_a_service_address_that_is_dead_on_one_node_is_named_and_no_other() -> None:
     with address_dead_to_tcp(SPOKE):
-        played, report = verify("--extra-vars", "verify_timeout=5")
+        played, report = verify("--extra-vars", "verify_timeout=20")
     assert played.status != 0
     assert pairs_are_whole(report)
     assert broken(report) == {(GLOBAL, SPOKE): {"vip", "bulk"}}
@@ -127,7 +129,8 @@ def test_services_are_reached_over_a_line_that_is_slow_and_loses_packets() -> No
 
 
 SNIFF = """
-timeout 120 tcpdump --immediate-mode -U -n -i any -w /run/overssh-lab.pcap 'ip proto 50 or udp port 4789' 2>/run/overssh-lab.err &
+filter='ip proto 50 or udp port 4789'
+timeout 120 tcpdump --immediate-mode -U -n -i any -w /run/overssh-lab.pcap "$filter" 2>/run/overssh-lab.err &
 for try in $(seq 100); do grep -q listening /run/overssh-lab.err && break; sleep 0.1; done
 grep -q listening /run/overssh-lab.err
 """
@@ -141,7 +144,10 @@ rm /run/overssh-lab.pcap /run/overssh-lab.err
 
 
 def test_an_encrypted_network_carries_services_and_nothing_of_it_in_clear() -> None:
-    overlays = [{"name": "overssh", "subnet": "10.200.0.0/24"}, {"name": "secret", "encrypted": True}]
+    overlays = [
+        {"name": "overssh", "subnet": "10.200.0.0/24"},
+        {"name": "secret", "subnet": "10.202.0.0/24", "encrypted": True},
+    ]
     only = ("--extra-vars", json.dumps({"overssh_overlays": overlays, "verify_networks": ["secret"]}))
     assert lab.play("overssh.swarm.overlay", *only).status == 0
     lab.inside(SPOKE, SNIFF)
