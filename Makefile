@@ -33,6 +33,11 @@ $(READY): requirements-dev.txt
 	@echo $(CURDIR)/$(COLLECTIONS) >"$$($(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/overssh.pth"
 	@touch $@
 
+COMMUNITY := $(COLLECTIONS)/ansible_collections/community
+$(COMMUNITY)/docker: tests/community.py $(READY)
+	@python $< $(COLLECTIONS)
+	@touch $@
+
 .PHONY: demo
 demo: $(READY) ## Build the lab, run overssh.swarm.site on it, and show the proof
 	@python -m tests.demo $(INVENTORY)
@@ -66,7 +71,7 @@ shell: $(READY)
 	git grep --untracked -lE '^#! ?/(usr/)?bin/(env )?(ba)?sh' -- ':!*.py' | xargs shellcheck
 
 # Without a lab there is no host for a play to match, and its syntax is looked at all the same.
-playbook-lint: $(READY)
+playbook-lint: $(READY) $(COMMUNITY)/docker
 	ANSIBLE_HOST_PATTERN_MISMATCH=warning ansible-lint
 
 # Options, markup and references of plugins and roles, and what a documentation site would make of them.
@@ -111,7 +116,7 @@ SCENARIOS_services := services
 # The Debian of the lab older: named here, or Debian 12 and testing take turns by the day (tests/lab/older.py).
 OLDER_RELEASE ?= $(LAB_RELEASE)
 # One image for all nodes of today's Debian: what a scenario does not need is there and switched off.
-TEST_PACKAGES := firewalld network-manager udev ufw
+TEST_PACKAGES := firewalld network-manager python3-jsondiff python3-yaml udev ufw
 
 # What is left of a broken run would pass for a fresh lab.
 define scenarios
@@ -144,6 +149,7 @@ $(MOLECULE): RELEASE = $(LAB_RELEASE)
 molecule-older: RELEASE = $$(OLDER_RELEASE=$(OLDER_RELEASE) python -m tests.lab older)
 molecule-older: export LAB_PACKAGES =
 # Nodes with kernels of their own.
+molecule-services: $(COMMUNITY)/docker
 molecule-services kernel: export LAB_KIND = vm
 # Where a machine can't have them the sentence goes to the summary, and the rest of the tests is run.
 molecule-services kernel: UNLESS_OBSTACLE = why="$$(python -m tests.lab obstacle)"; [ -z "$$why" ] || { echo "not run: services, on kernels of their own: $$why"; exit 0; };

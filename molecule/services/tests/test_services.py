@@ -56,6 +56,15 @@ def test_every_node_has_a_kernel_of_its_own() -> None:
         assert lab.inside(node, "cat /proc/net/ip_vs")
 
 
+@pytest.fixture
+def slow_line() -> Iterator[None]:
+    """The spoke behind 40 ms each way, and one packet of a hundred lost."""
+    lab.inside(SPOKE, "tc qdisc add dev eth0 root netem delay 40ms loss 1%")
+    yield
+    lab.inside(SPOKE, "tc qdisc del dev eth0 root")
+
+
+@pytest.mark.usefixtures("slow_line")
 def test_services_are_reached_from_every_node_by_name_by_address_and_by_turns() -> None:
     played, report = verify()
     assert played.status == 0, played.output
@@ -68,6 +77,7 @@ def test_services_are_reached_from_every_node_by_name_by_address_and_by_turns() 
         assert set(by_name[REPLICATED]["checks"][node]) == PLAIN
         assert by_name[GLOBAL]["checks"][node]["vip"]["tasks"] == len(NODES)
     assert broken(report) == {}
+    assert by_name[GLOBAL]["checks"][SPOKE]["vip"]["rtt_ms"] > 80
 
 
 def test_a_verification_leaves_nothing_behind() -> None:
@@ -98,7 +108,6 @@ def test_a_service_address_that_is_dead_on_one_node_is_named_and_no_other() -> N
         f"{SPOKE} does not reach the service {GLOBAL} on overssh: vip: 0 of {len(NODES)} tasks answered"
         in played.output
     )
-    assert verify()[0].status == 0
 
 
 def test_a_node_that_is_drained_gets_no_task_and_is_named() -> None:
@@ -112,25 +121,10 @@ def test_a_node_that_is_drained_gets_no_task_and_is_named() -> None:
     assert [len(service["checks"]) for service in report["services"]] == [len(NODES) - 1] * 2
 
 
-@pytest.fixture
-def slow_line() -> Iterator[None]:
-    """The spoke behind 40 ms each way, and one packet of a hundred lost."""
-    lab.inside(SPOKE, "tc qdisc add dev eth0 root netem delay 40ms loss 1%")
-    yield
-    lab.inside(SPOKE, "tc qdisc del dev eth0 root")
-
-
-@pytest.mark.usefixtures("slow_line")
-def test_services_are_reached_over_a_line_that_is_slow_and_loses_packets() -> None:
-    played, report = verify()
-    assert played.status == 0, played.output
-    seen = next(service for service in report["services"] if service["name"] == GLOBAL)["checks"][SPOKE]
-    assert seen["vip"]["rtt_ms"] > 80
-
-
 SNIFF = """
 filter='ip proto 50 or udp port 4789'
-timeout 120 tcpdump --immediate-mode -U -n -i any -w /run/overssh-lab.pcap "$filter" 2>/run/overssh-lab.err &
+timeout 120 tcpdump --immediate-mode -U -n -i any -w /run/overssh-lab.pcap "$filter" \
+    </dev/null >/dev/null 2>/run/overssh-lab.err &
 for try in $(seq 100); do grep -q listening /run/overssh-lab.err && break; sleep 0.1; done
 grep -q listening /run/overssh-lab.err
 """
