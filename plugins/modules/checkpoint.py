@@ -111,8 +111,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._checkpoint.checkpoint import Desired
 from ansible_collections.overssh.swarm.plugins.module_utils._checkpoint.engine import CheckpointEngine
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run
-from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run_module
 from ansible_collections.overssh.swarm.plugins.module_utils._linux.systemd import Systemd
 
 ARGUMENTS = {
@@ -129,14 +128,14 @@ def main() -> None:
     """Wire the arguments to the engine."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     options = module.params
+    systemd = Systemd(runner(module))
     desired = Desired(tuple(options["files"]), tuple(options["reload"]), options["rollback_timeout"])
-    try:
-        engine = CheckpointEngine(
-            Systemd(runner(module)), options["name"], options["state"], desired, options["force"], module.check_mode
-        )
-    except OversshError as error:
-        module.fail_json(msg=f"{error}.")
-    run(module, engine)
+    run_module(
+        module,
+        lambda: CheckpointEngine(
+            systemd, options["name"], options["state"], desired, options["force"], module.check_mode
+        ),
+    )
 
 
 if __name__ == "__main__":

@@ -47,17 +47,13 @@ changes:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._checkpoint.info import info
-from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import tell
 
 
 def main() -> None:
     """Look, and say what was seen."""
     module = AnsibleModule(argument_spec={}, supports_check_mode=True)
-    try:
-        changes = info()
-    except OversshError as error:
-        module.fail_json(msg=f"{error}.")
-    module.exit_json(changed=False, changes=changes)
+    tell(module, lambda: {"changes": info()})
 
 
 if __name__ == "__main__":

@@ -268,7 +268,7 @@ host:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import tell
 from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import connect
 from ansible_collections.overssh.swarm.plugins.module_utils._host.info import Host
 
@@ -294,11 +294,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     host = Host(runner(module), lambda program: module.get_bin_path(program) is not None, connect)
-    try:
-        found = host.info(**module.params)
-    except OversshError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(changed=False, host=found)
+    tell(module, lambda: {"host": host.info(**module.params)})
 
 
 if __name__ == "__main__":

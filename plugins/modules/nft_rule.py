@@ -478,10 +478,11 @@ notes:
       accept stands before it"
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run
-from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run_module
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall.desired import desired_from
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall.engine import NftRuleEngine, Phase
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall.options import ARGUMENTS, CONSTRAINTS
@@ -489,16 +490,15 @@ from ansible_collections.overssh.swarm.plugins.module_utils._firewall.options im
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, **CONSTRAINTS)
-    phase: Phase = "apply" if module.check_mode else module.params["phase"]
-    try:
-        engine = NftRuleEngine(
-            desired_from(module.params), runner(module), phase, module.params["rollback_timeout"], module.params
-        )
-        if not module.check_mode and phase != "commit" and module.params["confirm"] != "manual":
-            engine.roll_back_left()
-    except OversshError as error:
-        module.fail_json(msg=f"{error}.")
-    run(module, engine)
+    run_module(module, lambda: _engine(module, module.params))
+
+
+def _engine(module: AnsibleModule, options: dict[str, Any]) -> NftRuleEngine:
+    phase: Phase = "apply" if module.check_mode else options["phase"]
+    engine = NftRuleEngine(desired_from(options), runner(module), phase, options["rollback_timeout"], options)
+    if not module.check_mode and phase != "commit" and options["confirm"] != "manual":
+        engine.roll_back_left()
+    return engine
 
 
 if __name__ == "__main__":

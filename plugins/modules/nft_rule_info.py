@@ -137,7 +137,7 @@ docker_lost:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import tell
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall.info import info
 
 
@@ -146,11 +146,7 @@ def main() -> None:
         argument_spec={"name": {"type": "str"}, "prefix": {"type": "str"}},
         supports_check_mode=True,
     )
-    try:
-        found = info(runner(module), module.params["name"], module.params["prefix"])
-    except OversshError as error:
-        module.fail_json(msg=f"{error}.")
-    module.exit_json(changed=False, **found)
+    tell(module, lambda: info(runner(module), module.params["name"], module.params["prefix"]))
 
 
 if __name__ == "__main__":

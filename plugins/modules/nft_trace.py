@@ -274,19 +274,15 @@ placements:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import tell
 from ansible_collections.overssh.swarm.plugins.module_utils._trace.engine import described_from, trace
 from ansible_collections.overssh.swarm.plugins.module_utils._trace.options import ARGUMENTS, CONSTRAINTS
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, **CONSTRAINTS)
-    try:
-        described = described_from(module.params)
-        answer = trace(runner(module), described, module.params["inject"], module.params["timeout"])
-    except OversshError as error:
-        module.fail_json(msg=f"{error}.")
-    module.exit_json(changed=False, **answer)
+    options = module.params
+    tell(module, lambda: trace(runner(module), described_from(options), options["inject"], options["timeout"]))
 
 
 if __name__ == "__main__":

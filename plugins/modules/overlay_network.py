@@ -276,8 +276,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import Engine, run
-from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import Engine, run_module
 from ansible_collections.overssh.swarm.plugins.module_utils._core.several import checked
 from ansible_collections.overssh.swarm.plugins.module_utils._core.wait import WAIT_OPTIONS
 from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import connect
@@ -317,11 +316,7 @@ def main() -> None:
         required_one_of=[("name", "networks")],
         supports_check_mode=True,
     )
-    try:
-        engine = _engine(module, module.params)
-    except OversshError as error:
-        module.fail_json(msg=f"{error}.")
-    run(module, engine)
+    run_module(module, lambda: _engine(module, module.params))
 
 
 def _engine(module: AnsibleModule, params: dict[str, Any]) -> Engine[Any]:

@@ -164,7 +164,7 @@ networks:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import tell
 from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import connect
 from ansible_collections.overssh.swarm.plugins.module_utils._overlay.info import info
 
@@ -175,11 +175,7 @@ def main() -> None:
         argument_spec={"name": {"type": "str"}, "managed": {"type": "bool", "default": False}},
         supports_check_mode=True,
     )
-    try:
-        found = info(connect(), module.params["name"], module.params["managed"])
-    except OversshError as error:
-        module.fail_json(msg=f"{error}.")
-    module.exit_json(changed=False, **found)
+    tell(module, lambda: info(connect(), module.params["name"], module.params["managed"]))
 
 
 if __name__ == "__main__":

@@ -185,7 +185,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run_module
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._core.wait import WAIT_OPTIONS
 from ansible_collections.overssh.swarm.plugins.module_utils._docker import rules as docker_rules
@@ -215,29 +215,27 @@ def main() -> None:
         required_if=[("state", "present", ["network"])],
         supports_check_mode=True,
     )
-    options = module.params
+    run_module(module, lambda: _engine(module, module.params))
+
+
+def _engine(module: AnsibleModule, options: dict[str, Any]) -> OverlayProbeEngine:
+    """The probe's engine, after the measurements; ends the module where peers are not done with the probe."""
     name, peers, present = options["name"], options["peers"], options["state"] == "present"
     answer: dict[str, Any] = {}
-    try:
-        if present and peers is not None:
-            raise OversshError("peers are reached before the probe is removed; it goes with state: absent")
-        docker = connect()
-        if peers is not None and not module.check_mode:
-            services = options["services"] or ()
-            found = measure(docker, name, peers, options["check_timeout"], options["linger"], services)
-            answer = {"peers": found.peers, "removed": found.done}
-            if services:
-                answer.update(services=found.services, limits=list(found.limits))
-            if not found.done:
-                module.exit_json(changed=False, steps=[], container=name, address="", **answer)
-        wanted = Desired(name, options["network"] if present else None)
-        timeout = options["wait_timeout"] if options["wait"] else None
-        engine = OverlayProbeEngine(
-            docker, wanted, timeout, answer, lambda: docker_rules.missing(runner(module), docker)
-        )
-    except OversshError as error:
-        module.fail_json(msg=str(error))
-    run(module, engine)
+    if present and peers is not None:
+        raise OversshError("peers are reached before the probe is removed; it goes with state: absent")
+    docker = connect()
+    if peers is not None and not module.check_mode:
+        services = options["services"] or ()
+        found = measure(docker, name, peers, options["check_timeout"], options["linger"], services)
+        answer = {"peers": found.peers, "removed": found.done}
+        if services:
+            answer.update(services=found.services, limits=list(found.limits))
+        if not found.done:
+            module.exit_json(changed=False, steps=[], container=name, address="", **answer)
+    wanted = Desired(name, options["network"] if present else None)
+    timeout = options["wait_timeout"] if options["wait"] else None
+    return OverlayProbeEngine(docker, wanted, timeout, answer, lambda: docker_rules.missing(runner(module), docker))
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ peers:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import tell
 from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import connect
 from ansible_collections.overssh.swarm.plugins.module_utils._probe.engine import PEER
 from ansible_collections.overssh.swarm.plugins.module_utils._probe.info import measure
@@ -96,11 +96,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    try:
-        found = measure(connect(), module.params["name"], module.params["peers"], module.params["timeout"]).peers
-    except OversshError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(changed=False, peers=found)
+    options = module.params
+    tell(module, lambda: {"peers": measure(connect(), options["name"], options["peers"], options["timeout"]).peers})
 
 
 if __name__ == "__main__":

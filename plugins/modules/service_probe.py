@@ -122,8 +122,7 @@ steps:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run
-from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run_module
 from ansible_collections.overssh.swarm.plugins.module_utils._core.wait import WAIT_OPTIONS
 from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import connect
 from ansible_collections.overssh.swarm.plugins.module_utils._probe.services import Desired, ServiceProbeEngine, outside
@@ -143,11 +142,7 @@ def main() -> None:
         required_if=[("state", "present", ["network"])],
         supports_check_mode=True,
     )
-    try:
-        engine = _engine(module.params)
-    except OversshError as error:
-        module.fail_json(msg=f"{error}.")
-    run(module, engine)
+    run_module(module, lambda: _engine(module.params))
 
 
 def _engine(options: dict[str, Any]) -> ServiceProbeEngine:

@@ -421,7 +421,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.validation import check_required_if
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import Engine, run_module
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._core.several import checked, named_once
 from ansible_collections.overssh.swarm.plugins.module_utils._core.wait import WAIT_OPTIONS
@@ -502,13 +502,13 @@ def main() -> None:
         required_one_of=[("name", "links", "all")],
         supports_check_mode=True,
     )
-    host = runner(module)
-    try:
-        links = named_once(wanted_of(module.params, Local(host, module.check_mode)), "links")
-    except OversshError as error:
-        module.fail_json(msg=f"{error}.")
-    name = module.params["name"]
-    run(module, SshTunnelEngines(links, host) if name is None else SshTunnelEngine(links[name], host, Systemd(host)))
+    run_module(module, lambda: _engine(module, module.params))
+
+
+def _engine(module: AnsibleModule, params: Mapping[str, Any]) -> Engine[Any]:
+    host, name = runner(module), params["name"]
+    links = named_once(wanted_of(params, Local(host, module.check_mode)), "links")
+    return SshTunnelEngines(links, host) if name is None else SshTunnelEngine(links[name], host, Systemd(host))
 
 
 if __name__ == "__main__":

@@ -333,7 +333,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run_module
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._core.several import checked, named_once
 from ansible_collections.overssh.swarm.plugins.module_utils._linux.systemd import Systemd
@@ -409,19 +409,19 @@ def main() -> None:
         required_one_of=[("name", "interfaces", "all")],
         supports_check_mode=True,
     )
-    command, ip = runner(module), module.get_bin_path("ip", required=True)
+    run_module(module, lambda: _engine(module, module.params))
+
+
+def _engine(module: AnsibleModule, params: Mapping[str, Any]) -> Watched:
+    command, ip, name = runner(module), module.get_bin_path("ip", required=True), params["name"]
     systemd, managers = Systemd(command), Managers(command)
-    try:
-        wanted = named_once(wanted_of(module.params), "interfaces")
-    except OversshError as error:
-        module.fail_json(msg=f"{error}.")
-    name = module.params["name"]
+    wanted = named_once(wanted_of(params), "interfaces")
     devices = (
         TunInterfaceEngines(systemd, wanted, ip, managers)
         if name is None
         else TunInterfaceEngine(systemd, wanted[name], ip, managers)
     )
-    run(module, Watched(devices, systemd, wanted, managers))
+    return Watched(devices, systemd, wanted, managers)
 
 
 if __name__ == "__main__":

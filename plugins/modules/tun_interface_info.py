@@ -79,18 +79,14 @@ left_alone:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import tell
 from ansible_collections.overssh.swarm.plugins.module_utils._tun.info import info
 
 
 def main() -> None:
     """Look, and say what was seen."""
     module = AnsibleModule(argument_spec={}, supports_check_mode=True)
-    try:
-        found = info()
-    except OversshError as error:
-        module.fail_json(msg=f"{error}.")
-    module.exit_json(changed=False, **found)
+    tell(module, info)
 
 
 if __name__ == "__main__":

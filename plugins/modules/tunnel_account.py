@@ -167,7 +167,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._account.engine import TunnelAccountEngine
 from ansible_collections.overssh.swarm.plugins.module_utils._account.model import Desired
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run_module
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -217,18 +217,18 @@ def desired_of(params: Mapping[str, Any]) -> Desired:
 def main() -> None:
     """Wire the options to the engine."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    options = module.params
-    try:
-        engine = TunnelAccountEngine(
-            desired_of(options), runner(module), options["phase"] == "stage", options["rollback_timeout"]
-        )
-        if not module.check_mode and options["sshd_config"] is not None and options["confirm"] != "manual":
-            engine.roll_back_left()
-        if not module.check_mode and options["state"] == "absent":
-            engine.discard_left()
-    except OversshError as error:
-        module.fail_json(msg=f"{error}.")
-    run(module, engine)
+    run_module(module, lambda: _engine(module, module.params))
+
+
+def _engine(module: AnsibleModule, options: Mapping[str, Any]) -> TunnelAccountEngine:
+    engine = TunnelAccountEngine(
+        desired_of(options), runner(module), options["phase"] == "stage", options["rollback_timeout"]
+    )
+    if not module.check_mode and options["sshd_config"] is not None and options["confirm"] != "manual":
+        engine.roll_back_left()
+    if not module.check_mode and options["state"] == "absent":
+        engine.discard_left()
+    return engine
 
 
 if __name__ == "__main__":

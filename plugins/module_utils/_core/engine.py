@@ -77,6 +77,26 @@ class Engine(ABC, Generic[Observed]):
         """Release what the engine holds beyond its run, such as a lock; called once, after success and failure."""
 
 
+def run_module(module: AnsibleModule, make: Callable[[], Engine[Any]]) -> None:
+    """Make the module's engine, drive it through its life and end the module."""
+    try:
+        engine = make()
+    except OversshError as error:
+        _fail(module, error)
+    else:
+        run(module, engine)
+
+
+def tell(module: AnsibleModule, look: Callable[[], Mapping[str, Any]]) -> None:
+    """End a module that changes nothing; look() gives its return values by name."""
+    try:
+        found = look()
+    except OversshError as error:
+        _fail(module, error)
+    else:
+        module.exit_json(changed=False, **found)
+
+
 def run(module: AnsibleModule, engine: Engine[Any]) -> None:
     """Drive the engine through its life and end the module."""
     try:
@@ -92,7 +112,7 @@ def run(module: AnsibleModule, engine: Engine[Any]) -> None:
             module.warn(words)
         module.exit_json(**answer, **result)
     except OversshError as error:
-        module.fail_json(msg=_sentence(str(error)), **error.answer)
+        _fail(module, error)
     finally:
         engine.close()
 
@@ -112,6 +132,7 @@ def carry_through(engine: Engine[Observed], plan: Plan) -> Observed:
     return observed
 
 
-def _sentence(text: str) -> str:
-    """Ensure exactly one full stop at the end."""
-    return text if text.endswith((".", ")", "!", "?")) else f"{text}."
+def _fail(module: AnsibleModule, error: OversshError) -> None:
+    """End the module with the error's sentence, with exactly one full stop."""
+    words = str(error)
+    module.fail_json(msg=words if words.endswith((".", "!", "?")) else f"{words}.", **error.answer)

@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import Engine, run
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import Engine, run, run_module, tell
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._core.plan import Plan, Step
 
@@ -22,6 +23,9 @@ class Module:
 
     def exit_json(self, **answer: Any) -> None:
         self.answer = answer
+
+    def fail_json(self, **answer: Any) -> None:
+        self.answer = {**answer, "failed": True}
 
 
 class Lamp(Engine[str]):  # type: ignore[misc]
@@ -111,3 +115,37 @@ def test_what_an_engine_holds_is_let_go_however_the_module_ends(monkeypatch: pyt
     with pytest.raises((SystemExit, RuntimeError)):
         life(broken)
     assert broken.closed
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ("the bulb is broken", "the bulb is broken."),
+        ("the bulb is broken.", "the bulb is broken."),
+        ("the bulb is broken (since noon)", "the bulb is broken (since noon)."),
+        ("is it broken?", "is it broken?"),
+    ],
+)
+def test_one_place_makes_the_sentence_whenever_the_module_fails(error: str, told: str) -> None:
+    def fail(*_: Any) -> Any:
+        raise OversshError(error, broken=True)
+
+    class Broken(Lamp):
+        observe = fail
+
+    wanted = {"failed": True, "msg": told, "broken": True}
+    for end in (run_module, tell):
+        module = Module()
+        end(module, fail)
+        assert module.answer == wanted
+    module = Module()
+    run_module(module, lambda: Broken("on", in_effect=True))
+    assert module.answer == wanted
+    modules = Path(__file__).resolve().parents[5] / "plugins" / "modules"
+    assert [path.name for path in modules.glob("*.py") if "fail_json" in path.read_text(encoding="utf-8")] == []
+
+
+def test_what_a_module_only_looks_at_is_told_by_its_names() -> None:
+    module = Module()
+    tell(module, lambda: {"lamp": "on"})
+    assert module.answer == {"changed": False, "lamp": "on"}
