@@ -494,11 +494,10 @@ def main() -> None:
 
 
 def _engine(module: AnsibleModule, options: dict[str, Any]) -> NftRuleEngine:
+    # Check mode has no phases; the real run has them.
     phase: Phase = "apply" if module.check_mode else options["phase"]
-    engine = NftRuleEngine(desired_from(options), runner(module), phase, options["rollback_timeout"], options)
-    if not module.check_mode and phase != "commit" and options["confirm"] != "manual":
-        engine.roll_back_left()
-    return engine
+    foresees = module.check_mode and options["confirm"] != "none"
+    return NftRuleEngine(desired_from(options), runner(module), phase, options["rollback_timeout"], options, foresees)
 
 
 if __name__ == "__main__":

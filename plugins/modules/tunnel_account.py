@@ -221,14 +221,12 @@ def main() -> None:
 
 
 def _engine(module: AnsibleModule, options: Mapping[str, Any]) -> TunnelAccountEngine:
-    engine = TunnelAccountEngine(
-        desired_of(options), runner(module), options["phase"] == "stage", options["rollback_timeout"]
+    # Check mode has no phases; the real run has them.
+    stages = options["confirm"] != "none" if module.check_mode else options["phase"] == "stage"
+    takes_back = options["sshd_config"] is not None and options["confirm"] != "manual"
+    return TunnelAccountEngine(
+        desired_of(options), runner(module), stages, options["rollback_timeout"], takes_back, module.check_mode
     )
-    if not module.check_mode and options["sshd_config"] is not None and options["confirm"] != "manual":
-        engine.roll_back_left()
-    if not module.check_mode and options["state"] == "absent":
-        engine.discard_left()
-    return engine
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
-from .._checkpoint import checkpoint
+from .._checkpoint import checkpoint, left
+from .._checkpoint.left import LeftSteps
 from .._core.command import Runner
 from .._core.engine import Engine, performs
 from .._core.errors import OversshError
@@ -27,7 +28,7 @@ from .._core.files import (
     rewrite_text,
     write_text,
 )
-from .._core.plan import Plan
+from .._core.plan import Plan, Step
 from .._core.wait import WaitError, wait_until
 from .._linux.systemd import Systemd
 from .._sshd import facts as sshd_facts
@@ -56,15 +57,28 @@ IN_USE, UNKNOWN = 8, 6
 ENDING_SECONDS = 15.0
 
 
-class TunnelAccountEngine(Engine[Observed]):
+class TunnelAccountEngine(LeftSteps, Engine[Observed]):
     """One account on this host."""
 
-    def __init__(self, desired: Desired, run: Runner, stages: bool = False, rollback_timeout: int = 60) -> None:
-        """stages: have the host roll back a change of sshd after rollback_timeout seconds, unless it is confirmed."""
+    def __init__(
+        self,
+        desired: Desired,
+        run: Runner,
+        stages: bool = False,
+        rollback_timeout: int = 60,
+        takes_back: bool = False,
+        check: bool = False,
+    ) -> None:
+        """stages: have the host roll back a change of sshd after rollback_timeout seconds, unless it is confirmed.
+
+        takes_back: first roll back a change that an interrupted run left pending; check: check mode.
+        """
         self._desired = desired
         self._run = run
         self._stages = stages
         self._rollback_timeout = rollback_timeout
+        self._takes_back = takes_back
+        self._check = check
         self._created = False
         # Whether a change of before waits to be confirmed.
         self._pending = False
@@ -75,19 +89,22 @@ class TunnelAccountEngine(Engine[Observed]):
         """sshd's; all processes are gone through for it, so it is looked for once, before the first change."""
         return sshd_facts.service()
 
-    def roll_back_left(self) -> None:
-        """Roll back a change that an interrupted run left pending, before its timer does so during this run."""
-        checkpoint.roll_back(self._systemd, CHECKPOINT)
+    def recovery(self) -> tuple[Step, ...]:
+        """Steps that roll back a change of an interrupted run, before its timer does so during this run.
 
-    def discard_left(self) -> None:
-        """Remove pending checkpoints without a rollback, because all files are going to be removed."""
-        checkpoint.discard(self._systemd, CHECKPOINT)
+        Where all files are going to be removed, its checkpoint is removed without a rollback.
+        """
+        if self._takes_back:
+            return tuple(left.taken_back(CHECKPOINT))
+        return () if self._desired.present else tuple(left.forgotten(CHECKPOINT))
 
     def observe(self) -> Observed:
         """The account, all our files around it, and sshd's settings for it where the task sets any."""
         wanted = self._desired
-        waiting = checkpoint.find(CHECKPOINT)
+        waiting = checkpoint.settled(self._systemd, CHECKPOINT)
         self._pending = waiting is not None and waiting.pending
+        if self._check and self.recovery():
+            waiting = None
         asked = not wanted.present or wanted.sshd_config is not None
         main = (read_text(sshd_facts.MAIN) or "") if asked else ""
         probed: list[str] = []
@@ -105,11 +122,13 @@ class TunnelAccountEngine(Engine[Observed]):
             main=main,
             effective=tuple(sshd_facts.effective(self._run, wanted.name)) if probed else (),
             probed=tuple(probed),
+            change=waiting,
         )
 
     def plan(self, observed: Observed) -> Plan:
         """The plan of plan_account."""
-        return plan_account(self._desired, observed)
+        staged = self._stages and not self._created
+        return plan_account(self._desired, observed, self._rollback_timeout if staged else None)
 
     @performs("file")
     def _write_file(self, path: str, text: str | None) -> None:

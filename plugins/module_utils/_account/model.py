@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._checkpoint import checkpoint
+from .._checkpoint.checkpoint import Checkpoint
 from .._core.errors import OversshError
 from .._core.plan import Plan, Step
 from .._sshd import facts as sshd_facts
@@ -77,7 +79,8 @@ class Observed:
     """The account, our files and folders by path, and sshd.
 
     main: the text of sshd's own file. effective: what `sshd -T` prints for the account. probed: what it would print
-    with the desired configuration in place. Both are lines, of our settings only.
+    with the desired configuration in place. Both are lines, of our settings only. change: the change of sshd that is
+    pending or was rolled back.
     """
 
     entry: Entry | None
@@ -86,12 +89,19 @@ class Observed:
     main: str = ""
     effective: tuple[str, ...] = ()
     probed: tuple[str, ...] = ()
+    change: Checkpoint | None = None
 
 
-def plan_account(desired: Desired, observed: Observed) -> Plan:
-    """The steps to the desired account, in a safe order."""
+def plan_account(desired: Desired, observed: Observed, rollback_timeout: int | None = None) -> Plan:
+    """The steps to the desired account, in a safe order.
+
+    rollback_timeout: the seconds until a change of sshd is rolled back, None where it needs no confirmation.
+    """
     refuse_foreign(desired, observed)
     steps = [*_present(desired, observed)] if desired.present else [*_absent(desired, observed)]
+    if rollback_timeout is not None and any(step.action == "sshd" for step in steps):
+        checkpoint.refuse_second(observed.change)
+        checkpoint.check(CHECKPOINT, rollback_timeout)
     return Plan(_described(observed, desired), _wanted(observed, desired, steps), tuple(steps))
 
 

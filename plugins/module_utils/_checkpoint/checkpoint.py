@@ -11,7 +11,7 @@ host can still be reached; an older connection may survive where no new one gets
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import json
 import os
 import re
@@ -22,17 +22,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .._core.command import CommandError
 from .._core.errors import OversshError
 from .._core.files import read_text, remove, remove_empty_folder, write_text
 from .._core.shell import with_values
+from .._core.wait import wait_until
 from .._linux import way_in
 from .._linux.systemd import Systemd, unit_path
+from .._linux.way_in import Way
 from . import rollback_sh
 
 FOLDER = "/var/lib/overssh/checkpoint"
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}\Z")
 SHORTEST, LONGEST = 5, 86400
+# Seconds that a running rollback may take to finish.
+ROLLBACK_SECONDS = 120
 
 SERVICE = """\
 # Written by overssh.swarm; gone as soon as the change is confirmed or rolled back.
@@ -78,6 +81,19 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class Proof:
+    """The evidence that the host can still be reached after a change.
+
+    since: the time of the change, in seconds since the boot; way: the connection of this run, None where the host sees
+    none; given: whether an earlier run has proved it.
+    """
+
+    since: float = float("inf")
+    way: Way | None = None
+    given: bool = False
+
+
+@dataclass(frozen=True)
 class Desired:
     """The files that the change is about, the units that read them, and the seconds until the rollback."""
 
@@ -92,6 +108,18 @@ def check(name: str, seconds: int) -> None:
         raise OversshError(f"{name!r} can't name a checkpoint: use small letters, digits and -, up to 31 of them")
     if not SHORTEST <= seconds <= LONGEST:
         raise OversshError(f"a checkpoint waits for {SHORTEST} to {LONGEST} seconds, not for {seconds}")
+
+
+def unkept(files: Sequence[str]) -> dict[str, str]:
+    """The files that no copy can be kept of, each with the reason."""
+    why = os.strerror(errno.EISDIR)
+    return {path: f"[Errno {errno.EISDIR}] {why}: {path!r}" for path in files if os.path.isdir(path)}
+
+
+def refuse_unkept(unkept: Mapping[str, str]) -> None:
+    """OversshError for the first file in unkept, which has the reason for each file."""
+    for path, why in unkept.items():
+        raise OversshError(f"can't keep a copy of {path}: {why}")
 
 
 def restoring_files(systemd: Systemd, name: str, files: Sequence[str], reload: Sequence[str]) -> str:
@@ -121,12 +149,11 @@ def _copy(path: str, copy: str) -> None:
         raise OversshError(f"can't keep a copy of {path}: {error}") from error
 
 
-def refuse_second(name: str) -> None:
-    """OversshError where a change of that name is pending already."""
-    found = find(name)
+def refuse_second(found: Checkpoint | None) -> None:
+    """OversshError where a change of the same name is pending already."""
     if found is not None and found.pending:
         raise OversshError(
-            f"the change {name} before this one is not confirmed yet, and is rolled back {_at(found.deadline)}; "
+            f"the change {found.name} before this one is not confirmed yet, and is rolled back {_at(found.deadline)}; "
             "confirm it with overssh.swarm.confirm, or wait until then"
         )
 
@@ -159,8 +186,7 @@ def commit_of(name: str) -> dict[str, Any] | None:
 
 def make_room(systemd: Systemd, name: str) -> None:
     """Wait for a running rollback to finish; OversshError where a change of that name is pending."""
-    _await_end(systemd, name)
-    refuse_second(name)
+    refuse_second(settled(systemd, name))
 
 
 def rollback_script(name: str) -> str:
@@ -196,19 +222,30 @@ def changed(name: str) -> None:
 
 def require_proof(name: str) -> None:
     """OversshError, with unproved as its answer, unless this command's connection began after the change."""
-    if find(name) is None or os.path.exists(f"{_folder(name)}/proved"):
+    if find(name) is not None:
+        refuse_unproved(name, proof_of(name))
+
+
+def proof_of(name: str) -> Proof:
+    """The evidence that the host can still be reached after the change of that name."""
+    if os.path.exists(f"{_folder(name)}/proved"):
+        return Proof(given=True)
+    return Proof(float(read_text(f"{_folder(name)}/changed") or "inf"), way_in.found())
+
+
+def refuse_unproved(name: str, proof: Proof) -> None:
+    """OversshError, with unproved as its answer, where the proof is missing; pure."""
+    if proof.given:
         return
-    since = float(read_text(f"{_folder(name)}/changed") or "inf")
-    way = way_in.found()
-    if way is None:
+    if proof.way is None:
         raise OversshError(
             f"the change {name} was not confirmed: this command came by no connection that the host can see, so that "
             "it does not show whether the host can still be reached; confirm it from a new login over the network, or "
             "say with force: true of overssh.swarm.checkpoint that you know",
             unproved=True,
         )
-    if way.since <= since:
-        older = since - way.since
+    if proof.way.since <= proof.since:
+        older = proof.since - proof.way.since
         raise OversshError(
             f"the change {name} was not confirmed: this command came by a connection that had begun {older:.0f} s "
             "before the change, and the host may not be reached by a new one; something keeps connections open, such "
@@ -254,11 +291,17 @@ def confirm(systemd: Systemd, name: str) -> None:
 
 def refuse_rolled_back(systemd: Systemd, name: str) -> None:
     """OversshError where the change of that name was rolled back or is just being; its checkpoint is removed."""
-    _await_end(systemd, name)
-    found = find(name)
-    if found is not None and found.rolled_back is not None:
+    try:
+        refuse_gone(settled(systemd, name))
+    except OversshError:
         discard(systemd, name)
-        raise OversshError(rolled_back_words(name, found.rolled_back))
+        raise
+
+
+def refuse_gone(found: Checkpoint | None) -> None:
+    """OversshError where the change was rolled back; pure."""
+    if found is not None and found.rolled_back is not None:
+        raise OversshError(rolled_back_words(found.name, found.rolled_back))
 
 
 def rolled_back_words(name: str, moment: float) -> str:
@@ -269,12 +312,16 @@ def rolled_back_words(name: str, moment: float) -> str:
     )
 
 
-def _await_end(systemd: Systemd, name: str) -> None:
-    """Wait for a running rollback to finish."""
+def settled(systemd: Systemd, name: str) -> Checkpoint | None:
+    """The checkpoint of that name, after a running rollback of it has finished; only looks."""
     service = _unit(name, "service")
-    if systemd.observe(service).active == "activating":
-        with contextlib.suppress(CommandError):  # it removes itself
-            systemd.start(service)
+    if find(name) is not None:
+        wait_until(
+            lambda: systemd.observe(service).active != "activating",
+            ROLLBACK_SECONDS,
+            f"the end of the rollback of the change {name}",
+        )
+    return find(name)
 
 
 def roll_back(systemd: Systemd, name: str) -> None:
@@ -307,6 +354,11 @@ def find(name: str) -> Checkpoint | None:
     if deadline is None:
         return None
     return Checkpoint(name, float(deadline), None if rolled_back is None else float(rolled_back))
+
+
+def remains(name: str) -> bool:
+    """Whether any file of a checkpoint of that name is left, also of one that was never completed."""
+    return os.path.isdir(_folder(name)) or os.path.exists(unit_path(_unit(name, "timer")))
 
 
 def find_all() -> Iterator[Checkpoint]:

@@ -4,39 +4,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from .._core.engine import Engine, performs
-from .._core.errors import OversshError
 from .._core.plan import Plan, Step
 from .._linux.systemd import Systemd
 from . import checkpoint
-from .checkpoint import Checkpoint, Desired
+from .checkpoint import Checkpoint, Desired, Proof
 
 
 @dataclass(frozen=True)
 class Observed:
     """The observed checkpoint, None for no checkpoint.
 
-    commit: the options of the module that keeps the change, None where confirming alone keeps it.
+    commit: the options of the module that keeps the change, None where confirming alone keeps it. proof: the evidence
+    that the host can still be reached, None where none is asked for. unkept: the files that no copy can be kept of,
+    each with the reason.
     """
 
     found: Checkpoint | None
     commit: dict[str, Any] | None = None
+    proof: Proof | None = None
+    unkept: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan_checkpoint(name: str, state: str, desired: Desired, observed: Observed) -> Plan:
-    """The steps to the state; pure. OversshError where it is too late for that state."""
+    """The steps to the state; pure. OversshError where that state is impossible, or where it is too late for it."""
     found = observed.found
     if state == "created":
+        checkpoint.refuse_second(found)
+        checkpoint.refuse_unkept(observed.unkept)
         files = ", ".join(desired.files) or "nothing"
         steps = [Step("create", f"have {files} put back in {desired.seconds} s unless it is confirmed")]
     elif found is None:
         steps = []
     elif state == "confirmed":
-        if found.rolled_back is not None:
-            raise OversshError(checkpoint.rolled_back_words(name, found.rolled_back))
+        checkpoint.refuse_gone(found)
+        if observed.proof is not None:
+            checkpoint.refuse_unproved(name, observed.proof)
         steps = [Step("confirm", f"have the change {name} stay")]
     elif state == "rolled_back" and found.pending:
         steps = [Step("roll_back", f"roll back the change {name}")]
@@ -74,14 +81,18 @@ class CheckpointEngine(Engine[Observed]):
         self._done = False
 
     def observe(self) -> Observed:
-        """The checkpoint; OversshError without the proof by this run's connection, where it is needed."""
-        found = checkpoint.find(self._name)
-        if not self._done:
-            if self._state == "created":
-                checkpoint.make_room(self._systemd, self._name)
-            elif self._state == "confirmed" and found is not None and found.pending and not self._force:
-                checkpoint.require_proof(self._name)
-        return Observed(found, None if found is None else checkpoint.commit_of(self._name))
+        """The checkpoint, and the proof by this run's connection, where it is needed."""
+        if self._done:
+            found = checkpoint.find(self._name)
+            return Observed(found, None if found is None else checkpoint.commit_of(self._name))
+        found = checkpoint.settled(self._systemd, self._name)
+        asked = self._state == "confirmed" and found is not None and found.pending and not self._force
+        return Observed(
+            found,
+            None if found is None else checkpoint.commit_of(self._name),
+            checkpoint.proof_of(self._name) if asked else None,
+            checkpoint.unkept(self._desired.files),
+        )
 
     def plan(self, observed: Observed) -> Plan:
         """The plan of plan_checkpoint; none after this run's step."""

@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one shape of every module: observe, plan, apply, observe again equals desired."""
+"""The one shape of every module: observe, plan, apply, observe again equals desired.
+
+observe() and plan() change nothing, whatever they find. What comes before them has phases of its own: hold(), and the
+steps of recovery().
+"""
 
 from __future__ import annotations
 
@@ -33,6 +37,9 @@ def performs(*actions: str) -> Callable[[Method], Method]:
 class Engine(ABC, Generic[Observed]):
     """One subject of the host. plan() calls a pure function with the desired and the observed state.
 
+    Its life, driven by run(): hold, recovery, observe, plan, apply, wait, observe, plan, settle, close. In check mode
+    its life is recovery, observe, plan, close; all of them only look then.
+
     performers: the name of the method that does a step, by the step's action.
     """
 
@@ -43,13 +50,23 @@ class Engine(ABC, Generic[Observed]):
         members = [(name, member) for base in reversed(cls.__mro__) for name, member in vars(base).items()]
         cls.performers = {action: name for name, member in members for action in getattr(member, ACTIONS, ())}
 
+    def hold(self) -> None:
+        """Lock the subject against other runs of ours until close(), before it is observed; not in check mode."""
+
+    def recovery(self) -> tuple[Step, ...]:
+        """The steps that take back what an interrupted run left, done before the host is observed; only looks.
+
+        They come first in the module's steps, and have no inverse.
+        """
+        return ()
+
     @abstractmethod
     def observe(self) -> Observed:
-        """The state of the host."""
+        """The state of the host; only looks."""
 
     @abstractmethod
     def plan(self, observed: Observed) -> Plan:
-        """The steps to the desired state, as data."""
+        """The steps to the desired state, as data; OversshError for a refusal that is known by now."""
 
     def begin(self, action: str) -> None:
         """Note that a step of this action begins; the last observation is outdated then."""
@@ -100,9 +117,14 @@ def tell(module: AnsibleModule, look: Callable[[], Mapping[str, Any]]) -> None:
 def run(module: AnsibleModule, engine: Engine[Any]) -> None:
     """Drive the engine through its life and end the module."""
     try:
+        if not module.check_mode:
+            engine.hold()
+        left = Plan({}, {}, engine.recovery())
+        if not module.check_mode:
+            apply(left, engine.perform)
         observed = engine.observe()
         plan = engine.plan(observed)
-        answer: dict[str, Any] = {"changed": plan.changed, "steps": plan.labels}
+        answer: dict[str, Any] = {"changed": left.changed or plan.changed, "steps": [*left.labels, *plan.labels]}
         if module._diff:
             answer["diff"] = plan.diff()
         if not module.check_mode and (plan.changed or not engine.in_effect(observed)):

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from .._checkpoint import checkpoint
+from .._checkpoint import checkpoint, left
+from .._checkpoint.checkpoint import Checkpoint
+from .._checkpoint.left import LeftSteps
 from .._core.command import CommandError, Runner
 from .._core.engine import Engine, performs
 from .._core.errors import OversshError
@@ -22,7 +24,7 @@ from .._core.files import (
     remove_empty_folder,
     write_text,
 )
-from .._core.plan import Plan
+from .._core.plan import Plan, Step
 from .._core.program import install, installed
 from .._linux import proc
 from .._linux.ssh_session import Session, session
@@ -48,7 +50,7 @@ from .firewalld_plan import FILES, LEFT, Call
 from .info import lost_result
 from .nft import Nft
 from .persistence import LOCK, PROGRAM_FOLDER, SCRIPT_FILE, UNITS
-from .plan import Command, Decision, Observed, decide, plan_decided, rule_steps
+from .plan import Command, Decision, Observed, decide, plan_decided, refuse_checkpoint, rule_steps
 
 Options = Mapping[str, Any]
 Phase = Literal["apply", "stage", "commit"]
@@ -56,7 +58,7 @@ Phase = Literal["apply", "stage", "commit"]
 COMMITTING, ENOUGH = 120, 45
 
 
-class NftRuleEngine(WatcherSteps, Engine[Observed]):
+class NftRuleEngine(LeftSteps, WatcherSteps, Engine[Observed]):
     """Our rules in the host's own chains."""
 
     def __init__(
@@ -66,18 +68,19 @@ class NftRuleEngine(WatcherSteps, Engine[Observed]):
         phase: Phase = "apply",
         rollback_timeout: int = 60,
         task: Options | None = None,
+        foresees: bool = False,
     ) -> None:
         """phase: stage has the host roll back the change after rollback_timeout seconds, unless a commit follows.
 
-        task: the options of the task, for the run that confirms the change later.
+        task: the options of the task, for the run that confirms the change later; foresees: nothing is going to be
+        done, and the real run would stage the change (check mode).
         """
         self._desired = desired
         self._task = task
         self._phase = phase
         self._rollback_timeout = rollback_timeout
+        self._foresees = foresees
         self._created = False
-        # Whether a change of before waits to be confirmed, and whether this run has begun to commit one.
-        self._pending, self._committing = False, False
         self._run = run
         self._nft = Nft(run)
         self._systemd = Systemd(run)
@@ -87,19 +90,34 @@ class NftRuleEngine(WatcherSteps, Engine[Observed]):
         self._lock: Lock | None = None
         self._found: Observed | None = None
 
-    def roll_back_left(self) -> None:
-        """Roll back a change that an interrupted run left pending, before its timer does so during this run.
+    def hold(self) -> None:
+        """Lock all our rules against other runs of ours; prove a staged change before it is kept, and prolong it.
+
+        A change that was rolled back must not come again without a rollback, nor may one go while it is being kept.
+        """
+        self._lock = lock_folder(LOCK)
+        if self._phase == "commit":
+            checkpoint.refuse_rolled_back(self._systemd, self._checkpoint_name)
+            checkpoint.require_proof(self._checkpoint_name)
+            checkpoint.prove(self._checkpoint_name)
+            checkpoint.prolong(self._systemd, self._checkpoint_name, ENOUGH, COMMITTING)
+
+    def recovery(self) -> tuple[Step, ...]:
+        """Steps that roll back a change of an interrupted run, before its timer does so during this run.
 
         A change that waits for a person stays pending.
         """
-        self._lock = self._lock or lock_folder(LOCK)
-        for name in rollback_script.names_of(self._desired):
-            if (checkpoint.commit_of(name) or {}).get("confirm") != "manual":
-                checkpoint.roll_back(self._systemd, name)
+        if self._phase == "commit" or (self._task or {"confirm": "manual"}).get("confirm") == "manual":
+            return ()
+        return tuple(step for name in self._names if not _waits_for_a_person(name) for step in left.taken_back(name))
+
+    @property
+    def _names(self) -> list[str]:
+        return rollback_script.names_of(self._desired)
 
     @property
     def _checkpoint_name(self) -> str:
-        return rollback_script.names_of(self._desired)[0]
+        return self._names[0]
 
     @functools.cached_property
     def _session(self) -> Session | None:
@@ -107,43 +125,55 @@ class NftRuleEngine(WatcherSteps, Engine[Observed]):
         return session(self._run)
 
     def observe(self) -> Observed:
-        """The ruleset, and our files and units, under the lock against other runs of ours."""
-        self._lock = self._lock or lock_folder(LOCK)
+        """The ruleset, and our files and units."""
         if self._found is None:
             self._found = self._look()
         return self._found
 
     def close(self) -> None:
-        """Release the lock."""
+        """Release the lock; remove the checkpoint of a change that was rolled back, as the error reported it."""
+        found = checkpoint.find(self._checkpoint_name) if self._phase == "commit" else None
+        if found is not None and not found.pending:
+            checkpoint.discard(self._systemd, self._checkpoint_name)
         if self._lock:
             self._lock.release()
 
     def _look(self) -> Observed:
-        if self._phase == "commit":
-            # What was rolled back is not to come again, without anybody to roll it back; nor to go while it is kept.
-            checkpoint.refuse_rolled_back(self._systemd, self._checkpoint_name)
-            if not self._committing:
-                checkpoint.require_proof(self._checkpoint_name)
-                checkpoint.prove(self._checkpoint_name)
-                self._committing = True
-                checkpoint.prolong(self._systemd, self._checkpoint_name, ENOUGH, COMMITTING)
-        waiting = checkpoint.find(self._checkpoint_name) if self._phase == "stage" else None
-        self._pending = waiting is not None and waiting.pending
+        taken_back = {step.args["name"] for step in self.recovery()} if self._foresees else set()
+        names = [name for name in self._names if name not in taken_back]
+        changes = filter(None, (checkpoint.settled(self._systemd, name) for name in names))
         found = observe_firewall(self._nft, self._systemd, self._desired.persist)
         written = normalize.written(self._run, found.ruleset, self._desired.fixed, self._desired.owner)
         firewalld = None
-        if self._desired.owner == "firewalld" and "firewalld" not in owners(found.ruleset):
-            raise OversshError("firewalld has no table in this host's ruleset; start it, or set owner: auto")
         if firewalld_owns(found.ruleset, self._desired.owner):
             firewalld = firewall_firewalld.observe(self._run)
         legacy = nftables_legacy.observe(self._run)
-        return replace(found, written=written, session=self._session, firewalld=firewalld, legacy=legacy)
+        return replace(
+            found,
+            changes=tuple(changes),
+            written=written,
+            session=self._session,
+            firewalld=firewalld,
+            legacy=legacy,
+        )
 
     def plan(self, observed: Observed) -> Plan:
         """The plan of plan_rules; a staged change is not kept for the next boot."""
+        if self._phase == "commit":
+            checkpoint.refuse_gone(self._own_change(observed))
         decision = self._decide(observed)
-        stages = self._phase == "stage" and (self._to_prove(decision) or self._created or self._pending)
-        return plan_decided(decision, observed, keeps=not stages)
+        stages, to_prove = self._phase == "stage", self._to_prove(decision)
+        if (stages or self._foresees) and to_prove and not self._created:
+            refuse_checkpoint(observed.changes, self._checkpoint_name, self._rollback_timeout)
+        waits = (stages or self._foresees) and self._is_pending(observed)
+        return plan_decided(decision, observed, keeps=not (waits or (stages and (to_prove or self._created))))
+
+    def _own_change(self, observed: Observed) -> Checkpoint | None:
+        return next((each for each in observed.changes if each.name == self._checkpoint_name), None)
+
+    def _is_pending(self, observed: Observed) -> bool:
+        own = self._own_change(observed)
+        return own is not None and own.pending
 
     def _to_prove(self, decision: Decision) -> bool:
         """Whether the host is to be reached anew before the change is kept."""
@@ -256,8 +286,6 @@ class NftRuleEngine(WatcherSteps, Engine[Observed]):
         if self._phase == "commit" and not kept and checkpoint.find(self._checkpoint_name) is None:
             raise OversshError("the change was rolled back meanwhile; run again")
         if self._phase == "stage" and not kept and not self._created and self._to_prove(decision):
-            for name in rollback_script.names_of(self._desired):
-                checkpoint.refuse_second(name)
             boot = (read_text(proc.BOOT_ID) or "").strip()
             rollback = rollback_script.rollback_commands(decision, observed.ruleset, boot, observed.placed_text)
             checkpoint.create(self._systemd, self._checkpoint_name, rollback, self._rollback_timeout, _said(self._task))
@@ -310,6 +338,7 @@ class NftRuleEngine(WatcherSteps, Engine[Observed]):
             }
             for accept_placement in decision.accept_placements
         ]
+        pending = self._created or (self._phase == "stage" and self._is_pending(observed))
         rules += [
             {"name": each.fixed.name, "needed": True, "placements": _chain_rule_results(each)}
             for each in decision.fixed
@@ -334,9 +363,13 @@ class NftRuleEngine(WatcherSteps, Engine[Observed]):
             "warnings": list(beyond),
             "docker_lost": [lost_result(each) for each in self._lost(observed)],
             "owners": sorted({*owners(observed.ruleset), *observed.legacy.owners}),
-            "pending": self._created or self._pending,
-            "checkpoint": self._checkpoint_name if self._created or self._pending else "",
+            "pending": pending,
+            "checkpoint": self._checkpoint_name if pending else "",
         }
+
+
+def _waits_for_a_person(name: str) -> bool:
+    return (checkpoint.commit_of(name) or {}).get("confirm") == "manual"
 
 
 def _said(options: Any) -> Any:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Union
 
+from .._checkpoint import checkpoint
+from .._checkpoint.checkpoint import Checkpoint
 from .._core.errors import OversshError
 from .._core.plan import Plan, Step
 from .._linux.ssh_session import Session
@@ -18,6 +20,7 @@ from .._nftables.chain_rule import Base, ChainRulePlacement, Written, uncounted
 from .._nftables.docker_chains import Docker
 from .._nftables.firewalld import Firewalld, lines_of, ours, zone_of
 from .._nftables.legacy import Legacy
+from .._nftables.owner import owners
 from .._nftables.placement import AcceptPlacement, Placement, Placer
 from .._nftables.record import Placed, Record, interim
 from .._nftables.result import address
@@ -43,13 +46,15 @@ class Observed:
 
     written: the chain rules as nft prints them; session: the ssh connection of the run; firewalld: None where it does
     not own the firewall; of_firewalld: the files of our zone, also while firewalld does not run; legacy: the rules of
-    iptables-legacy; record: of the rules placed here; placed_text: the text of the record's file; docker: the host's,
-    None where none runs; script: the text of the one that restores rules; program: its files by their paths.
+    iptables-legacy; record: of the rules placed here; placed_text: the text of the record's file; changes: those of
+    these rules that are pending or were rolled back; docker: the host's, None where none runs; script: the text of the
+    one that restores rules; program: its files by their paths.
     """
 
     ruleset: Ruleset
     record: Record = field(default_factory=Record)
     placed_text: str | None = None
+    changes: tuple[Checkpoint, ...] = ()
     docker: Docker | None = None
     session: Session | None = None
     legacy: Legacy = field(default_factory=Legacy)
@@ -107,6 +112,8 @@ class Decision:
 
 def decide(desired: Desired, observed: Observed) -> Decision:
     """The changes of rules, and the rules that are kept for the next boot."""
+    if desired.owner == "firewalld" and "firewalld" not in owners(observed.ruleset):
+        raise OversshError("firewalld has no table in this host's ruleset; start it, or set owner: auto")
     accept_placements: tuple[AcceptPlacement, ...] = ()
     placer = None
     # What the watcher placed for as long as a place took no effect is looked for anew.
@@ -194,6 +201,16 @@ def _refuse_lockout(decision: Decision, ruleset: Ruleset, session: Session, read
 def plan_rules(desired: Desired, observed: Observed) -> Plan:
     """The steps from the observed firewall to the desired one."""
     return plan_decided(decide(desired, observed), observed)
+
+
+def refuse_checkpoint(changes: Iterable[Checkpoint], name: str, seconds: int) -> None:
+    """OversshError where no checkpoint of that name and with so many seconds can be made.
+
+    changes: the checkpoints that these rules have already.
+    """
+    for each in changes:
+        checkpoint.refuse_second(each)
+    checkpoint.check(name, seconds)
 
 
 def plan_decided(decision: Decision, observed: Observed, keeps: bool = True) -> Plan:

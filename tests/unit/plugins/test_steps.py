@@ -13,27 +13,33 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import ACTIONS, Engine
-from ansible_collections.overssh.swarm.plugins.module_utils._watcher.unit import WatcherSteps
 
 PLUGINS = Path(__file__).resolve().parents[3] / "plugins"
 PREFIX = "ansible_collections.overssh.swarm.plugins.module_utils"
 
 
-def engines() -> dict[str, list[type]]:
-    """The engines of each room."""
+# An engine, and what performs steps that several engines have.
+ENGINE, SHARED = re.compile(r"^class \w+\((?:\w+, )*Engine\[", re.M), re.compile(r"^class \w+Steps\b", re.M)
+
+
+def classes(kind: re.Pattern[str]) -> dict[str, list[type]]:
+    """The classes of each room in files that have such a one."""
     found: dict[str, list[type]] = {}
     for path in sorted((PLUGINS / "module_utils").rglob("*.py")):
-        if "(Engine[" in path.read_text(encoding="utf-8").replace("WatcherSteps, Engine[", "(Engine["):
+        if kind.search(path.read_text(encoding="utf-8")):
             room = path.parent.name
             module = importlib.import_module(f"{PREFIX}.{room}.{path.stem}")
-            own = [
-                each for each in vars(module).values() if inspect.isclass(each) and each.__module__ == module.__name__
-            ]
-            found.setdefault(room, []).extend(each for each in own if issubclass(each, Engine))
+            own = (each for each in vars(module).values() if inspect.isclass(each))
+            found.setdefault(room, []).extend(each for each in own if each.__module__ == module.__name__)
     return found
 
 
-ROOMS = {room: found for room, found in engines().items() if room != "_core"}
+ROOMS = {
+    room: [each for each in found if issubclass(each, Engine)]
+    for room, found in classes(ENGINE).items()
+    if room != "_core"
+}
+STEPS = {room: [each for each in found if each.__name__.endswith("Steps")] for room, found in classes(SHARED).items()}
 
 
 def steps(room: str) -> Iterator[tuple[str, set[str] | None, str]]:
@@ -74,6 +80,8 @@ def test_all_engines_are_met() -> None:
 def test_every_step_has_a_method_that_takes_it(room: str) -> None:
     known = methods(room)
     for action, names, where in steps(room):
+        if action in shared(room):
+            continue
         assert action in known, where
         if names is not None:
             wanted = [set(each.parameters) - {"self"} for each in known[action]]
@@ -107,15 +115,25 @@ def words(room: str) -> tuple[set[str], list[str]]:
 @pytest.mark.parametrize("room", ROOMS)
 def test_no_method_waits_for_a_step_that_no_plan_has(room: str) -> None:
     said, patterns = words(room)
-    for action in set(methods(room)) - vars_of_watcher():
+    for action in set(methods(room)) - {action for other in STEPS for action in shared(other)}:
         assert action in said or any(re.fullmatch(pattern, action) for pattern in patterns if pattern != ".+"), action
 
 
-def vars_of_watcher() -> set[str]:
-    """The steps that are not of the room itself."""
-    members = vars(WatcherSteps).values()
-    return {action for member in members for action in getattr(member, ACTIONS, ())}
+def shared(room: str) -> dict[str, inspect.Signature]:
+    """What the room performs for the engines of others: the action, and what its method takes."""
+    members = [member for each in STEPS.get(room, []) for member in vars(each).values()]
+    return {action: inspect.signature(member) for member in members for action in getattr(member, ACTIONS, ())}
 
 
-def test_the_watchers_steps_have_their_methods() -> None:
-    assert {action for action, _names, _where in steps("_watcher")} == vars_of_watcher()
+def test_the_steps_that_engines_share_are_met() -> None:
+    assert {"_checkpoint", "_watcher"} <= set(STEPS)
+
+
+@pytest.mark.parametrize("room", STEPS)
+def test_the_steps_that_engines_share_have_their_methods(room: str) -> None:
+    known, own = shared(room), methods(room) if room in ROOMS else {}
+    made = {action for action, _names, _where in steps(room)}
+    assert set(known) <= made <= {*known, *own}
+    for action, names, where in steps(room):
+        if action in known and names is not None:
+            assert names == set(known[action].parameters) - {"self"}, where

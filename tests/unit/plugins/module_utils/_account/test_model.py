@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import pathlib
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from ansible_collections.overssh.swarm.plugins.module_utils._account.engine import TunnelAccountEngine
 from ansible_collections.overssh.swarm.plugins.module_utils._account.model import (
     AUTHORIZED_KEYS,
     COMMENT,
@@ -26,6 +28,8 @@ from ansible_collections.overssh.swarm.plugins.module_utils._account.model impor
     plan_account,
     sshd_texts,
 )
+from ansible_collections.overssh.swarm.plugins.module_utils._checkpoint import checkpoint, left
+from ansible_collections.overssh.swarm.plugins.module_utils._checkpoint.checkpoint import Checkpoint
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._sshd import facts as sshd_facts
 from ansible_collections.overssh.swarm.plugins.modules.tunnel_account import ARGUMENTS, desired_of
@@ -180,6 +184,45 @@ def test_what_sshd_would_not_hold_to_is_refused_before_anything_is_changed() -> 
 def test_a_configuration_that_stands_and_is_overruled_is_refused_too() -> None:
     with pytest.raises(OversshError, match="another Match block decides before ours"):
         plan_account(HUB, replace(STANDING, effective=("permittty yes",)))
+
+
+def test_a_change_of_sshd_that_can_not_have_a_checkpoint_is_refused_before_anything_is_changed() -> None:
+    waits = replace(FRESH, change=Checkpoint("sshd", 1e9, None))
+    with pytest.raises(OversshError, match="the change sshd before this one is not confirmed yet"):
+        plan_account(HUB, waits, rollback_timeout=60)
+    with pytest.raises(OversshError, match="a checkpoint waits for 5 to 86400 seconds, not for 4"):
+        plan_account(HUB, FRESH, rollback_timeout=4)
+    assert plan_account(HUB, waits).changed, "where nobody has to confirm it, it has none"
+    assert not plan_account(HUB, replace(STANDING, change=waits.change), rollback_timeout=4).changed
+    gone = replace(FRESH, change=Checkpoint("sshd", 1e9, 1e9))
+    assert plan_account(HUB, gone, rollback_timeout=60).changed
+
+
+@pytest.mark.parametrize(
+    ("present", "takes_back", "labels"),
+    [
+        (True, True, ["roll back the change sshd that an earlier run has left"]),
+        (True, False, []),
+        (False, False, ["forget the change sshd that an earlier run has left"]),
+    ],
+)
+def test_what_a_run_that_was_broken_off_has_left_goes_first(
+    present: bool, takes_back: bool, labels: list[str], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "FOLDER", str(tmp_path))
+
+    def engine() -> TunnelAccountEngine:
+        return TunnelAccountEngine(Desired("overssh", present), pytest.fail, takes_back=takes_back)
+
+    assert engine().recovery() == ()
+    (tmp_path / "sshd").mkdir()
+    (tmp_path / "sshd" / "deadline").write_text("1000000000.000\n")
+    assert [step.label for step in engine().recovery()] == labels
+    (tmp_path / "sshd" / "rolled_back").write_text("1000000000\n")
+    if takes_back:
+        assert [step.label for step in left.taken_back("sshd")] == [
+            "forget the change sshd that an earlier run has left"
+        ]
 
 
 def test_sshds_own_file_is_left_alone_where_it_reads_others() -> None:

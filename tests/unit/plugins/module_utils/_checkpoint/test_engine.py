@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._checkpoint import checkpoint
-from ansible_collections.overssh.swarm.plugins.module_utils._checkpoint.checkpoint import Checkpoint, Desired
+from ansible_collections.overssh.swarm.plugins.module_utils._checkpoint.checkpoint import Checkpoint, Desired, Proof
 from ansible_collections.overssh.swarm.plugins.module_utils._checkpoint.engine import (
     CheckpointEngine,
     Observed,
@@ -47,7 +47,11 @@ class Host:
         self.calls.append(" ".join(words))
         if words[0] == "start" and words[1].endswith(".service"):
             self.run_off(words[1].removeprefix("overssh-checkpoint-").removesuffix(".service"))
-        return Answer(0, "ActiveState=inactive\n", "")
+        return Answer(0, f"Id={words[1] if len(words) > 1 else ''}\nActiveState={self.answers()}\n", "")
+
+    def answers(self) -> str:
+        """The state of each of its units."""
+        return "inactive"
 
     def run_off(self, name: str = "sshd") -> None:
         """What the timer does once its time is over."""
@@ -271,6 +275,56 @@ def test_plan_and_diff(state: str, found: Checkpoint | None, label: str, before:
     assert plan.diff()["before"].startswith(shown[before])
     assert plan.diff()["after"].startswith(shown[after])
     assert plan.diff()["before"] != plan.diff()["after"]
+
+
+@pytest.mark.parametrize(
+    ("state", "observed", "words"),
+    [
+        ("created", Observed(WAITS), "the change sshd before this one is not confirmed yet, and is rolled back at"),
+        (
+            "created",
+            Observed(None, unkept={"/etc": "[Errno 21] Is a directory: '/etc'"}),
+            "can't keep a copy of /etc: ",
+        ),
+        ("confirmed", Observed(GONE), "the change sshd was rolled back at"),
+        ("confirmed", Observed(WAITS, proof=Proof(9.0, None)), "by no connection that the host can see"),
+        (
+            "confirmed",
+            Observed(WAITS, proof=Proof(9.0, Way(4.0, connected=True))),
+            "that had begun 5 s before the change",
+        ),
+    ],
+)
+def test_what_will_be_refused_stands_in_the_plan(state: str, observed: Observed, words: str) -> None:
+    with pytest.raises(OversshError, match=re.escape(words)):
+        plan_checkpoint("sshd", state, Desired(("/etc",)), observed)
+
+
+def test_what_is_proved_is_confirmed() -> None:
+    for proof in (Proof(given=True), Proof(9.0, Way(10.0, connected=True))):
+        assert plan_checkpoint("sshd", "confirmed", Desired(), Observed(WAITS, proof=proof)).changed
+
+
+def test_to_observe_changes_nothing(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does a look while a rollback runs, which it waits for."""
+    created(host)
+    states = ["activating", "activating", "inactive"]
+    monkeypatch.setattr(host, "answers", lambda: states.pop(0))
+    host.calls.clear()
+    engine = CheckpointEngine(Systemd(host), "sshd", "confirmed", Desired())
+    left = {path: path.stat().st_mtime_ns for path in host.folder.rglob("*")}
+    assert engine.observe().found is not None
+    assert {path: path.stat().st_mtime_ns for path in host.folder.rglob("*")} == left
+    assert {call.split()[0] for call in host.calls} == {"show"}
+    assert states == []
+
+
+def test_a_folder_can_not_be_put_back(host: Host) -> None:
+    """Known before anything of the checkpoint is there."""
+    with pytest.raises(OversshError) as told:
+        bring(host, "created", files=(str(host.folder),))
+    assert str(told.value) == f"can't keep a copy of {host.folder}: [Errno 21] Is a directory: '{host.folder}'"
+    assert host.left() == []
 
 
 @pytest.mark.parametrize("state", ["confirmed", "rolled_back", "absent"])

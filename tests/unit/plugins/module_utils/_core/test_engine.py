@@ -29,12 +29,20 @@ class Module:
 
 
 class Lamp(Engine[str]):  # type: ignore[misc]
-    """Remembers what was asked of it."""
+    """Remembers what was asked of it; left: whether a run before this one has left its ladder there."""
 
-    def __init__(self, state: str, in_effect: bool) -> None:
+    def __init__(self, state: str, in_effect: bool, left: bool = False) -> None:
         self.state = state
         self.asked: list[str] = []
+        self.held = False
         self._in_effect = in_effect
+        self._left = left
+
+    def hold(self) -> None:
+        self.held = True
+
+    def recovery(self) -> tuple[Step, ...]:
+        return (Step("tidy", "put the ladder away"),) if self._left else ()
 
     def observe(self) -> str:
         self.asked.append("observe")
@@ -46,7 +54,8 @@ class Lamp(Engine[str]):  # type: ignore[misc]
 
     def perform(self, step: Step) -> None:
         self.asked.append(step.action)
-        self.state = "on"
+        if step.action == "switch":
+            self.state = "on"
 
     def wait(self) -> None:
         self.asked.append("wait")
@@ -90,6 +99,20 @@ def test_check_mode_looks_once_and_does_nothing() -> None:
     lamp = Lamp("off", in_effect=False)
     assert life(lamp, check_mode=True)["changed"]
     assert lamp.asked == ["observe"]
+
+
+def test_what_an_earlier_run_has_left_goes_before_the_host_is_observed() -> None:
+    lamp = Lamp("off", in_effect=True, left=True)
+    assert life(lamp) == {"changed": True, "steps": ["put the ladder away", "switch it on"], "state": "on"}
+    assert lamp.asked == ["tidy", "observe", "switch", "wait", "observe"]
+    assert lamp.held
+
+
+def test_check_mode_tells_of_it_and_leaves_it_and_holds_nothing() -> None:
+    lamp = Lamp("on", in_effect=True, left=True)
+    assert life(lamp, check_mode=True) == {"changed": True, "steps": ["put the ladder away"], "state": "on"}
+    assert lamp.asked == ["observe"]
+    assert not lamp.held
 
 
 @pytest.mark.parametrize("error", [OversshError("the bulb is broken"), RuntimeError])

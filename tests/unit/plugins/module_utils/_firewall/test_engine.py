@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ansible_collections.overssh.swarm.plugins.module_utils._checkpoint import checkpoint
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import Answer, CommandError
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._core.files import lock_folder
@@ -19,6 +21,8 @@ from ansible_collections.overssh.swarm.plugins.module_utils._firewall import inf
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import options as firewall_options
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import persistence, restore, rollback_script
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import plan as firewall_plan
+from ansible_collections.overssh.swarm.plugins.module_utils._linux import systemd as linux_systemd
+from ansible_collections.overssh.swarm.plugins.module_utils._linux import way_in
 from ansible_collections.overssh.swarm.plugins.module_utils._linux.ssh_session import Session
 from ansible_collections.overssh.swarm.plugins.module_utils._linux.systemd import UnitState
 from ansible_collections.overssh.swarm.plugins.module_utils._nftables import chain_rule, rules_file
@@ -268,6 +272,106 @@ def test_a_table_that_another_program_owns_is_named(monkeypatch, tmp_path):
     engine = firewall_engine.NftRuleEngine(desired(rules=[TCP], persist=False), run)
     with pytest.raises(OversshError, match="inet filter: another program owns the table"):
         engine.perform(engine.plan(engine.observe()).steps[1])
+
+
+@pytest.fixture
+def waiting(monkeypatch, tmp_path):
+    """A change of the firewall that somebody has to confirm yet; what is to become of it."""
+    monkeypatch.setattr(nftables_record, "PLACED_FILE", str(tmp_path / "placed"))
+    monkeypatch.setattr(checkpoint, "FOLDER", str(tmp_path / "checkpoint"))
+    monkeypatch.setattr(linux_systemd, "UNIT_FOLDER", str(tmp_path / "units"))
+    monkeypatch.setattr(firewall_engine, "LOCK", str(tmp_path))
+    monkeypatch.setattr(way_in, "found", lambda: way_in.Way(way_in.now() + 1, connected=True))
+
+    def leave(confirm="auto"):
+        checkpoint.create(linux_systemd.Systemd(host), "firewall", "true", 30, {"name": "x", "confirm": confirm})
+        return tmp_path
+
+    return leave
+
+
+def host(argv, data=None, check=True):
+    """The recorded host, on which nothing is done."""
+    if argv[0] in ("sh", "grep"):
+        return Answer(127, "", "")
+    if argv[0] == "systemctl":
+        return Answer(0, "", "")
+    assert argv[0] == "nft" and "-f" not in argv, argv
+    return Answer(0, (RECORDED / f"cloud_reject_last.{'json' if '-j' in argv else 'txt'}").read_text(), "")
+
+
+def engine_of(phase="apply", **options):
+    """The module's engine; in check mode in the phase apply."""
+    options = {**DEFAULTS, "rules": [TCP], "persist": False, "probe": ["192.0.2.1:22"], **options}
+    foresees = phase == "apply"
+    return firewall_engine.NftRuleEngine(
+        firewall_desired.desired_from(options), host, phase, options["rollback_timeout"], options, foresees
+    )
+
+
+def everything_in(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("phase", ["apply", "stage"])
+@pytest.mark.parametrize("confirm", ["auto", "manual"])
+def test_a_second_change_is_refused_by_the_plan_as_in_check_mode(waiting, phase, confirm):
+    folder = waiting(confirm="manual")
+    before = everything_in(folder)
+    engine = engine_of(phase, confirm=confirm)
+    assert engine.recovery() == ()
+    with pytest.raises(OversshError, match=r"^the change firewall before this one is not confirmed yet, and is rolled"):
+        engine.plan(engine.observe())
+    assert everything_in(folder) == before
+
+
+def test_what_a_run_that_was_broken_off_has_left_is_told_of_in_check_mode_and_left(waiting):
+    folder = waiting()
+    before = everything_in(folder)
+    engine = engine_of()
+    assert [step.label for step in engine.recovery()] == ["roll back the change firewall that an earlier run has left"]
+    assert engine.plan(engine.observe()).changed
+    engine.close()
+    assert everything_in(folder) == before
+
+
+def test_a_time_that_no_checkpoint_has_is_refused_by_the_plan():
+    for seconds in (4, 86401):
+        with pytest.raises(OversshError, match=f"a checkpoint waits for 5 to 86400 seconds, not for {seconds}"):
+            firewall_plan.refuse_checkpoint((), "firewall", seconds)
+    firewall_plan.refuse_checkpoint([checkpoint.Checkpoint("firewall", 1e9, 1e9)], "firewall", 60)
+
+
+def test_a_change_that_is_kept_is_proved_and_gets_its_time_before_the_host_is_observed(waiting):
+    folder = waiting()
+    before = everything_in(folder)
+    engine = engine_of("commit")
+    engine.observe()
+    assert everything_in(folder) == before
+    engine.hold()
+    assert (folder / "checkpoint" / "firewall" / "proved").exists()
+    assert checkpoint.find("firewall").deadline > time.time() + 100
+    held = everything_in(folder)
+    engine.plan(engine.observe())
+    engine.close()
+    assert everything_in(folder) == held
+
+
+def test_a_change_that_is_rolled_back_while_it_is_kept_is_refused_by_the_plan_and_then_forgotten(waiting):
+    folder = waiting()
+    engine = engine_of("commit")
+    engine.hold()
+    (folder / "checkpoint" / "firewall" / "rolled_back").write_text("1000000000\n")
+    with pytest.raises(OversshError, match="the change firewall was rolled back at"):
+        engine.plan(engine.observe())
+    assert checkpoint.find("firewall") is not None
+    engine.close()
+    assert checkpoint.find("firewall") is None
+
+
+def test_firewalld_that_owns_nothing_here_is_refused_by_the_plan():
+    with pytest.raises(OversshError, match="firewalld has no table in this host's ruleset; start it, or set owner"):
+        firewall_plan.plan_rules(desired(rules=[TCP], owner="firewalld"), firewall())
 
 
 def test_our_rules_are_told_with_their_counters():
