@@ -417,9 +417,9 @@ def _engine(module: AnsibleModule, params: Mapping[str, Any]) -> Watched:
     systemd, managers = Systemd(command), Managers(command)
     wanted = named_once(wanted_of(params), "interfaces")
     devices = (
-        TunInterfaceEngines(systemd, wanted, ip, managers)
+        TunInterfaceEngines(systemd, wanted, ip, managers, module.check_mode)
         if name is None
-        else TunInterfaceEngine(systemd, wanted[name], ip, managers)
+        else TunInterfaceEngine(systemd, wanted[name], ip, managers, module.check_mode)
     )
     return Watched(devices, systemd, wanted, managers)
 

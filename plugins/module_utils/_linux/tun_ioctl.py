@@ -96,14 +96,14 @@ def _attached(name: str) -> Iterator[int]:
     # The kernel would give another queue of several to anybody, and flags hold for all of them.
     found = find(name)
     if found and found.up and found.carrier:
-        raise _in_use(name)
+        raise OversshError(in_use(name))
     with _opened(name, IFF_TUN | (found.tun.flags if found and found.tun else 0) & KEPT) as device:
         yield device
 
 
-def _in_use(name: str) -> OversshError:
+def in_use(name: str) -> str:
     """The sentence on a device that a process has open."""
-    return OversshError(f"{name} is in use by another process; stop the link that runs over it first")
+    return f"{name} is in use by another process; stop the link that runs over it first"
 
 
 @contextlib.contextmanager
@@ -118,7 +118,7 @@ def _opened(name: str, mode: int) -> Iterator[int]:
         yield device
     except OSError as error:
         if error.errno == errno.EBUSY:
-            raise _in_use(name) from error
+            raise OversshError(in_use(name)) from error
         raise OversshError(f"{name}: the kernel refuses it: {error.strerror}") from error
     finally:
         os.close(device)

@@ -10,6 +10,7 @@ import grp
 import os
 import pwd
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .._core.engine import Engine, performs
@@ -54,11 +55,17 @@ STAGES = {
 
 
 class TunInterfaceEngine(Engine[Observed]):
-    """One device of this host; ip: the path of the program ip for the unit."""
+    """One device of this host; ip: the path of the program ip for the unit.
 
-    def __init__(self, systemd: Systemd, desired: Desired, ip: str, managers: Managers) -> None:
+    In check mode a missing account is no error, because the same run may make it.
+    """
+
+    def __init__(
+        self, systemd: Systemd, desired: Desired, ip: str, managers: Managers, check_mode: bool = False
+    ) -> None:
         self._systemd = systemd
         self._managers = managers
+        self._check_mode = check_mode
         self._desired = desired
         self._unit = unit_name(desired.name)
         self._unit_text = unit_text(desired, ip)
@@ -67,8 +74,14 @@ class TunInterfaceEngine(Engine[Observed]):
     def observe(self) -> Observed:
         """The device and its unit; observed again only after a step."""
         if self._found is None:
-            (self._found,) = observe_all([self._desired.name], self._systemd)
+            (found,) = observe_all([self._desired.name], self._systemd)
+            self._found = self.on_this_host(found)
         return self._found
+
+    def on_this_host(self, found: Observed) -> Observed:
+        """The observation, completed with the settings of the whole host that the device needs."""
+        unknown = () if self._check_mode else tuple(_unknown(self._desired))
+        return replace(found, unknown=unknown, host_forwards6=routing.host_forwards_6())
 
     def plan(self, observed: Observed) -> Plan:
         """The plan of plan_tun."""
@@ -218,14 +231,18 @@ class TunInterfaceEngine(Engine[Observed]):
 class TunInterfaceEngines(Several[Observed]):
     """Several devices of this host, by name."""
 
-    def __init__(self, systemd: Systemd, wanted: Mapping[str, Desired], ip: str, managers: Managers) -> None:
-        super().__init__(
-            {name: TunInterfaceEngine(systemd, desired, ip, managers) for name, desired in wanted.items()}, stage
-        )
+    def __init__(
+        self, systemd: Systemd, wanted: Mapping[str, Desired], ip: str, managers: Managers, check_mode: bool = False
+    ) -> None:
+        self._engines = {
+            name: TunInterfaceEngine(systemd, desired, ip, managers, check_mode) for name, desired in wanted.items()
+        }
+        super().__init__(self._engines, stage)
         self._systemd = systemd
 
     def _look(self) -> tuple[Observed, ...]:
-        return observe_all(list(self._parts), self._systemd)
+        found = observe_all(list(self._engines), self._systemd)
+        return tuple(engine.on_this_host(each) for engine, each in zip(self._engines.values(), found))
 
     def result(self, observed: tuple[Observed, ...]) -> dict[str, Any]:
         """The existing devices, each with its unit."""
@@ -353,6 +370,16 @@ def _uid(owner: str | None) -> int:
 
 def _gid(group: str | None) -> int:
     return _number(group, lambda name: grp.getgrnam(name).gr_gid, "group")
+
+
+def _unknown(desired: Desired) -> Iterator[str]:
+    """The desired account and group that this host lacks, each in words."""
+    for what, name, number_of in (("account", desired.owner, pwd.getpwnam), ("group", desired.group, grp.getgrnam)):
+        if desired.present and name is not None and not name.isdigit():
+            try:
+                number_of(name)
+            except KeyError:
+                yield f"{what} {name}"
 
 
 def _number(name: str | None, number_of: Callable[[str], int], what: str) -> int:

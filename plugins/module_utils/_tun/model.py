@@ -147,12 +147,15 @@ class Observed:
     """The device, None where it is missing, and its unit.
 
     manager_files: by network manager on this host, the text of the file that has it leave the device alone; None for no
-    file.
+    file. unknown: the desired account and group that this host lacks. host_forwards6: whether the whole host forwards
+    IPv6, None where the kernel decides by device.
     """
 
     device: Device | None
     unit: UnitState = NO_UNIT
     manager_files: Mapping[str, str | None] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
+    host_forwards6: bool | None = None
 
 
 def check(desired: Desired) -> None:

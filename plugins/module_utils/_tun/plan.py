@@ -10,7 +10,9 @@ from typing import Any
 
 from .._core.errors import OversshError
 from .._core.plan import Plan, Step
+from .._linux import tun_ioctl
 from .._linux.systemd import UnitState
+from . import routing
 from .model import ALIAS, Address, Desired, Device, Observed, Route, check, device_result
 
 # What a device has and may be wanted by the same name.
@@ -28,6 +30,8 @@ SETTINGS = (
     "incoming_table",
     "multi_queue",
 )
+# The kernel does these only while no process has the device open.
+ALONE = ("set_owner", "set_group", "clear_offload")
 
 
 def plan_tun(desired: Desired, observed: Observed, unit: str, unit_text: str, texts: Mapping[str, str]) -> Plan:
@@ -47,6 +51,7 @@ def plan_tun(desired: Desired, observed: Observed, unit: str, unit_text: str, te
             *_network(desired, observed, {}),
         ]
         return Plan(before, {"state": "absent", **_manager_files(observed, {})}, tuple(steps))
+    _refuse_impossible(desired, observed)
     texts = texts if desired.persist else {}
     steps = list(_network(desired, observed, texts))
     # A manager that had the device takes away what it has when it lets go of it, which can't be seen beforehand.
@@ -58,7 +63,12 @@ def plan_tun(desired: Desired, observed: Observed, unit: str, unit_text: str, te
     if found is None:
         steps.append(_create(desired))
         found = _new(desired)
-    steps += _device_steps(desired, found)
+    of_device = list(_device_steps(desired, found))
+    # While a device with several queues is down, the kernel gives anybody one more of them.
+    alone = not found.carrier or (found.multi_queue and not found.up)
+    if not alone and any(step.action in ALONE for step in of_device):
+        raise OversshError(tun_ioctl.in_use(desired.name))
+    steps += of_device
     steps += _with_unit(desired, observed.unit, unit, unit_text, again=lets_go)
     return Plan(before, {**_after(desired, found), **_manager_files(observed, texts)}, tuple(steps))
 
@@ -87,6 +97,14 @@ def _refuse_foreign(desired: Desired) -> None:
             f"{desired.name} exists and overssh.swarm did not make it; take another number, or set on_change: recreate "
             "to have it replaced"
         )
+
+
+def _refuse_impossible(desired: Desired, observed: Observed) -> None:
+    """OversshError where this host can't have the desired device."""
+    for what in observed.unknown:
+        raise OversshError(f"there is no {what} on this host; make it first")
+    if desired.forwarding6 is not None and observed.host_forwards6 not in (None, desired.forwarding6):
+        raise OversshError(routing.one_switch(desired.name, desired.forwarding6))
 
 
 def _serves(desired: Desired, found: Device) -> bool:

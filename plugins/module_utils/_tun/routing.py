@@ -60,12 +60,22 @@ def set_forwarding_6(device: str, wanted: bool) -> None:
     if not _forwards_by_device(device):
         if forwarding_6(device) == wanted:
             return
-        raise OversshError(
-            f"forwarding6 of {device} can't be set to {str(wanted).lower()}: this kernel is older than 6.17 and "
-            "forwards IPv6 for the whole host or not at all; it goes by net.ipv6.conf.all.forwarding, which is yours "
-            "to set, with accept_ra=2 on devices that take their addresses from a router"
-        )
+        raise OversshError(one_switch(device, wanted))
     _write(FORWARDING_6, device, str(int(wanted)))
+
+
+def one_switch(device: str, wanted: bool) -> str:
+    """The sentence on a kernel that has one setting of forwarding6 for the whole host."""
+    return (
+        f"forwarding6 of {device} can't be set to {str(wanted).lower()}: this kernel is older than 6.17 and "
+        "forwards IPv6 for the whole host or not at all; it goes by net.ipv6.conf.all.forwarding, which is yours "
+        "to set, with accept_ra=2 on devices that take their addresses from a router"
+    )
+
+
+def host_forwards_6() -> bool | None:
+    """Whether the whole host forwards IPv6, None where the kernel decides by device."""
+    return None if _forwards_by_device("default") else _read(HOST_FORWARDING_6, "all") == "1"
 
 
 def _forwards_by_device(device: str) -> bool:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -106,6 +108,46 @@ def test_what_differs_is_changed_and_nothing_else(change: dict[str, Any], expect
     assert all(step.inverse is not None for step in found.steps if step.action != "restart_unit")
 
 
+@pytest.mark.parametrize(
+    ("change", "found", "words"),
+    [
+        ({}, {"unknown": ("account overssh",)}, "there is no account overssh on this host; make it first"),
+        (
+            {"forwarding6": True},
+            {"host_forwards6": False},
+            "forwarding6 of tun1001 can't be set to true: this kernel is older than 6.17 and forwards IPv6 for the "
+            "whole host or not at all; it goes by net.ipv6.conf.all.forwarding",
+        ),
+        (
+            {"owner": "nobody"},
+            {"device": replace(DEVICE, carrier=True)},
+            "tun1001 is in use by another process; stop the link that runs over it first",
+        ),
+        ({}, {"device": replace(DEVICE, carrier=True, offload=True)}, "tun1001 is in use by another process"),
+    ],
+)
+def test_what_this_host_will_refuse_stands_in_the_plan(
+    change: dict[str, Any], found: dict[str, Any], words: str
+) -> None:
+    for observed in (replace(FINISHED, **found), replace(Observed(None), **found)):
+        with pytest.raises(OversshError, match=f"^{re.escape(words)}"):
+            plan(replace(DESIRED, **change), observed)
+    assert actions(replace(DESIRED, present=False, **change), replace(FINISHED, **found))[-1] == "delete_device"
+
+
+def test_a_device_of_several_queues_that_is_down_can_get_another_owner() -> None:
+    wanted = replace(DESIRED, multi_queue=True, up=False)
+    for up, refused in ((False, False), (True, True)):
+        found = Observed(replace(DEVICE, multi_queue=True, carrier=True, up=up, owner="nobody"))
+        with pytest.raises(OversshError, match="is in use") if refused else contextlib.nullcontext():
+            assert "set_owner" in actions(wanted, found)
+
+
+def test_a_host_that_passes_ipv6_on_does_so_for_the_device() -> None:
+    assert plan(replace(DESIRED, forwarding6=True), replace(Observed(None), host_forwards6=True)).changed
+    assert not plan(DESIRED, replace(FINISHED, host_forwards6=True)).changed
+
+
 def test_a_change_is_taken_back_to_what_was() -> None:
     found = plan(replace(DESIRED, mtu=9000), FINISHED)
     assert [(step.action, step.args.get("value")) for step in found.inverse] == [
@@ -131,15 +173,20 @@ def test_a_device_that_is_down_keeps_no_routes() -> None:
     [
         (False, False, ["clear_offload"]),
         (False, True, ["clear_offload"]),  # what a killed helper leaves
-        (True, False, ["clear_offload"]),  # ssh -w runs over it, and loses packets
+        (True, False, None),  # ssh -w runs over it, and loses packets
         (True, True, []),  # a stream runs over it
     ],
 )
 def test_stale_offload_is_cleared_and_that_of_a_running_stream_is_not(
-    carrier: bool, vnet_header: bool, expected: list[str]
+    carrier: bool, vnet_header: bool, expected: list[str] | None
 ) -> None:
-    found = replace(DEVICE, offload=True, carrier=carrier, vnet_header=vnet_header)
-    assert actions(DESIRED, Observed(found, FINISHED.unit)) == expected
+    found = Observed(replace(DEVICE, offload=True, carrier=carrier, vnet_header=vnet_header), FINISHED.unit)
+    if expected is None:
+        # The kernel clears them for whoever has the device alone.
+        with pytest.raises(OversshError, match="tun1001 is in use by another process; stop the link"):
+            plan(DESIRED, found)
+    else:
+        assert actions(DESIRED, found) == expected
 
 
 @pytest.mark.parametrize("several", [True, False])
