@@ -384,7 +384,7 @@ def _engine(module: AnsibleModule, params: dict[str, Any]) -> Engine[Any]:
         return SwarmDrainEngine(docker, params["node"], timeout if wait else None)
     if params["state"] == "removed":
         return SwarmEntryEngine(docker, params["node"], params["force"], timeout if wait else 0)
-    return SwarmNodeEngine(docker, runner(module), desired_of(params), timeout, wait, needs_token=not module.check_mode)
+    return SwarmNodeEngine(docker, runner(module), desired_of(params), timeout, wait, module.check_mode)
 
 
 if __name__ == "__main__":

@@ -17,12 +17,12 @@ from .._core.plan import Plan
 from .._core.wait import WaitError, wait_until
 from .._docker import gossip
 from .._docker.client import NOT_FOUND, Docker, DockerError, patiently, stuck_manager
-from .._linux.devices import carriers, read_devices
+from .._linux.devices import read_devices
 from .._linux.routes import read_routes
 from .info import node_result, nodes_result
-from .model import Desired, Observed, believed, endpoint, forgotten
+from .model import Desired, Ground, Observed, believed, endpoint, forgotten
 from .observe import BRIDGE, BRIDGE_LABELS, BRIDGE_OPTIONS, observe_node
-from .plan import listen_addr, plan_node, says
+from .plan import listen_addr, plan_node, refuse_gossip, says
 
 # What the engine takes where a pool is given without a size of its networks, or the other way round.
 DEFAULT_POOL = ("10.0.0.0/8",)
@@ -55,17 +55,20 @@ JOIN_TROUBLE = (
 
 
 class SwarmNodeEngine(Engine[Observed]):
-    """This node, through its own engine. needs_token: False in check mode, where no join happens."""
+    """This node, through its own engine.
+
+    Check mode needs no join token, because no join happens; a missing address may come by an earlier task of the run.
+    """
 
     def __init__(
-        self, docker: Docker, run: Runner, desired: Desired, timeout: float, wait: bool = True, needs_token: bool = True
+        self, docker: Docker, run: Runner, desired: Desired, timeout: float, wait: bool = True, check_mode: bool = False
     ) -> None:
         self._docker = docker
         self._run = run
         self._desired = desired
         self._timeout = timeout
         self._wait = wait
-        self._needs_token = needs_token
+        self._check_mode = check_mode
         self._entered = False
         self.warnings: list[str] = []
 
@@ -79,12 +82,26 @@ class SwarmNodeEngine(Engine[Observed]):
         stuck = stuck_manager() if found.error and self._desired.state != "left" else ""
         if stuck:
             raise OversshError(f"{stuck}{says(found)}")
-        return found
+        return replace(found, ground=self._ground()) if self._may_enter(found) else found
+
+    def _may_enter(self, found: Observed) -> bool:
+        """Whether the plan may create or join a swarm."""
+        if self._desired.state == "left":
+            return False
+        stays = found.local_state == "active" and self._desired.on_change != "recreate"
+        return not stays or forgotten(found, self._desired.members)
+
+    def _ground(self) -> Ground:
+        return Ground(
+            None if self._check_mode else _addresses(),
+            read_routes(self._run) if self._desired.founds else (),
+            gossip.listens(str(self._desired.advertise_addr)),
+        )
 
     def plan(self, observed: Observed) -> Plan:
         """The plan of plan_node; a join without a token is refused before any step."""
         plan = plan_node(self._desired, observed)
-        if self._needs_token and not self._desired.join_token and any(step.action == "join" for step in plan.steps):
+        if not self._check_mode and not self._desired.join_token and any(step.action == "join" for step in plan.steps):
             raise OversshError(
                 "this node has to join a swarm, and there is no join token; name a manager of the inventory "
                 "in the option manager, or give join_token",
@@ -137,9 +154,7 @@ class SwarmNodeEngine(Engine[Observed]):
     @performs("init")
     def _init(self) -> None:
         desired = self._desired
-        self._require_addresses()
         self._require_free_gossip_port()
-        self._require_free_pool()
         body: dict[str, Any] = {
             **self._addresses(),
             "DataPathPort": desired.data_path_port or 0,
@@ -156,7 +171,6 @@ class SwarmNodeEngine(Engine[Observed]):
 
     @performs("join")
     def _join(self) -> None:
-        self._require_addresses()
         self._require_free_gossip_port()
         manager = self._reachable_manager()
         # The engine tries the first address only, so it is given one that answers.
@@ -194,10 +208,8 @@ class SwarmNodeEngine(Engine[Observed]):
 
     @performs("leave")
     def _leave(self, force: bool, comes_back: bool) -> None:
-        if comes_back:
-            self._require_addresses()
-            if not self._desired.founds:
-                self._reachable_manager()
+        if comes_back and not self._desired.founds:
+            self._reachable_manager()
         address = self._node_address()
         try:
             self._out(force)
@@ -336,12 +348,9 @@ class SwarmNodeEngine(Engine[Observed]):
         return str((self._docker.info().get("Swarm") or {}).get("NodeAddr") or "")
 
     def _require_free_gossip_port(self) -> None:
+        """Refuse a taken port again, as the swarm that this node has just left may have kept it."""
         address = str(self._desired.advertise_addr)
-        if gossip.listens(address):
-            raise OversshError(
-                f"something on this host listens on {address} port {gossip.PORT} already, which the swarm's gossip "
-                f"needs; an engine that has left a swarm sometimes keeps it, then {gossip.WAY_OUT}"
-            )
+        refuse_gossip(address, gossip.listens(address))
 
     def _wait_for_gossip(self) -> None:
         try:
@@ -379,33 +388,6 @@ class SwarmNodeEngine(Engine[Observed]):
             "DataPathAddr": desired.data_path_addr or desired.advertise_addr,
         }
 
-    def _require_addresses(self) -> None:
-        """The engine joins with an address that the host does not have, and then nothing works."""
-        devices = read_devices()
-        desired = self._desired
-        listen = endpoint(listen_addr(desired))[0]
-        for option, address in (
-            ("advertise_addr", desired.advertise_addr),
-            ("listen_addr", None if ipaddress.ip_address(listen).is_unspecified else listen),
-            ("data_path_addr", desired.data_path_addr),
-        ):
-            if address and not carriers(devices, address):
-                raise OversshError(
-                    f"{option} is {address}, and no device of this host has that address; bring the tunnel up first"
-                )
-
-    def _require_free_pool(self) -> None:
-        """Networks out of the pool must not hide what the host itself talks to."""
-        routes = read_routes(self._run)
-        for pool in self._desired.default_addr_pool or ():
-            network = ipaddress.ip_network(pool)
-            for route in routes:
-                if network.version == route.destination.version and network.overlaps(route.destination):
-                    raise OversshError(
-                        f"default_addr_pool {pool} overlaps the route {route.destination} of this host "
-                        f"(device {route.device}); choose another pool"
-                    )
-
     def _reachable_manager(self) -> str:
         managers = self._desired.remote_managers
         what = f"an answer from a manager at {' or '.join(managers)}"
@@ -413,6 +395,11 @@ class SwarmNodeEngine(Engine[Observed]):
             return wait_until(lambda: next(filter(reaches, managers), None), self._timeout if self._wait else 0, what)
         except WaitError as error:
             raise OversshError(f"{error}; see that the tunnel is up and that the port is open there") from error
+
+
+def _addresses() -> frozenset[str]:
+    """The addresses of this host, in one spelling."""
+    return frozenset(str(ipaddress.ip_address(each)) for device in read_devices() for each in device.own)
 
 
 def takes_part(observed: Observed) -> bool:

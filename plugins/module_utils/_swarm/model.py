@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .._core.errors import OversshError
+from .._linux.routes import Route
 
 DEFAULT_PORT = 2377
 BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -63,6 +64,19 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Ground:
+    """The settings of the host that matter to a node which enters a swarm.
+
+    addresses: those of its devices, None where more may come before; gossip: whether something listens on the port of
+    the swarm's gossip.
+    """
+
+    addresses: frozenset[str] | None
+    routes: tuple[Route, ...] = ()
+    gossip: bool = False
+
+
+@dataclass(frozen=True)
 class Observed:
     """The observed node.
 
@@ -70,7 +84,8 @@ class Observed:
     are known where the engine returns them, most of them on managers only; cluster_id and certificate_role are also in
     the node's certificate. listen_addr and data_path_addr: the engine's start values, None where the engine does not
     return them. bridge: the bridge that overlays need exists; bridge_own: we made it; bridge_used: containers are on
-    it. doubted: the engine's word is "error", and local_state is the managers' view; see believed().
+    it. doubted: the engine's word is "error", and local_state is the managers' view; see believed(). ground: None
+    where the node enters no swarm.
     """
 
     local_state: str
@@ -94,6 +109,7 @@ class Observed:
     bridge_own: bool = False
     bridge_used: bool = False
     doubted: bool = False
+    ground: Ground | None = None
 
     @property
     def settled(self) -> bool:

@@ -132,7 +132,7 @@ def _subject(certificate: bytes, attribute: bytes) -> str | None:
     return after[2 : 2 + after[1]].decode("ascii", errors="replace") if found and len(after) > 2 else None
 
 
-def _bridge(docker: Docker) -> dict[str, bool]:
+def _bridge(docker: Docker) -> dict[str, Any]:
     """Whether the bridge for overlays is there, is ours, and serves containers."""
     try:
         bridge = docker.inspect_network(BRIDGE)

@@ -4,17 +4,69 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
 
 from .._core.errors import OversshError
 from .._core.plan import Plan, Step
-from .model import DEFAULT_PORT, Desired, Entry, Observed, forgotten, joined, token_digest
+from .._docker import gossip
+from .model import DEFAULT_PORT, Desired, Entry, Ground, Observed, endpoint, forgotten, joined, token_digest
 
 LEFT: dict[str, Any] = {"state": "left"}
 
 
 def plan_node(desired: Desired, observed: Observed) -> Plan:
-    """The plan for this node; OversshError where a needed change has to be allowed by the operator first."""
+    """The plan for this node.
+
+    OversshError where a needed change has to be allowed by the operator first, or where the host can't have it.
+    """
+    plan = _plan_node(desired, observed)
+    if observed.ground is not None and any(step.action in ("init", "join") for step in plan.steps):
+        _refuse_addresses(desired, observed.ground)
+        # A node that leaves a swarm first has its gossip on that port, and closes it.
+        if observed.local_state == "inactive":
+            refuse_gossip(str(desired.advertise_addr), observed.ground.gossip)
+        if desired.founds:
+            _refuse_pool(desired, observed.ground)
+    return plan
+
+
+def _refuse_addresses(desired: Desired, ground: Ground) -> None:
+    """OversshError for an address that the host lacks; the engine would join with it, and nothing would work."""
+    listen = endpoint(listen_addr(desired))[0]
+    for option, address in (
+        ("advertise_addr", desired.advertise_addr),
+        ("listen_addr", None if ipaddress.ip_address(listen).is_unspecified else listen),
+        ("data_path_addr", desired.data_path_addr),
+    ):
+        if address and ground.addresses is not None and address not in ground.addresses:
+            raise OversshError(
+                f"{option} is {address}, and no device of this host has that address; bring the tunnel up first"
+            )
+
+
+def refuse_gossip(address: str, taken: bool) -> None:
+    """OversshError where something listens on the port of the swarm's gossip already."""
+    if taken:
+        raise OversshError(
+            f"something on this host listens on {address} port {gossip.PORT} already, which the swarm's gossip "
+            f"needs; an engine that has left a swarm sometimes keeps it, then {gossip.WAY_OUT}"
+        )
+
+
+def _refuse_pool(desired: Desired, ground: Ground) -> None:
+    """OversshError for a pool whose networks would hide addresses that the host itself has a route to."""
+    for pool in desired.default_addr_pool or ():
+        network = ipaddress.ip_network(pool)
+        for route in ground.routes:
+            if network.version == route.destination.version and network.overlaps(route.destination):
+                raise OversshError(
+                    f"default_addr_pool {pool} overlaps the route {route.destination} of this host "
+                    f"(device {route.device}); choose another pool"
+                )
+
+
+def _plan_node(desired: Desired, observed: Observed) -> Plan:
     if desired.state == "left":
         return _plan_left(desired, observed)
     if desired.state == "worker" and not desired.remote_managers:

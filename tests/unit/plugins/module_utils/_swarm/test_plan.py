@@ -5,12 +5,16 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
+import re
 
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
+from ansible_collections.overssh.swarm.plugins.module_utils._linux.routes import Route
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm.model import (
     Desired,
     Entry,
+    Ground,
     Observed,
     believed,
     desired_of,
@@ -388,3 +392,43 @@ def test_managers_are_believed_that_a_node_works_which_its_engine_calls_broken(o
 def test_a_node_in_doubt_needs_nothing_done():
     found = believed(_in_swarm(local_state="error", error="timeout"), {})
     assert not plan_node(FIRST_MANAGER, found).changed
+
+
+HAS = Ground(frozenset({"172.30.0.1"}), (Route(ipaddress.ip_network("10.9.0.0/16"), "eth1"),))
+
+
+@pytest.mark.parametrize(
+    ("desired", "ground", "words"),
+    [
+        ({"advertise_addr": "172.30.0.7"}, {}, "advertise_addr is 172.30.0.7, and no device of this host has that"),
+        ({"listen_addr": "172.30.0.8:2377"}, {}, "listen_addr is 172.30.0.8, and no device of this host has that"),
+        ({"data_path_addr": "172.30.0.9"}, {}, "data_path_addr is 172.30.0.9, and no device of this host has that"),
+        ({}, {"gossip": True}, "something on this host listens on 172.30.0.1 port 7946 already"),
+        ({"default_addr_pool": ("10.0.0.0/8",)}, {}, "default_addr_pool 10.0.0.0/8 overlaps the route 10.9.0.0/16"),
+    ],
+)
+def test_what_this_host_can_not_give_to_a_swarm_is_refused(desired, ground, words):
+    wanted, ground = dataclasses.replace(FIRST_MANAGER, **desired), dataclasses.replace(HAS, **ground)
+    with pytest.raises(OversshError, match=f"^{re.escape(words)}"):
+        plan_node(wanted, dataclasses.replace(FRESH, ground=ground))
+    assert not plan_node(dataclasses.replace(wanted, state="left"), dataclasses.replace(FRESH, ground=ground)).changed
+
+
+def test_where_a_swarm_can_come_about():
+    assert plan_node(FIRST_MANAGER, dataclasses.replace(FRESH, ground=HAS)).changed
+    everywhere = dataclasses.replace(FIRST_MANAGER, listen_addr="0.0.0.0:2377")
+    assert plan_node(everywhere, dataclasses.replace(FRESH, ground=HAS)).changed
+    unknown = dataclasses.replace(HAS, addresses=None)
+    away = dataclasses.replace(FIRST_MANAGER, advertise_addr="172.30.0.7")
+    assert plan_node(away, dataclasses.replace(FRESH, ground=unknown)).changed
+    # Only the first manager brings the pool.
+    joins = dataclasses.replace(SPOKE, advertise_addr="172.30.0.1", default_addr_pool=("10.0.0.0/8",))
+    assert plan_node(joins, dataclasses.replace(FRESH, ground=HAS)).changed
+
+
+def test_a_node_that_comes_in_again_has_its_gossip_until_it_has_left():
+    moves = dataclasses.replace(FIRST_MANAGER, subnet_size=25, on_change="recreate", force=True)
+    found = _in_swarm(ground=dataclasses.replace(HAS, gossip=True))
+    assert [step.action for step in plan_node(moves, found).steps] == ["leave", "init"]
+    with pytest.raises(OversshError, match="no device of this host has that address; bring the tunnel up first"):
+        plan_node(dataclasses.replace(moves, advertise_addr="172.30.0.7"), found)
