@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._checkpoint import checkpoint
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import Answer, CommandError
 from ansible_collections.overssh.swarm.plugins.module_utils._core.plan import apply
+from ansible_collections.overssh.swarm.plugins.module_utils._core.wait import wait_until
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import desired as firewall_desired
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import engine as firewall_engine
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall import info as firewall_info
@@ -305,6 +308,25 @@ def test_a_change_that_needs_a_checkpoint_only_since_others_changed_something_is
     with pytest.raises(firewall_engine.OversshError, match="another program has changed this host's ruleset meanwhile"):
         apply(plan, engine.perform)
     assert net.listing() == meddled[0]
+
+
+def test_a_table_that_another_program_owns_is_known_beforehand(net):
+    """In check mode as in the run."""
+    with subprocess.Popen(
+        ["ip", "netns", "exec", net.namespace("host"), "nft", "--interactive"], stdin=subprocess.PIPE, text=True
+    ) as owner:
+        assert owner.stdin is not None
+        owner.stdin.write("add table inet filter { flags owner; }\n")
+        owner.stdin.write("add chain inet filter input { type filter hook input priority 0; }\n")
+        owner.stdin.write("add rule inet filter input reject\n")
+        owner.stdin.flush()
+        wait_until(lambda: "reject" in net.listing(), 10, "the table")
+        before = net.listing()
+        sentence = "^nft may not write to inet filter: another program owns the table, or root's rights are missing"
+        for check_mode in (True, False):
+            with pytest.raises(pytest.fail.Exception, match=sentence):
+                task(net, check_mode=check_mode, rules=SWARM)
+        assert net.listing() == before
 
 
 def test_a_change_that_does_not_hold_is_taken_back(net):

@@ -50,7 +50,7 @@ from .firewalld_plan import FILES, LEFT, Call
 from .info import lost_result
 from .nft import Nft
 from .persistence import LOCK, PROGRAM_FOLDER, SCRIPT_FILE, UNITS
-from .plan import Command, Decision, Observed, decide, plan_decided, refuse_checkpoint, rule_steps
+from .plan import Command, Decision, Observed, decide, plan_decided, refuse_checkpoint, rule_steps, unwritable
 
 Options = Mapping[str, Any]
 Phase = Literal["apply", "stage", "commit"]
@@ -427,4 +427,4 @@ def _refusal(error: CommandError, commands: Sequence[Command]) -> str:
     rules = [rule["rule"] for command in commands if not isinstance(command, str) for rule in command.values()]
     tables = sorted({f"{rule['family']} {rule['table']}" for rule in rules})
     tables += sorted({" ".join(command.split()[2:4]) for command in commands if isinstance(command, str)})
-    return f"nft may not write to {', '.join(tables)}: another program owns the table, or root's rights are missing"
+    return unwritable(tables)

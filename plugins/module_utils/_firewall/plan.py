@@ -151,10 +151,18 @@ def decide(desired: Desired, observed: Observed) -> Decision:
         _firewalld_calls(desired, observed, lines),
         *_recorded(desired, observed.record, accept_placements, fixed),
     )
+    tables = {key[:2] for key in (*(key for key, _rule in decision.removed), *(key for key, _text in decision.coming))}
+    if not tables.isdisjoint(observed.ruleset.owned):
+        raise OversshError(unwritable(f"{family} {table}" for family, table in sorted(tables & observed.ruleset.owned)))
     if observed.session is not None and decision.changes_rules and not desired.force_lockout:
         reader = placer.reader if placer else Reader(observed.ruleset)
         _refuse_lockout(decision, observed.ruleset, observed.session, reader)
     return decision
+
+
+def unwritable(tables: Iterable[str]) -> str:
+    """The sentence on tables that the kernel refuses to change."""
+    return f"nft may not write to {', '.join(tables)}: another program owns the table, or root's rights are missing"
 
 
 def _recorded(

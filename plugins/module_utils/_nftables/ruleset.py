@@ -34,8 +34,8 @@ IPTABLES_CHAINS = {
 
 # The lines of `nft -a list ruleset` that begin a table or are a rule.
 TEXT_LINE = re.compile(r"^(?:table (\S+) (\S+) \{|\t\t(\S.*) # handle (\d+)$)", re.MULTILINE)
-
-
+# Those that begin a table with flags.
+TABLE_FLAGS = re.compile(r"^table (\S+) (\S+) \{.*\n\tflags (\S+)$", re.MULTILINE)
 # Those that begin a table or a chain, and the line of a base chain's devices: nft 1.0.6 leaves these out of its JSON.
 DEVICES = re.compile(
     r"^(?:table (\S+) (\S+) \{.*|\tchain (\S+) \{.*"
@@ -102,11 +102,15 @@ class NamedSet:
 
 @dataclass(frozen=True)
 class Ruleset:
-    """All tables of a host; declared: their content besides rules, as nft lists it."""
+    """All tables of a host; declared: their content besides rules, as nft lists it.
+
+    owned: family and name of each table that only its owner, a running program, may change.
+    """
 
     chains: Mapping[ChainKey, Chain] = field(default_factory=dict)
     sets: Mapping[ChainKey, NamedSet] = field(default_factory=dict)
     declared: Sequence[Mapping[str, Any]] = ()
+    owned: frozenset[tuple[str, str]] = frozenset()
 
     def base_chains(self, hook: str, families: Iterable[str]) -> list[Chain]:
         """The base chains of a hook, in a packet's order."""
@@ -216,7 +220,7 @@ def parse(listing: str, text: str = "") -> Ruleset:
             )
     filled = {key: replace(chain, rules=tuple(rules.get(key, ()))) for key, chain in chains.items()}
     declared = [entry for entry in objects if "rule" not in entry]
-    return Ruleset(filled, _with_updates(sets, filled.values()), declared)
+    return Ruleset(filled, _with_updates(sets, filled.values()), declared, owned_tables(text))
 
 
 def rule_texts(text: str) -> dict[tuple[str, str, int], str]:
@@ -229,6 +233,11 @@ def rule_texts(text: str) -> dict[tuple[str, str, int], str]:
         else:
             texts[(*table, int(handle))] = rule
     return texts
+
+
+def owned_tables(text: str) -> frozenset[tuple[str, str]]:
+    """The tables with the flag owner in `nft list ruleset`; the JSON of nft 1.0.6 has the table's name in its place."""
+    return frozenset((family, name) for family, name, flags in TABLE_FLAGS.findall(text) if "owner" in flags.split(","))
 
 
 def chain_devices(text: str) -> dict[ChainKey, tuple[str, ...]]:

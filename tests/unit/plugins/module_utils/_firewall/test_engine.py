@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -272,6 +273,18 @@ def test_a_table_that_another_program_owns_is_named(monkeypatch, tmp_path):
     engine = firewall_engine.NftRuleEngine(desired(rules=[TCP], persist=False), run)
     with pytest.raises(OversshError, match="inet filter: another program owns the table"):
         engine.perform(engine.plan(engine.observe()).steps[1])
+
+
+@pytest.mark.parametrize("flags", ["owner", "owner,persist"])
+def test_a_table_that_another_program_owns_is_known_beforehand(flags):
+    listing, words = ((RECORDED / f"cloud_reject_last.{kind}").read_text() for kind in ("json", "txt"))
+    owned = re.sub(
+        r"^(table inet filter \{).*$", rf"\1 # progname other # handle 1\n\tflags {flags}", words, flags=re.M
+    )
+    with pytest.raises(OversshError, match=r"^nft may not write to inet filter: another program owns the table, or"):
+        firewall_plan.plan_rules(desired(rules=[TCP]), firewall_plan.Observed(parse(listing, owned)))
+    for other in (owned.replace("owner", "dormant"), f"table ip6 theirs {{\n\tflags {flags}\n}}\n{words}"):
+        assert firewall_plan.plan_rules(desired(rules=[TCP]), firewall_plan.Observed(parse(listing, other))).changed
 
 
 @pytest.fixture
