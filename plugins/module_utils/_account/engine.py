@@ -279,7 +279,8 @@ def _path(path: str, read: Callable[[str], str | None] | None = read_text) -> Pa
     text = None
     if stat.S_ISREG(found.st_mode):
         text = (read(path) or "") if read else ""
-    return Path(text, found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode))
+    special = not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode))
+    return Path(text, found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode), special)
 
 
 def _inside(folder: str) -> list[str]:

@@ -7,7 +7,9 @@ The account owns nothing but its key. Root owns its programs, its authorized key
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,12 +68,21 @@ class Entry:
 
 @dataclass(frozen=True)
 class Path:
-    """A file or folder: its text, None for a folder; its owner; its permissions."""
+    """A file or folder: its text, None where it is no file; its owner; its permissions.
+
+    special: neither a file nor a folder, such as a symbolic link.
+    """
 
     text: str | None
     uid: int
     gid: int
     mode: int
+    special: bool = False
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder, in whose place no file can be written."""
+        return self.text is None and not self.special
 
 
 @dataclass(frozen=True)
@@ -196,9 +207,16 @@ def _key(desired: Desired, observed: Observed) -> Iterator[Step]:
 
 def _folder(path: str, observed: Observed) -> Iterator[Step]:
     found = observed.paths.get(path)
+    if found is not None and found.text is not None:
+        raise OversshError(f"can't make {path}: {_words(errno.EEXIST, path)}")
     if found != Path(None, 0, 0, FOLDER_MODE):
         undo = Step("rmdir", f"remove {path}", {"path": path}) if found is None else None
         yield Step("mkdir", f"make the folder {path}", {"path": path}, undo)
+
+
+def _words(number: int, path: str) -> str:
+    """The kernel's error for the path, in words."""
+    return f"[Errno {number}] {os.strerror(number)}: {path!r}"
 
 
 def file_steps(path: str, text: str | None, observed: Observed) -> Iterator[Step]:
@@ -206,6 +224,8 @@ def file_steps(path: str, text: str | None, observed: Observed) -> Iterator[Step
     found = observed.paths.get(path)
     if text is None or (not text and found is None) or found == Path(text, 0, 0, FILE_MODE):
         return
+    if found is not None and found.is_folder:
+        raise OversshError(f"can't {'write' if text else 'remove'} {path}: {_words(errno.EISDIR, path)}")
     before = None if found is None else found.text
     back = Step("file", f"put {path} back", {"path": path, "text": before})
     label = f"write {path}" if text else f"remove {path}"

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -223,6 +224,29 @@ def test_what_a_run_that_was_broken_off_has_left_goes_first(
         assert [step.label for step in left.taken_back("sshd")] == [
             "forget the change sshd that an earlier run has left"
         ]
+
+
+@pytest.mark.parametrize(
+    ("path", "found", "words"),
+    [
+        (PROGRAMS, file("x"), f"can't make {PROGRAMS}: [Errno 17] File exists: '{PROGRAMS}'"),
+        (HOME, file("x"), f"can't make {HOME}: [Errno 17] File exists: '{HOME}'"),
+        (AUTHORIZED_KEYS, Path(None, 0, 0, FOLDER_MODE), f"can't write {AUTHORIZED_KEYS}: [Errno 21] Is a directory"),
+        (f"{PROGRAMS}/stream/wire.py", Path(None, 0, 0, 0o700), f"can't write {PROGRAMS}/stream/wire.py: [Errno 21]"),
+    ],
+)
+def test_what_stands_in_the_way_is_known_beforehand(path: str, found: Path, words: str) -> None:
+    with pytest.raises(OversshError, match=f"^{re.escape(words)}"):
+        plan_account(HUB, replace(STANDING, paths={**STANDING.paths, path: found}))
+    link = Path(None, 0, 0, 0o777, special=True)
+    if found.text is None:
+        assert labels(HUB, replace(STANDING, paths={**STANDING.paths, path: link})) == [f"write {path}"]
+
+
+def test_a_folder_in_the_place_of_a_file_is_not_removed() -> None:
+    found = {**STANDING.paths, AUTHORIZED_KEYS: Path(None, 0, 0, FOLDER_MODE)}
+    with pytest.raises(OversshError, match=f"^can't remove {AUTHORIZED_KEYS}: .Errno 21. Is a directory"):
+        plan_account(replace(HUB, present=False), replace(STANDING, paths=found))
 
 
 def test_sshds_own_file_is_left_alone_where_it_reads_others() -> None:
