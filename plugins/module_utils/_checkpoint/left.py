@@ -27,7 +27,7 @@ def forgotten(name: str) -> Iterator[Step]:
 
 
 class LeftSteps:
-    """The methods that do these steps, for engines whose recovery has them; _systemd is the engine's."""
+    """The methods for these steps, for engines whose recovery includes them; they need a systemd."""
 
     _systemd: Systemd
 

@@ -235,30 +235,6 @@ class NftRuleEngine(LeftSteps, WatcherSteps, Engine[Observed]):
     def _write_program(self, files: Mapping[str, str]) -> None:
         install(PROGRAM_FOLDER, files)
 
-    @performs("write_unit")
-    def _write_unit(self, unit: str, text: str) -> None:
-        self._systemd.write(unit, text)
-
-    @performs("delete_unit")
-    def _delete_unit(self, unit: str) -> None:
-        self._systemd.delete(unit)
-
-    @performs("enable")
-    def _enable(self, unit: str) -> None:
-        self._systemd.enable(unit)
-
-    @performs("disable")
-    def _disable(self, unit: str) -> None:
-        self._systemd.disable(unit)
-
-    @performs("start")
-    def _start(self, unit: str) -> None:
-        self._systemd.start(unit)
-
-    @performs("stop")
-    def _stop(self, unit: str) -> None:
-        self._systemd.stop(unit)
-
     @contextlib.contextmanager
     def _checkpointed(self, kept: bool) -> Iterator[None]:
         """A change of the firewall within; kept: it is not about what the firewall runs."""

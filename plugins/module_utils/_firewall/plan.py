@@ -12,6 +12,7 @@ from .._checkpoint import checkpoint
 from .._checkpoint.checkpoint import Checkpoint
 from .._core.errors import OversshError
 from .._core.plan import Plan, Step
+from .._linux import unit_steps
 from .._linux.ssh_session import Session
 from .._linux.systemd import NO_UNIT, UnitState, unit_path
 from .._nftables import chain_rule
@@ -34,7 +35,7 @@ from .lockout import lockout
 from .persistence import PROGRAM_FILES, PROGRAM_FOLDER, SCRIPT, SCRIPT_FILE, UNITS
 
 # What comes after all that is written or stopped, and in which order.
-STAGES = {"enable": 1, "watch_enable": 1, "start": 2, "watch_restart": 2}
+STAGES = {"enable_unit": 1, "start_unit": 2, "restart_unit": 2}
 
 # In nft's JSON, or in its own language.
 Command = Union[Mapping[str, Any], str]
@@ -351,26 +352,23 @@ def _keeping_steps(lines: Sequence[Line], observed: Observed) -> list[Step]:
 
 
 def _unit_steps(unit: str, text: str, found: UnitState) -> Iterator[Step]:
-    args = {"unit": unit}
-    if found.text != text:
-        yield Step("write_unit", f"write {unit_path(unit)}", {**args, "text": text}, _unit_text_step(unit, found.text))
+    yield from unit_steps.written(unit, text, found.text, unit_path(unit))
     if not found.enabled:
-        yield Step("enable", f"enable {unit}", args, Step("disable", f"disable {unit}", args))
+        yield unit_steps.enabled(unit)
     if found.active != "active":
-        yield Step("start", f"start {unit}", args, Step("stop", f"stop {unit}", args))
+        yield unit_steps.started(unit)
 
 
 def _forgetting_steps(observed: Observed) -> list[Step]:
     # The watcher stays where it has devices to look after.
     steps = [] if observed.watch.devices else [*plan_watch(False, observed.watch).steps]
     for unit in reversed(UNITS):
-        args, found = {"unit": unit}, observed.units[unit]
+        found = observed.units[unit]
         if found.active in {"active", "activating"}:
-            steps.append(Step("stop", f"stop {unit}", args, Step("start", f"start {unit}", args)))
+            steps.append(unit_steps.stopped(unit))
         if found.enabled:
-            steps.append(Step("disable", f"disable {unit}", args, Step("enable", f"enable {unit}", args)))
-        if found.text is not None:
-            steps.append(Step("delete_unit", f"remove {unit_path(unit)}", args, _unit_text_step(unit, found.text)))
+            steps.append(unit_steps.disabled(unit))
+        steps += unit_steps.written(unit, None, found.text, unit_path(unit))
     if observed.program:
         steps.append(_program_step({}, observed.program))
     for path, text in ((SCRIPT_FILE, observed.script), (RULES_FILE, observed.kept_text)):
@@ -392,12 +390,6 @@ def _program_step(after: Mapping[str, str], before: Mapping[str, str]) -> Step:
 def _remove(path: str, text: str) -> Step:
     back = Step("write", f"write {path}", {"path": path, "text": text})
     return Step("remove", f"remove {path}", {"path": path}, back)
-
-
-def _unit_text_step(unit: str, text: str | None) -> Step:
-    if text is None:
-        return Step("delete_unit", f"remove {unit_path(unit)}", {"unit": unit})
-    return Step("write_unit", f"write {unit_path(unit)}", {"unit": unit, "text": text})
 
 
 def _write(path: str, text: str, before: str | None) -> Step:

@@ -21,6 +21,7 @@ from .._core.several import Several
 from .._linux import tun_ioctl
 from .._linux.devices import find
 from .._linux.systemd import UNIT_FOLDER, Systemd
+from .._linux.unit_steps import UnitSteps
 from .._watcher import unit as watcher_unit
 from .._watcher.unit import Watch, WatcherSteps
 from . import routing
@@ -42,19 +43,10 @@ IFA_F_NODAD = 0x02
 
 
 # See stage().
-STAGES = {
-    "write_network": -1,
-    "write_unit": 1,
-    "watch_program": 1,
-    "watch_unit": 1,
-    "enable_unit": 2,
-    "watch_enable": 2,
-    "restart_unit": 3,
-    "watch_restart": 3,
-}
+STAGES = {"write_network": -1, "write_unit": 1, "watch_program": 1, "enable_unit": 2, "restart_unit": 3}
 
 
-class TunInterfaceEngine(Engine[Observed]):
+class TunInterfaceEngine(UnitSteps, Engine[Observed]):
     """One device of this host; ip: the path of the program ip for the unit.
 
     In check mode a missing account is no error, because the same run may make it.
@@ -109,30 +101,6 @@ class TunInterfaceEngine(Engine[Observed]):
         write_or_remove(told.path(self._desired.name), text)
         if text is not None:
             self._managers.written(told, self._desired.name)
-
-    @performs("write_unit")
-    def _write_unit(self, text: str) -> None:
-        self._systemd.write(self._unit, text)
-
-    @performs("delete_unit")
-    def _delete_unit(self) -> None:
-        self._systemd.delete(self._unit)
-
-    @performs("enable_unit")
-    def _enable_unit(self) -> None:
-        self._systemd.enable(self._unit)
-
-    @performs("disable_unit")
-    def _disable_unit(self) -> None:
-        self._systemd.disable(self._unit)
-
-    @performs("restart_unit")
-    def _restart_unit(self) -> None:
-        self._systemd.restart(self._unit)
-
-    @performs("stop_unit")
-    def _stop_unit(self) -> None:
-        self._systemd.stop(self._unit)
 
     @performs("create_device")
     def _create_device(self, owner: str | None, group: str | None, multi_queue: bool) -> None:
@@ -285,7 +253,7 @@ class Watched(WatcherSteps, Engine[tuple[Any, Watch]]):
     def perform(self, step: Step) -> None:
         """Do one step."""
         self._lock = self._lock or lock_folder(UNIT_FOLDER)
-        if step.action in self.performers:
+        if watcher_unit.is_own(step):
             super().perform(step)
         else:
             self._engine.perform(step)

@@ -10,7 +10,7 @@ from typing import Any
 
 from .._core.errors import OversshError
 from .._core.plan import Plan, Step
-from .._linux import tun_ioctl
+from .._linux import tun_ioctl, unit_steps
 from .._linux.systemd import UnitState
 from . import routing
 from .model import ALIAS, Address, Desired, Device, Observed, Route, check, device_result
@@ -240,23 +240,19 @@ def _with_unit(desired: Desired, found: UnitState, unit: str, text: str, again: 
     if not desired.persist:
         yield from _without_unit(desired, found, unit)
         return
-    if found.text != text:
-        back = Step("write_unit", f"restore {unit}", {"text": found.text}) if found.text else None
-        yield Step("write_unit", f"write {unit}", {"text": text}, back or Step("delete_unit", f"remove {unit}"))
+    yield from unit_steps.written(unit, text, found.text)
     if not found.enabled:
-        yield Step("enable_unit", f"enable {unit}", inverse=Step("disable_unit", f"disable {unit}"))
+        yield unit_steps.enabled(unit)
     if again or found.text != text or found.active != "active":
-        back = None if found.active == "active" else Step("stop_unit", f"stop {unit}")
-        yield Step("restart_unit", f"start {unit}", inverse=back)
+        yield unit_steps.restarted(unit, runs=found.active == "active")
 
 
 def _without_unit(desired: Desired, found: UnitState, unit: str) -> Iterator[Step]:
     if found.active != "inactive":
-        yield Step("stop_unit", f"stop {unit}", inverse=Step("restart_unit", f"start {unit} again"))
+        yield unit_steps.stopped(unit)
     if found.enabled:
-        yield Step("disable_unit", f"disable {unit}", inverse=Step("enable_unit", f"enable {unit} again"))
-    if found.text is not None:
-        yield Step("delete_unit", f"remove {unit}", inverse=Step("write_unit", f"restore {unit}", {"text": found.text}))
+        yield unit_steps.disabled(unit)
+    yield from unit_steps.written(unit, None, found.text)
 
 
 def _without_device(desired: Desired, found: Device | None) -> Iterator[Step]:

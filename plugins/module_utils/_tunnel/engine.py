@@ -24,6 +24,7 @@ from .._line.speed import LineSpeed, Ping, measure
 from .._linux.devices import find
 from .._linux.icmp import Answer, ping, volley
 from .._linux.systemd import Systemd, UnitState
+from .._linux.unit_steps import UnitSteps
 from .causes import Context, may_drop, silent
 from .config import (
     FOLDER,
@@ -112,7 +113,7 @@ def has_aes(cpuinfo: str) -> bool:
     return any("aes" in line.split() for line in cpuinfo.splitlines() if line.lower().startswith(("flags", "features")))
 
 
-class SshTunnelEngine(Engine[Observed]):
+class SshTunnelEngine(UnitSteps, Engine[Observed]):
     """One link on this host."""
 
     def __init__(self, desired: Desired, run: Runner, systemd: Systemd, ping: Ping = ping) -> None:
@@ -146,25 +147,10 @@ class SshTunnelEngine(Engine[Observed]):
         """See Engine."""
         self._found = None
 
-    @performs("unit")
-    def _write_unit(self, text: str | None) -> None:
-        if text is None:
-            self._systemd.delete(self._unit)
-            forget(self._desired.name)
-        else:
-            self._systemd.write(self._unit, text)
-
-    @performs("stop")
-    def _stop(self) -> None:
-        self._systemd.stop(self._unit)
-
-    @performs("enable")
-    def _enable(self) -> None:
-        self._systemd.enable(self._unit)
-
-    @performs("disable")
-    def _disable(self) -> None:
-        self._systemd.disable(self._unit)
+    @performs("delete_unit")
+    def _delete_unit(self, unit: str) -> None:
+        super()._delete_unit(unit)
+        forget(self._desired.name)
 
     def result(self, observed: Observed) -> dict[str, Any]:
         """The link as return values."""

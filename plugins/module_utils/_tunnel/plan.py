@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .._core.plan import Plan, Step
+from .._linux import unit_steps
 from .._linux.systemd import UnitState
 from .config import Texts, conf_path, known_hosts_path, unit_of
 
@@ -73,7 +74,7 @@ def _up(name: str, texts: Texts, observed: Observed, restart: bool) -> Iterator[
     files = [
         *_file("ssh's configuration", conf_path(name), texts.conf, observed.conf),
         *_file("the host keys", known_hosts_path(name), texts.known_hosts, observed.known_hosts),
-        *_unit(name, texts.unit, observed.unit.text),
+        *unit_steps.written(unit_of(name), texts.unit, observed.unit.text),
     ]
     again = observed.running and (restart or observed.device_lost or observed.pausing or bool(files))
     # Stop and start instead of a restart: taken back last one first, the old files are there before the old start.
@@ -90,13 +91,11 @@ def _down(name: str, observed: Observed) -> Iterator[Step]:
     if observed.running:
         yield _stop(name)
     if observed.unit.enabled:
-        yield Step(
-            "disable", f"don't start {unit_of(name)} at boot any more", inverse=_bare("enable", "enable it again")
-        )
+        yield replace(unit_steps.disabled(unit_of(name)), label=f"don't start {unit_of(name)} at boot any more")
 
 
 def _gone(name: str, observed: Observed) -> Iterator[Step]:
-    yield from _unit(name, None, observed.unit.text)
+    yield from unit_steps.written(unit_of(name), None, observed.unit.text)
     yield from _file("the host keys", known_hosts_path(name), None, observed.known_hosts)
     yield from _file("ssh's configuration", conf_path(name), None, observed.conf)
 
@@ -108,23 +107,16 @@ def _file(what: str, path: str, text: str | None, old: str | None) -> Iterator[S
         yield Step("file", f"{verb} {what} {path}", {"path": path, "text": text}, back)
 
 
-def _unit(name: str, text: str | None, old: str | None) -> Iterator[Step]:
-    if text != old:
-        back = Step("unit", f"restore {unit_of(name)}", {"text": old})
-        yield Step("unit", f"{'remove' if text is None else 'write'} {unit_of(name)}", {"text": text}, back)
-
-
 def _enable(name: str) -> Step:
-    return Step("enable", f"start {unit_of(name)} at boot", inverse=_bare("disable", "disable it again"))
+    unit = unit_of(name)
+    return replace(unit_steps.enabled(unit), label=f"start {unit} at boot")
 
 
 def _start(name: str) -> Step:
-    return Step("start", f"start the link to {name}", inverse=_bare("stop", f"stop the link to {name}"))
+    back = Step("stop_unit", f"stop the link to {name}", {"unit": unit_of(name)})
+    return Step("start", f"start the link to {name}", inverse=back)
 
 
 def _stop(name: str) -> Step:
-    return Step("stop", f"stop the link to {name}", inverse=_bare("start", f"start the link to {name} again"))
-
-
-def _bare(action: str, label: str) -> Step:
-    return Step(action, label)
+    back = Step("start", f"start the link to {name} again")
+    return Step("stop_unit", f"stop the link to {name}", {"unit": unit_of(name)}, back)

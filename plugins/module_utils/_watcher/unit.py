@@ -17,7 +17,9 @@ from .._core.engine import performs
 from .._core.files import read_text, remove_empty_folder
 from .._core.plan import Plan, Step
 from .._core.program import install, installed, name_of, program_files
+from .._linux import unit_steps
 from .._linux.systemd import NO_UNIT, UNIT_FOLDER, Systemd, UnitState
+from .._linux.unit_steps import UnitSteps
 from .._nftables.rules_file import FOLDER as RULES_FOLDER
 from .._nftables.rules_file import RULES_FILE
 from . import devices as watcher_devices
@@ -132,30 +134,24 @@ def _picture(program: Mapping[str, str], unit: str | None, enabled: bool, runnin
 
 def _remove(found: Watch) -> Iterator[Step]:
     if found.unit.active != "inactive":
-        yield Step("watch_stop", f"stop {UNIT}", inverse=Step("watch_restart", f"start {UNIT} again"))
+        yield unit_steps.stopped(UNIT)
     if found.unit.enabled:
-        yield Step("watch_disable", f"disable {UNIT}", inverse=Step("watch_enable", f"enable {UNIT} again"))
-    yield from _unit(found.unit.text, None)
+        yield unit_steps.disabled(UNIT)
+    yield from unit_steps.written(UNIT, None, found.unit.text)
     yield from _program(found.program, {})
 
 
 def _write(found: Watch, program: Mapping[str, str], unit: str) -> Iterator[Step]:
-    files = [*_program(found.program, program), *_unit(found.unit.text, unit)]
+    files = [*_program(found.program, program), *unit_steps.written(UNIT, unit, found.unit.text)]
     running = found.unit.active == "active"
     # Stop and start instead of a restart: taken back last one first, the old files are there before the old start.
     if files and running:
-        yield Step("watch_stop", f"stop {UNIT}", inverse=Step("watch_restart", f"start {UNIT} again"))
+        yield unit_steps.stopped(UNIT)
     yield from files
     if not found.unit.enabled:
-        yield Step("watch_enable", f"enable {UNIT}", inverse=Step("watch_disable", f"disable {UNIT}"))
+        yield unit_steps.enabled(UNIT)
     if files or not running:
-        yield Step("watch_restart", f"start {UNIT}", inverse=Step("watch_stop", f"stop {UNIT}"))
-
-
-def _unit(old: str | None, new: str | None) -> Iterator[Step]:
-    if new != old:
-        back = Step("watch_unit", f"restore {UNIT}", {"text": old})
-        yield Step("watch_unit", f"{'remove' if new is None else 'write'} {UNIT}", {"text": new}, back)
+        yield unit_steps.restarted(UNIT)
 
 
 def _program(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Step]:
@@ -165,38 +161,18 @@ def _program(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Step]:
         yield Step("watch_program", f"{'write' if new else 'remove'} {PROGRAM_FOLDER}", {"files": dict(new)}, back)
 
 
-class WatcherSteps:
-    """The methods for the steps of plan_watch, for engines whose plans include them; they need a systemd."""
+def is_own(step: Step) -> bool:
+    """Whether the step is of plan_watch, and not about a unit of others."""
+    return step.action == "watch_program" or step.args.get("unit") == UNIT
 
-    _systemd: Systemd
+
+class WatcherSteps(UnitSteps):
+    """The methods for the steps of plan_watch, for engines whose plans include them; they need a systemd."""
 
     @performs("watch_program")
     def _watch_program(self, files: Mapping[str, str]) -> None:
         install(PROGRAM_FOLDER, files)
         remove_empty_folder(os.path.dirname(PROGRAM_FOLDER))
-
-    @performs("watch_unit")
-    def _watch_unit(self, text: str | None) -> None:
-        if text is None:
-            self._systemd.delete(UNIT)
-        else:
-            self._systemd.write(UNIT, text)
-
-    @performs("watch_enable")
-    def _watch_enable(self) -> None:
-        self._systemd.enable(UNIT)
-
-    @performs("watch_disable")
-    def _watch_disable(self) -> None:
-        self._systemd.disable(UNIT)
-
-    @performs("watch_restart")
-    def _watch_restart(self) -> None:
-        self._systemd.restart(UNIT)
-
-    @performs("watch_stop")
-    def _watch_stop(self) -> None:
-        self._systemd.stop(UNIT)
 
 
 def devices_left_alone() -> list[dict[str, Any]]:

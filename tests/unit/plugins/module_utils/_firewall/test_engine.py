@@ -54,7 +54,7 @@ KEEPING = {
     "units": COMPLETE,
     "watch": WATCHING,
 }
-WATCHER_GONE = ["watch_stop", "watch_disable", "watch_unit", "watch_program"]
+WATCHER_GONE = ["stop_unit", "disable_unit", "delete_unit", "watch_program"]
 
 
 def desired(**options):
@@ -189,16 +189,15 @@ def test_rules_are_kept_for_the_next_boot():
         *["write"] * 2,
         "program",
         *["write_unit"] * 2,
-        *["watch_program", "watch_unit"],
-        *["enable"] * 2,
-        "watch_enable",
-        *["start"] * 2,
-        "watch_restart",
+        *["watch_program", "write_unit"],
+        *["enable_unit"] * 3,
+        *["start_unit"] * 2,
+        "restart_unit",
     ]
     assert [step.action for step in plan.inverse] == [
-        *["watch_stop", "stop", "stop"],
-        *["watch_disable", "disable", "disable"],
-        *["watch_unit", "watch_program"],
+        *["stop_unit"] * 3,
+        *["disable_unit"] * 3,
+        *["delete_unit", "watch_program"],
         *["delete_unit"] * 2,
         "program",
         *["remove"] * 2,
@@ -224,7 +223,7 @@ def test_a_rule_that_is_not_to_be_kept_is_forgotten():
     plan = firewall_plan.plan_rules(desired(rules=[TCP], persist=False), recorded(found, rules=[TCP], persist=False))
     assert [step.action for step in plan.steps] == [
         *WATCHER_GONE,
-        *["stop", "disable", "delete_unit"] * 2,
+        *["stop_unit", "disable_unit", "delete_unit"] * 2,
         "program",
         *["remove"] * 2,
     ]
@@ -235,7 +234,7 @@ def test_a_watcher_that_has_devices_to_look_after_stays():
     lines = rules_file.file_text([OTHERS])
     found = placed_firewall(kept_text=lines, **{**KEEPING, "watch": watch})
     actions = [step.action for step in firewall_plan.plan_rules(desired(state="absent", all=True), found).steps]
-    assert actions == ["change", *["stop", "disable", "delete_unit"] * 2, "program", *["remove"] * 2]
+    assert actions == ["change", *["stop_unit", "disable_unit", "delete_unit"] * 2, "program", *["remove"] * 2]
 
 
 def test_the_last_rule_takes_everything_along():
@@ -244,7 +243,7 @@ def test_the_last_rule_takes_everything_along():
     assert [step.action for step in plan.steps] == [
         "change",
         *WATCHER_GONE,
-        *["stop", "disable", "delete_unit"] * 2,
+        *["stop_unit", "disable_unit", "delete_unit"] * 2,
         "program",
         *["remove"] * 2,
     ]

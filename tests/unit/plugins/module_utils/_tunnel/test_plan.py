@@ -29,11 +29,11 @@ class Host:
     def perform(self, step: Step) -> None:
         if step.action == "file":
             self.files[step.args["path"]] = step.args["text"]
-        elif step.action == "unit":
-            self.unit = step.args["text"]
-        elif step.action in ("enable", "disable"):
+        elif step.action in ("write_unit", "delete_unit"):
+            self.unit = step.args.get("text")
+        elif step.action in ("enable_unit", "disable_unit"):
             assert self.unit is not None
-            self.enabled = step.action == "enable"
+            self.enabled = step.action == "enable_unit"
         else:
             assert self.unit is not None
             self.running = step.action == "start"

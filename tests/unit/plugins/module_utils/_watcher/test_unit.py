@@ -21,18 +21,19 @@ OTHER_PROGRAM = {**FINISHED.program, f"{watcher_unit.PROGRAM_FOLDER}/_watcher/pr
 
 
 def actions(wanted: bool, found: Watch) -> list[str]:
-    """The steps without what they all begin with."""
-    return [step.action.removeprefix("watch_") for step in plan_watch(wanted, found).steps]
+    """The steps, each of which is the watcher's own."""
+    assert all(watcher_unit.is_own(step) for step in plan_watch(wanted, found).steps)
+    return [step.action for step in plan_watch(wanted, found).steps]
 
 
 @pytest.mark.parametrize(
     ("wanted", "found", "expected"),
     [
-        (True, NOTHING, ["program", "unit", "enable", "restart"]),
+        (True, NOTHING, ["watch_program", "write_unit", "enable_unit", "restart_unit"]),
         (True, FINISHED, []),
-        (True, replace(FINISHED, program=OTHER_PROGRAM), ["stop", "program", "restart"]),
-        (True, replace(FINISHED, unit=replace(FINISHED.unit, active="failed")), ["restart"]),
-        (False, FINISHED, ["stop", "disable", "unit", "program"]),
+        (True, replace(FINISHED, program=OTHER_PROGRAM), ["stop_unit", "watch_program", "restart_unit"]),
+        (True, replace(FINISHED, unit=replace(FINISHED.unit, active="failed")), ["restart_unit"]),
+        (False, FINISHED, ["stop_unit", "disable_unit", "delete_unit", "watch_program"]),
         (False, NOTHING, []),
     ],
 )
@@ -43,7 +44,7 @@ def test_the_steps_to_a_watcher(wanted: bool, found: Watch, expected: list[str])
 
 def test_a_change_of_the_watcher_is_taken_back_in_the_order_that_starts_the_old_one() -> None:
     plan = plan_watch(True, replace(FINISHED, program=OTHER_PROGRAM))
-    assert [step.action for step in plan.inverse] == ["watch_stop", "watch_program", "watch_restart"]
+    assert [step.action for step in plan.inverse] == ["stop_unit", "watch_program", "restart_unit"]
     assert plan.inverse[1].args["files"] == OTHER_PROGRAM
 
 
