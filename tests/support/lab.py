@@ -149,9 +149,14 @@ def task(node: str, module: str, **arguments: Any) -> dict[str, Any]:
     return task_of(INVENTORY, node, module, **arguments)
 
 
-def task_of(inventory: Path, node: str, module: str, **arguments: Any) -> dict[str, Any]:
-    """The same of another inventory."""
-    words = [node, "--inventory", str(inventory), "--module-name", module]
+def foreseen(node: str, module: str, **arguments: Any) -> dict[str, Any]:
+    """What one module says on a node in check mode."""
+    return task_of(INVENTORY, node, module, ("--check",), **arguments)
+
+
+def task_of(inventory: Path, node: str, module: str, flags: Sequence[str] = (), **arguments: Any) -> dict[str, Any]:
+    """The same of another inventory; flags: further ones of the command line."""
+    words = [node, "--inventory", str(inventory), "--module-name", module, *flags]
     words += ["--args", json.dumps(arguments)] if arguments else []
     status, printed, told = _controller().run(words)
     print(printed, told)

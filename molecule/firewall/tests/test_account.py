@@ -100,6 +100,9 @@ def test_a_change_that_waits_for_a_persons_word_goes_without_it(before):
     assert (again["changed"], again["pending"], again["checkpoint"]) == (False, True, "sshd")
     second = let_in(f"{BLOCK}    X11Forwarding no\n", confirm="manual")
     assert "the change sshd before this one is not confirmed yet" in second["msg"]
+    wanted = {"authorized_keys": "# nobody\n", "sshd_config": f"{BLOCK}    X11Forwarding no\n", "confirm": "manual"}
+    foreseen = lab.foreseen(NODE, "overssh.swarm.tunnel_account", **wanted)
+    assert (foreseen["failed"], foreseen["msg"]) == (True, second["msg"])
     assert lab.task(NODE, "overssh.swarm.checkpoint", name="sshd", state="rolled_back")["changed"]
     lab.inside(NODE, f"test ! -e {DROP_IN}")
     assert let_in(confirm="manual", rollback_timeout=600)["pending"]

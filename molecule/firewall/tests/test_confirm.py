@@ -114,6 +114,8 @@ def test_a_change_that_nobody_confirms_goes_and_one_that_somebody_confirms_stays
     assert lab.task(NODE, "overssh.swarm.checkpoint_info")["changes"][0]["pending"]
     second = nft_rule(**{**HARMLESS, "name": "second"}, confirm="manual")
     assert "the change firewall before this one is not confirmed yet" in second["msg"]
+    foreseen = lab.foreseen(NODE, "overssh.swarm.nft_rule", **{**HARMLESS, "name": "second"}, confirm="manual")
+    assert (foreseen["failed"], foreseen["msg"]) == (True, second["msg"])
     # Nor does the same task once more, or one that anybody runs meanwhile, keep it.
     again = nft_rule(**HARMLESS, confirm="manual")
     assert (again["changed"], again["pending"]) == (False, True)
@@ -152,11 +154,14 @@ def test_a_changed_and_a_removed_rule_come_back_as_they_were(before):
 
 def test_what_a_run_that_was_broken_off_left_on_trial_does_not_go_from_under_the_next_one(before):
     """The first half of a change is all that comes, and its checkpoint waits for the second."""
-    assert nft_rule(**HARMLESS, confirm="none", phase="stage", rollback_timeout=8)["pending"]
+    assert nft_rule(**HARMLESS, confirm="none", phase="stage", rollback_timeout=15)["pending"]
     came = time.monotonic()
+    taken_back = "roll back the change firewall that an earlier run has left"
+    assert lab.foreseen(NODE, "overssh.swarm.nft_rule", **HARMLESS)["steps"][0] == taken_back
+    assert lab.task(NODE, "overssh.swarm.checkpoint_info")["changes"][0]["pending"], "check mode leaves it"
     done = nft_rule(**HARMLESS)
-    assert (done["changed"], done["pending"]) == (True, False)
-    overdue(came, 8)
+    assert (done["changed"], done["pending"], done["steps"][0]) == (True, False, taken_back)
+    overdue(came, 15)
     assert any("overssh:harmless" in line for line in rules())
     assert lab.inside(NODE, LEFT) == ""
 
