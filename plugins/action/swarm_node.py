@@ -10,6 +10,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.plan import UNJOINABLE
 from ansible_collections.overssh.swarm.plugins.plugin_utils._action import remote_command
 
 MODULE = "overssh.swarm.swarm_node"
@@ -40,16 +41,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if not (manager and token_first):
             answer = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=variables)
             result.update(_with_warnings(answer, warnings))
-            if not (manager and result.get("failed") and result.pop("join_token_missing", False)):
+            lacks_token = result.pop("join_token_missing", False)
+            if self._play_context.check_mode:
+                refused = _foreseen(manager, variables) if lacks_token else None
+                return result if refused is None else _with_warnings(refused, warnings)
+            if not (manager and result.get("failed") and lacks_token):
                 return result
         try:
             token = self._token(str(manager), str(arguments.get("state")), variables)
         except AnsibleError as error:
-            return {
-                "failed": True,
-                "msg": f"no join token could be had from the manager {manager}: {error.message}; "
-                "look at its swarm with 'docker info' there.",
-            }
+            return _no_token(manager, error)
         arguments["join_token"] = token
         again = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=variables)
         return _with_warnings(again, warnings)
@@ -72,11 +73,35 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _asked(self, manager: str, variables: dict[str, Any], program: list[str]) -> str:
         """The output of a one-line program on a manager."""
-        hostvars = variables["hostvars"]
-        if manager not in hostvars:
-            raise AnsibleError("there is no such host in the inventory")
-        there = hostvars[manager]
+        there = _hostvars(manager, variables)
         return remote_command.ask(self, manager, there, [remote_command.interpreter(there), "-c", *program])
+
+
+def _hostvars(manager: str, variables: dict[str, Any]) -> Any:
+    """Ansible's variables of that manager; AnsibleError where the inventory has no such host."""
+    hostvars = variables["hostvars"]
+    if manager not in hostvars:
+        raise AnsibleError("there is no such host in the inventory")
+    return hostvars[manager]
+
+
+def _foreseen(manager: Any, variables: dict[str, Any]) -> dict[str, Any] | None:
+    """The refusal for a missing join token, where it is known before the manager is asked; else None."""
+    if not manager:
+        return {"failed": True, "msg": f"{UNJOINABLE}."}
+    try:
+        _hostvars(str(manager), variables)
+    except AnsibleError as error:
+        return _no_token(manager, error)
+    return None
+
+
+def _no_token(manager: Any, error: AnsibleError) -> dict[str, Any]:
+    return {
+        "failed": True,
+        "msg": f"no join token could be had from the manager {manager}: {error.message}; "
+        "look at its swarm with 'docker info' there.",
+    }
 
 
 def _with_warnings(answer: dict[str, Any], warnings: list[str]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from .._linux.routes import read_routes
 from .info import node_result, nodes_result
 from .model import Desired, Ground, Observed, believed, endpoint, forgotten
 from .observe import BRIDGE, BRIDGE_LABELS, BRIDGE_OPTIONS, observe_node
-from .plan import listen_addr, plan_node, refuse_gossip, says
+from .plan import UNJOINABLE, listen_addr, plan_node, refuse_gossip, says
 
 # What the engine takes where a pool is given without a size of its networks, or the other way round.
 DEFAULT_POOL = ("10.0.0.0/8",)
@@ -69,6 +69,7 @@ class SwarmNodeEngine(Engine[Observed]):
         self._timeout = timeout
         self._wait = wait
         self._check_mode = check_mode
+        self._lacks_token = False
         self._entered = False
         self.warnings: list[str] = []
 
@@ -101,12 +102,9 @@ class SwarmNodeEngine(Engine[Observed]):
     def plan(self, observed: Observed) -> Plan:
         """The plan of plan_node; a join without a token is refused before any step."""
         plan = plan_node(self._desired, observed)
-        if not self._check_mode and not self._desired.join_token and any(step.action == "join" for step in plan.steps):
-            raise OversshError(
-                "this node has to join a swarm, and there is no join token; name a manager of the inventory "
-                "in the option manager, or give join_token",
-                join_token_missing=True,
-            )
+        self._lacks_token = not self._desired.join_token and any(step.action == "join" for step in plan.steps)
+        if self._lacks_token and not self._check_mode:
+            raise OversshError(UNJOINABLE, join_token_missing=True)
         return plan
 
     @performs("promote")
@@ -140,8 +138,11 @@ class SwarmNodeEngine(Engine[Observed]):
     def result(self, observed: Observed) -> dict[str, Any]:
         """The return values of node_result, and warnings."""
         said = [*self.warnings, *([DOUBTED.format(words=says(observed))] if observed.doubted else [])]
-        warnings = {"warnings": said} if said else {}
-        return {**node_result(observed), "nodes": nodes_result(observed), **warnings}
+        answer: dict[str, Any] = {"warnings": said} if said else {}
+        if self._lacks_token and self._check_mode:
+            # For the controller, which alone knows whether it could have had one.
+            answer["join_token_missing"] = True
+        return {**node_result(observed), "nodes": nodes_result(observed), **answer}
 
     def _look(self) -> Observed:
         return believed(observe_node(self._docker, self._run), self._desired.members)

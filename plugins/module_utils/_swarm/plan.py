@@ -13,6 +13,10 @@ from .._docker import gossip
 from .model import DEFAULT_PORT, Desired, Entry, Ground, Observed, endpoint, forgotten, joined, token_digest
 
 LEFT: dict[str, Any] = {"state": "left"}
+UNJOINABLE = (
+    "this node has to join a swarm, and there is no join token; name a manager of the inventory in the option manager, "
+    "or give join_token"
+)
 
 
 def plan_node(desired: Desired, observed: Observed) -> Plan:

@@ -342,6 +342,7 @@ def test_check_mode_needs_no_token():
         "make the bridge docker_gwbridge that overlay networks need",
         "join the swarm at 172.30.0.9:2377, 172.30.0.1:2377 as worker 172.30.0.1",
     ]
+    assert engine.result(engine.observe())["join_token_missing"] is True, "the controller knows what that comes to"
 
 
 @pytest.mark.parametrize(
