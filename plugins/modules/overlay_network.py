@@ -54,8 +54,8 @@ options:
       - Whether the swarm's ingress network (its routing mesh) is meant. Docker makes it with every swarm, with an MTU
         of 1500, whatever the underlay's MTU.
       - A swarm has only one ingress network. An existing one keeps its name; O(name) is the name of a new one.
-      - It keeps its O(subnet), O(gateway), O(ip_range), O(internal), O(encrypted), O(labels) and O(options), unless the
-        task sets them. O(attachable) does not apply to it.
+      - It keeps its O(subnet), O(gateway), O(ip_range), O(subnets), O(internal), O(encrypted), O(labels) and
+        O(options), unless the task sets them. O(attachable) does not apply to it.
       - Docker removes it only while no service publishes ports through it. Where services do, it stays as it is. A too
         large MTU is then an error that names the services, a too small one a warning.
       - Docker does not inform the nodes of a new ingress network. Nodes without a task of a service then don't answer
@@ -75,6 +75,27 @@ options:
     description:
       - The part of O(subnet) for the addresses of containers.
     type: str
+  subnets:
+    description:
+      - The network's IPv4 subnets, where it has several; in the place of O(subnet), O(gateway) and O(ip_range). Each
+        container gets an address from one of them. Their order does not matter.
+      - Docker keeps no auxiliary addresses of an overlay network, and does not say so. With O(subnets[].ip_range) the
+        rest of a subnet stays free. Nor does an overlay network take anything from another one that is named as
+        C(--config-from).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      subnet:
+        description: The subnet, as O(subnet).
+        type: str
+        required: true
+      gateway:
+        description: Its gateway, as O(gateway).
+        type: str
+      ip_range:
+        description: The part of it for the addresses of containers, as O(ip_range).
+        type: str
   attachable:
     description:
       - Whether containers that belong to no service can be attached.
@@ -152,6 +173,15 @@ EXAMPLES = r"""
     underlay_mtus: "{{ ansible_play_hosts | map('extract', hostvars, ['part', 'underlay_mtu']) }}"
     on_change: recreate
   when: part.role == 'manager' and part.leader
+
+- name: A network of two subnets, with room for addresses that Docker does not give to containers
+  overssh.swarm.overlay_network:
+    name: wide
+    subnets:
+      - subnet: 10.200.2.0/24
+        gateway: 10.200.2.254
+        ip_range: 10.200.2.0/25
+      - subnet: 10.200.3.0/24
 
 - name: Published ports through tunnels of 1300 bytes
   overssh.swarm.overlay_network:
@@ -238,6 +268,11 @@ network:
       description: The part of the subnet that containers get their addresses from.
       type: str
       sample: 10.200.0.128/25
+    subnets:
+      description: All its subnets, each with its gateway and ip_range. Those of the first one stand above too.
+      type: list
+      elements: dict
+      sample: [{"subnet": "10.200.0.0/24", "gateway": "10.200.0.1", "ip_range": "10.200.0.128/25"}]
     attachable:
       description: Whether containers that belong to no service can be attached.
       type: bool
@@ -284,11 +319,17 @@ from ansible_collections.overssh.swarm.plugins.module_utils._overlay.engine impo
 from ansible_collections.overssh.swarm.plugins.module_utils._overlay.model import desired_of
 from ansible_collections.overssh.swarm.plugins.module_utils._overlay.several import OverlayNetworkEngines
 
+SUBNET: dict[str, dict[str, Any]] = {
+    "subnet": {"type": "str", "required": True},
+    "gateway": {"type": "str"},
+    "ip_range": {"type": "str"},
+}
 ONE: dict[str, dict[str, Any]] = {
     "ingress": {"type": "bool", "default": False},
     "subnet": {"type": "str"},
     "gateway": {"type": "str"},
     "ip_range": {"type": "str"},
+    "subnets": {"type": "list", "elements": "dict", "default": [], "options": SUBNET},
     "attachable": {"type": "bool", "default": True},
     "internal": {"type": "bool", "default": False},
     "encrypted": {"type": "bool", "default": False},

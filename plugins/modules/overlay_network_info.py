@@ -90,6 +90,11 @@ networks:
       description: The part of the subnet that containers get their addresses from.
       type: str
       sample: 10.200.0.128/25
+    subnets:
+      description: All its subnets, each with its gateway and ip_range. Those of the first one stand above too.
+      type: list
+      elements: dict
+      sample: [{"subnet": "10.200.0.0/24", "gateway": "10.200.0.1", "ip_range": "10.200.0.128/25"}]
     attachable:
       description: Whether containers that belong to no service can be attached.
       type: bool

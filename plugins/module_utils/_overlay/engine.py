@@ -133,14 +133,14 @@ class OverlayNetworkEngine(Engine[Observed]):
             ) from error
         if self.desired.ingress:
             self._await_nodes(found)
-        if self.desired.subnet or not self.desired.ingress:  # else it has the subnet that it had
-            refuse_overlap(name, list(found.subnets), self.desired.underlay, self.observe())
+        if self.desired.subnets or not self.desired.ingress:  # else it has the subnets that it had
+            refuse_overlap(name, found.subnets, self.desired.underlay, self.observe())
 
     def in_effect(self, observed: Observed) -> bool:
         """Whether the network has its subnet and all nodes take part; the swarm's own choices are read again."""
         if not self._wait or self.desired.state == "absent":
             return True
-        found, chosen_here = observed.network, self.desired.ingress or self.desired.subnet is not None
+        found, chosen_here = observed.network, self.desired.ingress or bool(self.desired.subnets)
         return bool(found and found.allocated and chosen_here and not observed.missing)
 
     def result(self, observed: Observed) -> dict[str, Any]:

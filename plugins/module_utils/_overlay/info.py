@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from .._docker.client import NOT_FOUND, Docker, DockerError
@@ -62,15 +63,17 @@ def info(docker: Docker, name: str | None = None, managed: bool = False) -> dict
 
 def network_result(network: OverlayNetwork) -> dict[str, Any]:
     """A network as return values."""
+    first = network.subnets[0] if network.subnets else None
     return {
         "name": network.name,
         "id": network.network_id,
         "managed": network.ours,
         "allocated": network.allocated,
         "ingress": network.ingress,
-        "subnet": network.subnet,
-        "gateway": network.gateway,
-        "ip_range": network.ip_range,
+        "subnet": first.subnet if first else None,
+        "gateway": first.gateway if first else None,
+        "ip_range": first.ip_range if first else None,
+        "subnets": [asdict(each) for each in network.subnets],
         "attachable": network.attachable,
         "internal": network.internal,
         "encrypted": network.encrypted,

@@ -28,8 +28,17 @@ LARGEST_MTU = 65535
 
 
 @dataclass(frozen=True)
+class Subnet:
+    """One subnet of a network; gateway and ip_range are None where Docker chooses."""
+
+    subnet: str
+    gateway: str | None = None
+    ip_range: str | None = None
+
+
+@dataclass(frozen=True)
 class Desired:
-    """The desired network; None where any value will do.
+    """The desired network; None, and no subnets, where any value will do.
 
     ingress: the swarm's ingress network is meant, by any name. mtu: of the underlay, None for auto. underlay_mtus:
     those of the other nodes.
@@ -38,9 +47,7 @@ class Desired:
     name: str
     state: str = "present"
     ingress: bool = False
-    subnet: str | None = None
-    gateway: str | None = None
-    ip_range: str | None = None
+    subnets: tuple[Subnet, ...] = ()
     attachable: bool = True
     internal: bool = False
     encrypted: bool = False
@@ -54,15 +61,13 @@ class Desired:
 
 @dataclass(frozen=True)
 class OverlayNetwork:
-    """A network in the engine. driver is empty, and subnet None, until the swarm has allocated it."""
+    """A network in the engine. driver is empty, and subnets too, until the swarm has allocated it."""
 
     name: str
     network_id: str
     driver: str
     scope: str
-    subnets: tuple[str, ...] = ()
-    gateway: str | None = None
-    ip_range: str | None = None
+    subnets: tuple[Subnet, ...] = ()
     attachable: bool = False
     internal: bool = False
     ingress: bool = False
@@ -81,13 +86,8 @@ class OverlayNetwork:
 
     @property
     def allocated(self) -> bool:
-        """Whether the swarm has assigned the network's subnet."""
+        """Whether the swarm has assigned the network's subnets."""
         return bool(self.driver and self.subnets)
-
-    @property
-    def subnet(self) -> str | None:
-        """The network's first subnet."""
-        return self.subnets[0] if self.subnets else None
 
     @property
     def encrypted(self) -> bool:
@@ -145,15 +145,14 @@ class Observed:
 def network_of(found: Mapping[str, Any]) -> OverlayNetwork:
     """A network from the engine's answer."""
     configs = [config for config in (found.get("IPAM") or {}).get("Config") or [] if config.get("Subnet")]
-    first = configs[0] if configs else {}
     return OverlayNetwork(
         name=found.get("Name") or "",
         network_id=found.get("Id") or "",
         driver=found.get("Driver") or "",
         scope=found.get("Scope") or "",
-        subnets=tuple(config["Subnet"] for config in configs),
-        gateway=first.get("Gateway") or None,
-        ip_range=first.get("IPRange") or None,
+        subnets=tuple(
+            Subnet(config["Subnet"], config.get("Gateway") or None, config.get("IPRange") or None) for config in configs
+        ),
         attachable=bool(found.get("Attachable")),
         internal=bool(found.get("Internal")),
         ingress=bool(found.get("Ingress")),
@@ -164,14 +163,6 @@ def network_of(found: Mapping[str, Any]) -> OverlayNetwork:
 
 def desired_of(params: Mapping[str, Any]) -> Desired:
     """The desired network, from the module's options; OversshError names the wrong one."""
-    subnet = _network("subnet", params.get("subnet"))
-    gateway, ip_range = params.get("gateway") or None, _network("ip_range", params.get("ip_range"))
-    if subnet is None and (gateway or ip_range):
-        raise OversshError("gateway and ip_range belong to a subnet; give subnet too")
-    if subnet and ip_range and not ipaddress.IPv4Network(ip_range).subnet_of(ipaddress.IPv4Network(subnet)):
-        raise OversshError(f"ip_range {ip_range} is not within the subnet {subnet}")
-    if subnet and gateway:
-        gateway = _gateway(gateway, ipaddress.IPv4Network(subnet))
     options = {key: str(value) for key, value in (params.get("options") or {}).items()}
     for key, option in OPTIONS_OF_THEIR_OWN.items():
         if key in options:
@@ -180,9 +171,7 @@ def desired_of(params: Mapping[str, Any]) -> Desired:
         name=params["name"],
         state=params.get("state") or "present",
         ingress=bool(params.get("ingress")),
-        subnet=subnet,
-        gateway=gateway,
-        ip_range=ip_range,
+        subnets=_subnets(params),
         attachable=bool(params.get("attachable", True)),
         internal=bool(params.get("internal")),
         encrypted=bool(params.get("encrypted")),
@@ -195,6 +184,35 @@ def desired_of(params: Mapping[str, Any]) -> Desired:
     )
 
 
+def _subnets(params: Mapping[str, Any]) -> tuple[Subnet, ...]:
+    """The subnets, said one by one or in the short form of a single one."""
+    short = {key: params[key] for key in ("subnet", "gateway", "ip_range") if params.get(key)}
+    listed = params.get("subnets") or ()
+    if listed and short:
+        raise OversshError(f"{' and '.join(short)} beside subnets: say them within subnets")
+    if short and "subnet" not in short:
+        raise OversshError("gateway and ip_range belong to a subnet; give subnet too")
+    found = tuple(_subnet(each) for each in listed or ([short] if short else []))
+    networks = [ipaddress.IPv4Network(each.subnet) for each in found]
+    for index, one in enumerate(networks):
+        for other in networks[:index]:
+            if one.overlaps(other):
+                raise OversshError(f"the subnets {other} and {one} of {params['name']} overlap; choose others")
+    return found
+
+
+def _subnet(given: Mapping[str, Any]) -> Subnet:
+    subnet = _network("subnet", given["subnet"])
+    if subnet is None:
+        raise OversshError("an entry of subnets has no subnet")
+    whole, ip_range, gateway = ipaddress.IPv4Network(subnet), _network("ip_range", given.get("ip_range")), None
+    if ip_range and not ipaddress.IPv4Network(ip_range).subnet_of(whole):
+        raise OversshError(f"ip_range {ip_range} is not within the subnet {subnet}")
+    if given.get("gateway"):
+        gateway = _gateway(given["gateway"], whole)
+    return Subnet(subnet, gateway, ip_range)
+
+
 def _network(option: str, text: str | None) -> str | None:
     if not text:
         return None
@@ -205,12 +223,16 @@ def _network(option: str, text: str | None) -> str | None:
 
 
 def _gateway(text: str, subnet: ipaddress.IPv4Network) -> str:
+    """Docker takes the first and last address too, and then never gives the network its subnet."""
     try:
         address = ipaddress.IPv4Address(text)
     except ValueError as error:
         raise OversshError(f"gateway is {text}, which is no IPv4 address") from error
     if address not in subnet:
         raise OversshError(f"gateway {address} is not within the subnet {subnet}")
+    if subnet.prefixlen < 31 and address in (subnet.network_address, subnet.broadcast_address):
+        what = "the network's own" if address == subnet.network_address else "the broadcast"
+        raise OversshError(f"gateway {address} is {what} address of the subnet {subnet}; choose one between")
     return str(address)
 
 

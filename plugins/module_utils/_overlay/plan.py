@@ -5,16 +5,18 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from .._core.errors import OversshError
 from .._core.plan import Plan, Step
-from .model import AUTO, ENCRYPTED, MANAGED, MTU, VXLAN_IDS, Desired, Observed, OverlayNetwork
+from .model import AUTO, ENCRYPTED, MANAGED, MTU, VXLAN_IDS, Desired, Observed, OverlayNetwork, Subnet
 from .mtu import mtu_difference, wanted_mtu
 
 ABSENT: dict[str, Any] = {"state": "absent"}
 INGRESS = "ingress"
+SUBNETS = "subnets"
 # What the engine makes with every new swarm.
 NEW_INGRESS = OverlayNetwork(name=INGRESS, network_id="", driver="overlay", scope="swarm", ingress=True)
 
@@ -36,7 +38,7 @@ def plan_network(desired: Desired, observed: Observed) -> Plan:
         )
     if desired.state == "absent":
         return _plan_absent(desired, observed)
-    refuse_overlap(desired.name, [desired.subnet] if desired.subnet else [], desired.underlay, observed)
+    refuse_overlap(desired.name, desired.subnets, desired.underlay, observed)
     if desired.ingress:
         found = NEW_INGRESS if found is None and observed.to_come else found
         desired = _kept(desired, found)
@@ -57,12 +59,12 @@ def plan_network(desired: Desired, observed: Observed) -> Plan:
     return Plan(_described(found), after, (_remove(found), _create(wanted)))
 
 
-def refuse_overlap(name: str, subnets: list[str], underlay: str | None, observed: Observed) -> None:
+def refuse_overlap(name: str, subnets: Iterable[Subnet], underlay: str | None, observed: Observed) -> None:
     """OversshError where a subnet overlaps the underlay, a route of a host, or another network."""
-    for subnet in subnets:
+    for subnet in (each.subnet for each in subnets):
         network = ipaddress.ip_network(subnet)
         for other in observed.others:
-            for theirs in other.subnets:
+            for theirs in (each.subnet for each in other.subnets):
                 if _overlap(network, ipaddress.ip_network(theirs)):
                     raise OversshError(
                         f"the subnet {subnet} of {name} overlaps {theirs} of the Docker network {other.name}; choose "
@@ -91,9 +93,7 @@ def _wanted(desired: Desired, observed: Observed) -> OverlayNetwork:
         network_id="",
         driver="overlay",
         scope="swarm",
-        subnets=(desired.subnet,) if desired.subnet else (),
-        gateway=desired.gateway,
-        ip_range=desired.ip_range,
+        subnets=desired.subnets,
         attachable=desired.attachable,
         internal=desired.internal,
         ingress=desired.ingress,
@@ -119,9 +119,7 @@ def _kept(desired: Desired, found: OverlayNetwork | None) -> Desired:
         labels={**found.labels, **desired.labels},
         options={**left, **desired.options},
     )
-    if desired.subnet:
-        return kept
-    return replace(kept, subnet=found.subnet, gateway=found.gateway, ip_range=found.ip_range)
+    return kept if desired.subnets else replace(kept, subnets=found.subnets)
 
 
 def _plan_nodes(observed: Observed, found: OverlayNetwork) -> Plan:
@@ -178,16 +176,12 @@ def _differences(desired: Desired, observed: Observed, found: OverlayNetwork) ->
         ("internal", found.internal, desired.internal),
     ]
     if found.allocated:
-        asked += [
-            ("subnet", found.subnet, desired.subnet),
-            ("gateway", found.gateway, desired.gateway),
-            ("ip_range", found.ip_range, desired.ip_range),
-            ("encrypted", found.encrypted, desired.encrypted),
-        ]
+        asked += _subnets_asked(desired.subnets, found.subnets)
+        asked += [("encrypted", found.encrypted, desired.encrypted)]
         asked += [(f"option {key}", found.options.get(key), value) for key, value in desired.options.items()]
     asked += [(f"label {key}", found.labels.get(key), value) for key, value in desired.labels.items()]
     differences = [
-        f"its {name} is {_word(is_)}, not {_word(wanted)}"
+        f"its {name} {'are' if name == SUBNETS else 'is'} {_word(is_)}, not {_word(wanted)}"
         for name, is_, wanted in asked
         if wanted is not None and is_ != wanted
     ]
@@ -195,11 +189,28 @@ def _differences(desired: Desired, observed: Observed, found: OverlayNetwork) ->
     return [*differences, too_much_or_little] if too_much_or_little else differences
 
 
+def _subnets_asked(wanted: Sequence[Subnet], found: Sequence[Subnet]) -> Iterator[tuple[str, str | None, str | None]]:
+    """The subnets, and what is asked for within each; their order is no difference."""
+    there = {each.subnet: each for each in found}
+    if wanted and {each.subnet for each in wanted} != set(there):
+        is_, asked = _listed(found), _listed(wanted)
+        yield "subnet" if len(wanted) == len(found) == 1 else SUBNETS, is_, asked
+        return
+    for each in wanted:
+        where = f" in {each.subnet}" if len(wanted) > 1 else ""
+        yield f"gateway{where}", there[each.subnet].gateway, each.gateway
+        yield f"ip_range{where}", there[each.subnet].ip_range, each.ip_range
+
+
+def _listed(subnets: Iterable[Subnet]) -> str:
+    return " and ".join(each.subnet for each in subnets)
+
+
 def _create(wanted: OverlayNetwork) -> Step:
-    name, subnet = wanted.name, wanted.subnet or "the swarm's pool"
+    name, subnets = wanted.name, _listed(wanted.subnets) or "the swarm's pool"
     return Step(
         "create",
-        f"make the overlay network {name} on {subnet}",
+        f"make the overlay network {name} on {subnets}",
         {"body": _body(wanted)},
         Step("remove", f"remove the overlay network {name} again", {"name": name, "network_id": None}),
     )
@@ -220,9 +231,8 @@ def _remove(found: OverlayNetwork) -> Step:
 def _body(network: OverlayNetwork) -> dict[str, Any]:
     """The engine's request for the network."""
     ipam: dict[str, Any] = {"Driver": "default"}
-    if network.subnet:
-        config = {"Subnet": network.subnet, "Gateway": network.gateway, "IPRange": network.ip_range}
-        ipam["Config"] = [{key: value for key, value in config.items() if value}]
+    if network.subnets:
+        ipam["Config"] = [_without_empty(_config(each)) for each in network.subnets]
     return {
         "Name": network.name,
         "Driver": "overlay",
@@ -237,6 +247,14 @@ def _body(network: OverlayNetwork) -> dict[str, Any]:
     }
 
 
+def _config(subnet: Subnet) -> dict[str, Any]:
+    return {"Subnet": subnet.subnet, "Gateway": subnet.gateway, "IPRange": subnet.ip_range}
+
+
+def _without_empty(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value}
+
+
 def _described(network: OverlayNetwork) -> dict[str, Any]:
     """The network for the operator's eyes, before and after."""
     found: dict[str, Any] = {
@@ -248,15 +266,9 @@ def _described(network: OverlayNetwork) -> dict[str, Any]:
         "labels": dict(network.labels),
     }
     options = {key: value for key, value in network.options.items() if key not in (MTU, ENCRYPTED, VXLAN_IDS)}
-    for name, value in (
-        ("subnet", network.subnet),
-        ("gateway", network.gateway),
-        ("ip_range", network.ip_range),
-        ("options", options),
-    ):
-        if value:
-            found[name] = value
-    return found
+    subnets = [_without_empty(asdict(each)) for each in network.subnets]
+    addresses = subnets[0] if len(subnets) == 1 else {"subnets": subnets}
+    return {**found, **_without_empty({**addresses, "options": options})}
 
 
 def _overlap(one: Any, other: Any) -> bool:

@@ -87,5 +87,4 @@ def _to_be(desired: Desired, found: Observed, plan: Plan) -> OverlayNetwork | No
         return None
     if found.network and not plan.changed:
         return found.network
-    subnets = (desired.subnet,) if desired.subnet else ()
-    return OverlayNetwork(desired.name, "", "overlay", "swarm", subnets)
+    return OverlayNetwork(desired.name, "", "overlay", "swarm", desired.subnets)

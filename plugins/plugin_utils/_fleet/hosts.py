@@ -11,6 +11,8 @@ import ipaddress
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Union
 
+from .settings import subnets_of
+
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 UNDERLAYS = ("overssh_underlay", "overssh_underlay6")
 OUR_ALIAS = "overssh "
@@ -420,7 +422,8 @@ def _planned(settings: Mapping[str, Any]) -> Iterator[tuple[str, Network]]:
     for pool in settings["swarm_pool"]:
         yield "overssh_swarm_pool", ipaddress.IPv4Network(pool)
     for overlay in settings["overlays"]:
-        yield f"overssh_overlays: {overlay['name']}", ipaddress.IPv4Network(overlay["subnet"])
+        for subnet in subnets_of(overlay):
+            yield f"overssh_overlays: {overlay['name']}", ipaddress.IPv4Network(subnet)
 
 
 def _routes(answer: Mapping[str, Any]) -> Iterator[tuple[Network, str]]:

@@ -259,15 +259,66 @@ def subnet(value: Any) -> str:
         raise
 
 
-OVERLAY_OPTIONS = (
-    Setting("name", None, text, "The network's name, as containers and services ask for it."),
-    Setting("subnet", None, subnet, "Its addresses; they must overlap neither the underlay nor a route of any host."),
+SUBNET_OPTIONS = (
+    Setting(
+        "subnet",
+        "",
+        or_empty(subnet),
+        "Its addresses; they must overlap neither the underlay nor a route of any host.",
+    ),
     Setting("gateway", "", or_empty(address), "Its gateway; left out, Docker takes one."),
     Setting(
         "ip_range",
         "",
         or_empty(network),
         "The part of subnet that containers get their addresses from; left out, all of it.",
+    ),
+)
+SUBNET_NAMES = tuple(option.name for option in SUBNET_OPTIONS)
+
+
+def subnets(value: Any) -> list[dict[str, str]]:
+    """The subnets of a network that has several, each with its options."""
+    takes = "a list of subnets, each with subnet, and if need be with gateway and ip_range"
+    found = []
+    for item in listed(value, takes):
+        if isinstance(item, Mapping) and "aux_addresses" in item:
+            raise SettingError(
+                f"{takes}; Docker keeps no aux_addresses of an overlay network, so that none can be given"
+            )
+        if not isinstance(item, Mapping) or not item.get("subnet") or set(item) - set(SUBNET_NAMES):
+            raise SettingError(takes)
+        found.append(_subnet({option.name: option.check(item.get(option.name)) for option in SUBNET_OPTIONS}))
+    for index, one in enumerate(found):
+        for other in found[:index]:
+            if ipaddress.IPv4Network(one["subnet"]).overlaps(ipaddress.IPv4Network(other["subnet"])):
+                raise SettingError(f"subnets that don't overlap, as {other['subnet']} and {one['subnet']} do,")
+    return found
+
+
+def _subnet(found: dict[str, str]) -> dict[str, str]:
+    """A subnet's options, which fit together."""
+    if found["ip_range"] and not _within(found["ip_range"], found["subnet"]):
+        raise SettingError(
+            f"networks whose ip_range is within their subnet, and {found['ip_range']} is not within {found['subnet']}"
+        )
+    if found["gateway"] and not _between(found["gateway"], found["subnet"]):
+        raise SettingError(
+            "networks whose gateway is an address within their subnet, not its first or last, and "
+            f"{found['gateway']} is none of {found['subnet']}"
+        )
+    return found
+
+
+OVERLAY_OPTIONS = (
+    Setting("name", None, text, "The network's name, as containers and services ask for it."),
+    *SUBNET_OPTIONS,
+    Setting(
+        "subnets",
+        [],
+        subnets,
+        "Its subnets, where it has several, in the place of subnet, gateway and ip_range. Each container gets an "
+        "address from one of them.",
     ),
     Setting("attachable", True, boolean, "Whether single containers may attach to it, and not services only."),
     Setting("internal", False, boolean, "Whether its containers are kept from everything outside of it."),
@@ -291,8 +342,11 @@ def _overlay(item: Any) -> dict[str, Any]:
         if key not in known:
             raise SettingError(f"networks with the options {', '.join(known)}, not '{key}'")
     for key in ("name", "subnet"):
-        if not item.get(key):
+        if not item.get(key) and not (key == "subnet" and item.get("subnets")):
             raise SettingError(f"networks that all have a {key}")
+    short = [option.name for option in SUBNET_OPTIONS if item.get(option.name)]
+    if short and item.get("subnets"):
+        raise SettingError(f"networks with subnet or with subnets, and '{item['name']}' has {short[0]} and subnets")
     found = {}
     for option in OVERLAY_OPTIONS:
         try:
@@ -301,15 +355,23 @@ def _overlay(item: Any) -> dict[str, Any]:
             raise SettingError(f"{error} as {option.name} of the network '{item.get('name')}'") from error
     if not NETWORK_NAME.match(found["name"]):
         raise SettingError(f"networks named with letters, digits, '_', '.' and '-', not '{found['name']}'")
-    if found["ip_range"] and not _within(found["ip_range"], found["subnet"]):
-        raise SettingError(
-            f"networks whose ip_range is within their subnet, and {found['ip_range']} is not within {found['subnet']}"
-        )
-    return found
+    return found if found["subnets"] else {**found, **_subnet({name: found[name] for name in SUBNET_NAMES})}
+
+
+def subnets_of(overlay: Mapping[str, Any]) -> list[str]:
+    """The subnets of a network of overssh_overlays, said in either form."""
+    return [each["subnet"] for each in overlay["subnets"]] or [overlay["subnet"]]
 
 
 def _within(part: str, whole: str) -> bool:
     return ipaddress.IPv4Network(part).subnet_of(ipaddress.IPv4Network(whole))
+
+
+def _between(text: str, whole: str) -> bool:
+    """Whether the address is one that a gateway can have."""
+    subnet, one = ipaddress.IPv4Network(whole), ipaddress.IPv4Address(text)
+    ends = () if subnet.prefixlen > 30 else (subnet.network_address, subnet.broadcast_address)
+    return one in subnet and one not in ends
 
 
 SETTINGS = (

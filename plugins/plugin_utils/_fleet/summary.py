@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from . import hosts
+from .settings import subnets_of
 from .topology import Topology
 
 # More than these are counted, not named.
@@ -44,7 +45,7 @@ def _plan_line(plan: Mapping[str, Any], shape: Topology) -> str:
         for (name, host, port), diallers in dialled.items()
     ]
     settings = plan["settings"]
-    networks = [f"{each['name']} {each['subnet']}" for each in settings["overlays"]]
+    networks = [f"{each['name']} {' + '.join(subnets_of(each))}" for each in settings["overlays"]]
     return (
         f"{'; '.join(ways) if len(ways) <= NAMED else _count(len(shape.links), 'link')}; underlay "
         f"{settings['underlay']}, overlay {'networks' if len(networks) > 1 else 'network'} {_names(networks) or 'none'}"

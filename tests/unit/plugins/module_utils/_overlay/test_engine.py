@@ -24,6 +24,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._overlay.model impor
     Desired,
     Observed,
     OverlayNetwork,
+    Subnet,
     desired_of,
     network_of,
 )
@@ -34,7 +35,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 VXLAN = "com.docker.network.driver.overlay.vxlanid_list"
-WANTED = Desired(name="o1", subnet="10.200.0.0/24", underlay="172.30.0.0/16")
+WANTED = Desired(name="o1", subnets=(Subnet("10.200.0.0/24"),), underlay="172.30.0.0/16")
 MANAGER = Observed(manager=True, state="active", data_path_addr="172.30.0.1", underlay_mtu=1500)
 # As `docker network inspect` of a network that this collection made answers.
 INSPECTED: dict = {
@@ -103,9 +104,12 @@ def test_a_network_as_asked_for_is_left_alone_whoever_made_it():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"subnet": "10.200.1.0/24"}, "its subnet is 10.200.0.0/24, not 10.200.1.0/24"),
-        ({"gateway": "10.200.0.9"}, "its gateway is 10.200.0.1, not 10.200.0.9"),
-        ({"ip_range": "10.200.0.128/25"}, "its ip_range is none, not 10.200.0.128/25"),
+        ({"subnets": (Subnet("10.200.1.0/24"),)}, "its subnet is 10.200.0.0/24, not 10.200.1.0/24"),
+        ({"subnets": (Subnet("10.200.0.0/24", gateway="10.200.0.9"),)}, "its gateway is 10.200.0.1, not 10.200.0.9"),
+        (
+            {"subnets": (Subnet("10.200.0.0/24", ip_range="10.200.0.128/25"),)},
+            "its ip_range is none, not 10.200.0.128/25",
+        ),
         ({"attachable": False}, "its attachable is on, not off"),
         ({"internal": True}, "its internal is off, not on"),
         ({"encrypted": True}, "its encrypted is off, not on"),
@@ -216,7 +220,7 @@ def test_a_foreign_network_is_removed_only_with_consent():
 
 @pytest.mark.parametrize("state", ["present", "absent"])
 def test_networks_of_the_host_and_ingress_are_never_touched(state):
-    bridge = OverlayNetwork("o1", "b", "bridge", "local", ("10.1.0.0/16",))
+    bridge = OverlayNetwork("o1", "b", "bridge", "local", (Subnet("10.1.0.0/16"),))
     with pytest.raises(OversshError, match="o1 is a bridge network of this host"):
         plan_network(
             dataclasses.replace(WANTED, state=state, on_change="recreate"), dataclasses.replace(MANAGER, network=bridge)
@@ -232,7 +236,7 @@ def test_networks_of_the_host_and_ingress_are_never_touched(state):
     ("neighbour", "words"),
     [
         (
-            {"others": (OverlayNetwork("b1", "b", "bridge", "local", ("10.200.0.0/16",)),)},
+            {"others": (OverlayNetwork("b1", "b", "bridge", "local", (Subnet("10.200.0.0/16"),)),)},
             "the subnet 10.200.0.0/24 of o1 overlaps 10.200.0.0/16 of the Docker network b1",
         ),
         (
@@ -249,7 +253,7 @@ def test_an_overlap_is_refused_and_both_are_named(neighbour, words, network):
 
 
 def test_the_underlay_is_refused_as_a_subnet():
-    desired = dataclasses.replace(WANTED, subnet="172.30.9.0/24")
+    desired = dataclasses.replace(WANTED, subnets=(Subnet("172.30.9.0/24"),))
     with pytest.raises(OversshError, match=r"subnet 172\.30\.9\.0/24 of o1 overlaps the underlay 172\.30\.0\.0/16"):
         plan_network(desired, MANAGER)
 
@@ -264,7 +268,7 @@ def test_refused_means_that_an_address_is_in_both(one, other):
     shared = max(one.network_address, other.network_address) <= min(one.broadcast_address, other.broadcast_address)
     observed = dataclasses.replace(MANAGER, routes=(Route(other, "eth0"),))
     try:
-        refuse_overlap("o1", [str(one)], None, observed)
+        refuse_overlap("o1", [Subnet(str(one))], None, observed)
     except OversshError:
         assert shared
     else:
@@ -280,6 +284,16 @@ def test_refused_means_that_an_address_is_in_both(one, other):
         ({"subnet": "10.200.0.0/24", "gateway": "10.201.0.1"}, "not within the subnet 10.200.0.0/24"),
         ({"subnet": "10.200.0.0/24", "gateway": "hub"}, "gateway is hub"),
         ({"subnet": "10.200.0.0/24", "ip_range": "10.201.0.0/25"}, "not within the subnet"),
+        ({"subnet": "10.200.0.0/24", "gateway": "10.200.0.0"}, "is the network's own address of the subnet"),
+        ({"subnet": "10.200.0.0/24", "gateway": "10.200.0.255"}, "is the broadcast address of the subnet"),
+        ({"subnets": [{"subnet": "10.200.0.1/24"}]}, "subnet is 10.200.0.1/24"),
+        ({"subnets": [{"subnet": ""}]}, "an entry of subnets has no subnet"),
+        ({"subnet": "10.200.0.0/24", "subnets": [{"subnet": "10.201.0.0/24"}]}, "subnet beside subnets"),
+        ({"gateway": "10.200.0.1", "subnets": [{"subnet": "10.200.0.0/24"}]}, "gateway beside subnets"),
+        (
+            {"subnets": [{"subnet": "10.200.0.0/24"}, {"subnet": "10.200.0.128/25"}]},
+            "the subnets 10.200.0.0/24 and 10.200.0.128/25 of o1 overlap",
+        ),
         ({"mtu": "500"}, "mtu is 500; it takes auto"),
         ({"mtu": "big"}, "mtu is big"),
         ({"underlay_mtus": [1500, 68]}, "underlay_mtus is 68; it takes a number of bytes from 576"),
@@ -292,6 +306,93 @@ def test_a_wrong_option_is_named(params, words):
     with pytest.raises(OversshError) as caught:
         desired_of({"name": "o1", **params})
     assert words in str(caught.value)
+
+
+TWO = {
+    "name": "o2",
+    "subnets": [
+        {"subnet": "10.210.0.0/24", "gateway": "10.210.0.254", "ip_range": "10.210.0.128/25"},
+        {"subnet": "10.211.0.0/24", "gateway": None, "ip_range": None},
+    ],
+}
+
+
+def test_a_network_has_several_subnets():
+    plan = plan_network(desired_of(TWO), MANAGER)
+    assert plan.labels == ["make the overlay network o2 on 10.210.0.0/24 and 10.211.0.0/24"]
+    assert plan.steps[0].args["body"]["IPAM"]["Config"] == [
+        {"Subnet": "10.210.0.0/24", "Gateway": "10.210.0.254", "IPRange": "10.210.0.128/25"},
+        {"Subnet": "10.211.0.0/24"},
+    ]
+    assert plan.after["subnets"] == [
+        {"subnet": "10.210.0.0/24", "gateway": "10.210.0.254", "ip_range": "10.210.0.128/25"},
+        {"subnet": "10.211.0.0/24"},
+    ]
+
+
+# As Docker 26.1 answers, in another order.
+INSPECTED_TWO = {
+    **INSPECTED,
+    "Name": "o2",
+    "IPAM": {
+        "Config": [
+            {"Subnet": "10.211.0.0/24", "Gateway": "10.211.0.1"},
+            {"Subnet": "10.210.0.0/24", "IPRange": "10.210.0.128/25", "Gateway": "10.210.0.254"},
+        ]
+    },
+    "Options": {MTU: "1500", VXLAN: "4097,4098"},
+}
+
+
+@pytest.mark.parametrize(
+    ("subnets", "words"),
+    [
+        (TWO["subnets"], ""),
+        (TWO["subnets"][::-1], ""),
+        ([], ""),
+        (TWO["subnets"][:1], "its subnets are 10.211.0.0/24 and 10.210.0.0/24, not 10.210.0.0/24"),
+        (
+            [TWO["subnets"][0], {"subnet": "10.211.0.0/24", "gateway": "10.211.0.9"}],
+            "its gateway in 10.211.0.0/24 is 10.211.0.1, not 10.211.0.9",
+        ),
+        (
+            [TWO["subnets"][1], {"subnet": "10.210.0.0/24", "ip_range": "10.210.0.0/25"}],
+            "its ip_range in 10.210.0.0/24 is 10.210.0.128/25, not 10.210.0.0/25",
+        ),
+    ],
+)
+def test_each_subnet_is_compared_with_the_one_that_is_there(subnets, words):
+    observed = dataclasses.replace(MANAGER, network=network_of(INSPECTED_TWO))
+    desired = desired_of({**TWO, "subnets": subnets})
+    if not words:
+        assert not plan_network(desired, observed).changed
+        return
+    with pytest.raises(OversshError) as caught:
+        plan_network(desired, observed)
+    assert words in str(caught.value)
+    again = plan_network(dataclasses.replace(desired, on_change="recreate"), observed).inverse[-1].args["body"]
+    assert again["IPAM"]["Config"] == INSPECTED_TWO["IPAM"]["Config"]
+
+
+def test_every_subnet_is_looked_at_for_overlaps():
+    with pytest.raises(OversshError, match=r"10\.211\.0\.0/24 of o2 overlaps the underlay 10\.211\.0\.0/16"):
+        plan_network(desired_of({**TWO, "underlay": "10.211.0.0/16"}), MANAGER)
+    neighbour = network_of({**INSPECTED_TWO, "Name": "o3", "Id": "net3"})
+    with pytest.raises(OversshError, match=r"10\.210\.0\.0/24 of o1 overlaps 10\.210\.0\.0/24 of the Docker network"):
+        plan_network(
+            dataclasses.replace(WANTED, subnets=(Subnet("10.210.0.0/24"),)),
+            dataclasses.replace(MANAGER, others=(neighbour,)),
+        )
+
+
+def test_a_network_tells_all_its_subnets():
+    (found,) = info(Engine([INSPECTED_TWO]))["networks"]
+    assert (found["subnet"], found["gateway"], found["ip_range"]) == ("10.211.0.0/24", "10.211.0.1", None)
+    assert found["subnets"][1] == {
+        "subnet": "10.210.0.0/24",
+        "gateway": "10.210.0.254",
+        "ip_range": "10.210.0.128/25",
+    }
 
 
 @pytest.mark.parametrize(
@@ -413,7 +514,7 @@ def test_without_waiting_an_unallocated_network_is_as_good_as_made():
 
 
 def test_a_subnet_out_of_the_swarms_pool_that_hides_a_route_is_refused():
-    engine, _plan = _do(Engine(), dataclasses.replace(WANTED, subnet=None))
+    engine, _plan = _do(Engine(), dataclasses.replace(WANTED, subnets=()))
     with pytest.raises(OversshError, match=r"10\.201\.1\.0/24 of o1 overlaps the route 10\.201\.0\.0/16"):
         engine.wait()
 
@@ -497,7 +598,7 @@ def test_networks_that_others_have_made_are_left_out_where_that_is_asked_for():
 
 # Several networks in one task
 
-BESIDE = dataclasses.replace(WANTED, name="o2", subnet="10.200.1.0/24")
+BESIDE = dataclasses.replace(WANTED, name="o2", subnets=(Subnet("10.200.1.0/24"),))
 
 
 def together(docker, *desired, timeout=0.5):
@@ -541,7 +642,7 @@ def test_every_network_that_is_refused_is_told():
     engine = together(
         Engine([INSPECTED]),
         dataclasses.replace(WANTED, internal=True),
-        dataclasses.replace(BESIDE, subnet="172.30.9.0/24"),
+        dataclasses.replace(BESIDE, subnets=(Subnet("172.30.9.0/24"),)),
     )
     with pytest.raises(OversshError) as caught:
         engine.plan(engine.observe())
@@ -550,7 +651,7 @@ def test_every_network_that_is_refused_is_told():
 
 
 def test_networks_that_overlap_each_other_are_refused_before_any_is_made():
-    engine = together(Engine(), WANTED, dataclasses.replace(BESIDE, subnet="10.200.0.128/25"))
+    engine = together(Engine(), WANTED, dataclasses.replace(BESIDE, subnets=(Subnet("10.200.0.128/25"),)))
     with pytest.raises(
         OversshError, match=r"10\.200\.0\.128/25 of o2 overlaps 10\.200\.0\.0/24 of the Docker network o1"
     ):
@@ -558,11 +659,11 @@ def test_networks_that_overlap_each_other_are_refused_before_any_is_made():
 
 
 def test_a_network_may_take_the_subnet_that_another_gives_up():
-    moved = dataclasses.replace(WANTED, subnet="10.200.2.0/24", on_change="recreate")
-    engine = together(Engine([INSPECTED]), moved, dataclasses.replace(BESIDE, subnet="10.200.0.0/24"))
+    moved = dataclasses.replace(WANTED, subnets=(Subnet("10.200.2.0/24"),), on_change="recreate")
+    engine = together(Engine([INSPECTED]), moved, dataclasses.replace(BESIDE, subnets=(Subnet("10.200.0.0/24"),)))
     assert len(engine.plan(engine.observe()).steps) == 3
     gone = dataclasses.replace(WANTED, state="absent")
-    engine = together(Engine([INSPECTED]), gone, dataclasses.replace(BESIDE, subnet="10.200.0.0/24"))
+    engine = together(Engine([INSPECTED]), gone, dataclasses.replace(BESIDE, subnets=(Subnet("10.200.0.0/24"),)))
     assert len(engine.plan(engine.observe()).steps) == 2
 
 
@@ -572,7 +673,7 @@ def test_a_network_that_is_named_twice_is_refused():
 
 
 def test_a_network_out_of_the_swarms_pool_is_looked_at_again():
-    engine = OverlayNetworkEngine(Engine([INSPECTED]), Run(), dataclasses.replace(WANTED, subnet=None), 1)
+    engine = OverlayNetworkEngine(Engine([INSPECTED]), Run(), dataclasses.replace(WANTED, subnets=()), 1)
     assert not engine.in_effect(engine.observe())
     engine = OverlayNetworkEngine(Engine([UNALLOCATED]), Run(), WANTED, 1)
     assert not engine.in_effect(engine.observe())

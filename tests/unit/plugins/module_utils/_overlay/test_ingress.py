@@ -22,6 +22,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._overlay.model impor
     MTU,
     Desired,
     Observed,
+    Subnet,
     network_of,
 )
 from ansible_collections.overssh.swarm.plugins.module_utils._overlay.mtu import remarks
@@ -80,7 +81,7 @@ def test_what_the_operator_set_on_it_is_kept():
 
 
 def test_a_subnet_that_is_asked_for_is_a_difference_like_any_other():
-    desired = dataclasses.replace(WANTED, subnet="10.77.0.0/24")
+    desired = dataclasses.replace(WANTED, subnets=(Subnet("10.77.0.0/24"),))
     body = plan_network(desired, FITS).steps[1].args["body"]
     assert body["IPAM"]["Config"] == [{"Subnet": "10.77.0.0/24"}]
     with pytest.raises(OversshError, match=r"its subnet is 10\.201\.0\.0/24, not 10\.77\.0\.0/24"):

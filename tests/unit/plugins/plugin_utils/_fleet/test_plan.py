@@ -9,7 +9,7 @@ import ipaddress
 from typing import Any
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._overlay.model import desired_of
+from ansible_collections.overssh.swarm.plugins.module_utils._overlay.model import Subnet, desired_of
 from ansible_collections.overssh.swarm.plugins.modules.overlay_network import ONE
 from ansible_collections.overssh.swarm.plugins.plugin_utils._fleet import plan as fleet_plan
 from hypothesis import given
@@ -379,8 +379,36 @@ def test_an_overlay_network_has_every_option_of_the_module() -> None:
     listed = [{"name": "a", "subnet": "10.8.0.0/24", "ip_range": "10.8.0.128/25", "options": {"x": 4097}}]
     (network,) = planned(three(overssh_overlays=listed))["settings"]["overlays"]
     assert (network["ip_range"], network["options"]) == ("10.8.0.128/25", {"x": "4097"})
-    assert desired_of(network).ip_range == "10.8.0.128/25"
+    assert desired_of(network).subnets == (Subnet("10.8.0.0/24", None, "10.8.0.128/25"),)
     assert set(network) == {name for name in ONE if name != "ingress"} | {"name"}
+
+
+SEVERAL = [{"subnet": "10.8.0.0/24", "gateway": "10.8.0.9"}, {"subnet": "10.9.0.0/24", "ip_range": "10.9.0.0/25"}]
+
+
+def test_a_network_of_several_subnets_is_planned_with_all_of_them() -> None:
+    plan = planned(three(overssh_overlays=[{"name": "a", "subnets": SEVERAL}]))
+    assert plan["problems"] == []
+    (network,) = plan["settings"]["overlays"]
+    assert desired_of(network).subnets == (
+        Subnet("10.8.0.0/24", "10.8.0.9", None),
+        Subnet("10.9.0.0/24", None, "10.9.0.0/25"),
+    )
+    assert "overlay network a 10.8.0.0/24 + 10.9.0.0/24" in plan["summary"][1]
+
+
+def test_every_subnet_of_a_network_is_looked_at_for_overlaps() -> None:
+    both = [{"name": "a", "subnets": SEVERAL}, {"name": "b", "subnet": "10.9.0.0/16"}]
+    assert planned(three(overssh_overlays=both))["problems"] == [
+        "overssh_overlays: b 10.9.0.0/16 overlaps overssh_overlays: a 10.9.0.0/24; choose networks that don't."
+    ]
+    found = host(routes=[{"destination": "10.9.0.7", "device": ""}], resolvers=["10.9.0.53"])
+    said = planned(three(overssh_overlays=both[:1]), edge1=found)["problems"]
+    assert [sentence.partition(";")[0] for sentence in said] == [
+        "edge1: overssh_overlays: a 10.9.0.0/24 overlaps the host's route 10.9.0.7/32",
+        "edge1: the name server 10.9.0.53 is in overssh_overlays: a 10.9.0.0/24, so that containers there would "
+        "resolve no names",
+    ]
 
 
 def test_a_node_keeps_the_address_it_holds_when_the_inventory_is_turned_round() -> None:
@@ -483,6 +511,39 @@ def test_the_first_manager_is_a_manager_that_has_the_swarm() -> None:
         (
             everywhere(overssh_overlays=[{"name": "a", "subnet": "10.8.0.0/24", "ip_range": "10.8.0.0"}]),
             "it takes an IPv4 network such as 172.30.0.0/16 as ip_range of the network 'a'.",
+        ),
+        (
+            everywhere(overssh_overlays=[{"name": "a", "subnet": "10.8.0.0/24", "gateway": "10.9.0.1"}]),
+            "it takes networks whose gateway is an address within their subnet, not its first or last, and 10.9.0.1 is "
+            "none of 10.8.0.0/24.",
+        ),
+        (
+            everywhere(overssh_overlays=[{"name": "a", "subnet": "10.8.0.0/24", "gateway": "10.8.0.255"}]),
+            "10.8.0.255 is none of 10.8.0.0/24.",
+        ),
+        (
+            everywhere(
+                overssh_overlays=[{"name": "a", "subnet": "10.8.0.0/24", "subnets": [{"subnet": "10.9.0.0/24"}]}]
+            ),
+            "it takes networks with subnet or with subnets, and 'a' has subnet and subnets.",
+        ),
+        (
+            everywhere(overssh_overlays=[{"name": "a", "subnets": ["10.9.0.0/24"]}]),
+            "it takes a list of subnets, each with subnet, and if need be with gateway and ip_range as subnets of the",
+        ),
+        (
+            everywhere(
+                overssh_overlays=[
+                    {"name": "a", "subnets": [{"subnet": "10.9.0.0/24", "aux_addresses": {"x": "10.9.0.5"}}]}
+                ]
+            ),
+            "Docker keeps no aux_addresses of an overlay network, so that none can be given as subnets of the network",
+        ),
+        (
+            everywhere(
+                overssh_overlays=[{"name": "a", "subnets": [{"subnet": "10.9.0.0/24"}, {"subnet": "10.9.0.0/25"}]}]
+            ),
+            "it takes subnets that don't overlap, as 10.9.0.0/24 and 10.9.0.0/25 do, as subnets of the network 'a'.",
         ),
         (
             everywhere(overssh_overlays=[{"name": "a", "subnet": "10.8.0.0/24", "options": {"encrypted": ""}}]),
