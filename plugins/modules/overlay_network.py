@@ -14,8 +14,10 @@ author:
   - overssh.swarm contributors (@overssh)
 description:
   - Makes and removes overlay networks of a swarm. Runs on a manager.
-  - A subnet that overlaps the underlay, a route of this host or another Docker network is refused. Docker itself
-    accepts it, and then one network hides the other.
+  - A subnet that overlaps the underlay, a route of this host or another Docker network is refused, and so is one that
+    has a name server of this host. Docker itself accepts it, and then one network hides the other.
+  - A new network takes no whole address pool of the swarm; a part of a pool is left out when Docker takes subnets from
+    it. Its name must not be the beginning of another network's ID, nor differ from another name in capitals only.
   - Docker can't change a network in place. An existing network with other settings is an error that names the
     differences; see O(on_change). An existing network with the desired settings stays, whoever made it.
   - Every network made here has the label C(overssh.managed=true).

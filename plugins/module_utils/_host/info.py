@@ -17,10 +17,11 @@ from typing import Any
 
 from .._account import info as account_info
 from .._core.command import Runner
-from .._core.files import read_text, readable
+from .._core.files import read_text
 from .._line import kept as line_kept
 from .._linux import proc, ssh_session
 from .._linux.devices import Device, read_devices
+from .._linux.resolvers import read_resolvers
 from .._linux.routes import read_routes
 from .._sshd import facts as sshd_facts
 from . import dial, managers, sysctl, vxlan
@@ -32,8 +33,6 @@ PROGRAMS = {"ip": "iproute2", "nft": "nftables", "ssh": "openssh-client", "ssh-k
 OLDEST_PYTHON = (3, 9)
 TUN_DEVICE = "/dev/net/tun"
 SHELL = "/bin/sh"
-# The name servers for programs here, and those of systemd-resolved, where it stands between.
-RESOLVERS = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
 # Any interpreter understands this, also one that is far too old.
 ASK_VERSION = "import sys; print('%d.%d.%d' % tuple(sys.version_info[:3]))"
 VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\Z")
@@ -137,12 +136,6 @@ def families(devices: Iterable[Device]) -> list[int]:
     )
 
 
-def parse_resolvers(text: str) -> list[str]:
-    """The name servers of a resolv.conf(5)."""
-    lines = [line.split() for line in text.splitlines()]
-    return [words[1].partition("%")[0] for words in lines if len(words) > 1 and words[0] == "nameserver"]
-
-
 def ipv6(setting: Callable[[str], str]) -> dict[str, Any]:
     """Whether new devices have IPv6, and whether forwarding is set for each device, for the host, or not at all.
 
@@ -222,7 +215,7 @@ class Host:
             ]
         answer["managers"], answer["sysctl"] = managers.look(), sysctl.look()
         answer["vxlan_port"] = {"port": data_path_port, "holder": vxlan.holder(data_path_port)}
-        answer["resolvers"] = parse_resolvers("\n".join(filter(None, map(readable, RESOLVERS))))
+        answer["resolvers"] = read_resolvers()
         answer["ipv6"] = ipv6(lambda setting: (read_text(f"/proc/sys/net/ipv6/conf/{setting}") or "").strip())
         if not problems:
             answer["docker"], found = host_docker.look(self._docker, devices)

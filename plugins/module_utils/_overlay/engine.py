@@ -16,6 +16,7 @@ from .._core.plan import Plan
 from .._core.wait import WaitError, wait_until
 from .._docker.client import NOT_FOUND, Docker, DockerError, data_path_address
 from .._linux.devices import read_devices, smallest_mtu
+from .._linux.resolvers import read_resolvers
 from .._linux.routes import Route, read_routes
 from .info import endpoints, network_result
 from .ingress import nodes_in_state, nodes_without, publishers, touch_node, touch_nodes
@@ -38,7 +39,7 @@ PATIENCE = 3
 
 @dataclass(frozen=True)
 class Surroundings:
-    """The surroundings of networks: the engine's part in its swarm, all its networks, the host's routes.
+    """The surroundings of networks: the engine's part in its swarm, all its networks, the host's routes and resolvers.
 
     address: the source of VXLAN packets, "" outside a swarm. underlay_mtu: the smallest MTU of the devices with that
     address.
@@ -47,6 +48,7 @@ class Surroundings:
     swarm: Mapping[str, Any]
     networks: tuple[OverlayNetwork, ...]
     routes: tuple[Route, ...]
+    resolvers: tuple[str, ...]
     address: str
     underlay_mtu: int | None
 
@@ -77,6 +79,7 @@ class OverlayNetworkEngine(Engine[Observed]):
             info.get("Swarm") or {},
             tuple(network_of(found) for found in self._docker.networks()),
             read_routes(self._run),
+            tuple(read_resolvers()),
             address,
             smallest_mtu(read_devices(), address) if address else None,
         )
@@ -94,6 +97,8 @@ class OverlayNetworkEngine(Engine[Observed]):
             network=mine,
             others=tuple(one for one in around.networks if mine is None or one.network_id != mine.network_id),
             routes=around.routes,
+            resolvers=around.resolvers,
+            pools=tuple((around.swarm.get("Cluster") or {}).get("DefaultAddrPool") or ()),
             data_path_addr=around.address,
             underlay_mtu=around.underlay_mtu,
             publishers=publishers(self._docker) if watched else (),

@@ -17,6 +17,8 @@ from .mtu import mtu_difference, wanted_mtu
 ABSENT: dict[str, Any] = {"state": "absent"}
 INGRESS = "ingress"
 SUBNETS = "subnets"
+# The length of the IDs that 'docker network ls' shows.
+SHORT_ID = 12
 # What the engine makes with every new swarm.
 NEW_INGRESS = OverlayNetwork(name=INGRESS, network_id="", driver="overlay", scope="swarm", ingress=True)
 
@@ -38,6 +40,10 @@ def plan_network(desired: Desired, observed: Observed) -> Plan:
         )
     if desired.state == "absent":
         return _plan_absent(desired, observed)
+    if found:
+        _refuse_twins(found.name, observed)
+    else:
+        _refuse_name(desired.name, observed)
     refuse_overlap(desired.name, desired.subnets, desired.underlay, observed)
     if desired.ingress:
         found = NEW_INGRESS if found is None and observed.to_come else found
@@ -47,6 +53,7 @@ def plan_network(desired: Desired, observed: Observed) -> Plan:
     if MTU not in wanted.options:
         after["mtu"] = AUTO
     if found is None:
+        _refuse_whole_pool(desired.name, desired.subnets, observed.pools)
         return Plan(ABSENT, after, (_create(wanted),))
     differences = _differences(desired, observed, found)
     if not differences:
@@ -56,11 +63,16 @@ def plan_network(desired: Desired, observed: Observed) -> Plan:
             f"the network {found.name} is there, but {', '.join(differences)}; Docker can't change that in place: "
             f"{_way(desired, observed)}"
         )
+    if {each.subnet for each in found.subnets} != {each.subnet for each in desired.subnets}:
+        _refuse_whole_pool(desired.name, desired.subnets, observed.pools)
     return Plan(_described(found), after, (_remove(found), _create(wanted)))
 
 
 def refuse_overlap(name: str, subnets: Iterable[Subnet], underlay: str | None, observed: Observed) -> None:
-    """OversshError where a subnet overlaps the underlay, a route of a host, or another network."""
+    """OversshError where a subnet overlaps the underlay, a route of a host, or another network, or has a name server.
+
+    Containers look for an address of their network only there, and so does Docker for their name server.
+    """
     for subnet in (each.subnet for each in subnets):
         network = ipaddress.ip_network(subnet)
         for other in observed.others:
@@ -78,6 +90,52 @@ def refuse_overlap(name: str, subnets: Iterable[Subnet], underlay: str | None, o
                     f"the subnet {subnet} of {name} overlaps the route {route.destination} of this host (device "
                     f"{route.device or 'none'}); choose another subnet"
                 )
+        for resolver in observed.resolvers:
+            if _is_in(resolver, network):
+                raise OversshError(
+                    f"the name server {resolver} of this host is in the subnet {subnet} of {name}, so that containers "
+                    "there would resolve no names; choose another subnet"
+                )
+
+
+def _refuse_whole_pool(name: str, subnets: Iterable[Subnet], pools: Iterable[str]) -> None:
+    """OversshError where a new network takes all of an address pool of the swarm; a part of it Docker leaves out."""
+    for subnet in (each.subnet for each in subnets):
+        for pool in pools:
+            if ipaddress.IPv4Network(pool).subnet_of(ipaddress.IPv4Network(subnet)):
+                raise OversshError(
+                    f"the subnet {subnet} of {name} takes the whole address pool {pool} of the swarm, which networks "
+                    "without a subnet get theirs from; choose a smaller or another one"
+                )
+
+
+def _refuse_name(name: str, observed: Observed) -> None:
+    """OversshError where the name of a new network stands for another one too.
+
+    The swarm takes no name twice, whatever its capitals. Docker takes the beginning of an ID for the network with that
+    ID; a shorter name than the IDs that 'docker network ls' shows is nothing that anybody takes for one.
+    """
+    for other in observed.others:
+        if other.scope == "swarm" and other.name.lower() == name.lower():
+            raise OversshError(
+                f"the swarm has the network {other.name}, and takes {name} for the same name; choose another name"
+            )
+        if len(name) >= SHORT_ID and other.network_id.startswith(name):
+            raise OversshError(
+                f"the name {name} is also the beginning of the ID of the network {other.name}, which Docker may take "
+                "it for; choose another name"
+            )
+
+
+def _refuse_twins(name: str, observed: Observed) -> None:
+    """OversshError where a network of this host alone has the name too, which is ambiguous for Docker then."""
+    for other in observed.others:
+        if other.name == name and other.scope != "swarm":
+            raise OversshError(
+                f"two networks here are called {name}, the swarm's and a {other.driver} network of this host alone, so "
+                f"that Docker refuses the name as ambiguous; remove the latter with 'docker network rm "
+                f"{other.network_id[:SHORT_ID]}'"
+            )
 
 
 def _wanted(desired: Desired, observed: Observed) -> OverlayNetwork:
@@ -273,6 +331,13 @@ def _described(network: OverlayNetwork) -> dict[str, Any]:
 
 def _overlap(one: Any, other: Any) -> bool:
     return bool(one.version == other.version and one.overlaps(other))
+
+
+def _is_in(text: str, network: Any) -> bool:
+    try:
+        return ipaddress.ip_address(text) in network
+    except ValueError:  # a name server that nothing finds
+        return False
 
 
 def _word(value: Any) -> str:

@@ -181,11 +181,6 @@ def test_what_sshd_holds_is_read_from_every_release() -> None:
         assert set(sshd_facts.effective(lambda *_words, said=said, **_more: said, "overssh")) == lines
 
 
-def test_name_servers_are_read_from_what_programs_are_told() -> None:
-    text = "# nameserver 192.0.2.1\nsearch example.org\nnameserver 10.200.0.53\nnameserver fe80::1%eth0\nnameserver\n"
-    assert host_info.parse_resolvers(text) == ["10.200.0.53", "fe80::1"]
-
-
 def device(name: str, *addresses: str) -> Device:
     return Device(name, addresses=tuple(Address(address, 24) for address in addresses))
 

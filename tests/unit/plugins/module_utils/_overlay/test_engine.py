@@ -243,6 +243,10 @@ def test_networks_of_the_host_and_ingress_are_never_touched(state):
             {"routes": (Route(ipaddress.ip_network("10.200.0.128/25"), "eth1"),)},
             "overlaps the route 10.200.0.128/25 of this host (device eth1)",
         ),
+        (
+            {"resolvers": ("no-address", "fd00::53", "10.200.0.53")},
+            "the name server 10.200.0.53 of this host is in the subnet 10.200.0.0/24 of o1, so that containers there",
+        ),
     ],
 )
 @pytest.mark.parametrize("network", [None, network_of(INSPECTED)])
@@ -306,6 +310,50 @@ def test_a_wrong_option_is_named(params, words):
     with pytest.raises(OversshError) as caught:
         desired_of({"name": "o1", **params})
     assert words in str(caught.value)
+
+
+def test_a_new_network_leaves_the_swarm_something_of_its_pools():
+    pools = ("10.199.0.0/16", "10.200.0.0/24")
+    with pytest.raises(OversshError, match=r"10\.200\.0\.0/24 of o1 takes the whole address pool 10\.200\.0\.0/24"):
+        plan_network(WANTED, dataclasses.replace(MANAGER, pools=pools))
+    moved = dataclasses.replace(WANTED, subnets=(Subnet("10.192.0.0/12"),), on_change="recreate")
+    with pytest.raises(OversshError, match=r"10\.192\.0\.0/12 of o1 takes the whole address pool 10\.199\.0\.0/16"):
+        plan_network(moved, dataclasses.replace(THERE, pools=pools))
+    assert not plan_network(WANTED, dataclasses.replace(THERE, pools=pools)).changed
+    # A part of a pool Docker leaves out of it.
+    assert plan_network(WANTED, dataclasses.replace(MANAGER, pools=("10.0.0.0/8",))).changed
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("O1", "the swarm has the network o1, and takes O1 for the same name"),
+        ("sjl0ypcn5gfe", "the name sjl0ypcn5gfe is also the beginning of the ID of the network o1"),
+        ("sjl0ypcn5gfepmqh3nxtgdrzs", "is also the beginning of the ID of the network o1"),
+        ("sjl", ""),
+    ],
+)
+def test_a_name_that_stands_for_another_network_is_refused(name, words):
+    other = network_of({**INSPECTED, "Id": "sjl0ypcn5gfepmqh3nxtgdrzs"})
+    beside = dataclasses.replace(MANAGER, others=(other,))
+    desired = dataclasses.replace(WANTED, name=name, subnets=(Subnet("10.201.0.0/24"),))
+    if not words:
+        assert plan_network(desired, beside).changed
+        return
+    with pytest.raises(OversshError) as caught:
+        plan_network(desired, beside)
+    assert words in str(caught.value)
+    there = dataclasses.replace(THERE, network=dataclasses.replace(network_of(INSPECTED), name=name))
+    assert not plan_network(dataclasses.replace(desired, subnets=()), dataclasses.replace(there, others=())).changed
+
+
+def test_two_networks_of_one_name_are_told():
+    twin = OverlayNetwork("o1", "64ee2551a98c4f5d1d87", "bridge", "local")
+    with pytest.raises(OversshError) as caught:
+        plan_network(WANTED, dataclasses.replace(THERE, others=(twin,)))
+    assert "two networks here are called o1, the swarm's and a bridge network of this host alone" in str(caught.value)
+    assert str(caught.value).endswith("remove the latter with 'docker network rm 64ee2551a98c'")
+    assert plan_network(Desired(name="o1", state="absent"), dataclasses.replace(THERE, others=(twin,))).changed
 
 
 TWO = {
@@ -455,6 +503,7 @@ class Engine:
 def tunnel(monkeypatch):
     found = (Device("tun1002", 1400, addresses=(Address("172.30.0.1", 32),)),)
     monkeypatch.setattr(overlay_engine, "read_devices", lambda: found)
+    monkeypatch.setattr(overlay_engine, "read_resolvers", lambda: ["192.0.2.53"])
 
 
 class Run:
@@ -498,6 +547,13 @@ def test_a_network_is_there_and_stays_as_it_is():
     assert not engine.plan(engine.observe()).changed
     assert undo(plan.steps, engine.perform) == " (everything done before was rolled back)"
     assert docker.found == []
+
+
+def test_name_servers_and_the_swarms_pools_are_seen():
+    docker = Engine()
+    docker.info = lambda: {"Swarm": {**Engine.info(docker)["Swarm"], "Cluster": {"DefaultAddrPool": ["10.201.0.0/16"]}}}
+    observed = OverlayNetworkEngine(docker, Run(), WANTED, 1).observe()
+    assert (observed.resolvers, observed.pools) == (("192.0.2.53",), ("10.201.0.0/16",))
 
 
 def test_a_subnet_that_never_comes_is_told():
