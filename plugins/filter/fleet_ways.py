@@ -34,7 +34,8 @@ RETURN = r"""
 _value:
   description:
     - By host, C(dials) with the first place that each of its links dials, as C(peer), C(host) and C(port), and
-      C(dialled_by) with the hosts that dial it, as C(name) and C(address).
+      C(dialled_by) with the hosts that dial it, as C(name) and C(address). C(encrypted) is whether an overlay network
+      is encrypted, so that hosts need ESP.
   type: dict
 """
 

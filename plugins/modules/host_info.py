@@ -33,6 +33,12 @@ options:
       - The UDP port that VXLAN is to have.
     type: int
     default: 4789
+  encrypted:
+    description:
+      - Whether overlay networks are to be encrypted. Only then the module asks the kernel for ESP, also in check mode.
+        The kernel may load its module esp4 for the answer.
+    type: bool
+    default: false
   dials:
     description:
       - The places that this host is to dial, see P(overssh.swarm.fleet_ways#filter). The module sends the first packet
@@ -192,6 +198,12 @@ host:
         can be set for each device (from Linux 6.17 on), and C(off) otherwise.
       type: dict
       sample: {"enabled": true, "forwarding": "device"}
+    esp:
+      description: >-
+        Whether its kernel has ESP, which encrypted overlay networks need; none where O(encrypted) is not set, and where
+        the kernel gives no clear answer.
+      type: bool
+      sample: true
     python:
       description: >-
         The interpreter of O(python), its version, and in C(error) why an account without privileges can't run it; empty
@@ -288,6 +300,7 @@ def main() -> None:
             "user": {"type": "str", "default": "overssh"},
             "python": {"type": "str", "default": "/usr/bin/python3"},
             "data_path_port": {"type": "int", "default": 4789},
+            "encrypted": {"type": "bool", "default": False},
             "dialled_by": {"type": "list", "elements": "dict", "default": [], "options": DIALLER},
             "dials": {"type": "list", "elements": "dict", "default": [], "options": DIAL},
         },

@@ -110,8 +110,10 @@ options:
     default: false
   encrypted:
     description:
-      - Whether IPsec encrypts the network's packets. The kernels of all nodes need ESP for that. Tunnels over ssh are
-        encrypted anyway.
+      - Whether IPsec encrypts the network's packets. Tunnels over ssh are encrypted anyway.
+      - The kernels of all nodes need ESP for that. Where this host's has none, the module refuses such a network;
+        Docker itself accepts it, and then containers don't reach those on other nodes. The question may have the kernel
+        load its module esp4, also in check mode. M(overssh.swarm.host_info) asks the same of any host.
     type: bool
     default: false
   mtu:

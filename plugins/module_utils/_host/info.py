@@ -21,6 +21,7 @@ from .._core.files import read_text
 from .._line import kept as line_kept
 from .._linux import proc, ssh_session
 from .._linux.devices import Device, read_devices
+from .._linux.esp import has_esp
 from .._linux.resolvers import read_resolvers
 from .._linux.routes import read_routes
 from .._sshd import facts as sshd_facts
@@ -183,12 +184,14 @@ class Host:
         data_path_port: int = vxlan.USUAL_PORT,
         dials: Sequence[Mapping[str, Any]] = (),
         dialled_by: Sequence[Mapping[str, str]] = (),
+        encrypted: bool = False,
     ) -> dict[str, Any]:
         """All facts of the host.
 
         user: the account that other nodes would log in to; python: the interpreter for the helper of the stream
         transport; data_path_port: the UDP port for VXLAN; dials: the places that this host is to dial, each with peer,
-        host and port; dialled_by: the hosts that dial this one, each with name and address.
+        host and port; dialled_by: the hosts that dial this one, each with name and address; encrypted: whether the
+        kernel is asked for ESP, for which it may load a module.
         """
         problems = missing_basics(
             os.geteuid(),
@@ -205,7 +208,7 @@ class Host:
         devices = read_devices()
         answer.update(devices=tuns(devices), families=families(devices), vxlans=vxlan.devices(devices))
         answer["machine"] = machine(read_text(proc.BOOT_ID) or "", _network(), devices)
-        answer.update(undialled=[], lines=[])
+        answer.update(undialled=[], lines=[], esp=None)
         answer["public_key"] = account_info.public_key()
         if self._finds("ip"):
             answer["routes"] = [
@@ -223,6 +226,7 @@ class Host:
         session = ssh_session.session(self._run) if self._finds("ip") else None
         answer["operator"] = session.client if session else ""
         if os.geteuid() == 0:
+            answer["esp"] = has_esp(self._run) if encrypted else None
             answer["undialled"] = dial.problems(self._run, dials, self._finds("nft"))
             answer["sshd"] = sshd_facts.look(self._run, self._finds, user, dialled_by)
             answer["ssh"] = sshd_facts.offered(self._run) if self._finds("ssh") else {}

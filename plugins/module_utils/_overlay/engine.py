@@ -16,6 +16,7 @@ from .._core.plan import Plan
 from .._core.wait import WaitError, wait_until
 from .._docker.client import NOT_FOUND, Docker, DockerError, data_path_address
 from .._linux.devices import read_devices, smallest_mtu
+from .._linux.esp import has_esp
 from .._linux.resolvers import read_resolvers
 from .._linux.routes import Route, read_routes
 from .info import endpoints, network_result
@@ -99,6 +100,7 @@ class OverlayNetworkEngine(Engine[Observed]):
             routes=around.routes,
             resolvers=around.resolvers,
             pools=tuple((around.swarm.get("Cluster") or {}).get("DefaultAddrPool") or ()),
+            esp=has_esp(self._run) if self.desired.encrypted and self.desired.state == "present" else None,
             data_path_addr=around.address,
             underlay_mtu=around.underlay_mtu,
             publishers=publishers(self._docker) if watched else (),

@@ -119,7 +119,8 @@ class Observed:
     manager: whether this engine may change networks of the swarm. state: the engine's word for its part in the swarm.
     check_mode: a missing swarm is assumed to come. underlay_mtu: the smallest MTU of the devices with the node's data
     path address. others: the engine's other networks. resolvers: the addresses of the host's name servers. pools: the
-    networks that the swarm takes subnets from.
+    networks that the swarm takes subnets from. esp: whether the kernel has ESP, None where that is
+    unknown, or of no matter.
 
     For the ingress network: publishers: the services that publish through it; missing: the nodes that take no part in
     it; given_up: nodes that did not join in time.
@@ -133,6 +134,7 @@ class Observed:
     routes: tuple[Route, ...] = ()
     resolvers: tuple[str, ...] = ()
     pools: tuple[str, ...] = ()
+    esp: bool | None = None
     data_path_addr: str = ""
     underlay_mtu: int | None = None
     publishers: tuple[str, ...] = ()

@@ -40,11 +40,7 @@ def plan_network(desired: Desired, observed: Observed) -> Plan:
         )
     if desired.state == "absent":
         return _plan_absent(desired, observed)
-    if found:
-        _refuse_twins(found.name, observed)
-    else:
-        _refuse_name(desired.name, observed)
-    refuse_overlap(desired.name, desired.subnets, desired.underlay, observed)
+    _refuse_what_does_not_work(desired, observed)
     if desired.ingress:
         found = NEW_INGRESS if found is None and observed.to_come else found
         desired = _kept(desired, found)
@@ -66,6 +62,21 @@ def plan_network(desired: Desired, observed: Observed) -> Plan:
     if {each.subnet for each in found.subnets} != {each.subnet for each in desired.subnets}:
         _refuse_whole_pool(desired.name, desired.subnets, observed.pools)
     return Plan(_described(found), after, (_remove(found), _create(wanted)))
+
+
+def _refuse_what_does_not_work(desired: Desired, observed: Observed) -> None:
+    """OversshError where Docker accepts a network and containers then miss each other, or something else."""
+    if observed.esp is False:
+        raise OversshError(
+            f"the network {desired.name} is to be encrypted, and the kernel of this host has no ESP, so that "
+            "containers here would reach none on other nodes, although Docker calls them running; load the kernel "
+            "module esp4, or leave encrypted out"
+        )
+    if observed.network:
+        _refuse_twins(observed.network.name, observed)
+    else:
+        _refuse_name(desired.name, observed)
+    refuse_overlap(desired.name, desired.subnets, desired.underlay, observed)
 
 
 def refuse_overlap(name: str, subnets: Iterable[Subnet], underlay: str | None, observed: Observed) -> None:

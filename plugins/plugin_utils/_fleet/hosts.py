@@ -8,6 +8,7 @@ Reads the answers of host_info, one mapping per host; pure.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Union
 
@@ -19,6 +20,8 @@ OUR_ALIAS = "overssh "
 OLDEST_PYTHON = (3, 9)
 # Before, VXLAN had IPv4 only (moby 46790).
 OLDEST_DOCKER_OF_IPV6 = 25
+# The first and the last version of Docker that give encrypted packets another SPI than all others.
+OTHER_SPI = ((29, 0, 0), (29, 2, 0))
 # How a client sees that sshd takes no login from its address.
 ENDED_AT_ONCE = ("Not allowed at this time", "kex_exchange_identification", "Connection closed by")
 
@@ -94,6 +97,37 @@ def ipv6_problems(
                 "at all; set net.ipv6.conf.all.forwarding to 1 there (and accept_ra to 2 before, on devices that take "
                 "their addresses from a router), or leave overssh_underlay6 out."
             )
+
+
+def encryption_problems(found: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]) -> Iterator[str]:
+    """Why containers of an encrypted network would not reach each other, although Docker calls them running."""
+    networks = [overlay["name"] for overlay in settings["overlays"] if overlay["encrypted"]]
+    if not networks:
+        return
+    what = f"the encrypted network{'' if len(networks) == 1 else 's'} {', '.join(networks)}"
+    way_out = "leave encrypted out of overssh_overlays"
+    versions = {}
+    for name, answer in found.items():
+        host = answer.get("host", {})
+        if host.get("esp") is False:
+            yield (
+                f"{name}: its kernel has no ESP, so that containers there would reach no others on {what}; load the "
+                f"kernel module esp4 there, or {way_out}."
+            )
+        versions[name] = str(host.get("docker", {}).get("version") or "")
+    usual = next((name for name, version in versions.items() if version and not _marks_otherwise(version)), None)
+    for name, version in versions.items():
+        if usual and _marks_otherwise(version):
+            yield (
+                f"{name}: Docker {version} marks encrypted packets otherwise than Docker {versions[usual]} on {usual} "
+                f"(29.0.0 to 29.2.0 do, with another SPI), so that their containers would not reach each other on "
+                f"{what}; upgrade it to 29.2.1 or later, or {way_out}."
+            )
+
+
+def _marks_otherwise(version: str) -> bool:
+    found = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
+    return found is not None and OTHER_SPI[0] <= tuple(map(int, found.groups())) <= OTHER_SPI[1]
 
 
 def families(answer: Mapping[str, Any]) -> list[int]:

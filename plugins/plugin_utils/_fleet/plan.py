@@ -67,6 +67,7 @@ def plan(
     said += sshd_match.problems(found, sshd_match.wanted(shape.links), settings["user"])
     said += sshd_match.mismatches(shape.links, found)
     said += fleet_hosts.ipv6_problems(found, settings, {hub.name for hub in shape.hubs})
+    said += fleet_hosts.encryption_problems(found, settings)
     said += fleet_hosts.collisions(found, settings)
     said += fleet_hosts.operator_problems(found, settings)
     said += fleet_hosts.swarm_problems(found, settings)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: overssh.swarm contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Dial routes from the inventory alone, so that hosts can try them; pure."""
+"""What hosts are to be asked, from the inventory alone: dial routes to try, and whether they need ESP; pure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from . import settings
 from .topology import members_of, topology
 
 
-def ways(hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """Of each host, the places that it dials, and the addresses of the hosts that dial it.
+def ways(hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Of each host, the places that it dials, and the addresses of the hosts that dial it; and whether it needs ESP.
 
     hosts: the inventory's variables by host name. A host behind a NAT dials from another address than its own; a host
     that is reached by a name has no known address.
     """
-    _fleet, own, _problems = settings.read(hosts)
-    found: dict[str, dict[str, list[dict[str, Any]]]] = {name: {"dials": [], "dialled_by": []} for name in hosts}
+    fleet, own, _problems = settings.read(hosts)
+    encrypted = any(overlay["encrypted"] for overlay in fleet["overlays"])
+    found: dict[str, dict[str, Any]] = {name: {"dials": [], "dialled_by": [], "encrypted": encrypted} for name in hosts}
     for link in topology(members_of(hosts, own)).links:
         first = link.jumps[0] if link.jumps else None
         peer, host, port = link.dialled.name, link.host, link.port

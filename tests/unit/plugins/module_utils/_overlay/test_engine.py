@@ -347,6 +347,33 @@ def test_a_name_that_stands_for_another_network_is_refused(name, words):
     assert not plan_network(dataclasses.replace(desired, subnets=()), dataclasses.replace(there, others=())).changed
 
 
+@pytest.mark.parametrize("network", [None, network_of({**INSPECTED, "Options": {MTU: "1500", "encrypted": ""}})])
+def test_an_encrypted_network_needs_a_kernel_with_esp(network):
+    desired = dataclasses.replace(WANTED, encrypted=True)
+    observed = dataclasses.replace(MANAGER, network=network)
+    with pytest.raises(OversshError) as caught:
+        plan_network(desired, dataclasses.replace(observed, esp=False))
+    assert "o1 is to be encrypted, and the kernel of this host has no ESP" in str(caught.value)
+    assert str(caught.value).endswith("load the kernel module esp4, or leave encrypted out")
+    for esp in (True, None):
+        plan_network(desired, dataclasses.replace(observed, esp=esp))
+
+
+@pytest.mark.parametrize(
+    ("change", "esp"),
+    [({"encrypted": True}, False), ({}, None), ({"encrypted": True, "state": "absent"}, None)],
+)
+def test_the_kernel_is_asked_for_esp_only_where_it_matters(change, esp):
+    class Lacking(Run):
+        def __call__(self, argv, data=None, check=True):
+            if argv[0] == "unshare":
+                return Answer(2, "", "Error: Requested AEAD algorithm not found.")
+            return super().__call__(argv, data, check)
+
+    desired = dataclasses.replace(WANTED, **change)
+    assert OverlayNetworkEngine(Engine(), Lacking(), desired, 1).observe().esp is esp
+
+
 def test_two_networks_of_one_name_are_told():
     twin = OverlayNetwork("o1", "64ee2551a98c4f5d1d87", "bridge", "local")
     with pytest.raises(OversshError) as caught:
@@ -550,9 +577,12 @@ def test_a_network_is_there_and_stays_as_it_is():
 
 
 def test_name_servers_and_the_swarms_pools_are_seen():
-    docker = Engine()
-    docker.info = lambda: {"Swarm": {**Engine.info(docker)["Swarm"], "Cluster": {"DefaultAddrPool": ["10.201.0.0/16"]}}}
-    observed = OverlayNetworkEngine(docker, Run(), WANTED, 1).observe()
+    class Pooled(Engine):
+        def info(self):
+            swarm = super().info()["Swarm"]
+            return {"Swarm": {**swarm, "Cluster": {"DefaultAddrPool": ["10.201.0.0/16"]}}, "DockerRootDir": "/nowhere"}
+
+    observed = OverlayNetworkEngine(Pooled(), Run(), WANTED, 1).observe()
     assert (observed.resolvers, observed.pools) == (("192.0.2.53",), ("10.201.0.0/16",))
 
 

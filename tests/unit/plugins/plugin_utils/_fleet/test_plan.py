@@ -374,6 +374,42 @@ def test_encrypted_networks_open_esp() -> None:
     assert "esp" in [rule["protocol"] for rule in plan["nodes"]["edge1"]["rules"]]
 
 
+def test_encrypted_networks_are_refused_where_a_kernel_has_no_esp() -> None:
+    networks = [{"name": name, "subnet": f"10.21{at}.0.0/24", "encrypted": True} for at, name in enumerate("ab")]
+    lacking = {"cloud1": host(esp=True), "edge1": host(esp=False), "edge2": host(esp=None)}
+    assert planned(three(overssh_overlays=networks[:1]), **lacking)["problems"] == [
+        "edge1: its kernel has no ESP, so that containers there would reach no others on the encrypted network a; load "
+        "the kernel module esp4 there, or leave encrypted out of overssh_overlays."
+    ]
+    (said,) = planned(three(overssh_overlays=networks), **lacking)["problems"]
+    assert "on the encrypted networks a, b;" in said
+    assert planned(three(), **lacking)["problems"] == []
+
+
+@pytest.mark.parametrize(
+    ("versions", "named"),
+    [
+        (("26.1.5+dfsg1", "29.1.3", "29.7.2"), ["edge1"]),
+        (("29.0.0-rc.1", "29.2.0", "29.2.1"), ["cloud1", "edge1"]),
+        (("29.0.0", "29.2.0", "29.1.0"), []),
+        (("28.5.2", "29.2.1", ""), []),
+    ],
+)
+def test_engines_that_mark_encrypted_packets_in_two_ways_are_not_mixed(
+    versions: tuple[str, ...], named: list[str]
+) -> None:
+    found = {name: host(docker={"swarm": "inactive", "version": version}) for name, version in zip(THREE, versions)}
+    encrypted = [{"name": "a", "subnet": "10.8.0.0/24", "encrypted": True}]
+    said = planned(three(overssh_overlays=encrypted), **found)["problems"]
+    assert [sentence.partition(":")[0] for sentence in said] == named
+    if named == ["edge1"]:
+        assert said[0].startswith(
+            "edge1: Docker 29.1.3 marks encrypted packets otherwise than Docker 26.1.5+dfsg1 on cloud1 (29.0.0 to"
+        )
+        assert said[0].endswith("; upgrade it to 29.2.1 or later, or leave encrypted out of overssh_overlays.")
+    assert planned(three(), **found)["problems"] == []
+
+
 def test_an_overlay_network_has_every_option_of_the_module() -> None:
     """But those that are about all of them."""
     listed = [{"name": "a", "subnet": "10.8.0.0/24", "ip_range": "10.8.0.128/25", "options": {"x": 4097}}]

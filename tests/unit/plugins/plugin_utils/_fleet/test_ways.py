@@ -21,10 +21,16 @@ FLEET: dict[str, dict[str, Any]] = {
 def test_hosts_are_told_whom_they_dial_and_from_where_they_are() -> None:
     dial = {"peer": "cloud1", "host": "198.51.100.7", "port": 2222}
     assert ways.ways(FLEET) == {
-        "cloud1": {"dials": [], "dialled_by": [{"name": "edge1", "address": "192.0.2.21"}]},
-        "edge1": {"dials": [dial], "dialled_by": []},
-        "edge2": {"dials": [dial], "dialled_by": []},
+        "cloud1": {"dials": [], "dialled_by": [{"name": "edge1", "address": "192.0.2.21"}], "encrypted": False},
+        "edge1": {"dials": [dial], "dialled_by": [], "encrypted": False},
+        "edge2": {"dials": [dial], "dialled_by": [], "encrypted": False},
     }
+
+
+def test_hosts_are_asked_for_esp_only_where_a_network_is_encrypted() -> None:
+    networks = '[{"name": "a", "subnet": "10.8.0.0/24"}, {"name": "b", "subnet": "10.9.0.0/24", "encrypted": true}]'
+    found = ways.ways({name: {**variables, "overssh_overlays": networks} for name, variables in FLEET.items()})
+    assert [host["encrypted"] for host in found.values()] == [True, True, True]
 
 
 def test_through_a_jump_host_that_one_is_dialled() -> None:
