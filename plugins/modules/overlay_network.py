@@ -150,7 +150,10 @@ options:
   on_change:
     description:
       - What to do where a network of that name exists with other settings.
-      - V(fail) names the differences. V(recreate) removes the network, once nothing uses it, and makes it anew.
+      - V(fail) names the differences, and the services and containers that use the network.
+      - V(recreate) removes the network, once nothing uses it, and makes it anew. Services of the swarm and containers
+        of this host are taken off it before and put back after, so that services begin their tasks anew, twice.
+        Containers that were attached by hand on other nodes are waited for. If a step fails, everything is put back.
     type: str
     choices: [fail, recreate]
     default: fail

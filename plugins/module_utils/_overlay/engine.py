@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .._core.command import Runner
@@ -19,11 +19,12 @@ from .._linux.devices import read_devices, smallest_mtu
 from .._linux.esp import has_esp
 from .._linux.resolvers import read_resolvers
 from .._linux.routes import Route, read_routes
-from .info import endpoints, network_result
+from .attached import attach, attached, detach
+from .info import endpoints, network_result, user
 from .ingress import nodes_in_state, nodes_without, publishers, touch_node, touch_nodes
 from .model import Desired, Observed, OverlayNetwork, network_of
 from .mtu import fitting_mtu, remarks
-from .plan import plan_network, refuse_overlap
+from .plan import has_to_be_remade, plan_network, refuse_overlap
 
 # How the engine says that containers or services still use a network.
 IN_USE = ("in use by", "active endpoints")
@@ -91,7 +92,7 @@ class OverlayNetworkEngine(Engine[Observed]):
         mine = self._mine(around.networks)
         watched = self.desired.ingress and manager
         missing = self._still_missing(mine) if watched and mine else set()
-        return Observed(
+        observed = Observed(
             manager=manager,
             state=around.swarm.get("LocalNodeState") or "inactive",
             check_mode=self._check_mode,
@@ -107,6 +108,13 @@ class OverlayNetworkEngine(Engine[Observed]):
             missing=tuple(sorted(missing - self._given_up)),
             given_up=tuple(sorted(missing & self._given_up)),
         )
+        if not (mine and manager and has_to_be_remade(self.desired, observed)):
+            return observed
+        return replace(
+            observed,
+            attached=attached(self._docker, mine),
+            users=tuple(user(one) for one in endpoints(self._docker, mine.network_id)),
+        )
 
     def plan(self, observed: Observed) -> Plan:
         """The plan of plan_network."""
@@ -118,6 +126,18 @@ class OverlayNetworkEngine(Engine[Observed]):
         self._docker.post("/networks/create", dict(body))
         if self.desired.ingress:
             touch_nodes(self._docker)
+
+    @performs("detach")
+    def _detach(self, kind: str, ident: str, name: str) -> None:
+        """The network is looked for by its name, as it may have been made anew since."""
+        found = self._mine([network_of(found) for found in self._docker.networks()])
+        if found is None:
+            raise OversshError(f"there is no network {name}")
+        detach(self._docker, kind, ident, found)
+
+    @performs("attach")
+    def _attach(self, kind: str, ident: str, name: str, entry: Mapping[str, Any], at: int) -> None:
+        attach(self._docker, kind, ident, name, entry, at)
 
     @performs("spread")
     def _spread(self) -> None:
@@ -233,7 +253,7 @@ class OverlayNetworkEngine(Engine[Observed]):
                     "run again"
                 ) from error
             users = endpoints(self._docker, wanted)
-            named = ", ".join(_user(one) for one in users) or "a task that the managers don't list any more"
+            named = ", ".join(user(one) for one in users) or "a task that the managers don't list any more"
             raise OversshError(
                 f"{error}; it is used by {named}: remove what uses it{self._of_the_dead(users)}, and run this again"
             ) from error
@@ -254,8 +274,3 @@ class OverlayNetworkEngine(Engine[Observed]):
             if error.status != NOT_FOUND and GONE not in str(error):
                 raise
         return True
-
-
-def _user(endpoint: Mapping[str, Any]) -> str:
-    what = f"service {endpoint['service']}" if endpoint["service"] else f"container {endpoint['container']}"
-    return f"{what} on {endpoint['node'] or 'no node'} (task {endpoint['task']}, {endpoint['state']})"

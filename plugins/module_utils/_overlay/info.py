@@ -85,6 +85,12 @@ def network_result(network: OverlayNetwork) -> dict[str, Any]:
     }
 
 
+def user(endpoint: Mapping[str, Any]) -> str:
+    """Who uses a network, in words."""
+    what = f"service {endpoint['service']}" if endpoint["service"] else f"container {endpoint['container']}"
+    return f"{what} on {endpoint['node'] or 'no node'} (task {endpoint['task']}, {endpoint['state']})"
+
+
 def _vxlan_id(network: OverlayNetwork) -> int | None:
     first = (network.options.get(VXLAN_IDS) or "").split(",")[0]
     return int(first) if first.isdigit() else None

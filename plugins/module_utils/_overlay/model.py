@@ -113,6 +113,21 @@ class OverlayNetwork:
 
 
 @dataclass(frozen=True)
+class Attached:
+    """What can be taken off a network from here, and put back: a service of the swarm, or a container of this host.
+
+    kind: "service" or "container"; ident: its ID; entry: its connection as Docker has it, and of a service its place at
+    among the service's networks.
+    """
+
+    kind: str
+    ident: str
+    name: str
+    entry: Mapping[str, Any] = field(default_factory=dict)
+    at: int = 0
+
+
+@dataclass(frozen=True)
 class Observed:
     """The network of that name, and its surroundings.
 
@@ -121,6 +136,8 @@ class Observed:
     path address. others: the engine's other networks. resolvers: the addresses of the host's name servers. pools: the
     networks that the swarm takes subnets from. esp: whether the kernel has ESP, None where that is
     unknown, or of no matter.
+
+    For a network that has to be made anew: attached: what can be taken off it; users: all that uses it, in words.
 
     For the ingress network: publishers: the services that publish through it; missing: the nodes that take no part in
     it; given_up: nodes that did not join in time.
@@ -137,6 +154,8 @@ class Observed:
     esp: bool | None = None
     data_path_addr: str = ""
     underlay_mtu: int | None = None
+    attached: tuple[Attached, ...] = ()
+    users: tuple[str, ...] = ()
     publishers: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     given_up: tuple[str, ...] = ()

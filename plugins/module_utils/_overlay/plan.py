@@ -11,7 +11,7 @@ from typing import Any
 
 from .._core.errors import OversshError
 from .._core.plan import Plan, Step
-from .model import AUTO, ENCRYPTED, MANAGED, MTU, VXLAN_IDS, Desired, Observed, OverlayNetwork, Subnet
+from .model import AUTO, ENCRYPTED, MANAGED, MTU, VXLAN_IDS, Attached, Desired, Observed, OverlayNetwork, Subnet
 from .mtu import mtu_difference, wanted_mtu
 
 ABSENT: dict[str, Any] = {"state": "absent"}
@@ -61,7 +61,19 @@ def plan_network(desired: Desired, observed: Observed) -> Plan:
         )
     if {each.subnet for each in found.subnets} != {each.subnet for each in desired.subnets}:
         _refuse_whole_pool(desired.name, desired.subnets, observed.pools)
-    return Plan(_described(found), after, (_remove(found), _create(wanted)))
+    off = tuple(_detach(found.name, one) for one in observed.attached)
+    back = tuple(_inverted(step) for step in reversed(off))
+    return Plan(_described(found), after, (*off, _remove(found), _create(wanted), *back))
+
+
+def has_to_be_remade(desired: Desired, observed: Observed) -> bool:
+    """Whether a network of that name is there, and Docker can't change it to the desired one; not for ingress."""
+    if desired.state == "absent" or desired.ingress or observed.network is None or not observed.network.is_overlay:
+        return False
+    try:
+        return bool(_differences(desired, observed, observed.network))
+    except OversshError:  # which the plan tells
+        return False
 
 
 def _refuse_what_does_not_work(desired: Desired, observed: Observed) -> None:
@@ -208,7 +220,13 @@ def _way(desired: Desired, observed: Observed) -> str:
             "with on_change: recreate"
         )
     users = "service publishes ports through it" if desired.ingress else "container uses it"
-    return f"set on_change: recreate to have it removed and made anew, once no {users}"
+    way = "set on_change: recreate to have it removed and made anew"
+    if not observed.users:
+        return f"{way}, once no {users}"
+    return (
+        f"{way}; it is used by {', '.join(observed.users)}, of which services and the containers of this host are "
+        "taken off it meanwhile, and services begin their tasks anew; others have to be removed before"
+    )
 
 
 def _plan_absent(desired: Desired, observed: Observed) -> Plan:
@@ -273,6 +291,23 @@ def _subnets_asked(wanted: Sequence[Subnet], found: Sequence[Subnet]) -> Iterato
 
 def _listed(subnets: Iterable[Subnet]) -> str:
     return " and ".join(each.subnet for each in subnets)
+
+
+def _detach(name: str, one: Attached) -> Step:
+    args = {"kind": one.kind, "ident": one.ident, "name": name}
+    back = {**args, "entry": dict(one.entry), "at": one.at}
+    return Step(
+        "detach",
+        f"take the {one.kind} {one.name} off {name}",
+        args,
+        Step("attach", f"put the {one.kind} {one.name} back on {name}", back),
+    )
+
+
+def _inverted(step: Step) -> Step:
+    """The inverse as a step of its own, which the step itself undoes."""
+    back = step.inverse
+    return step if back is None else replace(back, inverse=replace(step, inverse=None))
 
 
 def _create(wanted: OverlayNetwork) -> Step:
