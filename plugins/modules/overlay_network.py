@@ -81,6 +81,8 @@ options:
     description:
       - The network's IPv4 subnets, where it has several; in the place of O(subnet), O(gateway) and O(ip_range). Each
         container gets an address from one of them. Their order does not matter.
+      - Containers reach each other across subnets, but not from every node the virtual address of every service (tried
+        with Docker 26.1). Services with the endpoint mode C(dnsrr) have none. One larger subnet has no such limits.
       - Docker keeps no auxiliary addresses of an overlay network, and does not say so. With O(subnets[].ip_range) the
         rest of a subnet stays free. Nor does an overlay network take anything from another one that is named as
         C(--config-from).

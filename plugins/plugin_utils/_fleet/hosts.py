@@ -125,6 +125,17 @@ def encryption_problems(found: Mapping[str, Mapping[str, Any]], settings: Mappin
             )
 
 
+def subnets_warnings(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Sentences on networks of several subnets, in which Docker's own balancing is not whole (tried with 26.1)."""
+    for overlay in settings["overlays"]:
+        if len(subnets_of(overlay)) > 1:
+            yield (
+                f"overssh_overlays: {overlay['name']} has several subnets. Its containers reach each other, but not "
+                "every node reaches every service at its own address, so that verify may fail for it; have services "
+                "there use the endpoint mode dnsrr, or give the network one larger subnet."
+            )
+
+
 def _marks_otherwise(version: str) -> bool:
     found = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
     return found is not None and OTHER_SPI[0] <= tuple(map(int, found.groups())) <= OTHER_SPI[1]

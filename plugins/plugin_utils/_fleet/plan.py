@@ -91,6 +91,7 @@ def plan(
     }
     answer["warnings"] = [
         *fleet_hosts.warnings(found),
+        *fleet_hosts.subnets_warnings(settings),
         *sshd_match.warnings(found, shape.links, settings["user"]),
         *pools.warnings(found, overlays),
         *claims.warnings(found, _device_names(fleet), {hub.name for hub in shape.hubs}, settings),

@@ -318,7 +318,7 @@ OVERLAY_OPTIONS = (
         [],
         subnets,
         "Its subnets, where it has several, in the place of subnet, gateway and ip_range. Each container gets an "
-        "address from one of them.",
+        "address from one of them; not every service is reached at its own address then, but each task is.",
     ),
     Setting("attachable", True, boolean, "Whether single containers may attach to it, and not services only."),
     Setting("internal", False, boolean, "Whether its containers are kept from everything outside of it."),

@@ -431,6 +431,8 @@ def test_a_network_of_several_subnets_is_planned_with_all_of_them() -> None:
         Subnet("10.9.0.0/24", None, "10.9.0.0/25"),
     )
     assert "overlay network a 10.8.0.0/24 + 10.9.0.0/24" in plan["summary"][1]
+    (warning,) = plan["warnings"]
+    assert warning.startswith("overssh_overlays: a has several subnets. Its containers reach each other, but not every")
 
 
 def test_every_subnet_of_a_network_is_looked_at_for_overlaps() -> None:
