@@ -84,6 +84,17 @@ options:
       - The subnet of the bridge C(docker_gwbridge), where the module makes it. By default Docker takes one from its
         pools, even if an overlay network has the same addresses.
     type: str
+  bridge_mtu:
+    description:
+      - The MTU of the bridge C(docker_gwbridge) in bytes, where the module makes it. Containers of overlay networks
+        reach the world through it. Docker's own default is 1500, whatever the host's devices have.
+    type: int
+  bridge_icc:
+    description:
+      - Whether containers of one host reach each other over the bridge C(docker_gwbridge), where the module makes it,
+        besides their networks.
+    type: bool
+    default: false
   remote_managers:
     description:
       - Managers to join at, as C(ADDRESS:PORT). The first that answers is used.
@@ -355,6 +366,8 @@ def main() -> None:
             "default_addr_pool": {"type": "list", "elements": "str"},
             "subnet_size": {"type": "int"},
             "bridge_subnet": {"type": "str"},
+            "bridge_mtu": {"type": "int"},
+            "bridge_icc": {"type": "bool", "default": False},
             "remote_managers": {"type": "list", "elements": "str", "default": []},
             "join_token": {"type": "str", "no_log": True},
             "manager": {"type": "str"},

@@ -21,7 +21,7 @@ from .._linux.devices import read_devices
 from .._linux.routes import read_routes
 from .info import node_result, nodes_result
 from .model import Desired, Ground, Observed, believed, endpoint, forgotten
-from .observe import BRIDGE, BRIDGE_LABELS, BRIDGE_OPTIONS, observe_node
+from .observe import BRIDGE, BRIDGE_ICC, BRIDGE_LABELS, BRIDGE_MTU, BRIDGE_OPTIONS, observe_node
 from .plan import UNJOINABLE, listen_addr, plan_node, refuse_gossip, says
 
 # What the engine takes where a pool is given without a size of its networks, or the other way round.
@@ -272,10 +272,13 @@ class SwarmNodeEngine(Engine[Observed]):
 
     @performs("make_bridge")
     def _make_bridge(self) -> None:
-        """The bridge as the engine itself would make it, with a label that shows its owner when the node leaves."""
+        """The bridge as the engine itself would make it, but for what is asked for; its label shows its owner."""
         subnet = self._desired.bridge_subnet
         ipam = {"Driver": "default", "Config": [{"Subnet": subnet}]} if subnet else None
-        self._docker.create_network(BRIDGE, driver="bridge", options=BRIDGE_OPTIONS, labels=BRIDGE_LABELS, ipam=ipam)
+        options = {**BRIDGE_OPTIONS, BRIDGE_ICC: "true"} if self._desired.bridge_icc else dict(BRIDGE_OPTIONS)
+        if self._desired.bridge_mtu is not None:
+            options[BRIDGE_MTU] = str(self._desired.bridge_mtu)
+        self._docker.create_network(BRIDGE, driver="bridge", options=options, labels=BRIDGE_LABELS, ipam=ipam)
 
     @performs("remove_bridge")
     def _remove_bridge(self) -> None:

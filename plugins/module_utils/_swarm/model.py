@@ -14,6 +14,7 @@ from .._core.errors import OversshError
 from .._linux.routes import Route
 
 DEFAULT_PORT = 2377
+SMALLEST_MTU, LARGEST_MTU = 576, 65535
 BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 # swarmkit prints a SHA-256 in base 36 and fills it up to this length.
 DIGEST_LENGTH = 50
@@ -34,6 +35,8 @@ class Desired:
     default_addr_pool: tuple[str, ...] | None = None
     subnet_size: int | None = None
     bridge_subnet: str | None = None
+    bridge_mtu: int | None = None
+    bridge_icc: bool = False
     remote_managers: tuple[str, ...] = ()
     join_token: str | None = field(default=None, repr=False)
     cluster_id: str | None = None
@@ -165,6 +168,8 @@ def desired_of(params: Mapping[str, Any]) -> Desired:
         default_addr_pool=_pool(pool) if pool else None,
         subnet_size=params.get("subnet_size"),
         bridge_subnet=_subnet(params.get("bridge_subnet")),
+        bridge_mtu=_mtu(params.get("bridge_mtu")),
+        bridge_icc=bool(params.get("bridge_icc")),
         remote_managers=tuple(_endpoint("remote_managers", one) for one in params.get("remote_managers") or ()),
         join_token=params.get("join_token"),
         cluster_id=params.get("cluster_id"),
@@ -180,6 +185,12 @@ def _subnet(text: str | None) -> str | None:
         return str(ipaddress.IPv4Network(text)) if text else None
     except ValueError as error:
         raise OversshError(f"bridge_subnet takes a network such as 172.18.0.0/16: {error}") from error
+
+
+def _mtu(number: int | None) -> int | None:
+    if number is not None and not SMALLEST_MTU <= number <= LARGEST_MTU:
+        raise OversshError(f"bridge_mtu is {number}; it takes a number of bytes from {SMALLEST_MTU} to {LARGEST_MTU}")
+    return number
 
 
 def endpoint(text: str) -> tuple[str, int]:

@@ -16,9 +16,11 @@ from .._linux.devices import read_devices, smallest_mtu
 from .model import Entry, Observed, endpoint, joined, root_ca_digest
 
 BRIDGE = "docker_gwbridge"
+BRIDGE_ICC = "com.docker.network.bridge.enable_icc"
+BRIDGE_MTU = "com.docker.network.driver.mtu"
 # What the engine itself would make the bridge with.
 BRIDGE_OPTIONS = {
-    "com.docker.network.bridge.enable_icc": "false",
+    BRIDGE_ICC: "false",
     "com.docker.network.bridge.enable_ip_masquerade": "true",
     "com.docker.network.bridge.name": BRIDGE,
 }

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 from pathlib import Path
 
@@ -24,7 +25,11 @@ from ansible_collections.overssh.swarm.plugins.module_utils._swarm.engine import
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm.entry import SwarmEntryEngine
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm.info import node_result, nodes_result
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm.model import Desired, root_ca_digest
-from ansible_collections.overssh.swarm.plugins.module_utils._swarm.observe import BRIDGE_LABELS, observe_node
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.observe import (
+    BRIDGE_LABELS,
+    BRIDGE_OPTIONS,
+    observe_node,
+)
 
 FIXTURES = Path(__file__).resolve().parents[4] / "recorded" / "swarm"
 ROOT_CA = (FIXTURES / "root-ca.crt").read_text()
@@ -209,6 +214,25 @@ def test_a_join_goes_to_a_manager_that_answers_and_carries_the_availability():
     assert body["RemoteAddrs"] == [JOINED_ADDRESS]
     assert body["Availability"] == "drain"
     assert body["JoinToken"] == TOKEN
+
+
+def test_the_bridge_is_dockers_own_but_for_what_is_asked_for():
+    def made(desired):
+        docker = Engine()
+        _do(docker, desired)
+        return docker.bridge
+
+    usual = made(FIRST_MANAGER)
+    assert (usual["Options"], usual["IPAM"]) == (BRIDGE_OPTIONS, None)
+    asked = dataclasses.replace(FIRST_MANAGER, bridge_subnet="10.9.0.0/24", bridge_mtu=1400, bridge_icc=True)
+    bridge = made(asked)
+    assert bridge["Options"] == {
+        "com.docker.network.bridge.enable_icc": "true",
+        "com.docker.network.bridge.enable_ip_masquerade": "true",
+        "com.docker.network.bridge.name": "docker_gwbridge",
+        "com.docker.network.driver.mtu": "1400",
+    }
+    assert bridge["IPAM"] == {"Driver": "default", "Config": [{"Subnet": "10.9.0.0/24"}]}
 
 
 def test_an_address_that_the_host_lacks_is_refused_before_docker_is_asked_to_join():

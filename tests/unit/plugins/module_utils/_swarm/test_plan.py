@@ -291,6 +291,7 @@ def test_a_certificate_that_lags_behind_its_role_is_not_settled():
         ("listen_addr", "172.30.0.1:many", "listen_addr is 172.30.0.1:many"),
         ("remote_managers", ["172.30.0.1:2377", "hub"], "remote_managers is hub"),
         ("default_addr_pool", ["10.201.0.1/16"], "default_addr_pool takes networks"),
+        ("bridge_mtu", 68, "bridge_mtu is 68; it takes a number of bytes from 576 to 65535"),
     ],
 )
 def test_a_wrong_option_is_named(option, value, words):
