@@ -8,6 +8,7 @@ All of it is told at once, so what can be wrong together is so in one play, and 
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -178,6 +179,24 @@ def test_one_host_is_no_fleet():
     with lab.changed_inventory({}, only=[lab.hub()]) as inventory:
         said = refused("overssh.swarm.preflight", inventory=inventory)
     assert "the group has 1 host; a fleet takes two or more." in said
+
+
+ENCRYPTED = json.dumps({"overssh_overlays": [{"name": "secret", "subnet": "10.202.0.0/24", "encrypted": True}]})
+# As Docker asks for it, in a network of a process that ends.
+ASK_FOR_ESP = """\
+aead='aead rfc4106(gcm(aes)) 0x000102030405060708090a0b0c0d0e0f10111213 64'
+state="src 192.0.2.1 dst 192.0.2.2 proto esp spi 1 mode transport $aead"
+unshare --net ip xfrm state add $state >/dev/null 2>&1 && echo yes || echo no
+"""
+
+
+def test_encrypted_networks_take_a_kernel_with_esp():
+    """The nodes have the kernel of this machine, so they all have ESP or none has."""
+    if lab.inside("edge1", ASK_FOR_ESP).strip() == "yes":
+        assert lab.play("overssh.swarm.preflight", "--extra-vars", ENCRYPTED).status == 0
+        return
+    said = refused("overssh.swarm.preflight", "--extra-vars", ENCRYPTED)
+    assert "all hosts: the kernel has no ESP, so that containers there would reach no others on the encrypted" in said
 
 
 # The lab's hub is hardened for all accounts, which is no obstacle; a Match block that is read first is one.

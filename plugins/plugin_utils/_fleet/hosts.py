@@ -111,7 +111,7 @@ def encryption_problems(found: Mapping[str, Mapping[str, Any]], settings: Mappin
         host = answer.get("host", {})
         if host.get("esp") is False:
             yield (
-                f"{name}: its kernel has no ESP, so that containers there would reach no others on {what}; load the "
+                f"{name}: the kernel has no ESP, so that containers there would reach no others on {what}; load the "
                 f"kernel module esp4 there, or {way_out}."
             )
         versions[name] = str(host.get("docker", {}).get("version") or "")

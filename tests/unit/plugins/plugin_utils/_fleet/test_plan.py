@@ -378,7 +378,7 @@ def test_encrypted_networks_are_refused_where_a_kernel_has_no_esp() -> None:
     networks = [{"name": name, "subnet": f"10.21{at}.0.0/24", "encrypted": True} for at, name in enumerate("ab")]
     lacking = {"cloud1": host(esp=True), "edge1": host(esp=False), "edge2": host(esp=None)}
     assert planned(three(overssh_overlays=networks[:1]), **lacking)["problems"] == [
-        "edge1: its kernel has no ESP, so that containers there would reach no others on the encrypted network a; load "
+        "edge1: the kernel has no ESP, so that containers there would reach no others on the encrypted network a; load "
         "the kernel module esp4 there, or leave encrypted out of overssh_overlays."
     ]
     (said,) = planned(three(overssh_overlays=networks), **lacking)["problems"]
