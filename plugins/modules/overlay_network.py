@@ -156,6 +156,7 @@ options:
       - V(recreate) removes the network, once nothing uses it, and makes it anew. Services of the swarm and containers
         of this host are taken off it before and put back after, so that services begin their tasks anew, twice.
         Containers that were attached by hand on other nodes are waited for. If a step fails, everything is put back.
+      - A container keeps its address where the new O(subnet) has it.
     type: str
     choices: [fail, recreate]
     default: fail

@@ -14,7 +14,7 @@ from .._core.engine import Engine, performs
 from .._core.errors import OversshError
 from .._core.plan import Plan
 from .._core.wait import WaitError, wait_until
-from .._docker.client import NOT_FOUND, Docker, DockerError, data_path_address
+from .._docker.client import NOT_FOUND, Docker, DockerError, data_path_address, patiently
 from .._linux.devices import read_devices, smallest_mtu
 from .._linux.esp import has_esp
 from .._linux.resolvers import read_resolvers
@@ -137,7 +137,11 @@ class OverlayNetworkEngine(Engine[Observed]):
 
     @performs("attach")
     def _attach(self, kind: str, ident: str, name: str, entry: Mapping[str, Any], at: int) -> None:
-        attach(self._docker, kind, ident, name, entry, at)
+        """Once the network has its subnet; even then the engine does not find its name at once."""
+        self._await_allocation(name)
+        patiently(
+            lambda: attach(self._docker, kind, ident, name, entry, at), lambda words: GONE in words, self._timeout
+        )
 
     @performs("spread")
     def _spread(self) -> None:
@@ -151,17 +155,20 @@ class OverlayNetworkEngine(Engine[Observed]):
         if not self._wait or self.desired.state == "absent":
             return
         name = self.desired.name
+        found = self._await_allocation(name)
+        if self.desired.ingress:
+            self._await_nodes(found)
+        if self.desired.subnets or not self.desired.ingress:  # else it has the subnets that it had
+            refuse_overlap(name, found.subnets, self.desired.underlay, self.observe())
+
+    def _await_allocation(self, name: str) -> OverlayNetwork:
         try:
-            found = wait_until(self._allocated, self._timeout, f"the allocation of a subnet for the network {name}")
+            return wait_until(self._allocated, self._timeout, f"the allocation of a subnet for the network {name}")
         except WaitError as error:
             raise OversshError(
                 f"{error}; another network of the swarm has its subnet or its VXLAN ID, or the pool is used up: see "
                 "'docker network ls' on a manager"
             ) from error
-        if self.desired.ingress:
-            self._await_nodes(found)
-        if self.desired.subnets or not self.desired.ingress:  # else it has the subnets that it had
-            refuse_overlap(name, found.subnets, self.desired.underlay, self.observe())
 
     def in_effect(self, observed: Observed) -> bool:
         """Whether the network has its subnet and all nodes take part; the swarm's own choices are read again."""

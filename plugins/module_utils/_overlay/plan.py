@@ -61,8 +61,8 @@ def plan_network(desired: Desired, observed: Observed) -> Plan:
         )
     if {each.subnet for each in found.subnets} != {each.subnet for each in desired.subnets}:
         _refuse_whole_pool(desired.name, desired.subnets, observed.pools)
-    off = tuple(_detach(found.name, one) for one in observed.attached)
-    back = tuple(_inverted(step) for step in reversed(off))
+    off = tuple(_take_off(found.name, one) for one in observed.attached)
+    back = tuple(_put_back(found.name, _fitting(one, wanted.subnets)) for one in reversed(observed.attached))
     return Plan(_described(found), after, (*off, _remove(found), _create(wanted), *back))
 
 
@@ -293,21 +293,33 @@ def _listed(subnets: Iterable[Subnet]) -> str:
     return " and ".join(each.subnet for each in subnets)
 
 
+def _take_off(name: str, one: Attached) -> Step:
+    return replace(_detach(name, one), inverse=_attach(name, one))
+
+
+def _put_back(name: str, one: Attached) -> Step:
+    return replace(_attach(name, one), inverse=_detach(name, one))
+
+
 def _detach(name: str, one: Attached) -> Step:
     args = {"kind": one.kind, "ident": one.ident, "name": name}
-    back = {**args, "entry": dict(one.entry), "at": one.at}
-    return Step(
-        "detach",
-        f"take the {one.kind} {one.name} off {name}",
-        args,
-        Step("attach", f"put the {one.kind} {one.name} back on {name}", back),
-    )
+    return Step("detach", f"take the {one.kind} {one.name} off {name}", args)
 
 
-def _inverted(step: Step) -> Step:
-    """The inverse as a step of its own, which the step itself undoes."""
-    back = step.inverse
-    return step if back is None else replace(back, inverse=replace(step, inverse=None))
+def _attach(name: str, one: Attached) -> Step:
+    args = {"kind": one.kind, "ident": one.ident, "name": name, "entry": dict(one.entry), "at": one.at}
+    return Step("attach", f"put the {one.kind} {one.name} back on {name}", args)
+
+
+def _fitting(one: Attached, subnets: Sequence[Subnet]) -> Attached:
+    """The connection as it can be on the new network: a container keeps its address where that has it too.
+
+    Docker names the address of a container as its owner's choice, also where it is the swarm's.
+    """
+    address = (one.entry.get("IPAMConfig") or {}).get("IPv4Address")
+    if not address or any(_is_in(address, ipaddress.ip_network(each.subnet)) for each in subnets):
+        return one
+    return replace(one, entry={key: value for key, value in one.entry.items() if key != "IPAMConfig"})
 
 
 def _create(wanted: OverlayNetwork) -> Step:

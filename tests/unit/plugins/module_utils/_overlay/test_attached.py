@@ -164,7 +164,9 @@ def _tunnel(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def engine(docker: Any, **more: Any) -> OverlayNetworkEngine:
-    return OverlayNetworkEngine(docker, run, desired_of({"name": "o1", "internal": True, **more}), 0.3)
+    return OverlayNetworkEngine(
+        docker, run, desired_of({"name": "o1", "subnet": "10.200.0.0/24", "internal": True, **more}), 0.3
+    )
 
 
 def test_what_is_on_a_network_is_taken_off_and_put_back() -> None:
@@ -175,7 +177,7 @@ def test_what_is_on_a_network_is_taken_off_and_put_back() -> None:
         "take the service web off o1",
         "take the container store off o1",
         "remove the overlay network o1",
-        "make the overlay network o1 on the swarm's pool",
+        "make the overlay network o1 on 10.200.0.0/24",
         "put the container store back on o1",
         "put the service web back on o1",
     ]
@@ -201,6 +203,49 @@ def test_everything_is_put_back_where_a_step_fails(refuses: str) -> None:
     before = docker.state()
     recreating = engine(docker, on_change="recreate")
     with pytest.raises(OversshError, match=r"the disk is full \(everything done before was rolled back\)"):
+        apply(recreating.plan(recreating.observe()), recreating.perform)
+    assert docker.state() == before
+
+
+def test_a_container_keeps_its_address_where_the_new_network_has_it() -> None:
+    docker = Swarm()
+    recreating = engine(docker, subnet="10.200.7.0/24", internal=False, on_change="recreate")
+    apply(recreating.plan(recreating.observe()), recreating.perform)
+    assert docker.connections["c1"]["o1"] == {"Aliases": ["db"], "NetworkID": "net1"}
+
+
+def test_a_new_network_is_waited_for_before_anything_is_put_back_on_it() -> None:
+    class Slow(Swarm):
+        looks, asked = 0, 0
+
+        def networks(self) -> list[dict[str, Any]]:
+            self.looks += self.made
+            late = [{**one, "Driver": ""} for one in self.found]
+            return late if self.made and self.looks < 3 else self.found
+
+        def post(self, path: str, body: dict[str, Any]) -> None:
+            if path == "/networks/o1/connect":
+                assert self.looks >= 3
+                self.asked += 1
+                if self.asked < 3:
+                    raise DockerError("network o1 not found", 404)
+            super().post(path, body)
+
+    docker = Slow()
+    recreating = engine(docker, on_change="recreate")
+    apply(recreating.plan(recreating.observe()), recreating.perform)
+    assert docker.connections["c1"]["o1"]["NetworkID"] == "net1"
+
+
+def test_a_network_that_gets_no_subnet_gives_way_to_the_old_one() -> None:
+    class Never(Swarm):
+        def networks(self) -> list[dict[str, Any]]:
+            return [{**one, "Driver": "" if one.get("Internal") else "overlay"} for one in self.found]
+
+    docker = Never()
+    before = docker.state()
+    recreating = engine(docker, on_change="recreate")
+    with pytest.raises(OversshError, match=r"container store back on o1: the allocation of a subnet .* rolled back\)"):
         apply(recreating.plan(recreating.observe()), recreating.perform)
     assert docker.state() == before
 
