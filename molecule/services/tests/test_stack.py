@@ -59,14 +59,14 @@ def answers(node: str, port: int, number: int) -> set[str]:
     return found
 
 
-def until(condition: Callable[[], bool], timeout: float = 120) -> None:
+def until(condition: Callable[[], bool], what: str, timeout: float = 120) -> None:
     """Wait for a condition; a refused connection is none."""
     deadline = time.monotonic() + timeout
     while True:
         with contextlib.suppress(OSError):
             if condition():
                 return
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, f"{what} did not come; {service('shop_web')}"
         time.sleep(1)
 
 
@@ -106,7 +106,7 @@ def test_an_update_that_does_not_work_is_undone_and_no_success() -> None:
     played = deploy("--extra-vars", "image=shop:2 replicas=5")
     assert played.status != 0
     assert re.search(r"the service shop_(web|edge) has not converged: its update failed and", played.output)
-    until(lambda: service("shop_web")["update"] == "rollback_completed")
+    until(lambda: service("shop_web")["update"] == "rollback_completed", "the rollback")
     assert service("shop_web")["image"] == "shop:1"
     # For a moment the routing mesh still leads to tasks that were undone.
-    until(lambda: len(answers(HUB, MESH, 15)) == 5)
+    until(lambda: len(answers(HUB, MESH, 15)) == 5, "answers of all tasks")
