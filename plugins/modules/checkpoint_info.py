@@ -47,13 +47,13 @@ changes:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._checkpoint.info import info
-from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import tell
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run_info
 
 
 def main() -> None:
     """Look, and say what was seen."""
     module = AnsibleModule(argument_spec={}, supports_check_mode=True)
-    tell(module, lambda: {"changes": info()})
+    run_info(module, lambda: {"changes": info()})
 
 
 if __name__ == "__main__":

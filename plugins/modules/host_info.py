@@ -280,7 +280,7 @@ host:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import tell
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run_info
 from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import connect
 from ansible_collections.overssh.swarm.plugins.module_utils._host.info import Host
 
@@ -307,7 +307,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     host = Host(runner(module), lambda program: module.get_bin_path(program) is not None, connect)
-    tell(module, lambda: {"host": host.info(**module.params)})
+    run_info(module, lambda: {"host": host.info(**module.params)})
 
 
 if __name__ == "__main__":

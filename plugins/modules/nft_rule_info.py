@@ -137,7 +137,7 @@ docker_lost:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import tell
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run_info
 from ansible_collections.overssh.swarm.plugins.module_utils._firewall.info import info
 
 
@@ -146,7 +146,7 @@ def main() -> None:
         argument_spec={"name": {"type": "str"}, "prefix": {"type": "str"}},
         supports_check_mode=True,
     )
-    tell(module, lambda: info(runner(module), module.params["name"], module.params["prefix"]))
+    run_info(module, lambda: info(runner(module), module.params["name"], module.params["prefix"]))
 
 
 if __name__ == "__main__":

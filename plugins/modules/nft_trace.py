@@ -274,7 +274,7 @@ placements:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import tell
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run_info
 from ansible_collections.overssh.swarm.plugins.module_utils._trace.engine import described_from, trace
 from ansible_collections.overssh.swarm.plugins.module_utils._trace.options import ARGUMENTS, CONSTRAINTS
 
@@ -282,7 +282,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._trace.options impor
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, **CONSTRAINTS)
     options = module.params
-    tell(module, lambda: trace(runner(module), described_from(options), options["inject"], options["timeout"]))
+    run_info(module, lambda: trace(runner(module), described_from(options), options["inject"], options["timeout"]))
 
 
 if __name__ == "__main__":

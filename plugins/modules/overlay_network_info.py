@@ -169,7 +169,7 @@ networks:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import tell
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run_info
 from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import connect
 from ansible_collections.overssh.swarm.plugins.module_utils._overlay.info import info
 
@@ -180,7 +180,7 @@ def main() -> None:
         argument_spec={"name": {"type": "str"}, "managed": {"type": "bool", "default": False}},
         supports_check_mode=True,
     )
-    tell(module, lambda: info(connect(), module.params["name"], module.params["managed"]))
+    run_info(module, lambda: info(connect(), module.params["name"], module.params["managed"]))
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ peers:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import tell
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run_info
 from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import connect
 from ansible_collections.overssh.swarm.plugins.module_utils._probe.engine import PEER
 from ansible_collections.overssh.swarm.plugins.module_utils._probe.info import measure
@@ -97,7 +97,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     options = module.params
-    tell(module, lambda: {"peers": measure(connect(), options["name"], options["peers"], options["timeout"]).peers})
+    run_info(module, lambda: {"peers": measure(connect(), options["name"], options["peers"], options["timeout"]).peers})
 
 
 if __name__ == "__main__":

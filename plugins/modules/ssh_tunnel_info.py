@@ -131,7 +131,7 @@ links:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import tell
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run_info
 from ansible_collections.overssh.swarm.plugins.module_utils._linux.icmp import ping
 from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.info import info
 
@@ -139,7 +139,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.info import 
 def main() -> None:
     """Look, and say what was seen."""
     module = AnsibleModule(argument_spec={"name": {"type": "str"}}, supports_check_mode=True)
-    tell(module, lambda: {"links": info(runner(module), ping, module.params["name"])})
+    run_info(module, lambda: {"links": info(runner(module), ping, module.params["name"])})
 
 
 if __name__ == "__main__":

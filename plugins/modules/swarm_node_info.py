@@ -164,7 +164,7 @@ nodes:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import tell
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run_info
 from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import connect
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm.info import info
 
@@ -172,7 +172,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._swarm.info import i
 def main() -> None:
     """Look, and say what was seen."""
     module = AnsibleModule(argument_spec={}, supports_check_mode=True)
-    tell(module, lambda: info(connect(), runner(module)))
+    run_info(module, lambda: info(connect(), runner(module)))
 
 
 if __name__ == "__main__":

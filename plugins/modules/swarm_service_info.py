@@ -186,7 +186,7 @@ services:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import tell
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run_info
 from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import connect
 from ansible_collections.overssh.swarm.plugins.module_utils._service.info import info
 
@@ -202,7 +202,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     options = module.params
-    tell(module, lambda: info(connect(), options["names"], options["wait"], options["wait_timeout"]))
+    run_info(module, lambda: info(connect(), options["names"], options["wait"], options["wait_timeout"]))
 
 
 if __name__ == "__main__":

@@ -79,14 +79,14 @@ left_alone:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import tell
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run_info
 from ansible_collections.overssh.swarm.plugins.module_utils._tun.info import info
 
 
 def main() -> None:
     """Look, and say what was seen."""
     module = AnsibleModule(argument_spec={}, supports_check_mode=True)
-    tell(module, info)
+    run_info(module, info)
 
 
 if __name__ == "__main__":

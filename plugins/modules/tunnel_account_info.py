@@ -78,14 +78,14 @@ pending:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._account import info as account_info
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import runner
-from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import tell
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run_info
 
 
 def main() -> None:
     """Look, and say what was seen."""
     module = AnsibleModule(argument_spec={"name": {"type": "str", "default": "overssh"}}, supports_check_mode=True)
     sshd = module.get_bin_path("sshd") is not None
-    tell(module, lambda: account_info.info(runner(module), module.params["name"], sshd))
+    run_info(module, lambda: account_info.info(runner(module), module.params["name"], sshd))
 
 
 if __name__ == "__main__":

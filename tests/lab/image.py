@@ -74,7 +74,7 @@ def ensure_image(settings: Settings, engine_root: Path) -> tuple[str, str]:
     return debian.ensure(settings, recipe(settings.release, settings.packages), REPOSITORY, engine_root)
 
 
-def remove_images() -> list[str]:
+def remove_images(repository: str = REPOSITORY) -> list[str]:
     """Remove those images of the lab that no container uses."""
-    names = docker("image", "ls", REPOSITORY, "--format", "{{.Repository}}:{{.Tag}}").split()
+    names = docker("image", "ls", repository, "--format", "{{.Repository}}:{{.Tag}}").split()
     return [name for name in names if run("docker", "image", "rm", name, check=False).returncode == 0]

@@ -35,7 +35,7 @@ from .inventory import (
     ssh_command,
     write,
 )
-from .machine import MachineMaker
+from .machine import MachineMaker, remove_disks
 from .network import LabNetwork, ensure_networks, free_ports
 from .node import (
     Node,
@@ -320,6 +320,7 @@ def down(settings: Settings, engine: bool, images: bool) -> None:
             for file in settings.state.glob(pattern):
                 file.unlink()
         if images:
-            say(f"removed the images {joined(remove_images())}")
+            gone = [*remove_images(), *remove_images(kernel.REPOSITORY), *remove_disks()]
+            say(f"removed the images {joined(gone)}")
     if engine:
         stop_engine(settings)

@@ -55,6 +55,12 @@ def ensure_disk(kernel: str, image_id: str) -> str:
     return volume
 
 
+def remove_disks() -> list[str]:
+    """Remove those disks that no container uses."""
+    names = docker("volume", "ls", "--quiet", "--filter", f"name={_DISK}-").split()
+    return [name for name in names if run("docker", "volume", "rm", name, check=False).returncode == 0]
+
+
 def create_arguments(settings: Settings, node: Node, kernel: str, disk: str, servers: list[str]) -> list[str]:
     """`docker create`'s words for the container around a node, apart from its labels."""
     arguments = [

@@ -104,7 +104,7 @@ def run_module(module: AnsibleModule, make: Callable[[], Engine[Any]]) -> None:
         run(module, engine)
 
 
-def tell(module: AnsibleModule, look: Callable[[], Mapping[str, Any]]) -> None:
+def run_info(module: AnsibleModule, look: Callable[[], Mapping[str, Any]]) -> None:
     """End a module that changes nothing; look() gives its return values by name."""
     try:
         found = look()

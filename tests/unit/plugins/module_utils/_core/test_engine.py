@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import Engine, run, run_module, tell
+from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import Engine, run, run_info, run_module
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
 from ansible_collections.overssh.swarm.plugins.module_utils._core.plan import Plan, Step
 
@@ -157,7 +157,7 @@ def test_one_place_makes_the_sentence_whenever_the_module_fails(error: str, told
         observe = fail
 
     wanted = {"failed": True, "msg": told, "broken": True}
-    for end in (run_module, tell):
+    for end in (run_module, run_info):
         module = Module()
         end(module, fail)
         assert module.answer == wanted
@@ -170,5 +170,5 @@ def test_one_place_makes_the_sentence_whenever_the_module_fails(error: str, told
 
 def test_what_a_module_only_looks_at_is_told_by_its_names() -> None:
     module = Module()
-    tell(module, lambda: {"lamp": "on"})
+    run_info(module, lambda: {"lamp": "on"})
     assert module.answer == {"changed": False, "lamp": "on"}
