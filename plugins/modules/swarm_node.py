@@ -13,8 +13,8 @@ version_added: 0.1.0
 author:
   - overssh.swarm contributors (@overssh)
 description:
-  - Has this host create a swarm, join one as manager or worker, or leave it. Or drains a node, or removes the entry of
-    a node that has left.
+  - Has this host create a swarm, join one as manager or worker, or leave it. Or drains a node, sets its availability
+    and its labels, or removes the entry of a node that has left.
   - A node of another swarm is an error, never a success. O(cluster_id) identifies the desired swarm, or O(join_token),
     which begins with a digest of the swarm's root certificate, or, without both, O(remote_managers).
   - Docker can't change addresses, ports and pools of a running swarm. A difference in them is an error with both
@@ -43,11 +43,13 @@ options:
         have ended. A node that is down has no tasks.
       - V(removed) runs on a manager, and removes the entries of O(node) from the managers' list. Such an entry stays as
         C(Down) when a node leaves. A manager's entry is demoted first.
+      - V(listed) runs on a manager, and gives the entry of O(node) in the managers' list its O(availability) and its
+        O(labels), whatever the node's role. It waits for no tasks; V(drained) does.
       - Docker still assigns tasks to a node for some 15 seconds after it has left. Such tasks, and their networks, stay
         until the entry is removed.
     type: str
     required: true
-    choices: [manager, worker, left, drained, removed]
+    choices: [manager, worker, left, drained, removed, listed]
   advertise_addr:
     description:
       - This node's address in the swarm, required for O(state=manager) and O(state=worker).
@@ -131,12 +133,24 @@ options:
   availability:
     description:
       - Whether the swarm gives tasks to this node. Set when the node joins, and on a manager also later.
-      - A worker doesn't know its own availability, so on a worker in the swarm it is neither compared nor changed.
+      - A worker doesn't know its own availability, so on a worker in the swarm it is neither compared nor changed. With
+        O(state=listed), a manager compares and changes it.
     type: str
     choices: [active, pause, drain]
+  labels:
+    description:
+      - Labels that the node shall have, by name. A label whose value is null is removed. Labels that are not named
+        stay.
+      - With O(state=manager) they are this node's own, with O(state=listed) those of O(node). Managers keep them, so a
+        worker can't set its own, and with any other state they are an error.
+      - Docker's placement constraints read them as C(node.labels.NAME).
+    type: dict
   node:
     description:
-      - The node for O(state=drained) and O(state=removed), by its host name, its ID or its address in the swarm.
+      - The node for O(state=drained), O(state=removed) and O(state=listed), by its host name, its ID or its address in
+        the swarm.
+      - For O(state=listed) it has to be one node. Entries that a host left behind are down, and don't count beside the
+        one that is not.
     type: str
   force:
     description:
@@ -190,6 +204,16 @@ EXAMPLES = r"""
     node: edge2
   delegate_to: cloud1
 
+- name: Say where tasks may run, whatever the node's role
+  overssh.swarm.swarm_node:
+    state: listed
+    node: edge1
+    availability: active
+    labels:
+      zone: north
+      formerly:  # a label without a value is removed
+  delegate_to: cloud1
+
 - name: Dissolve the swarm
   overssh.swarm.swarm_node:
     state: left
@@ -205,53 +229,53 @@ steps:
   sample: ["join the swarm at 172.30.0.1:2377 as worker 172.30.0.2"]
 active:
   description: Whether the node takes part in a swarm.
-  returned: where O(state) is not V(drained) or V(removed)
+  returned: where O(state) is V(manager), V(worker) or V(left)
   type: bool
   sample: true
 local_state:
   description: The engine's own word for its state, one of V(inactive), V(pending), V(active), V(error) or V(locked).
-  returned: where O(state) is not V(drained) or V(removed)
+  returned: where O(state) is V(manager), V(worker) or V(left)
   type: str
   sample: active
 error:
   description: The engine's error message, empty for none.
-  returned: where O(state) is not V(drained) or V(removed)
+  returned: where O(state) is V(manager), V(worker) or V(left)
   type: str
   sample: ""
 role:
   description: V(manager) or V(worker) of an active node.
-  returned: where O(state) is not V(drained) or V(removed)
+  returned: where O(state) is V(manager), V(worker) or V(left)
   type: str
   sample: worker
 node_id:
   description: The node's ID in the swarm.
-  returned: where O(state) is not V(drained) or V(removed)
+  returned: where O(state) is V(manager), V(worker) or V(left)
   type: str
   sample: votjyh8w2iech6x19whccntft
 node_address:
   description: The node's address in the swarm.
-  returned: where O(state) is not V(drained) or V(removed)
+  returned: where O(state) is V(manager), V(worker) or V(left)
   type: str
   sample: 172.30.0.2
 hostname:
   description: The name that the swarm lists the node by.
-  returned: where O(state) is not V(drained) or V(removed)
+  returned: where O(state) is V(manager), V(worker) or V(left)
   type: str
   sample: edge1
 cluster_id:
   description: The swarm's ID, on workers too.
-  returned: where O(state) is not V(drained) or V(removed)
+  returned: where O(state) is V(manager), V(worker) or V(left)
   type: str
   sample: 87y7os2sl5hhzhkufg1ruk5vx
 managers:
   description: The managers that this node knows.
-  returned: where O(state) is not V(drained) or V(removed)
+  returned: where O(state) is V(manager), V(worker) or V(left)
   type: list
   elements: str
   sample: ["172.30.0.1:2377"]
 leader:
   description: Whether the node leads the managers.
-  returned: where O(state) is not V(drained) or V(removed)
+  returned: where O(state) is V(manager), V(worker) or V(left)
   type: bool
   sample: false
 availability:
@@ -259,40 +283,45 @@ availability:
   returned: where O(state) is not V(drained) or V(removed)
   type: str
   sample: active
+labels:
+  description: The node's labels; known on managers.
+  returned: where O(state) is not V(drained) or V(removed)
+  type: dict
+  sample: {"zone": "north"}
 listen_addr:
   description: The address at which a manager listens, as the engine was started.
-  returned: where O(state) is not V(drained) or V(removed)
+  returned: where O(state) is V(manager), V(worker) or V(left)
   type: str
   sample: 172.30.0.2:2377
 data_path_addr:
   description: The address for the traffic between containers.
-  returned: where O(state) is not V(drained) or V(removed)
+  returned: where O(state) is V(manager), V(worker) or V(left)
   type: str
   sample: 172.30.0.2
 data_path_port:
   description: The UDP port for the traffic between containers; known on managers.
-  returned: where O(state) is not V(drained) or V(removed)
+  returned: where O(state) is V(manager), V(worker) or V(left)
   type: int
   sample: 4789
 default_addr_pool:
   description: Address pool for overlay networks that are created without a subnet; known on managers.
-  returned: where O(state) is not V(drained) or V(removed)
+  returned: where O(state) is V(manager), V(worker) or V(left)
   type: list
   elements: str
   sample: ["10.201.0.0/16"]
 subnet_size:
   description: Prefix length of the subnets from the pool; known on managers.
-  returned: where O(state) is not V(drained) or V(removed)
+  returned: where O(state) is V(manager), V(worker) or V(left)
   type: int
   sample: 24
 underlay_mtu:
   description: The smallest MTU of the devices that have RV(data_path_addr).
-  returned: where O(state) is not V(drained) or V(removed)
+  returned: where O(state) is V(manager), V(worker) or V(left)
   type: int
   sample: 1500
 nodes:
   description: All nodes, as managers list them, before a change in check mode; empty on workers.
-  returned: where O(state) is not V(drained) or V(removed)
+  returned: where O(state) is V(manager), V(worker) or V(left)
   type: list
   elements: dict
   contains:
@@ -328,14 +357,18 @@ nodes:
       description: Whether it leads the managers.
       type: bool
       sample: false
+    labels:
+      description: Its labels.
+      type: dict
+      sample: {"zone": "north"}
 node:
   description: O(node).
-  returned: where O(state=drained) or O(state=removed)
+  returned: where O(state) is V(drained), V(removed) or V(listed)
   type: str
   sample: edge2
 entries:
-  description: IDs of the node's remaining entries.
-  returned: where O(state=drained) or O(state=removed)
+  description: IDs of the node's remaining entries; with O(state=listed), of the one that is meant.
+  returned: where O(state) is V(drained), V(removed) or V(listed)
   type: list
   elements: str
   sample: []
@@ -351,14 +384,17 @@ from ansible_collections.overssh.swarm.plugins.module_utils._docker.client impor
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm.drain import SwarmDrainEngine
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm.engine import SwarmNodeEngine
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm.entry import SwarmEntryEngine
-from ansible_collections.overssh.swarm.plugins.module_utils._swarm.model import desired_of
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.listed import SwarmListedEngine, listed_of
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.model import LISTED, desired_of, refuse_misplaced
+
+STATES = ["manager", "worker", "left", "drained", "removed", LISTED]
 
 
 def main() -> None:
     """The node's own part, or the managers' entry of another."""
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "required": True, "choices": ["manager", "worker", "left", "drained", "removed"]},
+            "state": {"type": "str", "required": True, "choices": STATES},
             "advertise_addr": {"type": "str"},
             "listen_addr": {"type": "str"},
             "data_path_addr": {"type": "str"},
@@ -375,6 +411,7 @@ def main() -> None:
             "cluster_id": {"type": "str"},
             "members": {"type": "dict"},
             "availability": {"type": "str", "choices": ["active", "pause", "drain"]},
+            "labels": {"type": "dict"},
             "node": {"type": "str"},
             "force": {"type": "bool", "default": False},
             "on_change": {"type": "str", "choices": ["fail", "recreate"], "default": "fail"},
@@ -385,6 +422,8 @@ def main() -> None:
             ("state", "worker", ["advertise_addr", "remote_managers"]),
             ("state", "drained", ["node"]),
             ("state", "removed", ["node"]),
+            ("state", LISTED, ["node"]),
+            ("state", LISTED, ["availability", "labels"], True),
         ],
         supports_check_mode=True,
     )
@@ -392,11 +431,14 @@ def main() -> None:
 
 
 def _engine(module: AnsibleModule, params: dict[str, Any]) -> Engine[Any]:
+    refuse_misplaced(params)
     docker, wait, timeout = connect(params["wait_timeout"]), params["wait"], params["wait_timeout"]
     if params["state"] == "drained":
         return SwarmDrainEngine(docker, params["node"], timeout if wait else None)
     if params["state"] == "removed":
         return SwarmEntryEngine(docker, params["node"], params["force"], timeout if wait else 0)
+    if params["state"] == LISTED:
+        return SwarmListedEngine(docker, listed_of(params), timeout)
     return SwarmNodeEngine(docker, runner(module), desired_of(params), timeout, wait, module.check_mode)
 
 

@@ -91,6 +91,11 @@ availability:
   returned: always
   type: str
   sample: active
+labels:
+  description: The node's labels; known on managers.
+  returned: always
+  type: dict
+  sample: {"zone": "north"}
 listen_addr:
   description: The address at which a manager listens, as the engine was started.
   returned: always
@@ -160,6 +165,10 @@ nodes:
       description: Whether it leads the managers.
       type: bool
       sample: false
+    labels:
+      description: Its labels.
+      type: dict
+      sample: {"zone": "north"}
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -144,17 +144,17 @@ def play(playbook: str, *arguments: str, inventory: Path = INVENTORY) -> Play:
     return Play(done.returncode, done.stdout, read_recap(done.stdout))
 
 
-def task(node: str, module: str, **arguments: Any) -> dict[str, Any]:
+def task(node: str, module: str, /, **arguments: Any) -> dict[str, Any]:
     """What one module says on a node, run as an operator would from the command line."""
     return task_of(INVENTORY, node, module, **arguments)
 
 
-def foreseen(node: str, module: str, **arguments: Any) -> dict[str, Any]:
+def foreseen(node: str, module: str, /, **arguments: Any) -> dict[str, Any]:
     """What one module says on a node in check mode."""
     return task_of(INVENTORY, node, module, ("--check",), **arguments)
 
 
-def task_of(inventory: Path, node: str, module: str, flags: Sequence[str] = (), **arguments: Any) -> dict[str, Any]:
+def task_of(inventory: Path, node: str, module: str, flags: Sequence[str] = (), /, **arguments: Any) -> dict[str, Any]:
     """The same of another inventory; flags: further ones of the command line."""
     words = [node, "--inventory", str(inventory), "--module-name", module, *flags]
     words += ["--args", json.dumps(arguments)] if arguments else []

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -19,10 +20,12 @@ from .._docker import gossip
 from .._docker.client import NOT_FOUND, Docker, DockerError, patiently, stuck_manager
 from .._linux.devices import read_devices
 from .._linux.routes import read_routes
+from . import labels as node_labels
 from .info import node_result, nodes_result
 from .model import Desired, Ground, Observed, believed, endpoint, forgotten
 from .observe import BRIDGE, BRIDGE_ICC, BRIDGE_LABELS, BRIDGE_MTU, BRIDGE_OPTIONS, observe_node
 from .plan import UNJOINABLE, listen_addr, plan_node, refuse_gossip, says
+from .update import Spec, update_entry
 
 # What the engine takes where a pool is given without a size of its networks, or the other way round.
 DEFAULT_POOL = ("10.0.0.0/8",)
@@ -117,7 +120,14 @@ class SwarmNodeEngine(Engine[Observed]):
 
     @performs("set_availability")
     def _set_availability(self, availability: str) -> None:
-        self._update_self("Availability", availability)
+        self._update_self(lambda spec: {**spec, "Availability": availability})
+
+    @performs("set_labels")
+    def _set_labels(self, labels: node_labels.Change) -> None:
+        """On a manager that has just joined, once the others count it as one."""
+        if self._entered:
+            self._wait_until_part_of_it()
+        self._update_self(lambda spec: {**spec, "Labels": node_labels.changed(spec.get("Labels") or {}, labels)})
 
     def wait(self) -> None:
         """Wait until the node is active in the desired swarm, and the others reach a manager."""
@@ -255,7 +265,7 @@ class SwarmNodeEngine(Engine[Observed]):
     @performs("demote")
     def _demote(self) -> None:
         try:
-            self._update_self("Role", "worker")
+            self._become_worker()
         except OversshError:
             # Where all managers leave at once, nobody is left to agree; with force, the leave does without.
             if not (self._desired.force and self._desired.state == "left"):
@@ -266,7 +276,7 @@ class SwarmNodeEngine(Engine[Observed]):
         """Out of a swarm that this run brought the node into, with nothing of it left."""
         found = observe_node(self._docker, self._run)
         if found.role == "manager" and not self._desired.founds:
-            self._update_self("Role", "worker")
+            self._become_worker()
         self._out(force=self._desired.founds)
         self._let_go_of_gossip(found.node_address)
 
@@ -326,23 +336,13 @@ class SwarmNodeEngine(Engine[Observed]):
             return wait_until(removed, BRIDGE_SECONDS, f"the release of the bridge {BRIDGE}")
         return False
 
-    def _update_self(self, field: str, value: str) -> None:
-        """Change this node's own entry, through this node as a manager, and wait until it holds."""
-        node_id = self._docker.info()["Swarm"]["NodeID"]
+    def _update_self(self, change: Callable[[Spec], Spec]) -> None:
+        """Change this node's own entry, through this node as a manager."""
+        update_entry(self._docker, self._docker.info()["Swarm"]["NodeID"], change, self._timeout)
 
-        def asked() -> bool:
-            node = self._docker.inspect_node(node_id)
-            try:
-                self._docker.update_node(node_id, node["Version"]["Index"], {**node["Spec"], field: value})
-            except DockerError as error:
-                if "update out of sequence" in str(error):
-                    return False  # somebody else changed the entry in between: look again
-                raise
-            return True
-
-        wait_until(asked, self._timeout, f"the change of this node's {field.lower()} to {value}")
-        if field == "Role":
-            wait_until(self._is_worker, self._timeout, "this node's change from manager to worker")
+    def _become_worker(self) -> None:
+        self._update_self(lambda spec: {**spec, "Role": "worker"})
+        wait_until(self._is_worker, self._timeout, "this node's change from manager to worker")
 
     def _is_worker(self) -> bool:
         found = observe_node(self._docker, self._run)

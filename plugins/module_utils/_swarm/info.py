@@ -33,6 +33,7 @@ def node_result(observed: Observed) -> dict[str, Any]:
         "managers": list(observed.managers),
         "leader": bool(own and own.leader),
         "availability": own.availability if own else None,
+        "labels": dict(own.labels) if own else None,
         "listen_addr": observed.listen_addr,
         "data_path_addr": observed.data_path_addr,
         "data_path_port": observed.data_path_port,
@@ -54,6 +55,7 @@ def nodes_result(observed: Observed) -> list[dict[str, Any]]:
             "address": node.address,
             "reachability": node.reachability,
             "leader": node.leader,
+            "labels": dict(node.labels),
         }
         for node in observed.nodes
     ]

@@ -12,9 +12,12 @@ from typing import Any
 
 from .._core.errors import OversshError
 from .._linux.routes import Route
+from .labels import Change, change_of
 
 DEFAULT_PORT = 2377
 SMALLEST_MTU, LARGEST_MTU = 576, 65535
+# The state of a node that is given its entry by a manager.
+LISTED = "listed"
 BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 # swarmkit prints a SHA-256 in base 36 and fills it up to this length.
 DIGEST_LENGTH = 50
@@ -25,6 +28,7 @@ class Desired:
     """The desired part of this node; None where any value will do.
 
     members: each node's status by its ID, as a manager of that swarm lists them; empty where no manager was asked.
+    labels: those of the node that are set, and with None those that are removed; others stay.
     """
 
     state: str
@@ -41,6 +45,7 @@ class Desired:
     join_token: str | None = field(default=None, repr=False)
     cluster_id: str | None = None
     availability: str | None = None
+    labels: Change = field(default_factory=dict)
     force: bool = False
     on_change: str = "fail"
     members: Mapping[str, str] = field(default_factory=dict)
@@ -64,6 +69,7 @@ class Entry:
     reachability: str = ""
     manager_address: str = ""
     leader: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -174,10 +180,20 @@ def desired_of(params: Mapping[str, Any]) -> Desired:
         join_token=params.get("join_token"),
         cluster_id=params.get("cluster_id"),
         availability=params.get("availability"),
+        labels=change_of(params.get("labels")),
         force=bool(params.get("force")),
         on_change=params.get("on_change") or "fail",
         members={str(node): str(word) for node, word in (params.get("members") or {}).items()},
     )
+
+
+def refuse_misplaced(params: Mapping[str, Any]) -> None:
+    """OversshError for labels with a state that can't set them."""
+    if params.get("labels") and params["state"] not in ("manager", LISTED):
+        raise OversshError(
+            f"labels with state: {params['state']} would be set by nobody; managers keep them, so do it on a manager, "
+            f"with state: {LISTED} and node"
+        )
 
 
 def _subnet(text: str | None) -> str | None:

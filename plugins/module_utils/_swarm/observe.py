@@ -84,6 +84,7 @@ def entry(node: Mapping[str, Any]) -> Entry:
         reachability=manager.get("Reachability") or "",
         manager_address=manager.get("Addr") or "",
         leader=bool(manager.get("Leader")),
+        labels=dict(spec.get("Labels") or {}),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from .._core.errors import OversshError
 from .._core.plan import Plan, Step
 from .._docker import gossip
+from . import labels as node_labels
 from .model import DEFAULT_PORT, Desired, Entry, Ground, Observed, endpoint, forgotten, joined, token_digest
 
 LEFT: dict[str, Any] = {"state": "left"}
@@ -140,6 +141,13 @@ def _plan_settings(desired: Desired, observed: Observed) -> Plan:
         )
         steps.insert(0, change)  # a worker may not change anything
         after["availability"] = desired.availability
+    labels = node_labels.needed(own.labels, desired.labels) if own else {}
+    if own and labels:
+        undone = node_labels.way_back(own.labels, labels)
+        back = Step("set_labels", f"label this node {node_labels.words(undone)} again", {"labels": undone})
+        steps.append(Step("set_labels", f"label this node {node_labels.words(labels)}", {"labels": labels}, back))
+        before["labels"] = node_labels.shown(own.labels)
+        after["labels"] = node_labels.shown(node_labels.changed(own.labels, labels))
     return Plan(before, after, tuple(steps))
 
 
@@ -152,10 +160,17 @@ def _enter(desired: Desired, observed: Observed) -> tuple[Step, ...]:
     else:
         label = f"join the swarm at {through} as {desired.state} {desired.advertise_addr}"
         enter = Step("join", label, inverse=out)
+    entered = (enter, *_first_labels(desired))
     if observed.bridge:
-        return (enter,)
+        return entered
     unmake = Step("remove_bridge", "remove the bridge docker_gwbridge")
-    return Step("make_bridge", "make the bridge docker_gwbridge that overlay networks need", inverse=unmake), enter
+    return Step("make_bridge", "make the bridge docker_gwbridge that overlay networks need", inverse=unmake), *entered
+
+
+def _first_labels(desired: Desired) -> tuple[Step, ...]:
+    """The labels of a node that has none yet, and that loses them when it leaves the swarm again."""
+    labels = node_labels.needed({}, desired.labels)
+    return (Step("set_labels", f"label this node {node_labels.words(labels)}", {"labels": labels}),) if labels else ()
 
 
 def _way_out(desired: Desired, observed: Observed, comes_back: bool = False) -> list[Step]:
@@ -325,6 +340,8 @@ def _after(desired: Desired) -> dict[str, Any]:
         value = getattr(desired, name)
         if value:
             found[name] = _plain(value)
+    if desired.labels:
+        found["labels"] = node_labels.shown(node_labels.changed({}, desired.labels))
     return found
 
 

@@ -24,6 +24,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._swarm.engine import
 )
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm.entry import SwarmEntryEngine
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm.info import node_result, nodes_result
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.listed import DesiredEntry, SwarmListedEngine
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm.model import Desired, root_ca_digest
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm.observe import (
     BRIDGE_LABELS,
@@ -750,3 +751,87 @@ def test_a_node_that_is_down_or_unknown_needs_no_draining():
     assert not _drain(_manager_with(), "edge9").changed
     with pytest.raises(OversshError, match="state: drained works on the list that managers keep"):
         _drain(Engine("active", False))
+
+
+# An entry's availability and labels
+
+
+def _list(docker, **desired):
+    engine = SwarmListedEngine(docker, DesiredEntry("edge1", **desired), 0.3)
+    plan = engine.plan(engine.observe())
+    apply(plan, engine.perform)
+    return engine, plan
+
+
+def test_a_managers_entry_of_another_node_is_changed_and_restored():
+    docker = _manager_with(_node("n2", "edge1"))
+    docker.list["n2"]["Spec"]["Labels"] = {"zone": "south", "own": "1"}
+    engine, plan = _list(docker, availability="pause", labels={"zone": "north", "own": None})
+    spec = docker.list["n2"]["Spec"]
+    assert spec == {"Role": "worker", "Availability": "pause", "Labels": {"zone": "north"}}
+    assert engine.result(engine.observe()) == {
+        "node": "edge1",
+        "entries": ["n2"],
+        "availability": "pause",
+        "labels": {"zone": "north"},
+    }
+    assert not engine.plan(engine.observe()).changed
+    docker.list["n2"]["Spec"] = {**spec, "Labels": {"zone": "north", "since": "2"}}
+    assert undo(plan.steps, engine.perform) == " (everything done before was rolled back)"
+    assert docker.list["n2"]["Spec"]["Labels"] == {"zone": "south", "own": "1", "since": "2"}
+    assert docker.list["n2"]["Spec"]["Availability"] == "active"
+
+
+def test_labels_that_docker_refuses_take_the_availability_back():
+    class Refuses(Engine):
+        def update_node(self, node_id, version, spec):
+            if spec["Labels"]:
+                raise DockerError("no such label", 400)
+            super().update_node(node_id, version, spec)
+
+    docker = Refuses("active", True, [_node("n1", "cloud1", True), _node("n2", "edge1")])
+    with pytest.raises(OversshError, match=r"could not label edge1 \(n2\) with a=1: no such label \(everything done"):
+        _list(docker, availability="drain", labels={"a": "1"})
+    assert docker.list["n2"]["Spec"]["Availability"] == "active"
+
+
+def test_an_entry_that_somebody_else_changes_is_tried_again():
+    class Busy(Engine):
+        def update_node(self, node_id, version, spec):
+            if self.busy:
+                self.busy -= 1
+                raise DockerError("rpc error: code = Unknown desc = update out of sequence", 500)
+            super().update_node(node_id, version, spec)
+
+    docker = Busy("active", True, [_node("n1", "cloud1", True), _node("n2", "edge1")])
+    docker.busy = 1
+    _list(docker, labels={"a": "1"})
+    assert docker.list["n2"]["Spec"]["Labels"] == {"a": "1"}
+    docker.busy = 1000
+    with pytest.raises(OversshError, match="update out of sequence"):
+        _list(docker, labels={"a": "2"})
+
+
+def test_an_entry_is_a_managers_matter():
+    with pytest.raises(OversshError, match="state: listed works on the list that managers keep; run it on a manager"):
+        _list(Engine("active", False), labels={"a": "1"})
+
+
+def test_a_manager_labels_itself_also_one_that_has_just_come_in():
+    docker = Engine("active", True, [_node("n1", "cloud1", True)])
+    docker.list["n1"]["Spec"]["Labels"] = {"own": "1"}
+    labelled = Desired(state="manager", advertise_addr="172.30.0.1", labels={"zone": "north", "old": None})
+    engine, plan = _do(docker, labelled)
+    assert plan.labels == ["label this node with zone=north"]
+    assert plan.diff() == {"before": "labels:\n  own=1\n", "after": "labels:\n  own=1\n  zone=north\n"}
+    assert engine.result(engine.observe())["labels"] == {"own": "1", "zone": "north"}
+    assert not engine.plan(engine.observe()).changed
+    undo(plan.steps, engine.perform)
+    assert docker.list["n1"]["Spec"]["Labels"] == {"own": "1"}
+    for desired in (labelled, _joiner(state="manager", token="manager", labels=labelled.labels)):
+        docker = Engine()
+        engine, plan = _do(docker, desired)
+        assert plan.labels[-1] == "label this node with zone=north"
+        assert plan.after["labels"] == ["zone=north"]
+        assert docker.list["n1"]["Spec"]["Labels"] == {"zone": "north"}
+        assert not engine.plan(engine.observe()).changed

@@ -1,0 +1,38 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What managers keep of a finished site's swarm is changed through them, and is as it was afterwards."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.support import lab
+
+HUB, SPOKE = lab.hub(), next(name for name in lab.hosts() if name != lab.hub())
+NODE = "overssh.swarm.swarm_node"
+
+
+def spec(node: str) -> dict[str, Any]:
+    """What the managers keep of a node."""
+    found: dict[str, Any] = json.loads(lab.inside(HUB, f"docker node inspect {node} --format '{{{{json .Spec}}}}'"))
+    return found
+
+
+def test_a_workers_availability_and_labels_are_set_on_a_manager():
+    wanted = {"state": "listed", "node": SPOKE, "availability": "pause", "labels": {"zone": "north", "ssd": ""}}
+    before = spec(SPOKE)
+    foreseen = lab.foreseen(HUB, NODE, **wanted)
+    assert (foreseen["changed"], spec(SPOKE)) == (True, before)
+    try:
+        done = lab.task(HUB, NODE, **wanted)
+        assert done["steps"] == foreseen["steps"]
+        assert (done["availability"], done["labels"]) == ("pause", {"zone": "north", "ssd": ""})
+        assert spec(SPOKE) == {**before, "Availability": "pause", "Labels": {"zone": "north", "ssd": ""}}
+        assert not lab.task(HUB, NODE, **wanted)["changed"]
+    finally:
+        gone = {"zone": None, "ssd": None}
+        lab.task(HUB, NODE, **{**wanted, "availability": before["Availability"], "labels": gone})
+    assert spec(SPOKE) == before
+    said = lab.task(SPOKE, NODE, **wanted)
+    assert said["msg"] == "state: listed works on the list that managers keep; run it on a manager of the swarm."

@@ -1,0 +1,27 @@
+# SPDX-FileCopyrightText: overssh.swarm contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Change what the managers keep, also while others change it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .._docker.client import Docker, patiently
+
+Spec = Mapping[str, Any]
+# A version is that of one look; whoever changes something in between makes it an old one.
+OUTDATED = "update out of sequence"
+
+
+def update_entry(docker: Docker, node_id: str, change: Callable[[Spec], Spec], timeout: float) -> None:
+    """Change a node's entry through this manager; change: from the present specification to the desired one.
+
+    timeout: seconds to try again while others change it too; DockerError after that, and for any other refusal.
+    """
+
+    def once() -> None:
+        node = docker.inspect_node(node_id)
+        docker.update_node(node_id, node["Version"]["Index"], dict(change(node["Spec"])))
+
+    patiently(once, lambda said: OUTDATED in said, timeout)
