@@ -81,6 +81,43 @@ options:
       - Prefix length of the subnets from O(default_addr_pool), by default 24; fixed when the swarm is created.
       - Compared on managers only, and only where given.
     type: int
+  dispatcher_heartbeat:
+    description:
+      - After how many seconds a node reports to the managers, at least 1; Docker's own default is 5. A node that is
+        silent for some three times as long counts as down, and others get its tasks.
+      - This option, O(node_cert_expiry), O(task_history_limit), O(snapshot_interval), O(max_snapshots),
+        O(log_entries_for_slow_followers) and O(autolock) belong to the swarm and not to one node. They are for
+        O(state=manager) without O(remote_managers), on the node that creates the swarm or on any of its managers, and
+        an error elsewhere. They are compared only where given, and change while the swarm runs.
+    type: int
+  node_cert_expiry:
+    description:
+      - For how many seconds a node's certificate is valid, at least 3600; Docker's own default is 90 days (7776000).
+        Nodes renew it themselves, half-way through and later. A node that is away for longer has to join anew.
+    type: int
+  task_history_limit:
+    description:
+      - How many ended tasks the managers keep for each task that runs; Docker's own default is 5. V(-1) is for all.
+    type: int
+  snapshot_interval:
+    description:
+      - After how many entries of their log the managers write a snapshot of it; Docker's own default is 10000.
+    type: int
+  max_snapshots:
+    description:
+      - How many older snapshots the managers keep beside the last one; Docker's own default is 0.
+    type: int
+  log_entries_for_slow_followers:
+    description:
+      - How many entries of their log the managers keep after a snapshot, for managers that lag behind; Docker's own
+        default is 500. A manager that lags more is sent the whole snapshot.
+    type: int
+  autolock:
+    description:
+      - Whether managers are locked when their Docker starts, until C(docker swarm unlock) is given the key. That also
+        holds for each boot.
+      - The key is never read. C(docker swarm unlock-key) shows it on a manager that is not locked.
+    type: bool
   bridge_subnet:
     description:
       - The subnet of the bridge C(docker_gwbridge), where the module makes it. By default Docker takes one from its
@@ -193,6 +230,15 @@ EXAMPLES = r"""
     cluster_id: "{{ hostvars.cloud1.founded.cluster_id }}"
     advertise_addr: "{{ underlay_address }}"
   when: inventory_hostname != 'cloud1'
+
+- name: Bear with slow lines, and keep less of what has ended
+  overssh.swarm.swarm_node:
+    state: manager
+    advertise_addr: 172.30.0.1
+    dispatcher_heartbeat: 15
+    task_history_limit: 2
+    node_cert_expiry: "{{ 180 * 24 * 3600 }}"
+  when: inventory_hostname == 'cloud1'
 
 - name: Take a host out of its swarm
   overssh.swarm.swarm_node:
@@ -314,6 +360,20 @@ subnet_size:
   returned: where O(state) is V(manager), V(worker) or V(left)
   type: int
   sample: 24
+settings:
+  description:
+    - The settings of the swarm that can change while it runs, by the names of the options of this module.
+    - Known on managers.
+  returned: where O(state) is V(manager), V(worker) or V(left)
+  type: dict
+  sample:
+    dispatcher_heartbeat: 5
+    node_cert_expiry: 7776000
+    task_history_limit: 5
+    snapshot_interval: 10000
+    max_snapshots: 0
+    log_entries_for_slow_followers: 500
+    autolock: false
 underlay_mtu:
   description: The smallest MTU of the devices that have RV(data_path_addr).
   returned: where O(state) is V(manager), V(worker) or V(left)
@@ -386,6 +446,7 @@ from ansible_collections.overssh.swarm.plugins.module_utils._swarm.engine import
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm.entry import SwarmEntryEngine
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm.listed import SwarmListedEngine, listed_of
 from ansible_collections.overssh.swarm.plugins.module_utils._swarm.model import LISTED, desired_of, refuse_misplaced
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.settings import SETTINGS
 
 STATES = ["manager", "worker", "left", "drained", "removed", LISTED]
 
@@ -401,6 +462,7 @@ def main() -> None:
             "data_path_port": {"type": "int"},
             "default_addr_pool": {"type": "list", "elements": "str"},
             "subnet_size": {"type": "int"},
+            **{name: {"type": "bool" if each.least is None else "int"} for name, each in SETTINGS.items()},
             "bridge_subnet": {"type": "str"},
             "bridge_mtu": {"type": "int"},
             "bridge_icc": {"type": "bool", "default": False},

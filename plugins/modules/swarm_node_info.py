@@ -122,6 +122,21 @@ subnet_size:
   returned: always
   type: int
   sample: 24
+settings:
+  description:
+    - The settings of the swarm that can change while it runs, by the names of the options of
+      M(overssh.swarm.swarm_node).
+    - Known on managers.
+  returned: always
+  type: dict
+  sample:
+    dispatcher_heartbeat: 5
+    node_cert_expiry: 7776000
+    task_history_limit: 5
+    snapshot_interval: 10000
+    max_snapshots: 0
+    log_entries_for_slow_followers: 500
+    autolock: false
 underlay_mtu:
   description: The smallest MTU of the devices that have RV(data_path_addr).
   returned: always

@@ -36,3 +36,24 @@ def test_a_workers_availability_and_labels_are_set_on_a_manager():
     assert spec(SPOKE) == before
     said = lab.task(SPOKE, NODE, **wanted)
     assert said["msg"] == "state: listed works on the list that managers keep; run it on a manager of the swarm."
+
+
+def test_a_swarms_settings_are_set_on_a_manager():
+    manager = {
+        "state": "manager",
+        "advertise_addr": lab.inside(HUB, "docker info --format '{{.Swarm.NodeAddr}}'").strip(),
+    }
+    before = lab.task(HUB, NODE, **manager)["settings"]
+    wanted = {**before, "dispatcher_heartbeat": 15, "task_history_limit": 0, "max_snapshots": 2, "autolock": True}
+    foreseen = lab.foreseen(HUB, NODE, **manager, **wanted)
+    assert (foreseen["changed"], foreseen["settings"]) == (True, before)
+    try:
+        done = lab.task(HUB, NODE, **manager, **wanted)
+        assert (done["steps"], done["settings"]) == (foreseen["steps"], wanted)
+        key = lab.inside(HUB, "docker swarm unlock-key --quiet").strip()
+        assert key.startswith("SWMKEY-")
+        assert key not in json.dumps(done)
+        assert not lab.task(HUB, NODE, **manager, **wanted)["changed"]
+    finally:
+        lab.task(HUB, NODE, **manager, **before)
+    assert lab.task(HUB, NODE, **manager)["settings"] == before

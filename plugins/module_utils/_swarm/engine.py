@@ -25,7 +25,8 @@ from .info import node_result, nodes_result
 from .model import Desired, Ground, Observed, believed, endpoint, forgotten
 from .observe import BRIDGE, BRIDGE_ICC, BRIDGE_LABELS, BRIDGE_MTU, BRIDGE_OPTIONS, observe_node
 from .plan import UNJOINABLE, listen_addr, plan_node, refuse_gossip, says
-from .update import Spec, update_entry
+from .settings import AUTOLOCK, Settings, with_settings
+from .update import Spec, update_entry, update_swarm
 
 # What the engine takes where a pool is given without a size of its networks, or the other way round.
 DEFAULT_POOL = ("10.0.0.0/8",)
@@ -42,6 +43,10 @@ DOUBTED = (
     "the engine on this host calls its part in the swarm 'error'{words}, but the managers list it as ready and it "
     "works; the word goes when Docker is restarted, with 'systemctl restart docker' when the containers "
     "here may be interrupted"
+)
+LOCKS = (
+    "from now on a manager of this swarm is locked whenever its Docker starts, until 'docker swarm unlock' is given "
+    "the key; 'docker swarm unlock-key' on a manager shows it, so keep it where it is found without the swarm"
 )
 # Words of the engine when a join fails, and what they mean to the operator.
 JOIN_TROUBLE = (
@@ -129,6 +134,15 @@ class SwarmNodeEngine(Engine[Observed]):
             self._wait_until_part_of_it()
         self._update_self(lambda spec: {**spec, "Labels": node_labels.changed(spec.get("Labels") or {}, labels)})
 
+    @performs("set_swarm")
+    def _set_swarm(self, settings: Settings) -> None:
+        update_swarm(self._docker, lambda spec: with_settings(spec, settings), self._timeout)
+        self._say_of_lock(settings)
+
+    def _say_of_lock(self, settings: Settings) -> None:
+        if settings.get(AUTOLOCK):
+            self.warnings.append(LOCKS)
+
     def wait(self) -> None:
         """Wait until the node is active in the desired swarm, and the others reach a manager."""
         if self._desired.state == "left":
@@ -170,7 +184,7 @@ class SwarmNodeEngine(Engine[Observed]):
             **self._addresses(),
             "DataPathPort": desired.data_path_port or 0,
             "ForceNewCluster": False,
-            "Spec": {},
+            "Spec": with_settings({}, desired.settings),
         }
         if desired.availability:
             body["Availability"] = desired.availability
@@ -179,6 +193,7 @@ class SwarmNodeEngine(Engine[Observed]):
             body["SubnetSize"] = desired.subnet_size or DEFAULT_SUBNET_SIZE
         self._docker.post("/swarm/init", body)
         self._has_entered()
+        self._say_of_lock(desired.settings)
 
     @performs("join")
     def _join(self) -> None:

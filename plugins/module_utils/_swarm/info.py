@@ -39,6 +39,7 @@ def node_result(observed: Observed) -> dict[str, Any]:
         "data_path_port": observed.data_path_port,
         "default_addr_pool": list(observed.default_addr_pool or ()),
         "subnet_size": observed.subnet_size,
+        "settings": None if observed.settings is None else dict(observed.settings),
         "underlay_mtu": observed.underlay_mtu,
     }
 

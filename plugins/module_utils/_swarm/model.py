@@ -13,6 +13,7 @@ from typing import Any
 from .._core.errors import OversshError
 from .._linux.routes import Route
 from .labels import Change, change_of
+from .settings import SETTINGS, Settings, settings_of
 
 DEFAULT_PORT = 2377
 SMALLEST_MTU, LARGEST_MTU = 576, 65535
@@ -29,6 +30,7 @@ class Desired:
 
     members: each node's status by its ID, as a manager of that swarm lists them; empty where no manager was asked.
     labels: those of the node that are set, and with None those that are removed; others stay.
+    settings: those of the swarm that are given.
     """
 
     state: str
@@ -46,6 +48,7 @@ class Desired:
     cluster_id: str | None = None
     availability: str | None = None
     labels: Change = field(default_factory=dict)
+    settings: Settings = field(default_factory=dict)
     force: bool = False
     on_change: str = "fail"
     members: Mapping[str, str] = field(default_factory=dict)
@@ -111,6 +114,7 @@ class Observed:
     data_path_port: int | None = None
     default_addr_pool: tuple[str, ...] | None = None
     subnet_size: int | None = None
+    settings: Settings | None = None
     managers: tuple[str, ...] = ()
     nodes: tuple[Entry, ...] = ()
     underlay_mtu: int | None = None
@@ -181,6 +185,7 @@ def desired_of(params: Mapping[str, Any]) -> Desired:
         cluster_id=params.get("cluster_id"),
         availability=params.get("availability"),
         labels=change_of(params.get("labels")),
+        settings=settings_of(params),
         force=bool(params.get("force")),
         on_change=params.get("on_change") or "fail",
         members={str(node): str(word) for node, word in (params.get("members") or {}).items()},
@@ -188,7 +193,13 @@ def desired_of(params: Mapping[str, Any]) -> Desired:
 
 
 def refuse_misplaced(params: Mapping[str, Any]) -> None:
-    """OversshError for labels with a state that can't set them."""
+    """OversshError for an option with a state that would not look at it."""
+    alien = [name for name in SETTINGS if params.get(name) is not None]
+    if alien and (params["state"] != "manager" or params.get("remote_managers")):
+        raise OversshError(
+            f"{', '.join(alien)} would be set by nobody; the swarm as a whole has that, so do it with state: manager "
+            "and without remote_managers, on the node that creates the swarm or on any of its managers"
+        )
     if params.get("labels") and params["state"] not in ("manager", LISTED):
         raise OversshError(
             f"labels with state: {params['state']} would be set by nobody; managers keep them, so do it on a manager, "

@@ -14,6 +14,7 @@ from .._core.files import read_text
 from .._docker.client import NOT_FOUND, Docker, DockerError, Read, swarm_folder, swarm_record
 from .._linux.devices import read_devices, smallest_mtu
 from .model import Entry, Observed, endpoint, joined, root_ca_digest
+from .settings import read_settings
 
 BRIDGE = "docker_gwbridge"
 BRIDGE_ICC = "com.docker.network.bridge.enable_icc"
@@ -64,6 +65,7 @@ def observe_node(docker: Docker, run: Runner, read: Read = read_text) -> Observe
         data_path_port=cluster.get("DataPathPort") or None,
         default_addr_pool=tuple(cluster["DefaultAddrPool"]) if cluster.get("DefaultAddrPool") else None,
         subnet_size=cluster.get("SubnetSize") or None,
+        settings=read_settings(cluster["Spec"]) if cluster.get("Spec") else None,
         managers=tuple(sorted(peer["Addr"] for peer in swarm.get("RemoteManagers") or [] if peer.get("Addr"))),
         nodes=nodes,
         underlay_mtu=smallest_mtu(read_devices(), data_path) if data_path else None,

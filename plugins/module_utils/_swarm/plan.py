@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .._core.errors import OversshError
@@ -12,6 +13,8 @@ from .._core.plan import Plan, Step
 from .._docker import gossip
 from . import labels as node_labels
 from .model import DEFAULT_PORT, Desired, Entry, Ground, Observed, endpoint, forgotten, joined, token_digest
+from .settings import Settings, lacking
+from .settings import words as words_of_settings
 
 LEFT: dict[str, Any] = {"state": "left"}
 UNJOINABLE = (
@@ -141,14 +144,36 @@ def _plan_settings(desired: Desired, observed: Observed) -> Plan:
         )
         steps.insert(0, change)  # a worker may not change anything
         after["availability"] = desired.availability
-    labels = node_labels.needed(own.labels, desired.labels) if own else {}
-    if own and labels:
-        undone = node_labels.way_back(own.labels, labels)
-        back = Step("set_labels", f"label this node {node_labels.words(undone)} again", {"labels": undone})
-        steps.append(Step("set_labels", f"label this node {node_labels.words(labels)}", {"labels": labels}, back))
-        before["labels"] = node_labels.shown(own.labels)
-        after["labels"] = node_labels.shown(node_labels.changed(own.labels, labels))
+    for step, was, becomes in (*_relabelled(desired, own), *_tuned(desired, observed.settings)):
+        steps.append(step)
+        before.update(was)
+        after.update(becomes)
     return Plan(before, after, tuple(steps))
+
+
+# A step, and what it changes: before and after.
+Change = tuple[Step, Mapping[str, Any], Mapping[str, Any]]
+
+
+def _relabelled(desired: Desired, own: Entry | None) -> Iterator[Change]:
+    """This node's labels; where the managers' list is not known, nobody knows what they lack."""
+    change = node_labels.needed(own.labels, desired.labels) if own else {}
+    if own and change:
+        undone = node_labels.way_back(own.labels, change)
+        back = Step("set_labels", f"label this node {node_labels.words(undone)} again", {"labels": undone})
+        step = Step("set_labels", f"label this node {node_labels.words(change)}", {"labels": change}, back)
+        after = node_labels.changed(own.labels, change)
+        yield step, {"labels": node_labels.shown(own.labels)}, {"labels": node_labels.shown(after)}
+
+
+def _tuned(desired: Desired, found: Settings | None) -> Iterator[Change]:
+    """The swarm's own settings, likewise."""
+    settings = {} if found is None else lacking(found, desired.settings)
+    if found is not None and settings:
+        undone = {name: found[name] for name in settings}
+        back = Step("set_swarm", f"set the swarm's {words_of_settings(undone)} again", {"settings": undone})
+        step = Step("set_swarm", f"set the swarm's {words_of_settings(settings)}", {"settings": settings}, back)
+        yield step, undone, settings
 
 
 def _enter(desired: Desired, observed: Observed) -> tuple[Step, ...]:
@@ -342,7 +367,7 @@ def _after(desired: Desired) -> dict[str, Any]:
             found[name] = _plain(value)
     if desired.labels:
         found["labels"] = node_labels.shown(node_labels.changed({}, desired.labels))
-    return found
+    return {**found, **desired.settings}
 
 
 def _plain(value: Any) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .._core.errors import OversshError
 from .._docker.client import Docker, patiently
 
 Spec = Mapping[str, Any]
@@ -23,5 +24,18 @@ def update_entry(docker: Docker, node_id: str, change: Callable[[Spec], Spec], t
     def once() -> None:
         node = docker.inspect_node(node_id)
         docker.update_node(node_id, node["Version"]["Index"], dict(change(node["Spec"])))
+
+    patiently(once, lambda said: OUTDATED in said, timeout)
+
+
+def update_swarm(docker: Docker, change: Callable[[Spec], Spec], timeout: float) -> None:
+    """Change the swarm's own specification through this manager, likewise."""
+
+    def once() -> None:
+        # What "docker info" has of the swarm is without its join tokens.
+        cluster = (docker.info().get("Swarm") or {}).get("Cluster")
+        if not cluster:
+            raise OversshError("this node does not know its swarm's settings at present; see 'docker info'")
+        docker.post(f"/swarm/update?version={cluster['Version']['Index']}", change(cluster["Spec"]))
 
     patiently(once, lambda said: OUTDATED in said, timeout)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.overssh.swarm.plugins.module_utils._core.command import Answer
 from ansible_collections.overssh.swarm.plugins.module_utils._core.errors import OversshError
-from ansible_collections.overssh.swarm.plugins.module_utils._core.plan import apply, undo
+from ansible_collections.overssh.swarm.plugins.module_utils._core.plan import Step, apply, undo
 from ansible_collections.overssh.swarm.plugins.module_utils._docker import gossip as docker_gossip
 from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import DockerError
 from ansible_collections.overssh.swarm.plugins.module_utils._linux.devices import Address, Device
@@ -61,6 +61,25 @@ class Run:
         return Answer(0, json.dumps(routes), "")
 
 
+# A new swarm's own settings, as Docker 26.1 gives them.
+SPEC: dict = {
+    "Name": "default",
+    "Labels": {},
+    "Orchestration": {"TaskHistoryRetentionLimit": 5},
+    "Raft": {
+        "SnapshotInterval": 10000,
+        "KeepOldSnapshots": 0,
+        "LogEntriesForSlowFollowers": 500,
+        "ElectionTick": 10,
+        "HeartbeatTick": 1,
+    },
+    "Dispatcher": {"HeartbeatPeriod": 5000000000},
+    "CAConfig": {"NodeCertExpiry": 7776000000000000},
+    "TaskDefaults": {},
+    "EncryptionConfig": {"AutoLockManagers": False},
+}
+
+
 class Engine:
     """As much of a Docker engine as a node's part in a swarm needs."""
 
@@ -73,6 +92,7 @@ class Engine:
         self.hosted = []
         self.refuses = {}
         self.busy = 0
+        self.version, self.spec = 10, SPEC
 
     def _note(self, name, *what):
         self.calls.append((name, *what))
@@ -88,7 +108,13 @@ class Engine:
         if self.state != "inactive":
             swarm.update(NodeID="n1", NodeAddr="172.30.0.1", RemoteManagers=[{"NodeID": "n1", "Addr": JOINED_ADDRESS}])
         if self.manager:
-            swarm["Cluster"] = {"ID": SWARM_ID, "DataPathPort": 4789, "TLSInfo": {"TrustRoot": ROOT_CA}}
+            swarm["Cluster"] = {
+                "ID": SWARM_ID,
+                "DataPathPort": 4789,
+                "TLSInfo": {"TrustRoot": ROOT_CA},
+                "Version": {"Index": self.version},
+                "Spec": self.spec,
+            }
         return {"Swarm": swarm, "Name": "cloud1", "DockerRootDir": "/nowhere"}
 
     def nodes(self):
@@ -116,6 +142,11 @@ class Engine:
 
     def post(self, path, body):
         self._note(path, body)
+        if path.startswith("/swarm/update"):
+            assert path == f"/swarm/update?version={self.version}"
+            self.version, self.spec = self.version + 1, body
+            return
+        self.spec = body.get("Spec") or self.spec
         self.state, self.manager = "active", path == "/swarm/init" or body["JoinToken"] == "manager"
         self.list.setdefault("n1", _node("n1", "cloud1", manager=self.manager))
         assert self.bridge is not None, "the bridge has to be there before the engine makes one of its own"
@@ -835,3 +866,80 @@ def test_a_manager_labels_itself_also_one_that_has_just_come_in():
         assert plan.after["labels"] == ["zone=north"]
         assert docker.list["n1"]["Spec"]["Labels"] == {"zone": "north"}
         assert not engine.plan(engine.observe()).changed
+
+
+# The swarm's own settings
+
+TUNED = {"dispatcher_heartbeat": 15, "task_history_limit": 2, "autolock": True}
+
+
+def test_a_manager_changes_the_settings_that_are_given_and_restores_them():
+    docker = Engine("active", True, [_node("n1", "cloud1", True)])
+    engine, plan = _do(docker, Desired(state="manager", advertise_addr="172.30.0.1", settings=TUNED))
+    assert plan.labels == ["set the swarm's dispatcher_heartbeat to 15, task_history_limit to 2, autolock to true"]
+    assert docker.spec == {
+        **SPEC,
+        "Orchestration": {"TaskHistoryRetentionLimit": 2},
+        "Dispatcher": {"HeartbeatPeriod": 15000000000},
+        "EncryptionConfig": {"AutoLockManagers": True},
+    }
+    found = engine.observe()
+    assert not engine.plan(found).changed
+    result = engine.result(found)
+    assert result["settings"] == {**node_result(found)["settings"], **TUNED}
+    assert "'docker swarm unlock-key' on a manager shows it" in result["warnings"][0]
+    assert undo(plan.steps, engine.perform) == " (everything done before was rolled back)"
+    assert docker.spec == SPEC
+
+
+def test_settings_that_are_as_desired_or_not_given_stay():
+    docker = Engine("active", True, [_node("n1", "cloud1", True)])
+    same = {"dispatcher_heartbeat": 5, "node_cert_expiry": 7776000, "autolock": False}
+    for settings in ({}, same):
+        desired = Desired(state="manager", advertise_addr="172.30.0.1", settings=settings)
+        assert not _do(docker, desired)[1].changed
+    assert docker.calls == []
+
+
+def test_a_new_swarm_begins_with_its_settings():
+    docker = Engine()
+    engine, plan = _do(docker, Desired(state="manager", advertise_addr="172.30.0.1", settings=TUNED))
+    assert dict(docker.calls)["/swarm/init"]["Spec"] == {
+        "Orchestration": {"TaskHistoryRetentionLimit": 2},
+        "Dispatcher": {"HeartbeatPeriod": 15000000000},
+        "EncryptionConfig": {"AutoLockManagers": True},
+    }
+    assert plan.after.items() >= TUNED.items()
+    assert not engine.plan(engine.observe()).changed
+    assert "'docker swarm unlock-key' on a manager shows it" in engine.result(engine.observe())["warnings"][0]
+
+
+def test_a_swarm_that_somebody_else_changes_is_tried_again():
+    class Busy(Engine):
+        def post(self, path, body):
+            if self.busy:
+                self.busy -= 1
+                self.version += 1
+                raise DockerError("rpc error: code = Unknown desc = update out of sequence", 500)
+            super().post(path, body)
+
+    docker = Busy("active", True, [_node("n1", "cloud1", True)])
+    docker.busy = 2
+    _do(docker, Desired(state="manager", advertise_addr="172.30.0.1", settings={"max_snapshots": 3}))
+    assert docker.spec["Raft"] == {**SPEC["Raft"], "KeepOldSnapshots": 3}
+
+
+def test_settings_of_a_swarm_that_does_not_answer_are_not_made_up():
+    class Leaderless(Engine):
+        def info(self):
+            found = super().info()
+            found["Swarm"].pop("Cluster")
+            return found
+
+    docker = Leaderless("active", True, [_node("n1", "cloud1", True)])
+    engine = SwarmNodeEngine(docker, Run(), Desired(state="manager", advertise_addr="172.30.0.1", settings=TUNED), 0.3)
+    found = engine.observe()
+    assert node_result(found)["settings"] is None
+    assert not engine.plan(found).changed
+    with pytest.raises(OversshError, match="does not know its swarm's settings at present; see 'docker info'"):
+        engine.perform(Step("set_swarm", "", {"settings": TUNED}))
