@@ -118,6 +118,17 @@ options:
         holds for each boot.
       - The key is never read. C(docker swarm unlock-key) shows it on a manager that is not locked.
     type: bool
+  rotate_tokens:
+    description:
+      - The roles whose join tokens are made anew, where O(state=manager) without O(remote_managers) finds the swarm.
+        The former tokens let nobody in any more; nodes in the swarm stay.
+      - The new tokens are never read. C(docker swarm join-token) shows them on a manager, and O(manager) fetches them.
+      - Each run changes them, for nobody can tell a token's age. So set this for the run that is to rotate them, and
+        only there.
+    type: list
+    elements: str
+    choices: [manager, worker]
+    default: []
   bridge_subnet:
     description:
       - The subnet of the bridge C(docker_gwbridge), where the module makes it. By default Docker takes one from its
@@ -239,6 +250,14 @@ EXAMPLES = r"""
     task_history_limit: 2
     node_cert_expiry: "{{ 180 * 24 * 3600 }}"
   when: inventory_hostname == 'cloud1'
+
+- name: Make the join tokens void that somebody may have seen
+  overssh.swarm.swarm_node:
+    state: manager
+    advertise_addr: 172.30.0.1
+    rotate_tokens: [manager, worker]
+  when: inventory_hostname == 'cloud1'
+  tags: [never, rotate_tokens]
 
 - name: Take a host out of its swarm
   overssh.swarm.swarm_node:
@@ -463,6 +482,13 @@ def main() -> None:
             "default_addr_pool": {"type": "list", "elements": "str"},
             "subnet_size": {"type": "int"},
             **{name: {"type": "bool" if each.least is None else "int"} for name, each in SETTINGS.items()},
+            "rotate_tokens": {
+                "type": "list",
+                "elements": "str",
+                "choices": ["manager", "worker"],
+                "default": [],
+                "no_log": False,
+            },
             "bridge_subnet": {"type": "str"},
             "bridge_mtu": {"type": "int"},
             "bridge_icc": {"type": "bool", "default": False},

@@ -57,3 +57,21 @@ def test_a_swarms_settings_are_set_on_a_manager():
     finally:
         lab.task(HUB, NODE, **manager, **before)
     assert lab.task(HUB, NODE, **manager)["settings"] == before
+
+
+def tokens() -> dict[str, str]:
+    """The present join tokens."""
+    return {role: lab.inside(HUB, f"docker swarm join-token --quiet {role}").strip() for role in ("manager", "worker")}
+
+
+def test_join_tokens_are_rotated_by_the_task_that_asks_for_it_and_shown_by_none():
+    address = lab.inside(HUB, "docker info --format '{{.Swarm.NodeAddr}}'").strip()
+    wanted = {"state": "manager", "advertise_addr": address, "rotate_tokens": ["worker"]}
+    before = tokens()
+    foreseen = lab.foreseen(HUB, NODE, **wanted)
+    assert (foreseen["steps"], tokens()) == (["rotate the join tokens of workers"], before)
+    done = lab.task(HUB, NODE, **wanted)
+    after = tokens()
+    assert (after["manager"], after["worker"] == before["worker"]) == (before["manager"], False)
+    assert done["steps"] == foreseen["steps"]
+    assert not any(token in json.dumps([foreseen, done]) for token in (*before.values(), *after.values()))

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -139,6 +139,15 @@ class SwarmNodeEngine(Engine[Observed]):
         update_swarm(self._docker, lambda spec: with_settings(spec, settings), self._timeout)
         self._say_of_lock(settings)
 
+    @performs("rotate_tokens")
+    def _rotate_tokens(self, roles: Sequence[str]) -> None:
+        update_swarm(self._docker, lambda spec: spec, self._timeout, roles)
+        self._desired = replace(self._desired, rotate_tokens=())
+
+    @performs("put_tokens_back")
+    def _put_tokens_back(self) -> None:
+        raise OversshError("a join token that was rotated is void for ever")
+
     def _say_of_lock(self, settings: Settings) -> None:
         if settings.get(AUTOLOCK):
             self.warnings.append(LOCKS)
@@ -216,8 +225,8 @@ class SwarmNodeEngine(Engine[Observed]):
         self._has_entered()
 
     def _has_entered(self) -> None:
-        """It is a new node from now on, which nobody can have listed before."""
-        self._entered, self._desired = True, replace(self._desired, members={})
+        """It is a new node from now on, which nobody can have listed before; a new swarm has new join tokens."""
+        self._entered, self._desired = True, replace(self._desired, members={}, rotate_tokens=())
 
     def _finish_join(self, manager: str) -> None:
         """The engine gave up waiting for itself, but not joining: wait on, or call it off."""

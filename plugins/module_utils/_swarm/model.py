@@ -30,7 +30,7 @@ class Desired:
 
     members: each node's status by its ID, as a manager of that swarm lists them; empty where no manager was asked.
     labels: those of the node that are set, and with None those that are removed; others stay.
-    settings: those of the swarm that are given.
+    settings: those of the swarm that are given. rotate_tokens: the roles whose join tokens are made anew, once.
     """
 
     state: str
@@ -49,6 +49,7 @@ class Desired:
     availability: str | None = None
     labels: Change = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
+    rotate_tokens: tuple[str, ...] = ()
     force: bool = False
     on_change: str = "fail"
     members: Mapping[str, str] = field(default_factory=dict)
@@ -186,6 +187,7 @@ def desired_of(params: Mapping[str, Any]) -> Desired:
         availability=params.get("availability"),
         labels=change_of(params.get("labels")),
         settings=settings_of(params),
+        rotate_tokens=tuple(sorted(set(params.get("rotate_tokens") or ()))),
         force=bool(params.get("force")),
         on_change=params.get("on_change") or "fail",
         members={str(node): str(word) for node, word in (params.get("members") or {}).items()},
@@ -194,7 +196,7 @@ def desired_of(params: Mapping[str, Any]) -> Desired:
 
 def refuse_misplaced(params: Mapping[str, Any]) -> None:
     """OversshError for an option with a state that would not look at it."""
-    alien = [name for name in SETTINGS if params.get(name) is not None]
+    alien = [name for name in (*SETTINGS, "rotate_tokens") if params.get(name) not in (None, [])]
     if alien and (params["state"] != "manager" or params.get("remote_managers")):
         raise OversshError(
             f"{', '.join(alien)} would be set by nobody; the swarm as a whole has that, so do it with state: manager "

@@ -144,7 +144,7 @@ def _plan_settings(desired: Desired, observed: Observed) -> Plan:
         )
         steps.insert(0, change)  # a worker may not change anything
         after["availability"] = desired.availability
-    for step, was, becomes in (*_relabelled(desired, own), *_tuned(desired, observed.settings)):
+    for step, was, becomes in (*_relabelled(desired, own), *_tuned(desired, observed.settings), *_rotated(desired)):
         steps.append(step)
         before.update(was)
         after.update(becomes)
@@ -174,6 +174,20 @@ def _tuned(desired: Desired, found: Settings | None) -> Iterator[Change]:
         back = Step("set_swarm", f"set the swarm's {words_of_settings(undone)} again", {"settings": undone})
         step = Step("set_swarm", f"set the swarm's {words_of_settings(settings)}", {"settings": settings}, back)
         yield step, undone, settings
+
+
+def _rotated(desired: Desired) -> Iterator[Change]:
+    """Nobody can tell a join token's age, so each task that asks for it changes it, as the last of its steps."""
+    roles = desired.rotate_tokens
+    if roles:
+        whose = " and ".join(f"{role}s" for role in roles)
+        back = Step("put_tokens_back", f"put the former join tokens of {whose} back")
+        step = Step("rotate_tokens", f"rotate the join tokens of {whose}", {"roles": list(roles)}, back)
+        yield (
+            step,
+            {f"join_token_of_{role}s": "the former" for role in roles},
+            {f"join_token_of_{role}s": "a new one" for role in roles},
+        )
 
 
 def _enter(desired: Desired, observed: Observed) -> tuple[Step, ...]:

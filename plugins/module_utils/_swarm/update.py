@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .._core.errors import OversshError
@@ -28,14 +28,15 @@ def update_entry(docker: Docker, node_id: str, change: Callable[[Spec], Spec], t
     patiently(once, lambda said: OUTDATED in said, timeout)
 
 
-def update_swarm(docker: Docker, change: Callable[[Spec], Spec], timeout: float) -> None:
-    """Change the swarm's own specification through this manager, likewise."""
+def update_swarm(docker: Docker, change: Callable[[Spec], Spec], timeout: float, rotate: Sequence[str] = ()) -> None:
+    """Change the swarm's own specification through this manager, likewise; rotate: whose join tokens are made anew."""
 
     def once() -> None:
         # What "docker info" has of the swarm is without its join tokens.
         cluster = (docker.info().get("Swarm") or {}).get("Cluster")
         if not cluster:
             raise OversshError("this node does not know its swarm's settings at present; see 'docker info'")
-        docker.post(f"/swarm/update?version={cluster['Version']['Index']}", change(cluster["Spec"]))
+        query = "".join(f"&rotate{role.capitalize()}Token=true" for role in rotate)
+        docker.post(f"/swarm/update?version={cluster['Version']['Index']}{query}", change(cluster["Spec"]))
 
     patiently(once, lambda said: OUTDATED in said, timeout)

@@ -143,7 +143,7 @@ class Engine:
     def post(self, path, body):
         self._note(path, body)
         if path.startswith("/swarm/update"):
-            assert path == f"/swarm/update?version={self.version}"
+            assert path.startswith(f"/swarm/update?version={self.version}")
             self.version, self.spec = self.version + 1, body
             return
         self.spec = body.get("Spec") or self.spec
@@ -943,3 +943,35 @@ def test_settings_of_a_swarm_that_does_not_answer_are_not_made_up():
     assert not engine.plan(found).changed
     with pytest.raises(OversshError, match="does not know its swarm's settings at present; see 'docker info'"):
         engine.perform(Step("set_swarm", "", {"settings": TUNED}))
+
+
+# Join tokens
+
+
+def test_join_tokens_are_rotated_once_for_each_task_that_asks():
+    desired = Desired(state="manager", advertise_addr="172.30.0.1", rotate_tokens=("manager", "worker"))
+    docker = Engine("active", True, [_node("n1", "cloud1", True)])
+    engine, plan = _do(docker, desired)
+    assert plan.labels == ["rotate the join tokens of managers and workers"]
+    assert plan.diff()["after"] == "join_token_of_managers: a new one\njoin_token_of_workers: a new one\n"
+    path = "/swarm/update?version=10&rotateManagerToken=true&rotateWorkerToken=true"
+    assert docker.calls == [(path, SPEC)]
+    assert not engine.plan(engine.observe()).changed
+    assert "a join token that was rotated is void for ever" in undo(plan.steps, engine.perform)
+    docker.calls.clear()
+    _do(docker, Desired(state="manager", advertise_addr="172.30.0.1", rotate_tokens=("worker",), settings=TUNED))
+    assert [call[0] for call in docker.calls] == [
+        "/swarm/update?version=11",
+        "/swarm/update?version=12&rotateWorkerToken=true",
+    ]
+    assert plan_in_check_mode(docker, desired).changed
+
+
+def test_a_new_swarm_has_new_join_tokens_anyway():
+    docker = Engine()
+    engine, plan = _do(docker, Desired(state="manager", advertise_addr="172.30.0.1", rotate_tokens=("worker",)))
+    assert plan.labels == [
+        "make the bridge docker_gwbridge that overlay networks need",
+        "initialise a swarm on 172.30.0.1:2377",
+    ]
+    assert not engine.plan(engine.observe()).changed

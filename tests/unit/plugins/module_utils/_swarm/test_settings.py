@@ -72,3 +72,13 @@ def test_settings_that_nobody_would_set_are_refused(place):
         refuse_misplaced({**place, "max_snapshots": 0, "autolock": False})
     refuse_misplaced({**place, "max_snapshots": None})
     refuse_misplaced({"state": "manager", "remote_managers": [], "max_snapshots": 0})
+
+
+def test_join_tokens_are_the_swarms_too():
+    assert desired_of({"state": "manager", "rotate_tokens": ["worker", "manager", "worker"]}).rotate_tokens == (
+        "manager",
+        "worker",
+    )
+    with pytest.raises(OversshError, match="rotate_tokens would be set by nobody"):
+        refuse_misplaced({"state": "worker", "rotate_tokens": ["worker"]})
+    refuse_misplaced({"state": "worker", "rotate_tokens": []})
