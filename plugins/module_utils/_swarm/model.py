@@ -199,8 +199,8 @@ def refuse_misplaced(params: Mapping[str, Any]) -> None:
     alien = [name for name in (*SETTINGS, "rotate_tokens") if params.get(name) not in (None, [])]
     if alien and (params["state"] != "manager" or params.get("remote_managers")):
         raise OversshError(
-            f"{', '.join(alien)} would be set by nobody; the swarm as a whole has that, so do it with state: manager "
-            "and without remote_managers, on the node that creates the swarm or on any of its managers"
+            f"{', '.join(alien)} would change the whole swarm and not one node; give it with state: manager and "
+            "without remote_managers, on the node that creates the swarm or on any of its managers"
         )
     if params.get("labels") and params["state"] not in ("manager", LISTED):
         raise OversshError(

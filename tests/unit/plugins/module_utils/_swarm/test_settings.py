@@ -68,7 +68,9 @@ def test_values_that_no_engine_takes_are_refused(name, least):
     "place", [{"state": "worker"}, {"state": "listed"}, {"state": "manager", "remote_managers": ["172.30.0.1:2377"]}]
 )
 def test_settings_that_nobody_would_set_are_refused(place):
-    with pytest.raises(OversshError, match=r"^max_snapshots, autolock would be set by nobody; .* state: manager and"):
+    with pytest.raises(
+        OversshError, match=r"^max_snapshots, autolock would change the whole swarm .* state: manager and without"
+    ):
         refuse_misplaced({**place, "max_snapshots": 0, "autolock": False})
     refuse_misplaced({**place, "max_snapshots": None})
     refuse_misplaced({"state": "manager", "remote_managers": [], "max_snapshots": 0})
@@ -79,6 +81,6 @@ def test_join_tokens_are_the_swarms_too():
         "manager",
         "worker",
     )
-    with pytest.raises(OversshError, match="rotate_tokens would be set by nobody"):
+    with pytest.raises(OversshError, match="rotate_tokens would change the whole swarm"):
         refuse_misplaced({"state": "worker", "rotate_tokens": ["worker"]})
     refuse_misplaced({"state": "worker", "rotate_tokens": []})
