@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 from ansible_collections.overssh.swarm.plugins.module_utils._overlay.model import OPTIONS_OF_THEIR_OWN
+from ansible_collections.overssh.swarm.plugins.module_utils._swarm.settings import SETTINGS as SWARM_SETTINGS
 from ansible_collections.overssh.swarm.plugins.module_utils._tunnel.lanes import AUTO, LANES_MAX
 
 PREFIX = "overssh_"
@@ -25,6 +26,8 @@ ANSIBLES_OWN = ("ansible_host", "ansible_port", "ansible_connection")
 # OpenSSH's channel drops itself in silence above this packet size (CHAN_RBUF - 4).
 LARGEST_TUN_MTU = 16380
 SMALLEST_MTU, LARGEST_MTU = 576, 65535
+# In the engine's own unit, a nanosecond, no time of a swarm may pass 63 bits.
+LARGEST_SWARM_SETTING = 9_000_000_000
 # What a link gets where nobody says anything else: the fastest there, by the benchmark.
 BEST_MTU = {"stream": 65000, "tun": 9000}
 NETWORK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
@@ -224,6 +227,27 @@ def driver_options(value: Any) -> dict[str, str]:
     return found
 
 
+def swarm_settings(value: Any) -> dict[str, bool | int]:
+    """Settings of a running swarm, as swarm_node takes them; times in seconds. A text is read as YAML, as of a list."""
+    takes = f"a mapping with any of {', '.join(SWARM_SETTINGS)}"
+    if isinstance(value, str):
+        try:
+            value = yaml.safe_load(value)
+        except yaml.YAMLError:
+            value = None
+    if not isinstance(value, Mapping) or not set(value) <= set(SWARM_SETTINGS):
+        raise SettingError(takes)
+    found: dict[str, bool | int] = {}
+    for name, given in value.items():
+        least = SWARM_SETTINGS[name].least
+        check = boolean if least is None else whole_number(least, LARGEST_SWARM_SETTING)
+        try:
+            found[name] = check(given)
+        except SettingError as error:
+            raise SettingError(f"{error} as {name}") from error
+    return found
+
+
 def names(value: Any) -> list[str]:
     """Host names, as one name or a list."""
     if isinstance(value, str) and not value.lstrip().startswith(("[", "- ")):
@@ -420,6 +444,13 @@ SETTINGS = (
         "Address pool for networks created without a subnet; fixed when the swarm starts.",
     ),
     Setting("swarm_pool_prefix", 24, whole_number(9, 29), "The prefix length of the subnets from the pool, in bits."),
+    Setting(
+        "swarm_settings",
+        {},
+        swarm_settings,
+        "Settings of the swarm that can change while it runs, such as dispatcher_heartbeat: 15, by the names and in "
+        "the units of the options of the module swarm_node. What is not named stays as it is.",
+    ),
     Setting(
         "overlays",
         [{"name": "overssh", "subnet": "10.200.0.0/24"}],

@@ -592,6 +592,13 @@ def test_the_first_manager_is_a_manager_that_has_the_swarm() -> None:
             everywhere(overssh_overlays=[{"name": "a", "subnet": "10.8.0.0/24", "options": ["x"]}]),
             "it takes a mapping of driver option to value as options of the network 'a'.",
         ),
+        (everywhere(overssh_swarm_settings={"heartbeat": 1}), "it takes a mapping with any of dispatcher_heartbeat, "),
+        (everywhere(overssh_swarm_settings="autolock"), "it takes a mapping with any of dispatcher_heartbeat, "),
+        (
+            everywhere(overssh_swarm_settings={"node_cert_expiry": 60}),
+            "it takes a whole number from 3600 to 9000000000 as node_cert_expiry",
+        ),
+        (everywhere(overssh_swarm_settings={"autolock": 2}), "it takes true or false as autolock"),
         ({"an edge": {}}, "an edge: an inventory name becomes the name of units"),
         ({"cloud1": {"overssh_manager": False}}, "no host of the group is a manager"),
     ],
@@ -614,6 +621,15 @@ def test_a_list_that_comes_as_a_text_is_read(name: str, text: str) -> None:
     assert plan["problems"] == []
     (found,) = plan["settings"][name]
     assert found == "10.9.0.0/16" or (found["name"], found["subnet"]) == ("one", "10.9.0.0/24")
+
+
+@pytest.mark.parametrize(
+    "given", [{"task_history_limit": "-1", "autolock": "no"}, "{task_history_limit: -1, autolock: false}"]
+)
+def test_settings_of_the_swarm_are_read_as_the_module_takes_them(given: Any) -> None:
+    plan = planned({host: {**variables, "overssh_swarm_settings": given} for host, variables in THREE.items()})
+    assert plan["problems"] == []
+    assert plan["settings"]["swarm_settings"] == {"task_history_limit": -1, "autolock": False}
 
 
 @pytest.mark.parametrize("text", ["one", "[10.9.0.0/24", "{}"])
