@@ -82,6 +82,11 @@ options:
         type: list
         elements: dict
         required: true
+      published:
+        description: Where its port answers, each with C(address), C(port), C(mode) and C(tasks).
+        type: list
+        elements: dict
+        default: []
   check_timeout:
     description:
       - How many seconds a check of O(peers) or O(services) is tried again.
@@ -139,7 +144,7 @@ services:
   description:
     - Each service's checks, by the service's name. C(dns) is its name, C(tasks) the name of its tasks, C(each) each
       task by itself. C(vip) and C(vip_udp) are all tasks in turn through the service's own address, C(bulk) is a
-      quarter of a MiB through it.
+      quarter of a MiB through it. C(ports) is its published ports, tried from the host itself.
   returned: with O(services)
   type: dict
   sample:

@@ -52,6 +52,13 @@ options:
       - How many tasks the replicated service has.
     type: int
     default: 1
+  publish:
+    description:
+      - Whether the services publish a TCP port each, the global one through the routing mesh, the replicated one on the
+        nodes of its tasks. Docker chooses the numbers.
+      - A published port is open at all addresses of a node, to all whom its firewall lets through.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -111,6 +118,28 @@ services:
           description: Its address in the network.
           type: str
           sample: 10.200.0.13
+    published:
+      description: Where its port answers.
+      type: list
+      elements: dict
+      contains:
+        address:
+          description: The swarm address of a node.
+          type: str
+          sample: 172.30.0.2
+        port:
+          description: The port there.
+          type: int
+          sample: 30001
+        mode:
+          description: V(ingress) or V(host).
+          type: str
+          sample: ingress
+        tasks:
+          description: The IDs of the tasks that answer there by turns.
+          type: list
+          elements: str
+          sample: ["amkivmq2mhgxfqok2pemblzlo"]
 steps:
   description: What was done, or in check mode would be done, in words.
   returned: success
@@ -125,7 +154,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.overssh.swarm.plugins.module_utils._core.engine import run_module
 from ansible_collections.overssh.swarm.plugins.module_utils._core.wait import WAIT_OPTIONS
 from ansible_collections.overssh.swarm.plugins.module_utils._docker.client import connect
-from ansible_collections.overssh.swarm.plugins.module_utils._probe.services import Desired, ServiceProbeEngine, outside
+from ansible_collections.overssh.swarm.plugins.module_utils._probe.services import (
+    Desired,
+    ServiceProbeEngine,
+    taking_part,
+)
 
 
 def main() -> None:
@@ -137,6 +170,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "addresses": {"type": "list", "elements": "str"},
             "replicas": {"type": "int", "default": 1},
+            "publish": {"type": "bool", "default": False},
             **WAIT_OPTIONS,
         },
         required_if=[("state", "present", ["network"])],
@@ -151,10 +185,11 @@ def _engine(options: dict[str, Any]) -> ServiceProbeEngine:
     if options["state"] == "absent":
         return ServiceProbeEngine(docker, Desired(options["name"], None), timeout)
     network = docker.inspect_network(options["network"])["Id"]
-    addresses = options["addresses"]
-    left_out = outside(docker.nodes(), addresses) if addresses is not None else ()
-    wanted = Desired(options["name"], network, left_out, options["replicas"])
-    return ServiceProbeEngine(docker, wanted, timeout)
+    nodes = docker.nodes()
+    part = taking_part(nodes, options["addresses"])
+    outside = tuple(sorted({str(node["ID"]) for node in nodes} - set(part)))
+    wanted = Desired(options["name"], network, outside, options["replicas"], options["publish"])
+    return ServiceProbeEngine(docker, wanted, timeout, part)
 
 
 if __name__ == "__main__":

@@ -179,6 +179,11 @@ services:
           description: Short ID of its container.
           type: str
           sample: 64ee2551a98c
+        ports:
+          description: The ports that it publishes on its node itself, as RV(services[].ports).
+          type: list
+          elements: dict
+          sample: [{"protocol": "tcp", "target": 80, "published": 32768, "mode": "host"}]
         addresses:
           description: Its addresses, by the name of the network.
           type: dict

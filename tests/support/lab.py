@@ -127,7 +127,8 @@ class Play:
 
 def play(playbook: str, *arguments: str, inventory: Path = INVENTORY) -> Play:
     """Run a playbook on the lab from the checkout, as a person would."""
-    extra = ["--inventory", str(inventory), "--extra-vars", f"overssh_report={REPORT}"]
+    # Services are what the scenarios site and services are about; in all others they would cost more than they show.
+    extra = ["--inventory", str(inventory), "--extra-vars", f"overssh_report={REPORT} overssh_verify=[]"]
     command = ["ansible-playbook", *extra, *arguments, playbook]
     environment = {**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "false"}
     done = subprocess.run(

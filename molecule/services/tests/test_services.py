@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -28,9 +28,10 @@ BALANCER = "nsenter --net=/run/docker/netns/lb_$(docker network inspect overssh 
 DEAD_TO_TCP = f"{BALANCER} iptables -t mangle %s PREROUTING -p tcp --dport 7337 -j DROP"
 
 
-def verify(*arguments: str) -> tuple[lab.Play, dict[str, Any]]:
+def verify(*arguments: str, proving: Sequence[str] = ("services",)) -> tuple[lab.Play, dict[str, Any]]:
     """A verification and its report."""
-    played = lab.play("overssh.swarm.verify", *arguments)
+    chosen = json.dumps({"overssh_verify": list(proving)})
+    played = lab.play("overssh.swarm.verify", "--extra-vars", chosen, *arguments)
     return played, json.loads(lab.REPORT.read_text(encoding="utf-8"))
 
 
@@ -66,15 +67,15 @@ def slow_line() -> Iterator[None]:
 
 @pytest.mark.usefixtures("slow_line")
 def test_services_are_reached_from_every_node_by_name_by_address_and_by_turns() -> None:
-    played, report = verify()
+    played, report = verify(proving=("services", "ports"))
     assert played.status == 0, played.output
     assert report["remarks"] == []
     by_name = {service["name"]: service for service in report["services"]}
     assert {task["node"] for task in by_name[GLOBAL]["tasks"]} == set(NODES)
     assert len(by_name[REPLICATED]["tasks"]) == 1
     for node in NODES:
-        assert set(by_name[GLOBAL]["checks"][node]) == PLAIN | BY_ADDRESS
-        assert set(by_name[REPLICATED]["checks"][node]) == PLAIN
+        assert set(by_name[GLOBAL]["checks"][node]) == PLAIN | BY_ADDRESS | {"ports"}
+        assert set(by_name[REPLICATED]["checks"][node]) == PLAIN | {"ports"}
         assert by_name[GLOBAL]["checks"][node]["vip"]["tasks"] == len(NODES)
     assert broken(report) == {}
     assert by_name[GLOBAL]["checks"][SPOKE]["vip"]["rtt_ms"] > 80
@@ -110,14 +111,14 @@ def test_a_service_address_that_is_dead_on_one_node_is_named_and_no_other() -> N
     )
 
 
-def test_a_node_that_is_drained_gets_no_task_and_is_named() -> None:
-    lab.inside(HUB, f"docker node update --availability drain {SPOKE}")
+def test_a_manager_that_is_drained_gets_no_task_and_is_named() -> None:
+    lab.inside(HUB, f"docker node update --availability drain {HUB}")
     try:
         played, report = verify()
     finally:
-        lab.inside(HUB, f"docker node update --availability active {SPOKE}")
+        lab.inside(HUB, f"docker node update --availability active {HUB}")
     assert played.status == 0, played.output
-    assert report["left_out"] == {SPOKE: "drain"}
+    assert report["left_out"] == {HUB: "drain"}
     assert [len(service["checks"]) for service in report["services"]] == [len(NODES) - 1] * 2
 
 

@@ -78,8 +78,23 @@ def test_the_report_has_every_ordered_pair():
         assert [name for name, check in pair["checks"].items() if not check["ok"]] == []
 
 
-def test_verify_left_no_container(host):
+def test_the_report_has_services_and_what_kernels_lack_for_them(hub):
+    report = json.loads(lab.REPORT.read_text(encoding="utf-8"))
+    has_ipvs = hub.file("/proc/net/ip_vs").exists
+    several, one = report["services"]
+    assert {task["node"] for task in several["tasks"]} == set(UNDERLAY)
+    for service, by_address in ((several, has_ipvs), (one, False)):
+        assert service["ok"], service
+        for node in UNDERLAY:
+            assert ("vip" in service["checks"][node]) == by_address
+            assert {"dns", "tasks", "each"} <= set(service["checks"][node])
+    lacking = f"on {', '.join(UNDERLAY)}, the kernel has no IPVS"
+    assert any(words.startswith(lacking) for words in report["remarks"]) == (not has_ipvs)
+
+
+def test_verify_left_no_container_and_no_service(host, hub):
     assert host.check_output("docker ps --all --quiet") == ""
+    assert hub.check_output("docker service ls --quiet") == ""
 
 
 def own(lines: list[str]) -> list[str]:

@@ -259,8 +259,8 @@ def service_checks(service: dict[str, Any], balancer: str | None) -> dict[str, C
     }
     if vip and balancer is not None:
         wanted = {task["id"] for task in tasks}
-        checks["vip"] = lambda patience: in_turn(wanted, lambda: _which_tcp(vip, PORT, patience), balancer)
-        checks["vip_udp"] = lambda patience: in_turn(wanted, lambda: _which_udp(vip, PORT, patience), balancer)
+        checks["vip"] = lambda patience: in_turn(wanted, lambda: which_tcp(vip, PORT, patience), balancer)
+        checks["vip_udp"] = lambda patience: in_turn(wanted, lambda: which_udp(vip, PORT, patience), balancer)
         checks["bulk"] = lambda _patience: _bulk(vip)
     return checks
 
@@ -271,7 +271,7 @@ def _each_task(tasks: list[dict[str, str]], patience: float) -> dict[str, Any]:
     for task in tasks:
         started = time.perf_counter()
         try:
-            found, _seen = _which_tcp(task["address"], PORT, patience)
+            found, _seen = which_tcp(task["address"], PORT, patience)
         except OSError as error:
             reason = "no answer" if isinstance(error, TimeoutError) else str(error)
             raise NoAnswer(f"{task['address']} on {task['node']}: {reason}") from error
@@ -308,13 +308,15 @@ def in_turn(wanted: set[str], ask: Callable[[], tuple[str, str]], source: str = 
     raise NoAnswer(f"{len(seen)} of {len(wanted)} tasks answered{lost}")
 
 
-def _which_tcp(address: str, port: int, patience: float) -> tuple[str, str]:
+def which_tcp(address: str, port: int, patience: float) -> tuple[str, str]:
+    """The ID of the task that a connection leads to, and the address from which that sees it come."""
     with socket.create_connection((address, port), timeout=patience) as connection:
         connection.sendall(WHICH)
         return _told(connection.recv(65535))
 
 
-def _which_udp(address: str, port: int, patience: float) -> tuple[str, str]:
+def which_udp(address: str, port: int, patience: float) -> tuple[str, str]:
+    """The same of a datagram."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.settimeout(patience)
         sender.connect((address, port))

@@ -49,6 +49,7 @@ SERVICE = {
     "endpoint_mode": {"type": "str", "choices": ["vip", "dnsrr"], "required": True},
     "address": {"type": "str", "required": True},
     "tasks": {"type": "list", "elements": "dict", "required": True},
+    "published": {"type": "list", "elements": "dict", "default": []},
 }
 # Where a host keeps programs and libraries besides /usr: folders of their own, or links into /usr.
 USERLAND = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")

@@ -8,10 +8,11 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .._core.errors import OversshError
+from . import ports
 from .engine import INSIDE
 
 # What the engine calls the sandbox in which a network's IPVS works on a node, before the network's name.
@@ -60,7 +61,9 @@ def measure(
     status = docker.exec_inspect(asked)["ExitCode"]
     if status != 0:
         raise OversshError(f"the probe in {name} failed: {(stderr or b'').decode(errors='replace').strip()[-400:]}")
-    return Measured(**json.loads(stdout), limits=(NO_IPVS,) if services and not ipvs else ())
+    found = Measured(**json.loads(stdout), limits=(NO_IPVS,) if services and not ipvs else ())
+    tried = {service["name"]: ports.measure(service.get("published", ()), ipvs, timeout) for service in services}
+    return replace(found, services={each: {**checks, **tried[each]} for each, checks in found.services.items()})
 
 
 def _balancer(docker: Any, name: str) -> str:

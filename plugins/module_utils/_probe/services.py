@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from .._core.plan import Plan, Step
 from .._core.wait import wait_until
 from .._service.info import read_services, wait_for
 from .._service.model import Service
-from .agent import TASK
+from .agent import PORT, TASK
 from .engine import FOLDER, IMAGE, INSIDE, LABEL, NOBODY, PYTHON, TAG
 
 # The label that tells a service of an older specification, or of another network, from the one that is wanted.
@@ -36,13 +36,14 @@ class Desired:
     """What is wanted.
 
     name: what the services' names begin with; network: the ID of their network, None for no service at all; outside:
-    IDs of nodes that get no task; replicas: of the replicated one.
+    IDs of nodes that get no task; replicas: of the replicated one; publish: whether they publish a port each.
     """
 
     name: str
     network: str | None
     outside: tuple[str, ...] = ()
     replicas: int = 1
+    publish: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,18 +56,23 @@ class Observed:
 def specifications(desired: Desired) -> dict[str, dict[str, Any]]:
     """The two services as the engine's API takes them, by name.
 
-    A global one has an address of its own. A replicated one has none: its name gives its tasks' addresses.
+    A global one has an address of its own, and publishes by the routing mesh. A replicated one has none: its name gives
+    its tasks' addresses; it publishes on the nodes of its tasks.
     """
     if desired.network is None:
         return {}
     several, one = f"{desired.name}-global", f"{desired.name}-replicated"
     return {
-        several: _specification(desired, several, {"Global": {}}, "vip"),
-        one: _specification(desired, one, {"Replicated": {"Replicas": desired.replicas}}, "dnsrr"),
+        several: _specification(desired, several, {"Global": {}}, "vip", "ingress"),
+        one: _specification(desired, one, {"Replicated": {"Replicas": desired.replicas}}, "dnsrr", "host"),
     }
 
 
-def _specification(desired: Desired, name: str, mode: Mapping[str, Any], endpoint_mode: str) -> dict[str, Any]:
+def _specification(
+    desired: Desired, name: str, mode: Mapping[str, Any], endpoint_mode: str, publish: str
+) -> dict[str, Any]:
+    # Docker chooses the number of a port that has none.
+    ports = [{"Protocol": "tcp", "TargetPort": PORT, "PublishMode": publish}] if desired.publish else []
     body = {
         "Name": name,
         "TaskTemplate": {
@@ -91,7 +97,7 @@ def _specification(desired: Desired, name: str, mode: Mapping[str, Any], endpoin
             "Networks": [{"Target": desired.network}],
         },
         "Mode": dict(mode),
-        "EndpointSpec": {"Mode": endpoint_mode},
+        "EndpointSpec": {"Mode": endpoint_mode, "Ports": ports},
     }
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
     return {**body, "Labels": {LABEL: "true", SPECIFICATION: digest}}
@@ -135,8 +141,14 @@ def plan_services(desired: Desired, observed: Observed) -> Plan:
 class ServiceProbeEngine(Engine[Observed]):
     """The throwaway services of a swarm; this host is a manager of it."""
 
-    def __init__(self, docker: Any, desired: Desired, timeout: float | None) -> None:
-        """timeout: seconds to wait for all tasks to run, or to be gone; None: don't wait."""
+    def __init__(
+        self, docker: Any, desired: Desired, timeout: float | None, nodes: Mapping[str, str] | None = None
+    ) -> None:
+        """timeout: seconds to wait for all tasks to run, or to be gone; None: don't wait.
+
+        nodes: the swarm addresses by node ID of those that take part.
+        """
+        self._nodes = dict(nodes or {})
         self._docker = docker
         self._desired = desired
         self._timeout = timeout
@@ -180,11 +192,12 @@ class ServiceProbeEngine(Engine[Observed]):
     def result(self, observed: Observed) -> dict[str, Any]:
         """The services as overlay_probe measures them."""
         network = self._desired.network
-        return {"services": [measurable(service, network) for service in observed.services] if network else []}
+        found = [measurable(service, network, self._nodes) for service in observed.services] if network else []
+        return {"services": found}
 
 
-def measurable(service: Service, network: str) -> dict[str, Any]:
-    """A service as overlay_probe measures it; network: its ID."""
+def measurable(service: Service, network: str, nodes: Mapping[str, str]) -> dict[str, Any]:
+    """A service as overlay_probe measures it; network: its ID; nodes: swarm addresses by node ID."""
     return {
         "name": service.name,
         "endpoint_mode": service.endpoint_mode,
@@ -193,12 +206,33 @@ def measurable(service: Service, network: str) -> dict[str, Any]:
             {"id": task.task_id, "node": task.node, "address": task.addresses.get(network, "")}
             for task in service.running
         ],
+        "published": list(_published(service, nodes)),
     }
 
 
-def outside(nodes: Iterable[Mapping[str, Any]], addresses: Sequence[str]) -> tuple[str, ...]:
-    """The IDs of the swarm's nodes that take no part; addresses: the swarm addresses of those that do."""
-    return tuple(sorted(str(node["ID"]) for node in nodes if not {*_addresses(node)} & {*addresses}))
+def _published(service: Service, nodes: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Where the service's port answers, and which of its tasks answer there."""
+    everyone = [task.task_id for task in service.running]
+    for port in service.ports:
+        if port.get("PublishMode", "ingress") == "ingress":
+            for address in nodes.values():
+                yield {"address": address, "port": port["PublishedPort"], "mode": "ingress", "tasks": everyone}
+    for task in service.running:
+        for port in task.ports:
+            if task.node_id in nodes:
+                place = {"address": nodes[task.node_id], "port": port["PublishedPort"]}
+                yield {**place, "mode": "host", "tasks": [task.task_id]}
+
+
+def taking_part(nodes: Iterable[Mapping[str, Any]], addresses: Sequence[str] | None) -> dict[str, str]:
+    """The swarm addresses by ID of the nodes that take part; addresses: theirs, None for all nodes."""
+    found = {}
+    for node in nodes:
+        known = [address for address in _addresses(node) if address]
+        wanted = known if addresses is None else [address for address in known if address in addresses]
+        if wanted:
+            found[str(node["ID"])] = wanted[-1]
+    return found
 
 
 def _addresses(node: Mapping[str, Any]) -> Iterable[str]:

@@ -81,15 +81,7 @@ def result(service: Service, networks: Mapping[str, str]) -> dict[str, Any]:
         "image": service.image,
         "endpoint_mode": service.endpoint_mode,
         "vips": {networks.get(identity, identity): address for identity, address in service.vips.items()},
-        "ports": [
-            {
-                "protocol": port.get("Protocol", "tcp"),
-                "target": port.get("TargetPort"),
-                "published": port.get("PublishedPort"),
-                "mode": port.get("PublishMode", "ingress"),
-            }
-            for port in service.ports
-        ],
+        "ports": _ports(service.ports),
         "labels": dict(service.labels),
         "running": len(service.running),
         "update": service.update,
@@ -97,6 +89,18 @@ def result(service: Service, networks: Mapping[str, str]) -> dict[str, Any]:
         "lacking": lacking(service),
         "tasks": [_task_result(task, networks) for task in service.tasks],
     }
+
+
+def _ports(ports: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "protocol": port.get("Protocol", "tcp"),
+            "target": port.get("TargetPort"),
+            "published": port.get("PublishedPort"),
+            "mode": port.get("PublishMode", "ingress"),
+        }
+        for port in ports
+    ]
 
 
 def _task_result(task: Task, networks: Mapping[str, str]) -> dict[str, Any]:
@@ -110,6 +114,7 @@ def _task_result(task: Task, networks: Mapping[str, str]) -> dict[str, Any]:
         "current": task.current,
         "error": task.error,
         "container": task.container[:12],
+        "ports": _ports(task.ports),
         "addresses": {networks.get(identity, identity): address for identity, address in task.addresses.items()},
     }
 

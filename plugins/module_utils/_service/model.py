@@ -25,7 +25,8 @@ class Task:
     """One task of a service.
 
     node: the host name of its node, empty where it has none yet; current: it runs the service's present specification;
-    addresses: by the ID of the network, without prefix length; error: the engine's words.
+    addresses: by the ID of the network, without prefix length; error: the engine's words; ports: those published on
+    its node alone.
     """
 
     task_id: str
@@ -38,6 +39,7 @@ class Task:
     error: str = ""
     addresses: Mapping[str, str] = field(default_factory=dict)
     container: str = ""
+    ports: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def runs(self) -> bool:
@@ -125,6 +127,7 @@ def _task(found: Mapping[str, Any], template: Mapping[str, Any], nodes: Mapping[
             for one in found.get("NetworksAttachments") or []
         },
         container=str((status.get("ContainerStatus") or {}).get("ContainerID") or ""),
+        ports=tuple((status.get("PortStatus") or {}).get("Ports") or ()),
     )
 
 

@@ -486,9 +486,10 @@ SETTINGS = (
     Setting(
         "verify",
         ["services"],
-        some_of("services"),
+        some_of("services", "ports"),
         "What verify proves of each attachable network besides that containers reach each other: services is service "
-        "names, service addresses and each task by turns, by throwaway services. [] is nothing more.",
+        "names, service addresses and each task by turns, by throwaway services; ports is published ports besides, "
+        "which are open to the world meanwhile. [] is nothing more.",
     ),
     Setting(
         "node",

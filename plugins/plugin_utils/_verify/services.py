@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 # In the order in which one builds on the other.
-CHECKS = ("dns", "tasks", "each", "vip", "vip_udp", "bulk")
+CHECKS = ("dns", "tasks", "each", "vip", "vip_udp", "bulk", "ports")
 UNMEASURED = "not measured"
 
 

@@ -85,7 +85,43 @@ def test_a_task_has_no_right_that_its_container_has_not() -> None:
         assert (container["User"], container["ReadOnly"], container["CapabilityDrop"]) == ("65534:65534", True, ["ALL"])
         assert all(mount["ReadOnly"] for mount in container["Mounts"])
         assert body["TaskTemplate"]["Placement"] == {"Constraints": ["node.id!=n9"]}
-        assert "Ports" not in body["EndpointSpec"]
+        assert body["EndpointSpec"]["Ports"] == []
+
+
+def test_ports_are_published_only_where_that_is_wanted() -> None:
+    published = [
+        body["EndpointSpec"]["Ports"] for body in services.specifications(replace(WANTED, publish=True)).values()
+    ]
+    assert [[(port["PublishMode"], port["TargetPort"]) for port in ports] for ports in published] == [
+        [("ingress", 7337)],
+        [("host", 7337)],
+    ]
+    assert not any("PublishedPort" in port for ports in published for port in ports)
+
+
+def test_a_published_port_is_told_with_who_answers_there() -> None:
+    tasks = tuple(
+        Task(f"t{number}", None, f"edge{number}", f"n{number}", "running", "running", ports=({"PublishedPort": 32768},))
+        for number in (1, 2)
+    )
+    one = Service("s", REPLICATED, "replicated", 2, "dnsrr", tasks=tasks)
+    several = Service(
+        "s",
+        GLOBAL,
+        "global",
+        None,
+        "vip",
+        ports=({"PublishedPort": 30000},),
+        tasks=tuple(replace(task, ports=()) for task in tasks),
+    )
+    nodes = {"n1": "172.30.0.1", "n2": "172.30.0.2"}
+    assert services.measurable(one, "net", nodes)["published"] == [
+        {"address": "172.30.0.1", "port": 32768, "mode": "host", "tasks": ["t1"]},
+        {"address": "172.30.0.2", "port": 32768, "mode": "host", "tasks": ["t2"]},
+    ]
+    assert services.measurable(several, "net", nodes)["published"] == [
+        {"address": address, "port": 30000, "mode": "ingress", "tasks": ["t1", "t2"]} for address in nodes.values()
+    ]
 
 
 class Manager:
@@ -139,15 +175,17 @@ def test_the_answer_is_what_overlay_probe_measures() -> None:
         "endpoint_mode": "vip",
         "address": "10.200.0.8",
         "tasks": [{"id": "t1", "node": "edge1", "address": "10.200.0.9"}],
+        "published": [],
     }
     assert (found[1]["name"], found[1]["address"]) == (REPLICATED, "")
 
 
-def test_nodes_that_take_no_part_are_known_by_their_addresses() -> None:
+def test_nodes_that_take_part_are_known_by_their_addresses() -> None:
     nodes = [
         {"ID": "a", "Status": {"Addr": "172.30.0.1"}, "ManagerStatus": {"Addr": "172.30.0.1:2377"}},
         {"ID": "b", "Status": {"Addr": "127.0.0.1"}, "ManagerStatus": {"Addr": "[fd00::2]:2377"}},
         {"ID": "c", "Status": {"Addr": "172.30.0.3"}},
         {"ID": "d"},
     ]
-    assert services.outside(nodes, ["172.30.0.1", "fd00::2", "172.30.0.9"]) == ("c", "d")
+    assert services.taking_part(nodes, ["172.30.0.1", "fd00::2", "172.30.0.9"]) == {"a": "172.30.0.1", "b": "fd00::2"}
+    assert services.taking_part(nodes, None) == {"a": "172.30.0.1", "b": "fd00::2", "c": "172.30.0.3"}

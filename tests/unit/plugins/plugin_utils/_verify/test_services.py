@@ -43,7 +43,9 @@ def test_services_that_every_node_reaches() -> None:
     found = whole(STARTED, {"a": MEASURED, "b": MEASURED})
     assert found["ok"]
     assert report.faults(found) == []
-    assert matrix.matrix(found)[-1] == "services: 2 of 2 pass dns, tasks, each, vip, vip_udp, bulk from every node"
+    assert (
+        matrix.matrix(found)[-1] == "services: 2 of 2 pass dns, tasks, each, vip, vip_udp, bulk, ports from every node"
+    )
     assert found["services"][0]["tasks"] == [
         {"node": "a", "address": "10.200.0.9"},
         {"node": "b", "address": "10.200.0.10"},
@@ -56,7 +58,7 @@ def test_one_that_a_node_does_not_reach_breaks_the_report() -> None:
     assert not found["ok"]
     assert report.faults(found) == ["b does not reach the service v-global on overssh: vip: 1 of 2 tasks answered."]
     assert matrix.matrix(found)[-2:] == [
-        "services: 1 of 2 pass dns, tasks, each, vip, vip_udp, bulk from every node",
+        "services: 1 of 2 pass dns, tasks, each, vip, vip_udp, bulk, ports from every node",
         "v-global from b: FAILED:vip",
     ]
 
