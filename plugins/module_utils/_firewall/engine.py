@@ -385,15 +385,15 @@ def unclaimed(ruleset: Ruleset, concerns: Callable[[str], bool]) -> Iterator[str
             )
 
 
-def _chain_rule_results(accept_placement: ChainRulePlacement) -> list[dict[str, Any]]:
+def _chain_rule_results(placement: ChainRulePlacement) -> list[dict[str, Any]]:
     return [
         {
-            **address(accept_placement.fixed.key, getattr(rule, "handle", None)),
+            **address(placement.fixed.key, getattr(rule, "handle", None)),
             "rule": rule.text,
-            "before": accept_placement.before,
+            "before": placement.before,
             "decided_by": None,
         }
-        for rule in accept_placement.standing
+        for rule in placement.standing
     ]
 
 

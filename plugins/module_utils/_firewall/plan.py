@@ -284,9 +284,9 @@ def rule_steps(decision: Decision, ruleset: Ruleset) -> list[Step]:
         for placement in decision.added
     ]
     commands += [
-        _insertion_text(accept_placement.fixed.key, accept_placement.before, each.text)
-        for accept_placement in decision.fixed
-        for each in accept_placement.added
+        _insertion_text(placement.fixed.key, placement.before, each.text)
+        for placement in decision.fixed
+        for each in placement.added
     ]
     back = {
         "commands": _restoration(decision, ruleset, emptied),

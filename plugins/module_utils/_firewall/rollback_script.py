@@ -58,7 +58,7 @@ def _undo_rules(
 ) -> str:
     """Shell commands that undo the change of our rules; back: the inverse of its step."""
     names = {placement.piece.comment for placement in decision.added}
-    names |= {accept_placement.fixed.comment for accept_placement in decision.fixed if accept_placement.added}
+    names |= {placement.fixed.comment for placement in decision.fixed if placement.added}
     kept = [f"{key} {rule.handle}" for key, rule in ruleset.our_rules() if rule.comment in names]
     commands = [str(command) for command in (*back["chains"], *back["commands"])]
     values = assignments(

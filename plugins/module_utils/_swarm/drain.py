@@ -12,6 +12,7 @@ from .._core.plan import Plan, Step
 from .._core.wait import WaitError, wait_until
 from .._docker.client import Docker
 from .entry import DOWN, ObservedEntries, observe_entries
+from .update import update_entry
 
 DRAIN = "drain"
 # What a task on its way to its end is called; "running" alone would miss one that is starting.
@@ -55,8 +56,7 @@ class SwarmDrainEngine(Engine[ObservedEntries]):
 
     @performs("set_availability")
     def _set_availability(self, node_id: str, availability: str) -> None:
-        node = self._docker.inspect_node(node_id)
-        self._docker.update_node(node_id, node["Version"]["Index"], {**node["Spec"], "Availability": availability})
+        update_entry(self._docker, node_id, lambda spec: {**spec, "Availability": availability}, self._timeout or 0)
 
     def wait(self) -> None:
         """Wait until no task of a service runs on the node."""

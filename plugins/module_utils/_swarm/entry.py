@@ -14,6 +14,7 @@ from .._core.wait import WaitError, wait_until
 from .._docker.client import NOT_FOUND, Docker, DockerError
 from .model import Entry
 from .observe import entry
+from .update import update_entry
 
 DOWN = "down"
 
@@ -104,8 +105,7 @@ class SwarmEntryEngine(Engine[ObservedEntries]):
     @performs("set_role")
     def _set_role(self, node_id: str, named: str, role: str) -> None:
         self._await_down(node_id, named)
-        node = self._docker.inspect_node(node_id)
-        self._docker.update_node(node_id, node["Version"]["Index"], {**node["Spec"], "Role": role})
+        update_entry(self._docker, node_id, lambda spec: {**spec, "Role": role}, self._timeout)
         if role == "worker":
             wait_until(
                 lambda: not self._docker.inspect_node(node_id).get("ManagerStatus"),

@@ -826,16 +826,30 @@ def test_labels_that_docker_refuses_take_the_availability_back():
     assert docker.list["n2"]["Spec"]["Availability"] == "active"
 
 
-def test_an_entry_that_somebody_else_changes_is_tried_again():
-    class Busy(Engine):
-        def update_node(self, node_id, version, spec):
-            if self.busy:
-                self.busy -= 1
-                raise DockerError("rpc error: code = Unknown desc = update out of sequence", 500)
-            super().update_node(node_id, version, spec)
+class Busy(Engine):
+    """An engine whose swarm somebody else changes too."""
 
-    docker = Busy("active", True, [_node("n1", "cloud1", True), _node("n2", "edge1")])
+    busy = 1
+
+    def update_node(self, node_id, version, spec):
+        if self.busy:
+            self.busy -= 1
+            raise DockerError("rpc error: code = Unknown desc = update out of sequence", 500)
+        super().update_node(node_id, version, spec)
+
+
+def test_draining_and_demoting_go_on_while_somebody_else_changes_the_entry():
+    docker = Busy("active", True, [_node("n1", "cloud1", True), _node("n2", "edge1", True)])
+    docker.tasks = lambda filters: []
+    _drain(docker)
+    assert docker.list["n2"]["Spec"]["Availability"] == "drain"
     docker.busy = 1
+    _clear(docker, force=True)
+    assert docker.calls[-1] == ("remove_node", "n2", True)
+
+
+def test_an_entry_that_somebody_else_changes_is_tried_again():
+    docker = Busy("active", True, [_node("n1", "cloud1", True), _node("n2", "edge1")])
     _list(docker, labels={"a": "1"})
     assert docker.list["n2"]["Spec"]["Labels"] == {"a": "1"}
     docker.busy = 1000
