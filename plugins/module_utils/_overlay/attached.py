@@ -9,12 +9,14 @@ from typing import Any
 
 from .._core.errors import OversshError
 from .._docker.client import Docker, DockerError
-from .ingress import STALE, TRIES
+from .._docker.update import Spec, is_outdated, update_service
 from .model import Attached, OverlayNetwork
 
 Entry = Mapping[str, Any]
 
 SERVICE, CONTAINER = "service", "container"
+# For so long a change is tried again while the managers change the same service.
+BUSY_SECONDS = 2.0
 # A container that belongs to a task of a service.
 TASK_LABEL = "com.docker.swarm.task.id"
 # The part of a container's connection that its owner has chosen.
@@ -73,23 +75,19 @@ def attach(docker: Docker, kind: str, ident: str, network: str, entry: Entry, at
 
 
 def _update(docker: Docker, service_id: str, change: Callable[[list[Entry]], list[Entry]]) -> None:
-    """Change a service's networks, from its last version: the managers write to it too, and refuse any other."""
-    refused: DockerError | None = None
-    for _try in range(TRIES):
-        service = docker.inspect_service(service_id)
-        spec = service["Spec"]
+    """Change a service's networks."""
+
+    def changed(spec: Spec) -> Spec:
         template = {**spec["TaskTemplate"], "Networks": change(_entries(spec))}
         # Older engines keep a copy outside of the template, which may not differ from it.
-        body = {**{key: value for key, value in spec.items() if key != "Networks"}, "TaskTemplate": template}
-        try:
-            docker.post(f"/services/{service_id}/update?version={service['Version']['Index']}", body)
-        except DockerError as error:
-            if STALE not in str(error):
-                raise
-            refused = error
-        else:
-            return
-    raise OversshError(f"the service is changed all the time: {refused}")
+        return {**{key: value for key, value in spec.items() if key != "Networks"}, "TaskTemplate": template}
+
+    try:
+        update_service(docker, service_id, changed, BUSY_SECONDS)
+    except DockerError as error:
+        if not is_outdated(str(error)):
+            raise
+        raise OversshError(f"the service is changed all the time: {error}") from error
 
 
 def _entries(spec: Mapping[str, Any]) -> list[Entry]:

@@ -20,6 +20,7 @@ from .._core.files import read_text
 from .._docker import gossip
 from .._docker import rules as docker_rules
 from .._docker.client import Docker, data_path_address
+from .._docker.nodes import host_name
 from .._linux.devices import carriers, read_devices
 from .._linux.routes import device_to
 from .._watcher import unit as watcher_unit
@@ -128,7 +129,7 @@ def _nodes(engine: Docker, info: Mapping[str, Any]) -> Iterator[Cause]:
     for node in engine.nodes():
         address = (node.get("Status") or {}).get("Addr") or ""
         status, word = (node.get("Status") or {}).get("State"), (node.get("Spec") or {}).get("Availability")
-        hostname = (node.get("Description") or {}).get("Hostname") or node["ID"]
+        hostname = host_name(node)
         if status != "ready":
             yield Cause("node", f"the managers call the node {hostname} {status}", TUNNEL, address)
         elif word != "active":

@@ -9,9 +9,9 @@ from dataclasses import asdict
 from typing import Any
 
 from .._docker.client import NOT_FOUND, Docker, DockerError
+from .._docker.nodes import host_names, is_manager
+from .._docker.tasks import ENDED
 from .model import VXLAN_IDS, OverlayNetwork, network_of
-
-ENDED = {"complete", "shutdown", "failed", "rejected", "remove", "orphaned"}
 
 
 def endpoints(docker: Docker, network: str) -> list[dict[str, Any]]:
@@ -25,18 +25,13 @@ def endpoints(docker: Docker, network: str) -> list[dict[str, Any]]:
         if error.status == NOT_FOUND:
             return []
         raise
-    nodes = {node["ID"]: (node.get("Description") or {}).get("Hostname") or node["ID"] for node in docker.nodes()}
+    nodes = host_names(docker.nodes())
     services = {service["ID"]: service["Spec"]["Name"] for service in docker.services()}
     tasks = [*docker.tasks(), *docker.tasks(filters={"runtime": "attachment"})]
     found = [_endpoint(task, network_id, nodes, services) for task in tasks]
     return sorted(
         (one for one in found if one is not None), key=lambda one: (one["node"], one["service"], one["container"])
     )
-
-
-def is_manager(docker: Docker) -> bool:
-    """Whether this engine is a manager, so that it may change networks of the swarm and knows their endpoints."""
-    return bool((docker.info().get("Swarm") or {}).get("ControlAvailable"))
 
 
 def info(docker: Docker, name: str | None = None, managed: bool = False) -> dict[str, Any]:

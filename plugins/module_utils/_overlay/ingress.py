@@ -10,16 +10,18 @@ change.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
 from .._docker.client import Docker, DockerError
+from .._docker.nodes import addresses, host_names
+from .._docker.update import Spec, update_entry
 
 # Set for a moment where a node needs a change; nothing reads it.
 LABEL = "overssh.touched"
-# The managers write to a node's entry too, and the engine refuses what was not made from the newest version.
-STALE = "out of sequence"
-TRIES = 10
+# For so long a change is tried again while the managers change the same entry.
+BUSY_SECONDS = 2.0
 
 
 def publishers(docker: Docker) -> tuple[str, ...]:
@@ -46,11 +48,7 @@ def nodes_without(docker: Docker, network_id: str) -> dict[str, str]:
     ready = nodes_in_state(docker, "ready")
     if len(peers) >= len(ready):
         return {}
-    return {
-        node["ID"]: (node.get("Description") or {}).get("Hostname") or node["ID"]
-        for node in ready
-        if not peers & _addresses(node)
-    }
+    return host_names(node for node in ready if peers.isdisjoint(addresses(node)))
 
 
 def touch_nodes(docker: Docker) -> None:
@@ -67,18 +65,10 @@ def touch_node(docker: Docker, node_id: str) -> None:
 
 def _update(docker: Docker, node_id: str, labels: Mapping[str, str]) -> None:
     """Set these labels; a node that is gone or busy now is seen at the next look at the participants."""
-    for _try in range(TRIES):
-        try:
-            node = docker.inspect_node(node_id)
-            kept = {key: value for key, value in (node["Spec"].get("Labels") or {}).items() if key != LABEL}
-            docker.update_node(node_id, node["Version"]["Index"], {**node["Spec"], "Labels": {**kept, **labels}})
-        except DockerError as error:
-            if STALE in str(error):
-                continue
-        return
 
+    def labelled(spec: Spec) -> Spec:
+        kept = {key: value for key, value in (spec.get("Labels") or {}).items() if key != LABEL}
+        return {**spec, "Labels": {**kept, **labels}}
 
-def _addresses(node: Mapping[str, Any]) -> set[str]:
-    manager = str((node.get("ManagerStatus") or {}).get("Addr") or "")
-    found = {str((node.get("Status") or {}).get("Addr") or ""), manager.rpartition(":")[0].strip("[]")}
-    return found - {""}
+    with contextlib.suppress(DockerError):
+        update_entry(docker, node_id, labelled, BUSY_SECONDS)

@@ -108,14 +108,20 @@ def tcp(address: str, patience: float) -> dict[str, Any]:
     token = os.urandom(32)
     started = time.perf_counter()
     with socket.create_connection((address, PORT), timeout=patience) as connection:
-        connection.sendall(token)
-        answer = b""
-        while len(answer) < len(token):
-            data = connection.recv(len(token) - len(answer))
-            if not data:
-                break
-            answer += data
+        answer = _echo(connection, token)
     return {"rtt_ms": _checked(started, token, answer)}
+
+
+def _echo(connection: socket.socket, token: bytes) -> bytes:
+    """What comes back for a token over a connection, less than it where the connection ends before."""
+    connection.sendall(token)
+    answer = b""
+    while len(answer) < len(token):
+        data = connection.recv(len(token) - len(answer))
+        if not data:
+            break
+        answer += data
+    return answer
 
 
 def udp(address: str, patience: float) -> dict[str, Any]:
@@ -205,6 +211,11 @@ def _since(started: float) -> float:
     return round((time.perf_counter() - started) * 1000, 3)
 
 
+def _words(error: Exception) -> str:
+    """Why a check failed."""
+    return "no answer" if isinstance(error, TimeoutError) else str(error)
+
+
 def attempt(check: Callable[[float], dict[str, Any]], timeout: float) -> dict[str, Any]:
     """The check's result with "ok"; the check is repeated until it passes or timeout seconds have passed.
 
@@ -217,7 +228,7 @@ def attempt(check: Callable[[float], dict[str, Any]], timeout: float) -> dict[st
         try:
             return {"ok": True, **check(PATIENCE if last else patience)}
         except (NoAnswer, OSError) as error:
-            reason = "no answer" if isinstance(error, TimeoutError) else str(error)
+            reason = _words(error)
         if time.monotonic() >= deadline:
             return {"ok": False, "reason": reason}
         patience = min(PATIENCE, 2 * patience)
@@ -225,19 +236,23 @@ def attempt(check: Callable[[float], dict[str, Any]], timeout: float) -> dict[st
         time.sleep(max(0.0, min(PATIENCE / 4 - (time.monotonic() - started), deadline - time.monotonic())))
 
 
-def measure_peer(peer: dict[str, str], timeout: float) -> dict[str, dict[str, Any]]:
-    """All checks of one peer, one after the other; after the time each has one try left."""
-    host, address = peer["host"], peer["address"]
+def _attempts(checks: dict[str, Callable[[float], dict[str, Any]]], timeout: float) -> dict[str, dict[str, Any]]:
+    """All checks, one after the other; after the time each has one try left."""
     deadline = time.monotonic() + timeout
+    return {name: attempt(check, deadline - time.monotonic()) for name, check in checks.items()}
+
+
+def measure_peer(peer: dict[str, str], timeout: float) -> dict[str, dict[str, Any]]:
+    """All checks of one peer; see _attempts."""
+    host, address = peer["host"], peer["address"]
     checks: dict[str, Callable[[float], dict[str, Any]]] = {
         "icmp": lambda patience: icmp(address, patience),
         "tcp": lambda patience: tcp(address, patience),
         "udp": lambda patience: udp(address, patience),
         "dns": lambda _patience: resolves(host, [address]),
     }
-    found = {name: attempt(check, deadline - time.monotonic()) for name, check in checks.items()}
     # The search repeats its own probes.
-    return {**found, "mtu": attempt(lambda _patience: mtu(address), 0)}
+    return {**_attempts(checks, timeout), "mtu": attempt(lambda _patience: mtu(address), 0)}
 
 
 def service_checks(service: dict[str, Any], balancer: str | None) -> dict[str, Callable[[float], dict[str, Any]]]:
@@ -273,8 +288,7 @@ def _each_task(tasks: list[dict[str, str]], patience: float) -> dict[str, Any]:
         try:
             found, _seen = which_tcp(task["address"], PORT, patience)
         except OSError as error:
-            reason = "no answer" if isinstance(error, TimeoutError) else str(error)
-            raise NoAnswer(f"{task['address']} on {task['node']}: {reason}") from error
+            raise NoAnswer(f"{task['address']} on {task['node']}: {_words(error)}") from error
         if found != task["id"]:
             raise NoAnswer(f"{task['address']} is not the task on {task['node']}, but {found or 'no task'}")
         slowest = max(slowest, _since(started))
@@ -335,23 +349,8 @@ def _bulk(address: str) -> dict[str, Any]:
     started = time.perf_counter()
     with socket.create_connection((address, PORT), timeout=PATIENCE * 4) as connection:
         for _piece in range(BULK_BYTES // len(piece)):
-            connection.sendall(piece)
-            answer = b""
-            while len(answer) < len(piece):
-                data = connection.recv(len(piece) - len(answer))
-                if not data:
-                    raise NoAnswer("the connection ended in the middle")
-                answer += data
-            if answer != piece:
-                raise NoAnswer("something else came back than was sent")
+            _checked(started, piece, _echo(connection, piece))
     return {"bytes": BULK_BYTES, "ms": _since(started)}
-
-
-def measure_service(service: dict[str, Any], balancer: str | None, timeout: float) -> dict[str, dict[str, Any]]:
-    """All checks of one service, one after the other; once the time is over, each has one try left."""
-    deadline = time.monotonic() + timeout
-    checks = service_checks(service, balancer)
-    return {name: attempt(check, deadline - time.monotonic()) for name, check in checks.items()}
 
 
 def measure(order: dict[str, Any]) -> dict[str, Any]:
@@ -363,7 +362,7 @@ def measure(order: dict[str, Any]) -> dict[str, Any]:
         list(pool.map(lambda address: _exchange(address, BYE), reached))
     found = {peer["name"]: result for peer, result in zip(peers, results)}
     services = {
-        service["name"]: measure_service(service, order.get("balancer"), timeout)
+        service["name"]: _attempts(service_checks(service, order.get("balancer")), timeout)
         for service in order.get("services", [])
     }
     return {

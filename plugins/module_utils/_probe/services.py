@@ -18,7 +18,9 @@ from .._core.engine import Engine, performs
 from .._core.errors import OversshError
 from .._core.plan import Plan, Step
 from .._core.wait import wait_until
-from .._service.info import read_services, wait_for
+from .._docker.nodes import addresses as addresses_of
+from .._docker.nodes import is_manager
+from .._service.info import read_services, require_manager, wait_for
 from .._service.model import Service
 from .agent import PORT, TASK
 from .engine import FOLDER, IMAGE, INSIDE, LABEL, NOBODY, PYTHON, TAG
@@ -48,7 +50,7 @@ class Desired:
 
 @dataclass(frozen=True)
 class Observed:
-    """The services found under the wanted names, and the tasks that are left of services that are gone."""
+    """The services found under the wanted names."""
 
     services: tuple[Service, ...] = ()
 
@@ -156,9 +158,13 @@ class ServiceProbeEngine(Engine[Observed]):
 
     def observe(self) -> Observed:
         """The services as they stand; what is to be gone is gone where the host is no manager, or in no swarm."""
-        if self._desired.network is None and not (self._docker.info().get("Swarm") or {}).get("ControlAvailable"):
+        if self._desired.network is None and not is_manager(self._docker):
             return Observed()
-        return Observed(tuple(read_services(self._docker, names(self._desired))))
+        require_manager(self._docker)
+        return Observed(tuple(self._read()))
+
+    def _read(self) -> list[Service]:
+        return read_services(self._docker, names(self._desired))
 
     def plan(self, observed: Observed) -> Plan:
         """See plan_services."""
@@ -170,7 +176,8 @@ class ServiceProbeEngine(Engine[Observed]):
 
     @performs("remove_service")
     def _remove(self, service_id: str) -> None:
-        self._removed |= {one.service_id for one in self.observe().services if service_id in (one.service_id, one.name)}
+        # The inverse of a step knows the service by its name.
+        self._removed.add(str(self._docker.inspect_service(service_id)["ID"]))
         self._docker.remove_service(service_id)
 
     def wait(self) -> None:
@@ -180,7 +187,7 @@ class ServiceProbeEngine(Engine[Observed]):
         if self._removed:
             wait_until(self._gone, self._timeout, f"the tasks of {self._desired.name} having ended")
         if self._desired.network is not None:
-            wait_for(lambda: self.observe().services, self._timeout)
+            wait_for(self._read, self._timeout)
 
     def _gone(self) -> bool:
         return not any(task.get("ServiceID") in self._removed for task in self._docker.tasks())
@@ -228,14 +235,8 @@ def taking_part(nodes: Iterable[Mapping[str, Any]], addresses: Sequence[str] | N
     """The swarm addresses by ID of the nodes that take part; addresses: theirs, None for all nodes."""
     found = {}
     for node in nodes:
-        known = [address for address in _addresses(node) if address]
+        known = addresses_of(node)
         wanted = known if addresses is None else [address for address in known if address in addresses]
         if wanted:
             found[str(node["ID"])] = wanted[-1]
     return found
-
-
-def _addresses(node: Mapping[str, Any]) -> Iterable[str]:
-    """A node's addresses; some engines know a leader by that of its manager only."""
-    yield str((node.get("Status") or {}).get("Addr") or "")
-    yield str((node.get("ManagerStatus") or {}).get("Addr") or "").rpartition(":")[0].strip("[]")

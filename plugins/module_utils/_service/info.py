@@ -10,7 +10,15 @@ from typing import Any
 
 from .._core.errors import OversshError
 from .._core.wait import WaitError, wait_until
-from .model import ENDED, Service, Task, is_final, lacking, service_of
+from .._docker.nodes import host_names, is_manager
+from .._docker.tasks import ENDED
+from .model import Service, Task, is_final, lacking, service_of
+
+
+def require_manager(docker: Any) -> None:
+    """OversshError where the engine is no manager; once, and not at each look of a wait."""
+    if not is_manager(docker):
+        raise OversshError("this host is no manager of a swarm, and only managers know of services; ask a manager")
 
 
 def read_services(docker: Any, names: Sequence[str] | None = None) -> list[Service]:
@@ -18,9 +26,7 @@ def read_services(docker: Any, names: Sequence[str] | None = None) -> list[Servi
 
     A task of the past that has ended is left out unless it is the last one of its slot.
     """
-    if not (docker.info().get("Swarm") or {}).get("ControlAvailable"):
-        raise OversshError("this host is no manager of a swarm, and only managers know of services; ask a manager")
-    nodes = {node["ID"]: (node.get("Description") or {}).get("Hostname") or node["ID"] for node in docker.nodes()}
+    nodes = host_names(docker.nodes())
     found = [one for one in docker.services() if names is None or one["Spec"]["Name"] in names]
     wanted = {one["ID"] for one in found}
     tasks: dict[str, list[Mapping[str, Any]]] = {identity: [] for identity in wanted}
@@ -132,6 +138,7 @@ def info(docker: Any, names: Sequence[str] | None, wait: bool, timeout: float) -
             raise OversshError(f"the swarm has no service named {', '.join(missing)}; see 'docker service ls'")
         return found
 
+    require_manager(docker)
     services = wait_for(read, timeout) if wait else read()
     networks = {network["Id"]: network["Name"] for network in docker.networks()}
     return {"services": [result(service, networks) for service in services]}

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-RUNNING = "running"
+from .._docker.tasks import RUNNING
+
 # An update that ended this way did not come about, although all tasks may run: those of before.
 NOT_DONE = {
     "paused": "its update is paused",
@@ -16,8 +17,6 @@ NOT_DONE = {
     "rollback_paused": "its update failed, and so did the rollback, which is paused",
     "rollback_completed": "its update failed and was rolled back",
 }
-# States in which a task has come to its end.
-ENDED = frozenset({"complete", "shutdown", "failed", "rejected", "remove", "orphaned"})
 
 
 @dataclass(frozen=True)

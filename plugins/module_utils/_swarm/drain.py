@@ -11,8 +11,8 @@ from .._core.errors import OversshError
 from .._core.plan import Plan, Step
 from .._core.wait import WaitError, wait_until
 from .._docker.client import Docker
+from .._docker.update import update_entry
 from .entry import DOWN, ObservedEntries, observe_entries
-from .update import update_entry
 
 DRAIN = "drain"
 # What a task on its way to its end is called; "running" alone would miss one that is starting.

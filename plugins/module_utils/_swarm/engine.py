@@ -18,6 +18,7 @@ from .._core.plan import Plan
 from .._core.wait import WaitError, wait_until
 from .._docker import gossip
 from .._docker.client import NOT_FOUND, Docker, DockerError, patiently, stuck_manager
+from .._docker.update import Spec, update_entry, update_swarm
 from .._linux.devices import read_devices
 from .._linux.routes import read_routes
 from . import labels as node_labels
@@ -26,7 +27,6 @@ from .model import Desired, Ground, Observed, believed, endpoint, forgotten
 from .observe import BRIDGE, BRIDGE_ICC, BRIDGE_LABELS, BRIDGE_MTU, BRIDGE_OPTIONS, observe_node
 from .plan import UNJOINABLE, listen_addr, plan_node, refuse_gossip, says
 from .settings import AUTOLOCK, Settings, with_settings
-from .update import Spec, update_entry, update_swarm
 
 # What the engine takes where a pool is given without a size of its networks, or the other way round.
 DEFAULT_POOL = ("10.0.0.0/8",)

@@ -12,9 +12,9 @@ from .._core.errors import OversshError
 from .._core.plan import Plan, Step
 from .._core.wait import WaitError, wait_until
 from .._docker.client import NOT_FOUND, Docker, DockerError
+from .._docker.update import update_entry
 from .model import Entry
 from .observe import entry
-from .update import update_entry
 
 DOWN = "down"
 

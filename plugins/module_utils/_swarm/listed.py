@@ -12,10 +12,10 @@ from .._core.engine import Engine, performs
 from .._core.errors import OversshError
 from .._core.plan import Plan, Step
 from .._docker.client import Docker
+from .._docker.update import update_entry
 from . import labels as node_labels
 from .entry import DOWN, ObservedEntries, observe_entries
 from .model import LISTED, Entry
-from .update import update_entry
 
 
 @dataclass(frozen=True)

@@ -248,6 +248,9 @@ def test_what_is_wrong_with_a_service_is_said(found: list[Any], words: str) -> N
         agent.in_turn({"a", "b"}, answers(*found), "lb")
 
 
+ALONE = {"peers": [], "timeout": 0, "linger": 0}
+
+
 def service(address: str, *tasks: str) -> dict[str, Any]:
     listed = [{"id": task, "node": f"on-{task}", "address": "127.0.0.1"} for task in tasks]
     return {"name": "localhost", "endpoint_mode": "vip", "address": address, "tasks": listed}
@@ -268,7 +271,7 @@ def test_what_is_checked_of_a_service(balancer: str | None, address: str, checks
 
 def test_the_agent_measures_a_service(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(agent.TASK, "a")
-    found = agent.measure_service(service(server, "a"), server, 0)
+    found = agent.measure({**ALONE, "services": [service(server, "a")], "balancer": server})["services"]["localhost"]
     assert {name for name, check in found.items() if check["ok"]} == {"dns", "each", "vip", "vip_udp", "bulk"}
     assert found["vip"]["tasks"] == 1
     assert found["bulk"]["bytes"] == agent.BULK_BYTES
@@ -278,7 +281,7 @@ def test_the_agent_measures_a_service(server: str, monkeypatch: pytest.MonkeyPat
 
 def test_the_agent_does_not_take_another_task_for_the_right_one(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(agent.TASK, "b")
-    found = agent.measure_service(service(server, "a"), server, 0)
+    found = agent.measure({**ALONE, "services": [service(server, "a")], "balancer": server})["services"]["localhost"]
     assert found["each"]["reason"] == "127.0.0.1 is not the task on on-a, but b"
     assert found["vip"]["reason"] == "b answered, which is no task of this service"
     assert found["bulk"]["ok"]

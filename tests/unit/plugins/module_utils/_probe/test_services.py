@@ -148,6 +148,9 @@ class Manager:
     def post(self, path: str, body: dict[str, Any]) -> None:
         self.posted.append((path, body["Name"]))
 
+    def inspect_service(self, service_id: str) -> dict[str, Any]:
+        return {"ID": service_id}
+
     def remove_service(self, service_id: str) -> None:
         self.posted.append(("remove", service_id))
 

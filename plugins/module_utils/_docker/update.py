@@ -8,11 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .._core.errors import OversshError
-from .._docker.client import Docker, patiently
+from .client import Docker, patiently
 
 Spec = Mapping[str, Any]
 # A version is that of one look; whoever changes something in between makes it an old one.
 OUTDATED = "update out of sequence"
+
+
+def is_outdated(refusal: str) -> bool:
+    """Whether an engine's words say that somebody else has changed the object meanwhile."""
+    return OUTDATED in refusal
 
 
 def update_entry(docker: Docker, node_id: str, change: Callable[[Spec], Spec], timeout: float) -> None:
@@ -25,7 +30,17 @@ def update_entry(docker: Docker, node_id: str, change: Callable[[Spec], Spec], t
         node = docker.inspect_node(node_id)
         docker.update_node(node_id, node["Version"]["Index"], dict(change(node["Spec"])))
 
-    patiently(once, lambda said: OUTDATED in said, timeout)
+    patiently(once, is_outdated, timeout)
+
+
+def update_service(docker: Docker, service_id: str, change: Callable[[Spec], Spec], timeout: float) -> None:
+    """Change a service's specification through this manager, likewise."""
+
+    def once() -> None:
+        service = docker.inspect_service(service_id)
+        docker.post(f"/services/{service_id}/update?version={service['Version']['Index']}", change(service["Spec"]))
+
+    patiently(once, is_outdated, timeout)
 
 
 def update_swarm(docker: Docker, change: Callable[[Spec], Spec], timeout: float, rotate: Sequence[str] = ()) -> None:
@@ -39,4 +54,4 @@ def update_swarm(docker: Docker, change: Callable[[Spec], Spec], timeout: float,
         query = "".join(f"&rotate{role.capitalize()}Token=true" for role in rotate)
         docker.post(f"/swarm/update?version={cluster['Version']['Index']}{query}", change(cluster["Spec"]))
 
-    patiently(once, lambda said: OUTDATED in said, timeout)
+    patiently(once, is_outdated, timeout)
