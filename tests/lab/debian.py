@@ -20,6 +20,8 @@ from .docker_engine import docker, inspect
 from .settings import Settings
 from .shell import LabError, last_line, output, run, step
 
+# What no image of the lab needs.
+DOCUMENTATION = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 _FREE_BYTES = 3 * 1024**3
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import debian
-from .debian import Recipe
+from .debian import DOCUMENTATION, Recipe
 from .docker_engine import docker
 from .settings import Settings
 from .shell import run
@@ -48,7 +48,6 @@ _RELEASE_PACKAGES = {
     "trixie": ["docker-cli", "linux-sysctl-defaults"],
     "forky": ["docker-cli", "linux-sysctl-defaults", "mount"],
 }
-_LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 _BOOT = "/usr/local/sbin/lab-boot"
 
 
@@ -61,7 +60,7 @@ def recipe(release: str, more: Sequence[str] = ()) -> Recipe:
     """What makes the nodes' image."""
     boot = shlex.quote((FILES / "lab-boot").read_text(encoding="utf-8"))
     hook = f'printf %s {boot} >"$1{_BOOT}"\n' + (FILES / "customize.sh").read_text(encoding="utf-8")
-    return Recipe(release, tuple(packages(release, more)), _LEFT_OUT, hook, (f'CMD ["{_BOOT}"]',))
+    return Recipe(release, tuple(packages(release, more)), DOCUMENTATION, hook, (f'CMD ["{_BOOT}"]',))
 
 
 def not_to_be_had(settings: Settings) -> str | None:

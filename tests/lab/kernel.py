@@ -12,7 +12,7 @@ import shlex
 from pathlib import Path
 
 from . import debian
-from .debian import Recipe
+from .debian import DOCUMENTATION, Recipe
 from .image import FILES
 from .settings import Settings
 
@@ -24,7 +24,6 @@ _MACHINES = ("x86_64",)
 _SOURCE = "linux-source-7.2"
 _BUILD_TOOLS = ("bc", "bison", "flex", "gcc", "libc6-dev", "make", "xz-utils")
 _PACKAGES = ("e2fsprogs", "iproute2", _SOURCE, *_BUILD_TOOLS)
-_LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 
 
 def recipe() -> Recipe:
@@ -39,7 +38,7 @@ def recipe() -> Recipe:
         for path, file in files.items()
     )
     hook += f'chmod 0755 "$1{START}"\nchroot "$1" sh /kernel-build {" ".join(_BUILD_TOOLS)} {_SOURCE}\n'
-    return Recipe(_RELEASE, _PACKAGES, _LEFT_OUT, hook, ())
+    return Recipe(_RELEASE, _PACKAGES, DOCUMENTATION, hook, ())
 
 
 def not_to_be_had(settings: Settings) -> str | None:

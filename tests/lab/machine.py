@@ -17,7 +17,7 @@ from .docker_engine import docker, inspect
 from .image import FILES
 from .inventory import ensure_key
 from .kernel import START
-from .node import Node, NodeMaker, own_files
+from .node import Node, NodeMaker, own_files, place_arguments
 from .settings import HOST_KEY, Settings
 from .shell import pipe, run, step
 
@@ -63,28 +63,21 @@ def remove_disks() -> list[str]:
 
 def create_arguments(settings: Settings, node: Node, kernel: str, disk: str, servers: list[str]) -> list[str]:
     """`docker create`'s words for the container around a node, apart from its labels."""
-    arguments = [
-        f"--name={settings.container(node.name)}",
-        f"--hostname={node.name}",
-        f"--network={node.network.name}",
-        f"--ip={node.address}",
+    return [
+        *place_arguments(settings, node, servers),
         f"--volume={settings.volume(node.name)}:/node",
         f"--volume={disk}:/disk:ro",
-        f"--env=LAB_NAMESERVERS={' '.join(servers)}",
         f"--env=LAB_GATEWAY={node.network.gateway}",
         f"--env=LAB_HOST={node.name}",
         f"--env=LAB_MEMORY={MEMORY_MIB}M",
         # The node's memory is a file here, and programs in it are mapped from there.
         "--env=TMPDIR=/memory",
         f"--tmpfs=/memory:exec,size={MEMORY_MIB + 100}m",
-        "--restart=on-failure",
         "--stop-timeout=5",
         *_PRIVILEGES,
+        kernel,
+        START,
     ]
-    if node.dial is not None:
-        address, port = node.dial
-        arguments.append(f"--publish={address}:{port}:22")
-    return [*arguments, kernel, START]
 
 
 class MachineMaker(NodeMaker):

@@ -107,17 +107,28 @@ def _read(path: str) -> str:
     return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
-def create_arguments(settings: Settings, node: Node, image: str, cgroup_version: str, servers: list[str]) -> list[str]:
-    """`docker create`'s words for a node, apart from its labels."""
+def place_arguments(settings: Settings, node: Node, servers: list[str]) -> list[str]:
+    """`docker create`'s words for where a node stands, of whatever kind it is: its name, its network, and its ports."""
     arguments = [
         f"--name={settings.container(node.name)}",
         f"--hostname={node.name}",
         f"--network={node.network.name}",
         f"--ip={node.address}",
-        f"--volume={settings.volume(node.name)}:/var/lib/docker",
         f"--env=LAB_NAMESERVERS={' '.join(servers)}",
         # `reboot` inside ends the container with an error code; it has to come up again as a machine would.
         "--restart=on-failure",
+    ]
+    if node.dial is not None:
+        address, port = node.dial
+        arguments.append(f"--publish={address}:{port}:22")
+    return arguments
+
+
+def create_arguments(settings: Settings, node: Node, image: str, cgroup_version: str, servers: list[str]) -> list[str]:
+    """`docker create`'s words for a node, apart from its labels."""
+    arguments = [
+        *place_arguments(settings, node, servers),
+        f"--volume={settings.volume(node.name)}:/var/lib/docker",
         "--stop-signal=SIGRTMIN+3",
         "--stop-timeout=20",
         *_PRIVILEGES,
@@ -131,9 +142,6 @@ def create_arguments(settings: Settings, node: Node, image: str, cgroup_version:
         arguments += ["--cgroupns=private", "--env=LAB_CGROUP2=yes"]
     else:
         arguments += ["--cgroupns=host", "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw"]
-    if node.dial is not None:
-        address, port = node.dial
-        arguments.append(f"--publish={address}:{port}:22")
     return [*arguments, image]
 
 
